@@ -1,0 +1,327 @@
+//! The decision: a pure function from a grant, an action and a few facts to a permit or a denial.
+//!
+//! Invariant: everything not granted is denied, and only [`decide`] makes a [`Permit`], so what a store carries
+//! out is what was decided.
+
+use core::fmt;
+
+use crate::action::{Action, Create, CreateRepository, Delete, List, Read, RemoveLock, Stat};
+use crate::grant::{Grant, Role};
+use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
+use crate::name::{FileType, Handle, PrincipalName};
+
+/// How far a repository has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RepositoryState {
+    /// There is no such repository.
+    Absent,
+    /// It was created, but neither `config` nor a snapshot, an index or data ever existed in it.
+    Draft,
+    /// Initialised, which is for good.
+    Initialised,
+}
+
+/// Who may see a key file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// Every principal of the repository.
+    All,
+    /// Maintenance only; to all others it is as if absent.
+    Maintenance,
+}
+
+/// What is stored under the name that an action is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileState {
+    /// Nothing.
+    Absent,
+    /// A file, with what Pawl itself knows of it.
+    Present {
+        /// Who stored it; `None` if that was never recorded.
+        creator: Option<PrincipalName>,
+        /// How long ago Pawl received it, in milliseconds.
+        age_ms: u64,
+        /// Who may see it.
+        audience: Audience,
+    },
+}
+
+/// The facts that a decision may name, looked up beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Circumstances {
+    /// How far the repository has come.
+    pub repository: RepositoryState,
+    /// What is stored under the action's handle; [`FileState::Absent`] for actions without one.
+    pub file: FileState,
+    /// Whether maintenance deleted a file of this name, so that it must not come back.
+    pub tombstone: bool,
+    /// Locks of this principal in the repository that have not expired.
+    pub live_locks: u32,
+    /// Key files in the repository.
+    pub keys: u32,
+}
+
+/// Why an action is not allowed. Prints as the short cause that the client is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// The principal has no grant for this repository.
+    NotGranted,
+    /// The role does not include the action.
+    Role,
+    /// The file must not be known to this role.
+    Hidden,
+    /// Files can only be added to a repository that was created.
+    NoRepository,
+    /// `config` and keys are added while the repository is a draft.
+    AlreadyInitialised,
+    /// The repository has as many key files as a host may bring it to.
+    TooManyKeys,
+    /// The principal has as many live locks as one may have.
+    TooManyLocks,
+    /// The lock belongs to another principal and has not expired.
+    LockOfAnother,
+    /// Maintenance deleted a file of this name.
+    Tombstone,
+    /// The snapshot is younger than the floor.
+    SnapshotTooYoung,
+}
+
+impl Denial {
+    /// Every denial, for tables and tests.
+    pub const ALL: [Self; 10] = [
+        Self::NotGranted,
+        Self::Role,
+        Self::Hidden,
+        Self::NoRepository,
+        Self::AlreadyInitialised,
+        Self::TooManyKeys,
+        Self::TooManyLocks,
+        Self::LockOfAnother,
+        Self::Tombstone,
+        Self::SnapshotTooYoung,
+    ];
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotGranted => "no access to this repository",
+            Self::Role => "append-only: not allowed with this credential",
+            Self::Hidden => "no such file",
+            Self::NoRepository => "no such repository: run restic init",
+            Self::AlreadyInitialised => "append-only: repository is already initialised",
+            Self::TooManyKeys => "too many key files",
+            Self::TooManyLocks => "too many live locks of this credential",
+            Self::LockOfAnother => "lock of another credential, not yet expired",
+            Self::Tombstone => "deleted by maintenance, not accepted again",
+            Self::SnapshotTooYoung => "snapshot is younger than the floor",
+        })
+    }
+}
+
+impl core::error::Error for Denial {}
+
+/// An action that was decided to be allowed, and for whom. Only [`decide`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permitted<A> {
+    principal: PrincipalName,
+    role: Role,
+    action: A,
+}
+
+impl<A> Permitted<A> {
+    /// Who asked.
+    #[must_use]
+    pub const fn principal(&self) -> &PrincipalName {
+        &self.principal
+    }
+
+    /// What is to be done.
+    #[must_use]
+    pub const fn action(&self) -> &A {
+        &self.action
+    }
+}
+
+impl Permitted<List> {
+    /// Whether a stored file belongs in the listing: not a lock that has expired, nor a hidden key.
+    #[must_use]
+    pub const fn shows(&self, audience: Audience, age_ms: u64) -> bool {
+        match self.action.file_type {
+            FileType::Locks => !lock_has_expired(age_ms),
+            FileType::Keys => may_see(self.role, audience),
+            FileType::Data | FileType::Index | FileType::Snapshots => true,
+        }
+    }
+
+    /// Whether [`Self::shows`] can hide anything here, so that facts must be read for the listing.
+    #[must_use]
+    pub const fn needs_facts(&self) -> bool {
+        matches!(self.action.file_type, FileType::Locks | FileType::Keys)
+    }
+}
+
+/// A decided action, ready to be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permit {
+    /// List the files of one type.
+    List(Permitted<List>),
+    /// Answer with a file's size.
+    Stat(Permitted<Stat>),
+    /// Answer with a file's content.
+    Read(Permitted<Read>),
+    /// Make the repository, or, if it is a draft, set its half-made keys aside.
+    CreateRepository(Permitted<CreateRepository>),
+    /// Store a file under a name that was free.
+    Create(Permitted<Create>),
+    /// The name is taken: only compare what was sent with what is stored. Changes nothing.
+    Confirm(Permitted<Create>),
+    /// Remove a lock.
+    RemoveLock(Permitted<RemoveLock>),
+    /// Delete a file reversibly. Only the maintenance store can carry this out.
+    Delete(Permitted<Delete>),
+}
+
+/// Whether a lock received this long ago has expired.
+#[must_use]
+pub const fn lock_has_expired(age_ms: u64) -> bool {
+    age_ms >= LOCK_EXPIRES_AFTER_MS
+}
+
+const fn may_see(role: Role, audience: Audience) -> bool {
+    match audience {
+        Audience::All => true,
+        Audience::Maintenance => matches!(role, Role::Maintenance),
+    }
+}
+
+/// Decides whether `principal`, holding `grant`, may carry out `action` in these circumstances.
+pub fn decide(
+    principal: &PrincipalName,
+    grant: &Grant,
+    action: Action,
+    circumstances: &Circumstances,
+) -> Result<Permit, Denial> {
+    if grant.repository != *action.repository() {
+        return Err(Denial::NotGranted);
+    }
+    let role = grant.role;
+    match action {
+        Action::List(action) => Ok(Permit::List(permitted(principal, role, action))),
+        Action::Stat(action) => {
+            check_visible(role, &action.handle, circumstances)?;
+            Ok(Permit::Stat(permitted(principal, role, action)))
+        }
+        Action::Read(action) => {
+            check_visible(role, &action.handle, circumstances)?;
+            Ok(Permit::Read(permitted(principal, role, action)))
+        }
+        Action::CreateRepository(action) => match role {
+            Role::Restore => Err(Denial::Role),
+            Role::Backup | Role::Maintenance => {
+                Ok(Permit::CreateRepository(permitted(principal, role, action)))
+            }
+        },
+        Action::Create(action) => {
+            check_may_add(role, &action.handle)?;
+            if already_there(role, &action.handle, circumstances) {
+                return Ok(Permit::Confirm(permitted(principal, role, action)));
+            }
+            check_new(grant, &action.handle, circumstances)?;
+            Ok(Permit::Create(permitted(principal, role, action)))
+        }
+        Action::Delete(action) => match action.handle {
+            Handle::File(FileType::Locks, id) => {
+                check_lock_removal(principal, role, circumstances)?;
+                let action = RemoveLock { repository: action.repository, id };
+                Ok(Permit::RemoveLock(permitted(principal, role, action)))
+            }
+            Handle::Config | Handle::File(..) => {
+                check_deletion(role, &action.handle, circumstances)?;
+                Ok(Permit::Delete(permitted(principal, role, action)))
+            }
+        },
+        Action::DeleteRepository(_) => Err(Denial::Role),
+    }
+}
+
+fn permitted<A>(principal: &PrincipalName, role: Role, action: A) -> Permitted<A> {
+    Permitted { principal: principal.clone(), role, action }
+}
+
+const fn check_visible(role: Role, handle: &Handle, circumstances: &Circumstances) -> Result<(), Denial> {
+    match (handle, &circumstances.file) {
+        (Handle::File(FileType::Keys, _), FileState::Present { audience, .. }) if !may_see(role, *audience) => {
+            Err(Denial::Hidden)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The types that a role can add to at all.
+const fn check_may_add(role: Role, handle: &Handle) -> Result<(), Denial> {
+    match (role, handle) {
+        (_, Handle::File(FileType::Locks, _)) => Ok(()),
+        (Role::Restore, _) => Err(Denial::Role),
+        (Role::Backup | Role::Maintenance, _) => Ok(()),
+    }
+}
+
+/// A name that is taken, so that nothing can be added under it. A hidden key counts as absent here: whether it
+/// is there must not show in the answer.
+const fn already_there(role: Role, handle: &Handle, circumstances: &Circumstances) -> bool {
+    matches!(circumstances.file, FileState::Present { .. })
+        && check_visible(role, handle, circumstances).is_ok()
+}
+
+/// What must hold before a file is stored under a free name.
+fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> Result<(), Denial> {
+    let draft = match circumstances.repository {
+        RepositoryState::Absent => return Err(Denial::NoRepository),
+        RepositoryState::Draft => true,
+        RepositoryState::Initialised => false,
+    };
+    match (grant.role, handle) {
+        (_, Handle::File(FileType::Locks, _)) if circumstances.live_locks >= LIVE_LOCKS_MAX => {
+            Err(Denial::TooManyLocks)
+        }
+        (_, Handle::File(FileType::Locks, _)) => Ok(()),
+        (Role::Maintenance, _) => Ok(()),
+        (Role::Restore, _) => Err(Denial::Role),
+        (Role::Backup, Handle::Config) if !draft => Err(Denial::AlreadyInitialised),
+        (Role::Backup, Handle::File(FileType::Keys, _)) if !draft && !grant.may_add_keys => {
+            Err(Denial::AlreadyInitialised)
+        }
+        (Role::Backup, Handle::File(FileType::Keys, _)) if circumstances.keys >= KEYS_MAX => {
+            Err(Denial::TooManyKeys)
+        }
+        (Role::Backup, _) if circumstances.tombstone => Err(Denial::Tombstone),
+        (Role::Backup, _) => Ok(()),
+    }
+}
+
+fn check_lock_removal(
+    principal: &PrincipalName,
+    role: Role,
+    circumstances: &Circumstances,
+) -> Result<(), Denial> {
+    match (role, &circumstances.file) {
+        (_, FileState::Absent) => Ok(()), // restic repeats a DELETE whose answer was lost
+        (Role::Maintenance, FileState::Present { .. }) => Ok(()),
+        (_, FileState::Present { creator: Some(creator), .. }) if creator == principal => Ok(()),
+        (_, FileState::Present { age_ms, .. }) if lock_has_expired(*age_ms) => Ok(()),
+        (_, FileState::Present { .. }) => Err(Denial::LockOfAnother),
+    }
+}
+
+const fn check_deletion(role: Role, handle: &Handle, circumstances: &Circumstances) -> Result<(), Denial> {
+    match (role, handle, &circumstances.file) {
+        (Role::Restore | Role::Backup, _, _) => Err(Denial::Role),
+        (Role::Maintenance, Handle::File(FileType::Snapshots, _), FileState::Present { age_ms, .. })
+            if *age_ms < SNAPSHOT_FLOOR_MS =>
+        {
+            Err(Denial::SnapshotTooYoung)
+        }
+        (Role::Maintenance, _, _) => Ok(()),
+    }
+}

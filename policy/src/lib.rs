@@ -1,0 +1,25 @@
+//! Who may do what to which file of a restic repository.
+//!
+//! Invariant: this crate performs no I/O, reads no clock and allocates only names. Every answer is a pure
+//! function of its arguments, so the whole table can be enumerated, printed and reviewed.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod action;
+mod decide;
+mod grant;
+mod limits;
+mod name;
+mod table;
+
+pub use action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, RemoveLock, Stat};
+pub use decide::{
+    Audience, Circumstances, Denial, FileState, Permit, Permitted, RepositoryState, decide, lock_has_expired,
+};
+pub use grant::{Grant, Role};
+pub use limits::{Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
+pub use name::{FileId, FileType, Handle, InvalidName, PrincipalName, RepositoryName};
+pub use table::table;

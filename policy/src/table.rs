@@ -1,0 +1,182 @@
+//! The decision table as text, made by asking [`decide`] itself.
+//!
+//! Invariant: no cell is written by hand, so the text cannot say anything else than what is decided.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use crate::action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, Stat};
+use crate::decide::{Audience, Circumstances, Denial, FileState, Permit, RepositoryState, decide};
+use crate::grant::{Grant, Role};
+use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
+use crate::name::{FileId, FileType, Handle, PrincipalName, RepositoryName};
+
+const COLUMNS: [(&str, Role, bool); 4] = [
+    ("restore", Role::Restore, false),
+    ("backup", Role::Backup, false),
+    ("backup+keys", Role::Backup, true),
+    ("maintenance", Role::Maintenance, false),
+];
+
+/// The whole decision table, one row for each action and each circumstance that matters to it, one column for
+/// each role. `backup+keys` is the backup role with `may_add_keys`.
+#[must_use]
+pub fn table() -> String {
+    let mut text = format!("{:<18} {:<44}", "action", "circumstances");
+    for (title, ..) in COLUMNS {
+        let _ = write!(text, " {title:<13}"); // writing to a String cannot fail
+    }
+    trim_line(&mut text);
+    for (action, circumstances) in rows() {
+        for (label, facts) in circumstances {
+            let _ = write!(text, "{:<18} {label:<44}", format!("{action}"));
+            for (_, role, may_add_keys) in COLUMNS {
+                let _ = write!(text, " {:<13}", cell(role, may_add_keys, &action, &facts));
+            }
+            trim_line(&mut text);
+        }
+    }
+    text
+}
+
+fn trim_line(text: &mut String) {
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+}
+
+fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) -> &'static str {
+    let (Ok(principal), Ok(repository)) = ("asker".parse::<PrincipalName>(), sample_repository()) else {
+        return "?";
+    };
+    let grant = Grant { repository, role, may_add_keys };
+    match decide(&principal, &grant, action.clone(), facts) {
+        Ok(Permit::Confirm(_)) => "confirm",
+        Ok(Permit::RemoveLock(_)) => "remove",
+        Ok(Permit::Delete(_)) => "reversibly",
+        Ok(_) => "yes",
+        Err(Denial::Hidden) => "as if absent",
+        Err(Denial::NoRepository) => "no (none)",
+        Err(Denial::TooManyKeys | Denial::TooManyLocks) => "no (limit)",
+        Err(Denial::Tombstone) => "no (deleted)",
+        Err(Denial::SnapshotTooYoung) => "no (floor)",
+        Err(Denial::NotGranted | Denial::Role | Denial::AlreadyInitialised | Denial::LockOfAnother) => "no",
+    }
+}
+
+fn sample_repository() -> Result<RepositoryName, crate::InvalidName> {
+    "repository".parse()
+}
+
+type Row = (Action, Vec<(String, Circumstances)>);
+
+fn rows() -> Vec<Row> {
+    let Ok(repository) = sample_repository() else { return Vec::new() };
+    let id = FileId::from_sha256([0; 32]);
+    let mut handles = Vec::from([Handle::Config]);
+    handles.extend(FileType::ALL.map(|file_type| Handle::File(file_type, id)));
+
+    let mut rows = Vec::new();
+    for file_type in FileType::ALL {
+        let action = Action::List(List { repository: repository.clone(), file_type });
+        rows.push((action, Vec::from([any()])));
+    }
+    for &handle in &handles {
+        let action = Action::Stat(Stat { repository: repository.clone(), handle });
+        rows.push((action, visibility(handle)));
+    }
+    for &handle in &handles {
+        let action = Action::Read(Read { repository: repository.clone(), handle });
+        rows.push((action, visibility(handle)));
+    }
+    let action = Action::CreateRepository(CreateRepository { repository: repository.clone() });
+    rows.push((action, RepositoryState::ALL.map(|state| (label(state).into(), in_state(state))).into()));
+    for &handle in &handles {
+        let action = Action::Create(Create { repository: repository.clone(), handle });
+        rows.push((action, creation(handle)));
+    }
+    for &handle in &handles {
+        let action = Action::Delete(Delete { repository: repository.clone(), handle });
+        rows.push((action, deletion(handle)));
+    }
+    rows.push((Action::DeleteRepository(DeleteRepository { repository }), Vec::from([any()])));
+    rows
+}
+
+impl RepositoryState {
+    const ALL: [Self; 3] = [Self::Absent, Self::Draft, Self::Initialised];
+}
+
+const fn label(state: RepositoryState) -> &'static str {
+    match state {
+        RepositoryState::Absent => "no repository",
+        RepositoryState::Draft => "draft",
+        RepositoryState::Initialised => "initialised",
+    }
+}
+
+const fn in_state(repository: RepositoryState) -> Circumstances {
+    Circumstances { repository, file: FileState::Absent, tombstone: false, live_locks: 0, keys: 0 }
+}
+
+fn any() -> (String, Circumstances) {
+    ("any".into(), in_state(RepositoryState::Initialised))
+}
+
+fn present(creator: Option<&str>, age_ms: u64, audience: Audience) -> Circumstances {
+    let file = FileState::Present { creator: creator.and_then(|name| name.parse().ok()), age_ms, audience };
+    Circumstances { file, ..in_state(RepositoryState::Initialised) }
+}
+
+fn visibility(handle: Handle) -> Vec<(String, Circumstances)> {
+    if handle.file_type() != Some(FileType::Keys) {
+        return Vec::from([any()]);
+    }
+    Vec::from([
+        ("key for all".into(), present(None, 0, Audience::All)),
+        ("key for maintenance".into(), present(None, 0, Audience::Maintenance)),
+    ])
+}
+
+fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
+    let mut cases: Vec<(String, Circumstances)> =
+        RepositoryState::ALL.map(|state| (label(state).into(), in_state(state))).into();
+    let initialised = in_state(RepositoryState::Initialised);
+    cases.push(("name taken".into(), present(None, 0, Audience::All)));
+    match handle.file_type() {
+        Some(FileType::Keys) => {
+            cases.push(("name taken by a key for maintenance".into(), present(None, 0, Audience::Maintenance)));
+            let full = Circumstances { keys: KEYS_MAX, ..initialised };
+            cases.push((format!("{KEYS_MAX} keys there"), full));
+        }
+        Some(FileType::Locks) => {
+            let full = Circumstances { live_locks: LIVE_LOCKS_MAX, ..initialised };
+            cases.push((format!("asker has {LIVE_LOCKS_MAX} live locks"), full));
+        }
+        Some(FileType::Data | FileType::Index | FileType::Snapshots) => {
+            let buried = Circumstances { tombstone: true, ..initialised };
+            cases.push(("deleted by maintenance".into(), buried));
+        }
+        None => {}
+    }
+    cases
+}
+
+fn deletion(handle: Handle) -> Vec<(String, Circumstances)> {
+    match handle.file_type() {
+        Some(FileType::Locks) => Vec::from([
+            ("not there".into(), in_state(RepositoryState::Initialised)),
+            ("made by asker".into(), present(Some("asker"), 0, Audience::All)),
+            ("made by another, live".into(), present(Some("another"), LOCK_EXPIRES_AFTER_MS - 1, Audience::All)),
+            ("made by another, expired".into(), present(Some("another"), LOCK_EXPIRES_AFTER_MS, Audience::All)),
+            ("creator unknown, live".into(), present(None, LOCK_EXPIRES_AFTER_MS - 1, Audience::All)),
+            ("creator unknown, expired".into(), present(None, LOCK_EXPIRES_AFTER_MS, Audience::All)),
+        ]),
+        Some(FileType::Snapshots) => Vec::from([
+            ("younger than the floor".into(), present(None, SNAPSHOT_FLOOR_MS - 1, Audience::All)),
+            ("as old as the floor".into(), present(None, SNAPSHOT_FLOOR_MS, Audience::All)),
+        ]),
+        _ => Vec::from([any()]),
+    }
+}

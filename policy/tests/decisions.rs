@@ -1,0 +1,304 @@
+//! The decision, enumerated: no decision depends on more of a name than equality, so a loop over shapes and
+//! facts is a proof, and its output is the table that people review.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
+use pawl_policy::{
+    Action, Audience, Circumstances, Create, CreateRepository, Delete, DeleteRepository, Denial, FileId,
+    FileState, FileType, Grant, Handle, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, List, Permit,
+    PrincipalName, Read, RepositoryName, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Stat, decide,
+};
+
+#[test]
+fn the_reviewed_table_is_what_is_decided() {
+    let decided = pawl_policy::table();
+    let reviewed = include_str!("table.txt");
+    assert!(
+        decided == reviewed,
+        "the table has changed; if that is meant, review it and replace policy/tests/table.txt by:\n{decided}"
+    );
+}
+
+struct Case {
+    role: Role,
+    may_add_keys: bool,
+    action: Action,
+    facts: Circumstances,
+}
+
+impl Case {
+    fn decide(&self) -> Result<Permit, Denial> {
+        let repository = self.action.repository().clone();
+        let grant = Grant { repository, role: self.role, may_add_keys: self.may_add_keys };
+        decide(&asker(), &grant, self.action.clone(), &self.facts)
+    }
+}
+
+fn asker() -> PrincipalName {
+    "asker".parse().unwrap()
+}
+
+fn repository() -> RepositoryName {
+    "hosts/web1".parse().unwrap()
+}
+
+fn handles() -> Vec<Handle> {
+    let id = FileId::from_sha256([7; 32]);
+    let mut handles = vec![Handle::Config];
+    handles.extend(FileType::ALL.map(|file_type| Handle::File(file_type, id)));
+    handles
+}
+
+fn actions(repository: &RepositoryName) -> Vec<Action> {
+    let mut actions = vec![
+        Action::CreateRepository(CreateRepository { repository: repository.clone() }),
+        Action::DeleteRepository(DeleteRepository { repository: repository.clone() }),
+    ];
+    for file_type in FileType::ALL {
+        actions.push(Action::List(List { repository: repository.clone(), file_type }));
+    }
+    for handle in handles() {
+        let repository = repository.clone();
+        actions.push(Action::Stat(Stat { repository: repository.clone(), handle }));
+        actions.push(Action::Read(Read { repository: repository.clone(), handle }));
+        actions.push(Action::Create(Create { repository: repository.clone(), handle }));
+        actions.push(Action::Delete(Delete { repository, handle }));
+    }
+    actions
+}
+
+fn all_facts() -> Vec<Circumstances> {
+    let mut files = vec![FileState::Absent];
+    for creator in [None, Some("asker"), Some("another")] {
+        for age_ms in [
+            0,
+            LOCK_EXPIRES_AFTER_MS - 1,
+            LOCK_EXPIRES_AFTER_MS,
+            SNAPSHOT_FLOOR_MS - 1,
+            SNAPSHOT_FLOOR_MS,
+            u64::MAX,
+        ] {
+            for audience in [Audience::All, Audience::Maintenance] {
+                let creator = creator.map(|name| name.parse().unwrap());
+                files.push(FileState::Present { creator, age_ms, audience });
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for repository in [RepositoryState::Absent, RepositoryState::Draft, RepositoryState::Initialised] {
+        for file in &files {
+            for tombstone in [false, true] {
+                for live_locks in [0, LIVE_LOCKS_MAX - 1, LIVE_LOCKS_MAX, u32::MAX] {
+                    for keys in [0, KEYS_MAX - 1, KEYS_MAX, u32::MAX] {
+                        let file = file.clone();
+                        all.push(Circumstances { repository, file, tombstone, live_locks, keys });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for role in Role::ALL {
+        for may_add_keys in [false, true] {
+            for action in actions(&repository()) {
+                for facts in all_facts() {
+                    cases.push(Case { role, may_add_keys, action: action.clone(), facts });
+                }
+            }
+        }
+    }
+    cases
+}
+
+#[test]
+fn only_maintenance_deletes_anything_but_locks() {
+    for case in cases() {
+        if let Ok(Permit::Delete(_)) = case.decide() {
+            assert_eq!(case.role, Role::Maintenance);
+        }
+    }
+}
+
+#[test]
+fn a_lock_is_removed_only_by_its_creator_or_when_expired_or_absent() {
+    for case in cases() {
+        let Ok(Permit::RemoveLock(permit)) = case.decide() else { continue };
+        assert_eq!(case.action.handle(), Some(&Handle::File(FileType::Locks, permit.action().id)));
+        let own_or_expired = match &case.facts.file {
+            FileState::Absent => true,
+            FileState::Present { creator, age_ms, .. } => {
+                creator.as_ref() == Some(&asker()) || *age_ms >= LOCK_EXPIRES_AFTER_MS
+            }
+        };
+        assert!(own_or_expired || case.role == Role::Maintenance);
+    }
+}
+
+#[test]
+fn nobody_deletes_a_whole_repository() {
+    for case in cases() {
+        if matches!(case.action, Action::DeleteRepository(_)) {
+            assert_eq!(case.decide(), Err(Denial::Role));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_stored_under_a_name_that_is_visibly_taken() {
+    for case in cases() {
+        if let (Ok(Permit::Create(permit)), FileState::Present { audience, .. }) =
+            (case.decide(), &case.facts.file)
+        {
+            assert_eq!(*audience, Audience::Maintenance);
+            assert_eq!(permit.action().handle.file_type(), Some(FileType::Keys));
+        }
+    }
+}
+
+#[test]
+fn the_restore_role_adds_locks_only() {
+    for case in cases().iter().filter(|case| case.role == Role::Restore) {
+        match case.decide() {
+            Ok(Permit::Create(permit) | Permit::Confirm(permit)) => {
+                assert_eq!(permit.action().handle.file_type(), Some(FileType::Locks));
+            }
+            Ok(Permit::CreateRepository(_) | Permit::Delete(_)) => panic!("restore may not"),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+#[test]
+fn the_backup_role_adds_config_only_to_a_draft_and_keys_only_there_or_when_granted() {
+    for case in cases().iter().filter(|case| case.role == Role::Backup) {
+        let Ok(Permit::Create(permit)) = case.decide() else { continue };
+        let draft = case.facts.repository == RepositoryState::Draft;
+        match permit.action().handle {
+            Handle::Config => assert!(draft),
+            Handle::File(FileType::Keys, _) => {
+                assert!(draft || case.may_add_keys);
+                assert!(case.facts.keys < KEYS_MAX);
+            }
+            Handle::File(..) => {}
+        }
+    }
+}
+
+#[test]
+fn what_maintenance_deleted_does_not_come_back_through_a_host() {
+    for case in cases() {
+        if let (Role::Backup, true, Ok(Permit::Create(permit))) =
+            (case.role, case.facts.tombstone, case.decide())
+        {
+            assert_eq!(permit.action().handle.file_type(), Some(FileType::Locks));
+        }
+    }
+}
+
+#[test]
+fn a_key_for_maintenance_cannot_be_told_from_an_absent_one() {
+    for case in cases().iter().filter(|case| case.role != Role::Maintenance) {
+        let FileState::Present { audience: Audience::Maintenance, .. } = case.facts.file else { continue };
+        if case.action.handle().and_then(Handle::file_type) != Some(FileType::Keys) {
+            continue;
+        }
+        match case.action {
+            Action::Stat(_) | Action::Read(_) => assert_eq!(case.decide(), Err(Denial::Hidden)),
+            _ => {
+                let facts = Circumstances { file: FileState::Absent, ..case.facts.clone() };
+                let absent = Case { action: case.action.clone(), facts, ..*case };
+                assert_eq!(case.decide(), absent.decide());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wider_role_loses_nothing() {
+    let allowed = |case: &Case, role, may_add_keys| {
+        Case { role, may_add_keys, action: case.action.clone(), facts: case.facts.clone() }.decide().is_ok()
+    };
+    for case in cases() {
+        if case.decide().is_err() {
+            continue;
+        }
+        match case.role {
+            Role::Restore => assert!(allowed(&case, Role::Backup, false)),
+            Role::Backup => assert!(allowed(&case, Role::Maintenance, false)),
+            Role::Maintenance => {}
+        }
+        assert!(allowed(&case, case.role, true));
+    }
+}
+
+#[test]
+fn a_grant_reaches_its_repository_only() {
+    let facts = Circumstances {
+        repository: RepositoryState::Draft,
+        file: FileState::Absent,
+        tombstone: false,
+        live_locks: 0,
+        keys: 0,
+    };
+    for other in ["hosts", "hosts/web", "hosts/web11", "hosts/web1/a", "web1", "Hosts/web1"] {
+        for action in actions(&other.parse().unwrap()) {
+            for role in Role::ALL {
+                let grant = Grant { repository: repository(), role, may_add_keys: true };
+                let decision = decide(&asker(), &grant, action.clone(), &facts);
+                assert_eq!(decision, Err(Denial::NotGranted), "{action} in {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_permit_is_for_what_was_asked() {
+    for case in cases() {
+        let kept = match case.decide() {
+            Ok(Permit::List(p)) => Action::List(p.action().clone()),
+            Ok(Permit::Stat(p)) => Action::Stat(p.action().clone()),
+            Ok(Permit::Read(p)) => Action::Read(p.action().clone()),
+            Ok(Permit::CreateRepository(p)) => Action::CreateRepository(p.action().clone()),
+            Ok(Permit::Create(p) | Permit::Confirm(p)) => Action::Create(p.action().clone()),
+            Ok(Permit::Delete(p)) => Action::Delete(p.action().clone()),
+            Ok(Permit::RemoveLock(p)) => {
+                let handle = Handle::File(FileType::Locks, p.action().id);
+                Action::Delete(Delete { repository: p.action().repository.clone(), handle })
+            }
+            Err(_) => continue,
+        };
+        assert_eq!(kept, case.action);
+    }
+}
+
+#[test]
+fn a_listing_hides_expired_locks_and_keys_for_maintenance() {
+    let permit = |role, file_type| {
+        let grant = Grant { repository: repository(), role, may_add_keys: false };
+        let action = Action::List(List { repository: repository(), file_type });
+        let facts = Circumstances {
+            repository: RepositoryState::Initialised,
+            file: FileState::Absent,
+            tombstone: false,
+            live_locks: 0,
+            keys: 0,
+        };
+        match decide(&asker(), &grant, action, &facts) {
+            Ok(Permit::List(permit)) => permit,
+            other => panic!("{other:?}"),
+        }
+    };
+    let locks = permit(Role::Backup, FileType::Locks);
+    assert!(locks.shows(Audience::All, LOCK_EXPIRES_AFTER_MS - 1));
+    assert!(!locks.shows(Audience::All, LOCK_EXPIRES_AFTER_MS));
+    assert!(!permit(Role::Backup, FileType::Keys).shows(Audience::Maintenance, 0));
+    assert!(!permit(Role::Restore, FileType::Keys).shows(Audience::Maintenance, 0));
+    assert!(permit(Role::Maintenance, FileType::Keys).shows(Audience::Maintenance, 0));
+    for file_type in [FileType::Data, FileType::Index, FileType::Snapshots] {
+        assert!(permit(Role::Restore, file_type).shows(Audience::All, u64::MAX));
+    }
+}

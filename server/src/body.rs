@@ -1,0 +1,337 @@
+//! What is uploaded, on its way to a store.
+//!
+//! Invariant: a [`VerifiedBody`] ends in an error unless its content hashes to the name it is to get, and it holds
+//! its last chunk back until it knows. Since stores take nothing else, none can store what was not verified.
+//! Memory is bounded: two chunks, whatever the size of the file and of the pieces it arrives in.
+
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use pawl_policy::{Caps, FileId, FileType, Handle};
+use sha2::{Digest, Sha256};
+
+/// Bytes handed to a store at a time. Measured: larger writes cost more on ext4, smaller ones more system calls.
+pub const CHUNK_BYTES: usize = 128 << 10;
+
+/// The content as it arrives, in pieces of any size. An error says why it ended early.
+pub type Source = Pin<Box<dyn Stream<Item = Result<Bytes, Cut>> + Send>>;
+
+/// Why a body ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// The connection broke, or sent less than it had announced.
+    #[error("the body ended early: {0}")]
+    Broken(String),
+    /// Too little arrived for too long.
+    #[error("the body stalled")]
+    Stalled,
+}
+
+/// Why a body is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It did not arrive whole.
+    #[error(transparent)]
+    Cut(#[from] Cut),
+    /// The content's SHA-256 is not the file's name.
+    #[error("the content does not hash to its name")]
+    Mismatch,
+    /// Longer than files of this kind may be.
+    #[error("longer than the cap of {0} bytes for its type")]
+    TooLong(u64),
+    /// Shorter than any whole file of this kind.
+    #[error("shorter than any whole file of its type ({0} bytes)")]
+    TooShort(u64),
+    /// Not a key file of restic.
+    #[error("not a key file: {0}")]
+    NotAKey(&'static str),
+}
+
+/// A body that was announced: where it comes from, and how long it says it is.
+pub struct Upload {
+    source: Source,
+    declared_bytes: Option<u64>,
+    received_bytes: u64,
+    ended: bool,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload")
+            .field("declared_bytes", &self.declared_bytes)
+            .field("received_bytes", &self.received_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    /// A body from `source`, of which the client said that it has `declared_bytes`.
+    #[must_use]
+    pub fn new(source: Source, declared_bytes: Option<u64>) -> Self {
+        Self {
+            source,
+            declared_bytes,
+            received_bytes: 0,
+            ended: false,
+        }
+    }
+
+    /// Bytes that have arrived so far.
+    #[must_use]
+    pub const fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
+    /// Reads and forgets up to `bytes_max` more bytes, so that an answer given early still arrives. Returns
+    /// whether the body was read to its end.
+    pub async fn drain(&mut self, bytes_max: u64) -> bool {
+        let stop_at = self.received_bytes.saturating_add(bytes_max);
+        while self.received_bytes <= stop_at {
+            match self.piece().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, Cut> {
+        if self.ended {
+            return Ok(None);
+        }
+        match self.source.next().await {
+            Some(Ok(piece)) => {
+                self.received_bytes = self.received_bytes.saturating_add(piece.len() as u64);
+                Ok(Some(piece))
+            }
+            Some(Err(cut)) => {
+                self.ended = true;
+                Err(cut)
+            }
+            None => {
+                self.ended = true;
+                match self.declared_bytes {
+                    Some(declared) if declared != self.received_bytes => Err(Cut::Broken(format!(
+                        "{} of {declared} bytes",
+                        self.received_bytes
+                    ))),
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
+
+    fn check_declared(&self, sizes: &RangeInclusive<u64>) -> Result<(), BodyError> {
+        match self.declared_bytes {
+            Some(declared) if declared > *sizes.end() => Err(BodyError::TooLong(*sizes.end())),
+            Some(declared) if declared < *sizes.start() => Err(BodyError::TooShort(*sizes.start())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Content whose SHA-256 is its name, as a stream that fails otherwise.
+#[derive(Debug)]
+pub struct VerifiedBody<'a> {
+    upload: &'a mut Upload,
+    file_type: FileType,
+    id: FileId,
+    sizes: RangeInclusive<u64>,
+    hash: Sha256,
+    /// What of the last piece has not been taken over yet.
+    rest: Bytes,
+    /// The chunk being filled.
+    filling: BytesMut,
+    /// A full chunk, hashed and held back.
+    held: Option<Bytes>,
+    /// After verification: the last chunk.
+    last: Option<Bytes>,
+    state: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Arriving,
+    Verified,
+    Failed(BodyError),
+}
+
+impl<'a> VerifiedBody<'a> {
+    /// The body of the file `id` of this type, which must have one of the sizes that `caps` allows.
+    pub fn new(
+        upload: &'a mut Upload,
+        file_type: FileType,
+        id: FileId,
+        caps: &Caps,
+    ) -> Result<Self, BodyError> {
+        let sizes = caps.sizes(&Handle::File(file_type, id));
+        upload.check_declared(&sizes)?;
+        Ok(Self {
+            upload,
+            file_type,
+            id,
+            sizes,
+            hash: Sha256::new(),
+            rest: Bytes::new(),
+            filling: BytesMut::new(),
+            held: None,
+            last: None,
+            state: State::Arriving,
+        })
+    }
+
+    /// The next chunk; `None` at the end of content that was verified. After an error the same error again.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            match &self.state {
+                State::Failed(error) => return Err(error.clone()),
+                State::Verified => return Ok(self.held.take().or_else(|| self.last.take())),
+                State::Arriving => {
+                    if let Some(chunk) = self.advance().await.inspect_err(|error| {
+                        self.state = State::Failed(error.clone());
+                    })? {
+                        return Ok(Some(chunk));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the content to its end without keeping it.
+    pub async fn verify(&mut self) -> Result<(), BodyError> {
+        while self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Takes over one piece, or finishes. A chunk becomes free when the one after it is full.
+    async fn advance(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if self.rest.is_empty() {
+            let Some(piece) = self.upload.piece().await? else {
+                self.finish()?;
+                return Ok(None);
+            };
+            self.rest = piece;
+            if self.upload.received_bytes() > *self.sizes.end() {
+                return Err(BodyError::TooLong(*self.sizes.end()));
+            }
+        }
+        if self.filling.capacity() == 0 {
+            self.filling.reserve(self.next_chunk_bytes());
+        }
+        let free = CHUNK_BYTES.saturating_sub(self.filling.len());
+        let taken = self.rest.split_to(free.min(self.rest.len()));
+        self.filling.extend_from_slice(&taken);
+        if self.filling.len() < CHUNK_BYTES {
+            return Ok(None);
+        }
+        let chunk = std::mem::take(&mut self.filling).freeze();
+        self.hash.update(&chunk);
+        Ok(self.held.replace(chunk))
+    }
+
+    /// A small file gets a small buffer, if it said so.
+    fn next_chunk_bytes(&self) -> usize {
+        let declared = self
+            .upload
+            .declared_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        declared.unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES)
+    }
+
+    fn finish(&mut self) -> Result<(), BodyError> {
+        let size = self.upload.received_bytes();
+        if size < *self.sizes.start() {
+            return Err(BodyError::TooShort(*self.sizes.start()));
+        }
+        let last = std::mem::take(&mut self.filling).freeze();
+        self.hash.update(&last);
+        let digest: [u8; 32] = std::mem::take(&mut self.hash).finalize().into();
+        if digest != *self.id.sha256() {
+            return Err(BodyError::Mismatch);
+        }
+        if self.file_type == FileType::Keys {
+            check_key(&last)?; // a key's cap is below one chunk, so this is all of it
+        }
+        self.last = Some(last).filter(|last| !last.is_empty());
+        self.state = State::Verified;
+        Ok(())
+    }
+}
+
+/// Content of `config`, which has no name to match: complete, and small enough to be held in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigBody(Bytes);
+
+impl ConfigBody {
+    /// Reads the whole body.
+    pub async fn read(upload: &mut Upload, caps: &Caps) -> Result<Self, BodyError> {
+        let sizes = caps.sizes(&Handle::Config);
+        upload.check_declared(&sizes)?;
+        let mut content = BytesMut::new();
+        while let Some(piece) = upload.piece().await? {
+            if upload.received_bytes() > *sizes.end() {
+                return Err(BodyError::TooLong(*sizes.end()));
+            }
+            content.extend_from_slice(&piece);
+        }
+        if upload.received_bytes() < *sizes.start() {
+            return Err(BodyError::TooShort(*sizes.start()));
+        }
+        Ok(Self(content.freeze()))
+    }
+
+    /// The content.
+    #[must_use]
+    pub const fn content(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+/// restic opens every key file until one fits the password, and gives up at the first that is not shaped like
+/// this (restic 0.19, `internal/repository/key.go`).
+#[derive(serde::Deserialize)]
+struct Key {
+    kdf: String,
+    #[serde(rename = "N")]
+    n: u64,
+    r: u64,
+    p: u64,
+    salt: String,
+    data: String,
+}
+
+/// restic refuses parameters that would need more than this much memory for one key derivation.
+const SCRYPT_BYTES_MAX: u64 = 1 << 30;
+
+fn check_key(content: &[u8]) -> Result<(), BodyError> {
+    let key: Key = serde_json::from_slice(content).map_err(|_| BodyError::NotAKey("not the JSON of one"))?;
+    if key.kdf != "scrypt" {
+        return Err(BodyError::NotAKey("unknown key derivation"));
+    }
+    let memory = key
+        .n
+        .checked_mul(key.r)
+        .and_then(|blocks| blocks.checked_mul(128));
+    if !key.n.is_power_of_two() || key.n < 2 || key.r == 0 || key.p == 0 || key.p > 64 {
+        return Err(BodyError::NotAKey("impossible scrypt parameters"));
+    }
+    if memory.is_none_or(|bytes| bytes > SCRYPT_BYTES_MAX) {
+        return Err(BodyError::NotAKey("scrypt parameters that exhaust memory"));
+    }
+    if decoded_len(&key.salt).is_none_or(|len| len == 0) || decoded_len(&key.data).is_none_or(|len| len <= 32)
+    {
+        return Err(BodyError::NotAKey("no salt or no encrypted key"));
+    }
+    Ok(())
+}
+
+fn decoded_len(base64: &str) -> Option<usize> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(base64)
+        .ok()
+        .map(|bytes| bytes.len())
+}

@@ -1,0 +1,171 @@
+//! The command line: what can be typed, and the help that teaches it.
+//!
+//! Invariant: parsing has no effect; shell completions and the man page are made from the same definitions.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pawl_policy::{PrincipalName, RepositoryName};
+
+/// Everything that can be typed after `pawl`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pawl",
+    version,
+    about = "A restic repository server whose hosts can only add",
+    long_about = "Pawl is a repository server for restic and rustic. Hosts back up to it and restore from it; what \
+                  they, or a thief of their credentials, cannot do is overwrite or delete anything.",
+    after_long_help = "\
+First backup:
+  pawl serve --data ./pawl-data        # prints three lines to paste on the host
+  pawl host add web1 --data ./pawl-data",
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve repositories to hosts
+    #[command(after_long_help = "\
+Examples:
+  pawl serve --data ./pawl-data                        # this machine only; makes all it needs
+  pawl serve --data /srv/backup --listen 192.0.2.1:8000  # with TLS and a private CA
+  pawl serve --config /etc/pawl/pawl.toml              # a real deployment; see deploy/example.toml
+
+SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running uploads finish.")]
+    Serve(Serve),
+    /// Add, list and revoke hosts
+    #[command(subcommand)]
+    Host(Host),
+    /// Show what each role may do
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Print shell completions
+    #[command(after_long_help = "Example:\n  pawl completions bash > /etc/bash_completion.d/pawl")]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    #[command(after_long_help = "Example:\n  pawl man > pawl.1 && man ./pawl.1")]
+    Man,
+    /// The process that names files; `pawl serve` starts it
+    #[command(hide = true)]
+    Keeper {
+        /// The directory that holds all repositories
+        #[arg(long)]
+        data: PathBuf,
+    },
+}
+
+/// Which data directory is meant.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Place {
+    /// The directory that holds all repositories
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Options of `pawl serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+    /// Where to listen instead of 127.0.0.1:8000 or what the configuration says; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `pawl host …`
+#[derive(Debug, Subcommand)]
+pub enum Host {
+    /// Give a new host a password and say what to paste there
+    #[command(after_long_help = "\
+Examples:
+  pawl host add web1 --data ./pawl-data                      # backs up to the repository web1
+  pawl host add web1 --repository hosts/web1 --config /etc/pawl/pawl.toml
+  pawl host add spare --role restore --repository web1 --data ./pawl-data   # may only read
+
+The password is shown once; only its hash is kept. A running server knows the host at once.")]
+    Add(AddHost),
+    /// List hosts and what they may do
+    List {
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a host's access away, at once; what it stored stays
+    Revoke {
+        /// The host
+        name: PrincipalName,
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Give a host a new password; the old one ends at once
+    Rotate {
+        /// The host
+        name: PrincipalName,
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Options of `pawl host add`.
+#[derive(Debug, Args)]
+pub struct AddHost {
+    /// The host's name, which is its user name as well
+    pub name: PrincipalName,
+    /// A repository it may use, 1 to 4 segments; can be repeated [default: the host's own name]
+    #[arg(long = "repository", value_name = "NAME")]
+    pub repositories: Vec<RepositoryName>,
+    /// What it may do there
+    #[arg(long, value_enum, default_value_t = HostRole::Backup)]
+    pub role: HostRole,
+    /// Let it add key files (`restic key add`) to repositories that are initialised
+    #[arg(long)]
+    pub may_add_keys: bool,
+    /// Its password is in the htpasswd file that the configuration names
+    #[arg(long)]
+    pub password_in_htpasswd: bool,
+    /// Print JSON with user, password, repository and `ca_file`
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// The roles that a host can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HostRole {
+    /// Read and add
+    Backup,
+    /// Read only
+    Restore,
+}
+
+/// `pawl policy …`
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Print the decision table: each action, each circumstance, each role
+    Table,
+}

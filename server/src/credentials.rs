@@ -1,0 +1,142 @@
+//! Who is asking: from user name and password to a principal with its grants.
+//!
+//! Invariant: a lookup that fails refuses; secrets are compared in constant time, and an unknown user costs as
+//! much as a wrong secret. Nothing here is printed or logged but names.
+
+mod bcrypt_check;
+mod hosts;
+mod htpasswd;
+mod loaded;
+mod throttle;
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pawl_policy::{Grant, PrincipalName, RepositoryName};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use bcrypt_check::BcryptCheck;
+pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
+use loaded::{Loaded, Reloader, StoredSecret};
+use throttle::Throttle;
+
+/// Somebody who proved who they are.
+#[derive(Debug)]
+pub struct Principal {
+    /// Its name.
+    pub name: PrincipalName,
+    grants: Vec<Grant>,
+}
+
+impl Principal {
+    /// What the principal was given on this repository.
+    #[must_use]
+    pub fn grant(&self, repository: &RepositoryName) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.repository == *repository)
+    }
+}
+
+/// Why nobody was recognised.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// Unknown user or wrong secret; which of them is not said.
+    #[error("unknown user or wrong password")]
+    Denied,
+    /// Too many of these from this address.
+    #[error("too many failed logins from this address")]
+    Throttled(Duration),
+    /// The hosts could not be looked up.
+    #[error("cannot look up hosts: {0}")]
+    Unavailable(String),
+}
+
+/// All credentials that the backup door accepts.
+#[derive(Debug)]
+pub struct Credentials {
+    reloader: Reloader,
+    bcrypt: BcryptCheck,
+    failures: Throttle,
+}
+
+impl Credentials {
+    /// Credentials from the hosts file of `data`, and from `htpasswd` if there is one. Reads both once, so that
+    /// what is wrong with them shows at start.
+    pub fn load(
+        hosts: PathBuf,
+        htpasswd: Option<PathBuf>,
+        failures_per_minute: NonZeroU32,
+    ) -> Result<Self, HostsError> {
+        Ok(Self {
+            reloader: Reloader::load(hosts, htpasswd)?,
+            bcrypt: BcryptCheck::new(),
+            failures: Throttle::per_minute(failures_per_minute),
+        })
+    }
+
+    /// Looks again whether the files have changed, and says in the log if they cannot be read.
+    pub fn reload(&self) {
+        if let Err(error) = self.reloader.current() {
+            tracing::error!(%error, "no host can log in until this is mended");
+        }
+    }
+
+    /// Recognises a principal by its user name and password.
+    pub async fn authenticate(
+        &self,
+        user: &str,
+        password: &str,
+        peer: IpAddr,
+    ) -> Result<Arc<Principal>, AuthenticationError> {
+        let loaded = self.reloader.current().map_err(|error| {
+            tracing::error!(%error, "no host can log in until this is mended");
+            AuthenticationError::Unavailable(error.to_string())
+        })?;
+        if let Some(principal) = self.check(&loaded, user, password, peer).await? {
+            return Ok(principal);
+        }
+        match self.failures.count(peer) {
+            Ok(()) => Err(AuthenticationError::Denied),
+            Err(wait) => Err(AuthenticationError::Throttled(wait)),
+        }
+    }
+
+    async fn check(
+        &self,
+        loaded: &Loaded,
+        user: &str,
+        password: &str,
+        peer: IpAddr,
+    ) -> Result<Option<Arc<Principal>>, AuthenticationError> {
+        let known = loaded.find(user);
+        let right = match known.map(|known| &known.secret) {
+            Some(StoredSecret::Sha256(stored)) => same(stored, &Sha256::digest(password)),
+            Some(StoredSecret::Sha1(stored)) => same(stored, &Sha1::digest(password)),
+            Some(StoredSecret::Bcrypt(stored)) => {
+                let right = self.bcrypt.is_right(stored, password, peer).await?;
+                return Ok(known.filter(|_| right).map(|known| Arc::clone(&known.principal)));
+            }
+            None => {
+                // The same work as for a known user, and never right.
+                let _ = same(&[0; 32], &Sha256::digest(password));
+                false
+            }
+        };
+        if right {
+            return Ok(known.map(|known| Arc::clone(&known.principal)));
+        }
+        // Where bcrypt users exist, every failure costs one bcrypt, or its time would tell users apart.
+        if let Some(decoy) = loaded.costliest_bcrypt() {
+            self.bcrypt.is_right(decoy, password, peer).await?;
+        }
+        Ok(None)
+    }
+}
+
+fn same(stored: &[u8], presented: &[u8]) -> bool {
+    stored.ct_eq(presented).into()
+}

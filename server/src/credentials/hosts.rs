@@ -1,0 +1,221 @@
+//! The hosts file: who may do what, written by `pawl host`.
+//!
+//! Invariant: it holds hashes of secrets, never a secret.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use pawl_policy::{Grant, InvalidName, PrincipalName, RepositoryName, Role};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::files::{self, FileError};
+
+const HEADER: &str =
+    "# Hosts and what they may do. Written by `pawl host`; it holds no secrets, only their SHA-256.\n\n";
+
+/// Where the hosts file of a data directory is.
+#[must_use]
+pub fn hosts_path(data: &Path) -> PathBuf {
+    data.join(".pawl/hosts.toml")
+}
+
+/// What is wrong with the hosts file or a change to it.
+#[derive(Debug, thiserror::Error)]
+pub enum HostsError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not what `pawl host` writes.
+    #[error("{}: {cause}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        cause: String,
+    },
+    /// A name on the command line is none.
+    #[error("'{0}' is not a name: {1}")]
+    Name(String, InvalidName),
+    /// The host to be added is there.
+    #[error(
+        "host '{0}' exists; `pawl host rotate {0}` gives it a new password, `pawl host revoke {0}` removes it"
+    )]
+    Exists(PrincipalName),
+    /// The host to be changed is not there.
+    #[error("there is no host '{0}'; `pawl host list` shows those that are")]
+    Unknown(PrincipalName),
+    /// The host's password is in an htpasswd file.
+    #[error("the password of host '{0}' is in the htpasswd file; change it there")]
+    InHtpasswd(PrincipalName),
+    /// No randomness for a secret.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(#[from] getrandom::Error),
+}
+
+/// A host's password: 256 random bits. Its `Debug` form does not show them.
+pub struct Secret(String);
+
+impl Secret {
+    /// A new one.
+    pub fn generate() -> Result<Self, HostsError> {
+        let mut bits = [0; 32];
+        getrandom::fill(&mut bits)?;
+        Ok(Self(format!("pawl_{}", hex::encode(bits))))
+    }
+
+    /// The password, to be shown once to whoever added the host.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it. A fast hash will do for 256 random bits.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        hex::encode(Sha256::digest(&self.0))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The hosts file's content.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hosts {
+    /// Hosts by name.
+    #[serde(default, rename = "host")]
+    pub hosts: BTreeMap<String, Host>,
+}
+
+/// One host.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// SHA-256 of the password in hexadecimal; absent if the password is in the htpasswd file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_sha256: Option<String>,
+    /// What it may do where.
+    pub grants: Vec<GrantEntry>,
+}
+
+/// One repository that a host may use.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantEntry {
+    /// The repository's name.
+    pub repository: String,
+    /// `backup` or `restore`.
+    pub role: String,
+    /// Whether key files may be added to the initialised repository.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_add_keys: bool,
+}
+
+impl GrantEntry {
+    /// The grant, if every word of it is valid at the backup door.
+    pub fn parse(&self) -> Result<Grant, String> {
+        let repository: RepositoryName = self
+            .repository
+            .parse()
+            .map_err(|error| format!("repository '{}': {error}", self.repository))?;
+        let role = match self.role.parse() {
+            Ok(role @ (Role::Backup | Role::Restore)) => role,
+            Ok(Role::Maintenance) | Err(_) => {
+                return Err(format!("role '{}': expected backup or restore", self.role));
+            }
+        };
+        Ok(Grant {
+            repository,
+            role,
+            may_add_keys: self.may_add_keys,
+        })
+    }
+}
+
+impl Hosts {
+    /// Reads the file; an absent one has no hosts.
+    pub fn read(path: &Path) -> Result<Self, HostsError> {
+        let text = files::read(path)?.unwrap_or_default();
+        let invalid = |cause: String| HostsError::Invalid {
+            path: path.to_owned(),
+            cause,
+        };
+        let hosts: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        for (name, host) in &hosts.hosts {
+            let at = |cause: String| invalid(format!("host '{name}': {cause}"));
+            name.parse::<PrincipalName>()
+                .map_err(|error| at(error.to_string()))?;
+            host.secret()
+                .ok_or_else(|| at("secret_sha256: expected 64 hexadecimal digits".to_owned()))?;
+            for grant in &host.grants {
+                grant.parse().map_err(at)?;
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// Reads the file, lets `change` work on it and puts the result in its place, holding other writers off.
+    pub fn update<T>(
+        path: &Path,
+        change: impl FnOnce(&mut Self) -> Result<T, HostsError>,
+    ) -> Result<T, HostsError> {
+        let _lock = files::lock(&path.with_extension("lock"))?;
+        let mut hosts = Self::read(path)?;
+        let result = change(&mut hosts)?;
+        let text = toml::to_string(&hosts).map_err(|error| HostsError::Invalid {
+            path: path.to_owned(),
+            cause: error.to_string(),
+        })?;
+        files::replace(path, &format!("{HEADER}{text}"), 0o640)?;
+        Ok(result)
+    }
+
+    /// Adds a host.
+    pub fn add(&mut self, name: &PrincipalName, host: Host) -> Result<(), HostsError> {
+        if self.hosts.contains_key(name.as_str()) {
+            return Err(HostsError::Exists(name.clone()));
+        }
+        self.hosts.insert(name.to_string(), host);
+        Ok(())
+    }
+
+    /// Removes a host. What it stored stays.
+    pub fn revoke(&mut self, name: &PrincipalName) -> Result<(), HostsError> {
+        self.hosts
+            .remove(name.as_str())
+            .map(drop)
+            .ok_or_else(|| HostsError::Unknown(name.clone()))
+    }
+
+    /// Gives a host another secret and returns its grants.
+    pub fn rotate(&mut self, name: &PrincipalName, secret: &Secret) -> Result<Vec<GrantEntry>, HostsError> {
+        let host = self
+            .hosts
+            .get_mut(name.as_str())
+            .ok_or_else(|| HostsError::Unknown(name.clone()))?;
+        match &mut host.secret_sha256 {
+            None => Err(HostsError::InHtpasswd(name.clone())),
+            Some(hash) => {
+                *hash = secret.hash();
+                Ok(host.grants.clone())
+            }
+        }
+    }
+}
+
+impl Host {
+    /// The stored hash, `Some(None)` if the password is elsewhere, `None` if what stands there is no hash.
+    #[expect(clippy::option_option, reason = "absent and invalid are different things")]
+    pub(super) fn secret(&self) -> Option<Option<[u8; 32]>> {
+        match &self.secret_sha256 {
+            None => Some(None),
+            Some(text) => hex::decode(text).ok()?.try_into().ok().map(Some),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `pawl host`: who may use the backup door.
+//!
+//! Invariant: a password is printed once, by the command that made it, and kept nowhere.
+
+use std::path::PathBuf;
+
+use pawl_policy::{PrincipalName, RepositoryName};
+use serde::Serialize;
+
+use crate::cli::{AddHost, Host as Command, HostRole, Place};
+use crate::config::{Config, Tls};
+use crate::credentials::{GrantEntry, Host, Hosts, Secret, hosts_path};
+use crate::files;
+use crate::http::tls::ca_file;
+use crate::print::{self, Outcome};
+use crate::serve::{configuration, url_path};
+
+/// Runs the command.
+pub fn run(command: Command) -> Outcome {
+    match command {
+        Command::Add(options) => add(&options),
+        Command::List { place, json } => list(&place, json),
+        Command::Revoke { name, place } => revoke(&name, &place),
+        Command::Rotate { name, place, json } => rotate(&name, &place, json),
+    }
+}
+
+/// What a host needs to know, in the form that scripts read.
+#[derive(Debug, Serialize)]
+struct Invitation {
+    user: String,
+    /// Absent if it is in the htpasswd file.
+    password: Option<String>,
+    /// The first repository, as restic wants it, without the credential.
+    repository: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    repositories: Vec<String>,
+    /// The CA that the host must trust; `null` if it trusts the server anyway or TLS is off.
+    ca_file: Option<PathBuf>,
+}
+
+fn add(options: &AddHost) -> Outcome {
+    let config = configuration(&options.place)?;
+    if options.password_in_htpasswd && config.htpasswd.is_none() {
+        return Err("--password-in-htpasswd needs a configuration with credentials.htpasswd".into());
+    }
+    prepare_state(&config)?;
+    let secret = if options.password_in_htpasswd {
+        None
+    } else {
+        Some(Secret::generate()?)
+    };
+    let grants = grants(options)?;
+    Hosts::update(&hosts_path(&config.data), |hosts| {
+        let secret_sha256 = secret.as_ref().map(Secret::hash);
+        hosts.add(
+            &options.name,
+            Host {
+                secret_sha256,
+                grants: grants.clone(),
+            },
+        )
+    })?;
+    let invitation = Invitation::new(&config, &options.name, secret.as_ref(), &grants)?;
+    if options.json {
+        print::json(&invitation)
+    } else {
+        print::line(&invitation.to_paste())
+    }
+}
+
+fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Error>> {
+    let mut repositories = options.repositories.clone();
+    if repositories.is_empty() {
+        let own: RepositoryName = options.name.as_str().parse().map_err(|error| {
+            format!(
+                "'{}' cannot name a repository as well ({error}): give --repository",
+                options.name
+            )
+        })?;
+        repositories.push(own);
+    }
+    let role = match options.role {
+        HostRole::Backup => "backup",
+        HostRole::Restore => "restore",
+    };
+    let grant = |repository: RepositoryName| GrantEntry {
+        repository: repository.to_string(),
+        role: role.to_owned(),
+        may_add_keys: options.may_add_keys,
+    };
+    Ok(repositories.into_iter().map(grant).collect())
+}
+
+/// Adds the first host of a new data directory and returns what to paste there.
+pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dyn std::error::Error>> {
+    let secret = Secret::generate()?;
+    let grants = vec![GrantEntry {
+        repository: name.to_string(),
+        role: "backup".to_owned(),
+        may_add_keys: false,
+    }];
+    Hosts::update(&hosts_path(&config.data), |hosts| {
+        hosts.add(
+            name,
+            Host {
+                secret_sha256: Some(secret.hash()),
+                grants: grants.clone(),
+            },
+        )
+    })?;
+    Ok(Invitation::new(config, name, Some(&secret), &grants)?.to_paste())
+}
+
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    user: &'a str,
+    password_in_htpasswd: bool,
+    grants: &'a [GrantEntry],
+}
+
+fn list(place: &Place, json: bool) -> Outcome {
+    let config = configuration(place)?;
+    let hosts = Hosts::read(&hosts_path(&config.data))?;
+    let listed: Vec<Listed<'_>> = hosts
+        .hosts
+        .iter()
+        .map(|(user, host)| Listed {
+            user,
+            password_in_htpasswd: host.secret_sha256.is_none(),
+            grants: &host.grants,
+        })
+        .collect();
+    if json {
+        return print::json(&listed);
+    }
+    if listed.is_empty() {
+        return print::line("There are no hosts; `pawl host add NAME` adds one.");
+    }
+    for host in listed {
+        for grant in host.grants {
+            let keys = if grant.may_add_keys { ", may add keys" } else { "" };
+            print::line(&format!(
+                "{:<24} {:<8} {}{keys}",
+                host.user, grant.role, grant.repository
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn revoke(name: &PrincipalName, place: &Place) -> Outcome {
+    let config = configuration(place)?;
+    Hosts::update(&hosts_path(&config.data), |hosts| hosts.revoke(name))?;
+    print::line(&format!(
+        "{name} has no access any more. What it stored is still there."
+    ))
+}
+
+fn rotate(name: &PrincipalName, place: &Place, json: bool) -> Outcome {
+    let config = configuration(place)?;
+    let secret = Secret::generate()?;
+    let grants = Hosts::update(&hosts_path(&config.data), |hosts| hosts.rotate(name, &secret))?;
+    let invitation = Invitation::new(&config, name, Some(&secret), &grants)?;
+    if json {
+        print::json(&invitation)
+    } else {
+        print::line(&invitation.to_paste())
+    }
+}
+
+fn prepare_state(config: &Config) -> Result<(), files::FileError> {
+    files::make_directory(&config.data.join(".pawl"), 0o750)
+}
+
+impl Invitation {
+    fn new(
+        config: &Config,
+        name: &PrincipalName,
+        secret: Option<&Secret>,
+        grants: &[GrantEntry],
+    ) -> Result<Self, files::FileError> {
+        let base = base_url(config)?;
+        let mut repositories: Vec<String> = grants
+            .iter()
+            .map(|grant| format!("rest:{base}/{}/", grant.repository))
+            .collect();
+        let repository = repositories.first().cloned().unwrap_or_default();
+        if repositories.len() == 1 {
+            repositories.clear();
+        }
+        let ca = ca_file(&config.data);
+        let own_ca = base.starts_with("https:") && !matches!(config.tls, Tls::Given { .. }) && ca.exists();
+        Ok(Self {
+            user: name.to_string(),
+            password: secret.map(|secret| secret.reveal().to_owned()),
+            repository,
+            repositories,
+            ca_file: own_ca.then_some(ca),
+        })
+    }
+
+    /// Lines for a shell on the host. The credential goes into the repository's URL, since restic before 0.15
+    /// knows no other place, and into the environment, where other users cannot see it.
+    fn to_paste(&self) -> String {
+        let mut lines = Vec::new();
+        if let Some(ca) = &self.ca_file {
+            lines.push(format!(
+                "# Copy {} to the host as /etc/pawl-ca.crt, then paste there:",
+                ca.display()
+            ));
+            lines.push("export RESTIC_CACERT=/etc/pawl-ca.crt".to_owned());
+        }
+        let password = self.password.as_deref().unwrap_or("PASSWORD");
+        let credential = format!("://{}:{password}@", self.user.replace('@', "%40"));
+        lines.push(format!(
+            "export RESTIC_REPOSITORY='{}'",
+            self.repository.replacen("://", &credential, 1)
+        ));
+        lines.push("restic init".to_owned());
+        lines.push("restic backup ~".to_owned());
+        lines.extend(
+            self.repositories
+                .iter()
+                .skip(1)
+                .map(|other| format!("# also: {other}")),
+        );
+        lines.join("\n")
+    }
+}
+
+/// The URL that hosts use: the configured one, else that of the last start, else what the configuration implies.
+fn base_url(config: &Config) -> Result<String, files::FileError> {
+    if let Some(url) = &config.public_url {
+        return Ok(url.clone());
+    }
+    if let Some(url) = files::read(&url_path(&config.data))? {
+        return Ok(url.trim().to_owned());
+    }
+    let scheme = if config.tls == Tls::Off { "http" } else { "https" };
+    Ok(format!("{scheme}://{}", config.listen))
+}

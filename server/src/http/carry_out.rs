@@ -1,0 +1,97 @@
+//! Carries out what was permitted.
+//!
+//! Invariant: a match over permits, each of which goes to the one call of the store that takes it.
+
+use futures_util::TryStreamExt;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper::header::RANGE;
+use hyper::{HeaderMap, Response};
+use pawl_policy::{Permit, Permitted, Read};
+
+use super::listing::{self, Version};
+use super::range::{self, Wanted};
+use super::record::Record;
+use super::respond::{self, Body, Refusal};
+use super::service::Door;
+use crate::body::Upload;
+use crate::store::{AppendStore, Created, Span, StoredFile};
+
+const OK: u16 = 200;
+
+impl<S: AppendStore> Door<S> {
+    pub(super) async fn carry_out(
+        &self,
+        permit: Permit,
+        headers: &HeaderMap,
+        upload: &mut Upload,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Refusal> {
+        match permit {
+            Permit::List(permit) => {
+                let version = Version::accepted(headers);
+                let batches = self.store.list(permit).await?;
+                record.note_outcome(OK, "listed");
+                Ok(respond::listing(
+                    version.content_type(),
+                    listing::body(batches, version),
+                ))
+            }
+            Permit::Stat(permit) => {
+                let size = self.store.stat(&permit).await?;
+                record.note_outcome(OK, "found");
+                Ok(respond::size(size))
+            }
+            Permit::Read(permit) => self.read(&permit, headers, record).await,
+            Permit::CreateRepository(permit) => {
+                self.store.create_repository(&permit).await?;
+                record.note_outcome(OK, "created");
+                Ok(respond::done())
+            }
+            Permit::Create(permit) => {
+                let created = self.store.create(&permit, upload, &self.caps).await?;
+                Ok(stored(created, record))
+            }
+            Permit::Confirm(permit) => {
+                let created = self.store.confirm(&permit, upload, &self.caps).await?;
+                Ok(stored(created, record))
+            }
+            Permit::RemoveLock(permit) => {
+                self.store.remove_lock(&permit).await?;
+                record.note_outcome(OK, "removed");
+                Ok(respond::done())
+            }
+            // No grant at this door has the role, and this door's store has no such call.
+            Permit::Delete(_) => Err(Refusal::OtherDoor),
+        }
+    }
+
+    async fn read(
+        &self,
+        permit: &Permitted<Read>,
+        headers: &HeaderMap,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Refusal> {
+        let file = self.store.open(permit).await?;
+        let size = file.size();
+        let wanted = range::wanted(headers.get(RANGE).and_then(|value| value.to_str().ok()), size);
+        let span = match wanted {
+            Wanted::Whole => Span { start: 0, len: size },
+            Wanted::Part(span) => span,
+            Wanted::Unsatisfiable => return Err(Refusal::Range { size }),
+        };
+        let body = StreamBody::new(file.read(span).map_ok(Frame::data)).boxed_unsync();
+        let response = respond::file(wanted, size, body);
+        record.note_outcome(response.status().as_u16(), "read");
+        Ok(response)
+    }
+}
+
+fn stored(created: Created, record: &mut Record) -> Response<Body> {
+    let outcome = match created {
+        Created::Stored => "stored",
+        Created::AlreadyThere => "already there",
+    };
+    record.note_outcome(OK, outcome);
+    respond::done()
+}

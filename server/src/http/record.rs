@@ -1,0 +1,200 @@
+//! One line in the log for each request: who, what, and how it ended.
+//!
+//! Invariant: the line is written when the response's last byte was handed over or given up, exactly once, and
+//! holds no secret. Text from the network that did not parse appears escaped and shortened.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use pawl_policy::{Action, PrincipalName};
+use tokio::time::Instant;
+
+use super::deadline::Busy;
+use super::respond::{Body, Refusal};
+use crate::store::StoreError;
+
+/// Longest text from the network in a line, in characters.
+const SHOWN_MAX: usize = 80;
+
+/// What is known of a request.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// Number of the request in this process.
+    request: u64,
+    peer: SocketAddr,
+    started: Instant,
+    principal: Option<String>,
+    action: Option<Action>,
+    /// Method and path, for requests that are no action.
+    asked: String,
+    outcome: String,
+    status: u16,
+    received_bytes: u64,
+    sent_bytes: u64,
+}
+
+impl Record {
+    pub(super) fn new(request: u64, peer: SocketAddr, method: &str, path: &str) -> Self {
+        Self {
+            request,
+            peer,
+            started: Instant::now(),
+            principal: None,
+            action: None,
+            asked: format!("{} {}", shown(method), shown(path)),
+            outcome: String::new(),
+            status: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+        }
+    }
+
+    pub(super) fn note_principal(&mut self, name: &PrincipalName) {
+        self.principal = Some(name.to_string());
+    }
+
+    /// A user name that nobody proved.
+    pub(super) fn note_claimed(&mut self, user: &str) {
+        self.principal = Some(format!("?{}", shown(user)));
+    }
+
+    pub(super) fn note_action(&mut self, action: &Action) {
+        self.action = Some(action.clone());
+    }
+
+    pub(super) const fn note_received(&mut self, bytes: u64) {
+        self.received_bytes = bytes;
+    }
+
+    pub(super) fn note_outcome(&mut self, status: u16, outcome: impl Into<String>) {
+        self.status = status;
+        self.outcome = outcome.into();
+    }
+
+    pub(super) fn note_refusal(&mut self, refusal: &Refusal) {
+        self.note_outcome(refusal.status().as_u16(), refusal.to_string());
+    }
+
+    fn write(&self) {
+        let action = self
+            .action
+            .as_ref()
+            .map_or_else(|| self.asked.clone(), ToString::to_string);
+        let file = self
+            .action
+            .as_ref()
+            .and_then(Action::handle)
+            .map(ToString::to_string);
+        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    principal = self.principal.as_deref(),
+                    repository = self.action.as_ref().map(|action| action.repository().as_str()),
+                    file = file.as_deref(),
+                    status = self.status,
+                    bytes_in = self.received_bytes,
+                    bytes_out = self.sent_bytes,
+                    ms,
+                    peer = %self.peer,
+                    request = self.request,
+                    "{action}: {}",
+                    self.outcome
+                )
+            };
+        }
+        match self.status {
+            500.. => line!(tracing::Level::ERROR),
+            400.. => line!(tracing::Level::WARN),
+            _ => line!(tracing::Level::INFO),
+        }
+    }
+}
+
+/// Text from the network: escaped, and cut if it is long.
+fn shown(text: &str) -> String {
+    let escaped: String = text
+        .chars()
+        .take(SHOWN_MAX)
+        .flat_map(char::escape_default)
+        .collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        escaped + "…"
+    } else {
+        escaped
+    }
+}
+
+/// A response's body that writes the line when it ends, and until then keeps its connection busy.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    body: Body,
+    record: Record,
+    /// Bytes that were announced; after these nobody asks whether there are more.
+    announced_bytes: Option<u64>,
+    ended: bool,
+    _busy: Busy,
+}
+
+impl Recorded {
+    pub(super) const fn new(body: Body, announced_bytes: Option<u64>, record: Record, busy: Busy) -> Self {
+        Self {
+            body,
+            record,
+            announced_bytes,
+            ended: false,
+            _busy: busy,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.ended || self.body.is_end_stream() || self.announced_bytes == Some(self.record.sent_bytes)
+    }
+}
+
+impl HttpBody for Recorded {
+    type Data = Bytes;
+    type Error = StoreError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.record.sent_bytes = self.record.sent_bytes.saturating_add(bytes);
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let outcome = format!("cut: {error}");
+                self.record.note_outcome(500, outcome);
+                self.ended = true;
+            }
+            Poll::Ready(None) => self.ended = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if !self.is_complete() {
+            self.record.outcome.push_str(", client went away");
+        }
+        self.record.write();
+    }
+}

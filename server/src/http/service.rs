@@ -1,0 +1,235 @@
+//! From a request to its answer.
+//!
+//! Invariant: authentication comes before anything else is looked at, the grant before anything is looked up, and
+//! nothing is done without a permit.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+use pawl_policy::{
+    Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
+    RepositoryState, decide, lock_has_expired,
+};
+
+use super::deadline::Busy;
+use super::gate::{Gate, OnItsWay};
+use super::record::{Record, Recorded};
+use super::respond::{self, Body, Refusal};
+use super::{authenticate, route, upload};
+use crate::body::Upload;
+use crate::config::Limits;
+use crate::credentials::{AuthenticationError, Credentials, Principal};
+use crate::store::{AppendStore, Facts, StoreError, now_ms};
+
+/// The backup door in front of a store.
+#[derive(Debug)]
+pub struct Door<S> {
+    pub(super) store: S,
+    pub(super) credentials: Credentials,
+    pub(super) caps: Caps,
+    pub(super) limits: Limits,
+    gate: Gate,
+    requests: AtomicU64,
+}
+
+impl<S: AppendStore> Door<S> {
+    /// A door in front of `store` for those whom `credentials` knows.
+    #[must_use]
+    pub fn new(store: S, credentials: Credentials, caps: Caps, limits: Limits) -> Self {
+        Self {
+            store,
+            credentials,
+            caps,
+            limits,
+            gate: Gate::default(),
+            requests: AtomicU64::new(1),
+        }
+    }
+
+    /// Looks again at who may come in.
+    pub fn reload_credentials(&self) {
+        self.credentials.reload();
+    }
+
+    /// Answers one request. The returned body keeps `busy` until it is sent.
+    pub(super) async fn handle(
+        self: Arc<Self>,
+        peer: SocketAddr,
+        busy: Busy,
+        request: Request<Incoming>,
+    ) -> Result<Response<Recorded>, Infallible> {
+        let (head, body) = request.into_parts();
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut record = Record::new(number, peer, head.method.as_str(), head.uri.path());
+        let mut upload = upload::upload(&head.headers, body, self.limits.stall);
+
+        let response = match self.authenticate(&head, peer, &mut record).await {
+            Err(refusal) => {
+                upload::drain(&mut upload, &head.headers, false).await;
+                refused(&refusal, &mut record)
+            }
+            Ok(principal) => match self.answer(&principal, &head, &mut upload, &mut record).await {
+                Ok(response) => response,
+                Err(refusal) => {
+                    upload::drain(&mut upload, &head.headers, true).await;
+                    refused(&refusal, &mut record)
+                }
+            },
+        };
+        record.note_received(upload.received_bytes());
+        let announced = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(response.map(|body| Recorded::new(body, announced, record, busy)))
+    }
+
+    async fn authenticate(
+        &self,
+        head: &Parts,
+        peer: SocketAddr,
+        record: &mut Record,
+    ) -> Result<Arc<Principal>, Refusal> {
+        let basic = authenticate::basic(&head.headers).ok_or(Refusal::NoCredential)?;
+        match self
+            .credentials
+            .authenticate(&basic.user, &basic.password, peer.ip())
+            .await
+        {
+            Ok(principal) => {
+                record.note_principal(&principal.name);
+                Ok(principal)
+            }
+            Err(error) => {
+                record.note_claimed(&basic.user);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        principal: &Principal,
+        head: &Parts,
+        upload: &mut Upload,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Refusal> {
+        let action = route::route(&head.method, &head.uri).map_err(Refusal::Route)?;
+        record.note_action(&action);
+        let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
+        let (permit, _on_its_way) = self.permit(principal, grant, action).await?;
+        self.carry_out(permit, &head.headers, upload, record).await
+    }
+
+    /// Looks up what the decision needs to know, and decides. What is returned beside the permit counts a new
+    /// lock or key until it is stored.
+    async fn permit(
+        &self,
+        principal: &Principal,
+        grant: &Grant,
+        action: Action,
+    ) -> Result<(Permit, Option<OnItsWay>), Refusal> {
+        let on_its_way = self.enter_gate(&principal.name, &action);
+        let before = on_its_way.as_ref().map_or(0, OnItsWay::before);
+        let circumstances = self.circumstances(&principal.name, &action, before).await?;
+        let permit = decide(&principal.name, grant, action, &circumstances)?;
+        Ok((permit, on_its_way))
+    }
+
+    fn enter_gate(&self, principal: &PrincipalName, action: &Action) -> Option<OnItsWay> {
+        let Action::Create(create) = action else {
+            return None;
+        };
+        let group = match create.handle.file_type()? {
+            FileType::Locks => (
+                create.repository.clone(),
+                FileType::Locks,
+                Some(principal.clone()),
+            ),
+            FileType::Keys => (create.repository.clone(), FileType::Keys, None),
+            FileType::Data | FileType::Index | FileType::Snapshots => return None,
+        };
+        Some(self.gate.enter(group))
+    }
+
+    async fn circumstances(
+        &self,
+        principal: &PrincipalName,
+        action: &Action,
+        on_their_way: u32,
+    ) -> Result<Circumstances, StoreError> {
+        // Where nothing is looked up below, nothing of this is named by the decision.
+        let mut known = Circumstances {
+            repository: RepositoryState::Absent,
+            file: FileState::Absent,
+            tombstone: false,
+            live_locks: 0,
+            keys: 0,
+        };
+        let repository = action.repository();
+        match action {
+            Action::List(_) | Action::CreateRepository(_) | Action::DeleteRepository(_) => {}
+            Action::Stat(_) | Action::Read(_) | Action::Delete(_) => {
+                if let Some(handle @ Handle::File(FileType::Keys | FileType::Locks, _)) = action.handle() {
+                    known.file = state(self.store.facts(repository, handle).await?);
+                }
+            }
+            Action::Create(create) => {
+                known.repository = self.store.repository(repository).await?;
+                known.file = state(self.store.facts(repository, &create.handle).await?);
+                match create.handle.file_type() {
+                    Some(FileType::Locks) => {
+                        let live = self.live_locks(repository, principal).await?;
+                        known.live_locks = live.saturating_add(on_their_way);
+                    }
+                    Some(FileType::Keys) => {
+                        let keys = self.store.all_facts(repository, FileType::Keys).await?.len();
+                        known.keys = u32::try_from(keys)
+                            .unwrap_or(u32::MAX)
+                            .saturating_add(on_their_way);
+                    }
+                    Some(FileType::Data | FileType::Index | FileType::Snapshots) => {
+                        known.tombstone = self.store.tombstone(repository, &create.handle).await?;
+                    }
+                    None => {}
+                }
+            }
+        }
+        Ok(known)
+    }
+
+    async fn live_locks(
+        &self,
+        repository: &pawl_policy::RepositoryName,
+        principal: &PrincipalName,
+    ) -> Result<u32, StoreError> {
+        let now_ms = now_ms();
+        let locks = self.store.all_facts(repository, FileType::Locks).await?;
+        let live = locks.iter().filter(|facts| {
+            facts.creator.as_ref() == Some(principal) && !lock_has_expired(facts.age_ms(now_ms))
+        });
+        Ok(u32::try_from(live.count()).unwrap_or(u32::MAX))
+    }
+}
+
+fn state(facts: Option<Facts>) -> FileState {
+    facts.map_or(FileState::Absent, |facts| FileState::Present {
+        age_ms: facts.age_ms(now_ms()),
+        creator: facts.creator,
+        audience: facts.audience,
+    })
+}
+
+fn refused(refusal: &Refusal, record: &mut Record) -> Response<Body> {
+    record.note_refusal(refusal);
+    if let Refusal::Authentication(AuthenticationError::Unavailable(cause)) = refusal {
+        tracing::error!(cause, "credentials cannot be looked up");
+    }
+    respond::refusal(refusal)
+}

@@ -1,0 +1,223 @@
+//! TLS: a given certificate, or one of a private CA that Pawl makes.
+//!
+//! Invariant: TLS 1.2 or newer, with one provider. A certificate that cannot be read leaves the last good one in
+//! place and says so.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, crypto::CryptoProvider};
+use tokio_rustls::TlsAcceptor;
+
+use super::connection::{ALPN_H1, ALPN_H2};
+use crate::files::{self, FileError};
+
+/// The private CA's directory in DATA.
+const DIRECTORY: &str = ".pawl/tls";
+/// Private keys are their owner's alone.
+const KEY_MODE: u32 = 0o600;
+const CERTIFICATE_MODE: u32 = 0o644;
+
+/// What is wrong with certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file does not hold what it should.
+    #[error("{}: expected {expected}: {cause}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What should be there.
+        expected: &'static str,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A certificate cannot be made.
+    #[error("cannot make a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+    /// The address stands for all of the machine's, so that hosts cannot be told where to go.
+    #[error(
+        "{0} is every address of this machine, but a certificate needs names: set tls.names in the configuration"
+    )]
+    NoNames(SocketAddr),
+    /// Certificate and key are not for TLS.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+/// Where certificate and key lie.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// PEM: the certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// PEM: the private key.
+    pub key: PathBuf,
+}
+
+/// The certificate in use, which can be read again.
+#[derive(Debug)]
+pub struct Certificates {
+    files: CertificateFiles,
+    current: Arc<Current>,
+    config: Arc<ServerConfig>,
+}
+
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl Certificates {
+    /// Reads certificate and key.
+    pub fn load(files: CertificateFiles) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let current = Arc::new(Current(RwLock::new(Arc::new(read(&files, &provider)?))));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()];
+        Ok(Self {
+            files,
+            current,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Reads certificate and key again. New connections get the new ones.
+    pub fn reload(&self) {
+        match read(&self.files, self.config.crypto_provider()) {
+            Ok(key) => {
+                *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+                tracing::info!("certificate was read again");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the certificate cannot be read; the last one stays in use");
+            }
+        }
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
+}
+
+fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let content = |path: &Path, expected, cause: String| TlsError::Content {
+        path: path.to_owned(),
+        expected,
+        cause,
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| content(&files.certificate, "a certificate in PEM", error.to_string()))?;
+    if chain.is_empty() {
+        return Err(content(
+            &files.certificate,
+            "a certificate in PEM",
+            "found none".to_owned(),
+        ));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| content(&files.key, "a private key in PEM", error.to_string()))?;
+    CertifiedKey::from_der(chain, key, provider)
+        .map_err(|error| content(&files.key, "the key of the certificate", error.to_string()))
+}
+
+/// Where the private CA's certificate lies, which hosts are to trust.
+#[must_use]
+pub fn ca_file(data: &Path) -> PathBuf {
+    data.join(DIRECTORY).join("ca.crt")
+}
+
+/// Makes the private CA if there is none, and a fresh certificate of it for these names, or for the address.
+/// Hosts trust the CA, so that every start can make a new certificate.
+pub fn issue(data: &Path, names: &[String], listen: SocketAddr) -> Result<CertificateFiles, TlsError> {
+    let directory = data.join(DIRECTORY);
+    files::make_directory(&directory, 0o750)?;
+    let ca = certificate_authority(&directory)?;
+
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(names_or_address(names, listen)?)?;
+    params.distinguished_name = distinguished_name("Pawl");
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    never_expires(&mut params);
+    let certificate = params.signed_by(&key, &ca)?;
+
+    let files = CertificateFiles {
+        certificate: directory.join("server.crt"),
+        key: directory.join("server.key"),
+    };
+    files::replace(&files.key, &key.serialize_pem(), KEY_MODE)?;
+    files::replace(&files.certificate, &certificate.pem(), CERTIFICATE_MODE)?;
+    Ok(files)
+}
+
+fn certificate_authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, TlsError> {
+    let (key_path, certificate_path) = (directory.join("ca.key"), directory.join("ca.crt"));
+    if let (Some(key), Some(_)) = (files::read(&key_path)?, files::read(&certificate_path)?) {
+        let wrong = |error: rcgen::Error| TlsError::Content {
+            path: key_path.clone(),
+            expected: "the private CA's key in PEM",
+            cause: error.to_string(),
+        };
+        return Ok(Issuer::new(ca_params(), KeyPair::from_pem(&key).map_err(wrong)?));
+    }
+    let key = KeyPair::generate()?;
+    let certificate = ca_params().self_signed(&key)?;
+    files::replace(&key_path, &key.serialize_pem(), KEY_MODE)?;
+    files::replace(&certificate_path, &certificate.pem(), CERTIFICATE_MODE)?;
+    Ok(Issuer::new(ca_params(), key))
+}
+
+/// The same each time, so that the CA can go on signing with nothing but its key.
+fn ca_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished_name("Pawl private CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    never_expires(&mut params);
+    params
+}
+
+/// Hosts pin the CA by file, and it signs nothing but this server, so an expiry would protect nobody and one day
+/// stop all backups.
+fn never_expires(params: &mut CertificateParams) {
+    params.not_before = date_time_ymd(2026, 1, 1);
+    params.not_after = date_time_ymd(2076, 1, 1);
+}
+
+fn distinguished_name(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+fn names_or_address(names: &[String], listen: SocketAddr) -> Result<Vec<String>, TlsError> {
+    match listen.ip() {
+        _ if !names.is_empty() => Ok(names.to_vec()),
+        address if address.is_unspecified() => Err(TlsError::NoNames(listen)),
+        address @ (IpAddr::V4(_) | IpAddr::V6(_)) if address.is_loopback() => {
+            Ok(vec![address.to_string(), "localhost".to_owned()])
+        }
+        address => Ok(vec![address.to_string()]),
+    }
+}

@@ -1,0 +1,130 @@
+//! A request's body as an upload.
+//!
+//! Invariant: a body from which too little arrives is given up, and only the client's time counts, not the time
+//! that the disk takes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::BodyExt;
+use hyper::HeaderMap;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, EXPECT};
+use tokio::time::{Instant, timeout};
+
+use crate::body::{Cut, Source, Upload};
+
+/// Slowest client that is waited for, on average, in bytes a second. Slower than the slowest modem.
+const RATE_MIN: u64 = 1 << 10;
+
+/// Bytes that are read and forgotten so that a refusal arrives. restic's largest packs have 128 MiB, its usual
+/// ones 16; a client of HTTP/1.1 that is still sending when the connection is closed sees a broken connection
+/// instead of the answer, and tries again for 15 minutes.
+const DRAIN_BYTES_MAX: u64 = 64 << 20;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
+/// The same for somebody without a credential.
+const DRAIN_BYTES_MAX_UNKNOWN: u64 = 64 << 10;
+
+/// The body of a request, given up when nothing arrives for `stall`.
+pub(super) fn upload(headers: &HeaderMap, body: Incoming, stall: Duration) -> Upload {
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    Upload::new(source(body, stall), declared)
+}
+
+fn source(body: Incoming, stall: Duration) -> Source {
+    let patience = Patience {
+        waited: Duration::ZERO,
+        received_bytes: 0,
+        stall,
+    };
+    Box::pin(stream::unfold(Some((body, patience)), |state| async move {
+        let (mut body, mut patience) = state?;
+        let started = Instant::now();
+        match timeout(patience.left(), next_piece(&mut body)).await {
+            Ok(Some(Ok(piece))) => {
+                patience.note(started.elapsed(), piece.len());
+                Some((Ok(piece), Some((body, patience))))
+            }
+            Ok(Some(Err(error))) => Some((Err(Cut::Broken(error.to_string())), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(Cut::Stalled), None)),
+        }
+    }))
+}
+
+async fn next_piece(body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> {
+    loop {
+        match body.frame().await? {
+            Ok(frame) => {
+                if let Ok(piece) = frame.into_data() {
+                    return Some(Ok(piece));
+                } // else trailers, which mean nothing here
+            }
+            Err(error) => return Some(Err(error)),
+        }
+    }
+}
+
+/// How long the client is still waited for.
+struct Patience {
+    waited: Duration,
+    received_bytes: u64,
+    stall: Duration,
+}
+
+impl Patience {
+    fn left(&self) -> Duration {
+        let earned = Duration::from_secs(self.received_bytes / RATE_MIN);
+        self.stall
+            .saturating_add(earned)
+            .saturating_sub(self.waited)
+            .min(self.stall)
+    }
+
+    fn note(&mut self, waited: Duration, bytes: usize) {
+        self.waited = self.waited.saturating_add(waited);
+        self.received_bytes = self.received_bytes.saturating_add(bytes as u64);
+    }
+}
+
+/// Reads on for a while after a refusal, so that the answer arrives.
+pub(super) async fn drain(upload: &mut Upload, headers: &HeaderMap, known: bool) {
+    if headers.contains_key(EXPECT) {
+        return; // the client has not begun to send, and now will not
+    }
+    let bytes_max = if known {
+        DRAIN_BYTES_MAX
+    } else {
+        DRAIN_BYTES_MAX_UNKNOWN
+    };
+    let _ = timeout(DRAIN_TIME_MAX, upload.drain(bytes_max)).await; // late or not, the answer follows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drip_is_given_up_and_a_slow_line_is_not() {
+        let stall = Duration::from_mins(1);
+        let mut drip = Patience {
+            waited: Duration::ZERO,
+            received_bytes: 0,
+            stall,
+        };
+        let mut slow = Patience {
+            waited: Duration::ZERO,
+            received_bytes: 0,
+            stall,
+        };
+        for _ in 0..100 {
+            drip.note(Duration::from_secs(30), 1);
+            slow.note(Duration::from_secs(30), 64 << 10);
+        }
+        assert_eq!(drip.left(), Duration::ZERO);
+        assert_eq!(slow.left(), stall);
+    }
+}

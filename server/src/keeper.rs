@@ -1,0 +1,54 @@
+//! The keeper: the small process behind the door that alone names files.
+//!
+//! Invariant: nothing here replaces a file. A file gets its name by `linkat` or `renameat2(RENAME_NOREPLACE)`,
+//! both of which fail if the name is taken, and the only file that is ever removed is a lock.
+
+mod client;
+mod commit;
+mod directory;
+pub(crate) mod facts;
+pub(crate) mod layout;
+mod lease;
+mod message;
+mod process;
+mod repository;
+mod staging;
+
+pub use client::{Draft, KeeperClient, KeeperError, KeeperProcess};
+pub use process::run;
+pub(crate) use repository::state as repository_state;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A keeper on a thread, for tests that need a store and no process.
+
+    use std::path::Path;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::client::KeeperClient;
+    use super::message::{self, Reply};
+    use super::process;
+
+    /// Starts a keeper for `data` that ends when the client does.
+    pub(crate) fn keeper(data: &Path, named_staging: bool) -> KeeperClient {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        let data = data.to_owned();
+        std::thread::spawn(move || {
+            if named_staging {
+                process::run_with_named_staging(&theirs, &data)
+            } else {
+                process::run(&theirs, &data)
+            }
+        });
+        let (ready, _) = message::receive::<Reply>(&ours).unwrap().unwrap();
+        assert!(matches!(ready.message, Reply::Ready(footing) if footing.unnamed_files != named_staging));
+        KeeperClient::new(ours).unwrap()
+    }
+}

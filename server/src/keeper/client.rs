@@ -1,0 +1,386 @@
+//! The door's end of the socket to the keeper.
+//!
+//! Invariant: what it was told is done is durable; when the keeper is gone, every request fails and
+//! [`KeeperClient::died`] says so.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pawl_policy::{FileId, Handle, PrincipalName, RepositoryName};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
+use tokio::io::Interest;
+use tokio::net::UnixDatagram;
+use tokio::sync::{oneshot, watch};
+
+use super::message::{self, Envelope, Footing, Refusal, Reply, Request, Slot};
+
+/// Files asked for at a time, ahead of need.
+const AHEAD: u8 = 8;
+/// When fewer are left, more are asked for.
+const LOW: usize = 4;
+
+/// Why the keeper did not do what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// A file of that name exists; here is the staged one back.
+    #[error("a file of that name exists")]
+    NameTaken(Draft),
+    /// There is no such repository.
+    #[error("there is no such repository")]
+    NotFound,
+    /// The disk or a quota of the file system is full.
+    #[error("no space left")]
+    Full,
+    /// Anything else.
+    #[error("keeper: {0}")]
+    Failed(String),
+    /// The keeper process is gone.
+    #[error("the keeper is gone")]
+    Gone,
+}
+
+/// The keeper as a child process.
+#[derive(Debug)]
+pub struct KeeperProcess {
+    child: Child,
+    socket: OwnedFd,
+    footing: Footing,
+}
+
+impl KeeperProcess {
+    /// Starts a keeper for `data` and waits until it is ready. Call this before there are threads or secrets:
+    /// the keeper needs neither.
+    pub fn start(data: &Path) -> std::io::Result<Self> {
+        let (socket, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        let child = Command::new("/proc/self/exe")
+            .arg0("pawl")
+            .arg("keeper")
+            .arg("--data")
+            .arg(data)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .process_group(0) // Ctrl-C is for the door, which then lets uploads finish
+            .spawn()?;
+        match message::receive::<Reply>(&socket)? {
+            Some((
+                Envelope {
+                    message: Reply::Ready(footing),
+                    ..
+                },
+                _,
+            )) => Ok(Self {
+                child,
+                socket,
+                footing,
+            }),
+            _ => Err(std::io::Error::other(
+                "the keeper did not start; its own message stands above",
+            )),
+        }
+    }
+
+    /// What the file system offers.
+    #[must_use]
+    pub const fn footing(&self) -> Footing {
+        self.footing
+    }
+
+    /// Connects the asynchronous side. Needs a runtime.
+    pub fn connect(self) -> std::io::Result<(KeeperClient, Child)> {
+        Ok((KeeperClient::new(self.socket)?, self.child))
+    }
+}
+
+/// Asks the keeper. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct KeeperClient {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// A socket of datagrams that keep their order (`SOCK_SEQPACKET`).
+    socket: UnixDatagram,
+    next_number: AtomicU64,
+    waiting: Mutex<Waiting>,
+    ready_files: Mutex<VecDeque<(Slot, OwnedFd)>>,
+    died: watch::Sender<bool>,
+}
+
+type Answer = (Reply, Vec<OwnedFd>);
+
+/// `None` once the keeper is gone, so that nobody waits for an answer that cannot come.
+type Waiting = Option<HashMap<u64, oneshot::Sender<Answer>>>;
+
+/// A file without a name, open for writing. Dropping it discards it.
+#[derive(Debug)]
+pub struct Draft {
+    slot: Option<Slot>,
+    file: Option<Arc<File>>,
+    client: KeeperClient,
+}
+
+impl Draft {
+    /// The file to fill; `None` once it was closed.
+    #[must_use]
+    pub fn file(&self) -> Option<Arc<File>> {
+        self.file.clone()
+    }
+
+    /// Closes the writing end, the last of which must be gone before the file can be committed.
+    pub fn close(&mut self) {
+        self.file = None;
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            let client = self.client.clone();
+            client.tell(Request::Discard { slot });
+        }
+    }
+}
+
+impl KeeperClient {
+    pub(super) fn new(socket: OwnedFd) -> std::io::Result<Self> {
+        let socket = std::os::unix::net::UnixDatagram::from(socket);
+        socket.set_nonblocking(true)?;
+        let shared = Arc::new(Shared {
+            socket: UnixDatagram::from_std(socket)?,
+            next_number: AtomicU64::new(1),
+            waiting: Mutex::new(Some(HashMap::new())),
+            ready_files: Mutex::default(),
+            died: watch::Sender::new(false),
+        });
+        tokio::spawn(dispatch(Arc::clone(&shared)));
+        Ok(Self { shared })
+    }
+
+    /// Returns when the keeper is gone.
+    pub async fn died(&self) {
+        let mut died = self.shared.died.subscribe();
+        let _ = died.wait_for(|gone| *gone).await; // an error means that the sender is gone, too
+    }
+
+    /// Ends the connection; the keeper finishes what it began and exits.
+    pub fn hang_up(&self) {
+        let _ = rustix::net::shutdown(&self.shared.socket, Shutdown::Both);
+    }
+
+    /// A file without a name, from those asked for ahead of need.
+    pub async fn draft(&self) -> Result<Draft, KeeperError> {
+        let (ready, left) = {
+            let mut files = self.shared.ready_files();
+            (files.pop_front(), files.len())
+        };
+        let (slot, writer) = match ready {
+            Some(file) => {
+                if left < LOW {
+                    let client = self.clone();
+                    tokio::spawn(async move { client.fetch_files().await });
+                }
+                file
+            }
+            None => self.fetch_files().await?.ok_or(KeeperError::Gone)?,
+        };
+        Ok(Draft {
+            slot: Some(slot),
+            file: Some(Arc::new(File::from(writer))),
+            client: self.clone(),
+        })
+    }
+
+    /// Asks for more files, keeps all but one and returns that one.
+    async fn fetch_files(&self) -> Result<Option<(Slot, OwnedFd)>, KeeperError> {
+        match self.ask(Request::Open { count: AHEAD }).await? {
+            (Reply::Opened { slots }, writers) => {
+                let mut files = self.shared.ready_files();
+                files.extend(slots.into_iter().zip(writers));
+                Ok(files.pop_front())
+            }
+            (Reply::Refused(refusal), _) => Err(refusal.into()),
+            (Reply::Done | Reply::Ready(_), _) => Err(unexpected()),
+        }
+    }
+
+    /// Stores the draft under its name.
+    pub async fn commit(
+        &self,
+        mut draft: Draft,
+        repository: &RepositoryName,
+        handle: &Handle,
+        creator: &PrincipalName,
+    ) -> Result<(), KeeperError> {
+        draft.close();
+        let slot = draft.slot.ok_or_else(unexpected)?;
+        let (repository, handle, creator) = (repository.clone(), *handle, creator.clone());
+        match self
+            .ask(Request::Commit {
+                slot,
+                repository,
+                handle,
+                creator,
+            })
+            .await?
+        {
+            (Reply::Refused(Refusal::NameTaken), _) => Err(KeeperError::NameTaken(draft)),
+            (reply, _) => {
+                draft.slot = None; // the keeper has emptied it
+                done(reply)
+            }
+        }
+    }
+
+    /// Keeps the draft for restoration, because the copy stored under its name is damaged.
+    pub async fn rescue(
+        &self,
+        mut draft: Draft,
+        repository: &RepositoryName,
+        handle: &Handle,
+        creator: &PrincipalName,
+    ) -> Result<(), KeeperError> {
+        draft.close();
+        let slot = draft.slot.take().ok_or_else(unexpected)?;
+        let (repository, handle, creator) = (repository.clone(), *handle, creator.clone());
+        done(
+            self.ask(Request::Rescue {
+                slot,
+                repository,
+                handle,
+                creator,
+            })
+            .await?
+            .0,
+        )
+    }
+
+    /// Makes a repository, or sets the keys of a draft aside.
+    pub async fn create_repository(&self, repository: &RepositoryName) -> Result<(), KeeperError> {
+        done(
+            self.ask(Request::CreateRepository {
+                repository: repository.clone(),
+            })
+            .await?
+            .0,
+        )
+    }
+
+    /// Removes a lock; done as well if it is not there.
+    pub async fn remove_lock(&self, repository: &RepositoryName, id: FileId) -> Result<(), KeeperError> {
+        done(
+            self.ask(Request::RemoveLock {
+                repository: repository.clone(),
+                id,
+            })
+            .await?
+            .0,
+        )
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, KeeperError> {
+        let (answer, answered) = oneshot::channel();
+        let number = self.shared.next_number.fetch_add(1, Ordering::Relaxed);
+        match self.shared.waiting().as_mut() {
+            Some(waiting) => waiting.insert(number, answer),
+            None => return Err(KeeperError::Gone),
+        };
+        self.send(number, request).await?;
+        answered.await.map_err(|_| KeeperError::Gone)
+    }
+
+    /// Sends a request whose answer does not matter.
+    fn tell(self, request: Request) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { self.ask(request).await });
+        }
+    }
+
+    async fn send(&self, number: u64, request: Request) -> Result<(), KeeperError> {
+        let sent = self
+            .shared
+            .socket
+            .async_io(Interest::WRITABLE, || {
+                message::send(&self.shared.socket, number, &request, &[])
+            })
+            .await;
+        sent.map_err(|error| {
+            tracing::debug!(%error, "cannot send to the keeper");
+            KeeperError::Gone
+        })
+    }
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ready_files(&self) -> MutexGuard<'_, VecDeque<(Slot, OwnedFd)>> {
+        self.ready_files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands each reply to whoever asked, until the keeper is gone.
+async fn dispatch(shared: Arc<Shared>) {
+    loop {
+        let received = shared
+            .socket
+            .async_io(Interest::READABLE, || message::receive::<Reply>(&shared.socket))
+            .await;
+        match received {
+            Ok(Some((envelope, descriptors))) => {
+                let asker = shared
+                    .waiting()
+                    .as_mut()
+                    .and_then(|waiting| waiting.remove(&envelope.number));
+                if let Some(asker) = asker {
+                    let _ = asker.send((envelope.message, descriptors)); // an upload may have been cut
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(%error, "cannot read from the keeper");
+                break;
+            }
+        }
+    }
+    *shared.waiting() = None;
+    shared.died.send_replace(true);
+}
+
+fn done(reply: Reply) -> Result<(), KeeperError> {
+    match reply {
+        Reply::Done => Ok(()),
+        Reply::Refused(refusal) => Err(refusal.into()),
+        Reply::Opened { .. } | Reply::Ready(_) => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> KeeperError {
+    KeeperError::Failed("unexpected reply".to_owned())
+}
+
+impl From<Refusal> for KeeperError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::NotFound,
+            Refusal::Full => Self::Full,
+            Refusal::NameTaken => Self::Failed("name is taken".to_owned()),
+            Refusal::Slot => Self::Failed("too many uploads at once".to_owned()),
+            Refusal::WriterLeft => Self::Failed("the file is still open for writing".to_owned()),
+            Refusal::Failed(cause) => Self::Failed(cause),
+        }
+    }
+}

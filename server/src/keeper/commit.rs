@@ -1,0 +1,116 @@
+//! How a staged file gets its name.
+//!
+//! Invariant: when [`commit`] returns, the file is whole, nobody can write to it, its facts are with it, and file
+//! and directory entry are on disk. It never replaces a file.
+
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+
+use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
+use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use super::message::Refusal;
+use super::staging::Staged;
+use super::{directory, facts, layout, lease, repository};
+
+/// Stored files can be read by their owner and the group, and written by nobody.
+const STORED_MODE: Mode = Mode::from_raw_mode(0o440);
+
+/// What is to be named, and how.
+#[derive(Debug)]
+pub(super) struct Naming<'a> {
+    pub(super) repository: &'a RepositoryName,
+    pub(super) handle: &'a Handle,
+    pub(super) creator: &'a PrincipalName,
+}
+
+/// Stores the file under its name in its repository.
+pub(super) fn commit(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
+    check_final(staged)?;
+    // The repository must have been created; directories below it are made as they are needed.
+    directory::open(data, naming.repository.as_str())?;
+    let directory = directory::open_or_make(data, &layout::directory(naming.repository, naming.handle))?;
+    let name = layout::file_name(naming.handle);
+    if rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Err(Refusal::NameTaken); // spares the work; the link below is what decides
+    }
+    seal(staged, naming)?;
+    staged.publish(&directory, &name)?;
+    rustix::fs::fsync(staged.file())?;
+    rustix::fs::fsync(&directory)?;
+    repository::note_stored(data, naming.repository, naming.handle)?;
+    Ok(())
+}
+
+/// Keeps the file beside the store, for restoration, because the stored copy of that name is damaged.
+pub(super) fn rescue(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
+    check_final(staged)?;
+    let path = layout::rescued_directory(naming.repository, naming.handle);
+    let directory = directory::open_or_make(data, &path)?;
+    seal(staged, naming)?;
+    match staged.publish(&directory, &layout::file_name(naming.handle)) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(()), // rescued before
+        Err(error) => return Err(error.into()),
+    }
+    rustix::fs::fsync(staged.file())?;
+    rustix::fs::fsync(&directory)?;
+    Ok(())
+}
+
+/// The door filled the file and says that it is done. Believe the kernel instead.
+fn check_final(staged: &Staged) -> Result<(), Refusal> {
+    let stat = rustix::fs::fstat(staged.file())?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != staged.links_expected() {
+        return Err(Refusal::Failed(
+            "staged file is not what was handed out".to_owned(),
+        ));
+    }
+    match lease::writers(staged.file())? {
+        lease::Writers::Some => Err(Refusal::WriterLeft),
+        lease::Writers::None | lease::Writers::Unknown => Ok(()),
+    }
+}
+
+fn seal(staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
+    facts::write(staged.file(), naming.creator, facts::now_ms())?;
+    if matches!(naming.handle, Handle::Config) {
+        facts::write_content_hash(staged.file(), &hash_small(staged)?)?;
+    }
+    rustix::fs::fchmod(staged.file(), STORED_MODE)?;
+    Ok(())
+}
+
+fn hash_small(staged: &Staged) -> Result<String, Refusal> {
+    let mut content = Vec::new();
+    staged
+        .file()
+        .take(Caps::IN_MEMORY_BYTES_MAX + 1)
+        .read_to_end(&mut content)?;
+    if content.len() as u64 > Caps::IN_MEMORY_BYTES_MAX {
+        return Err(Refusal::Failed("config is too large".to_owned()));
+    }
+    Ok(hex::encode(Sha256::digest(&content)))
+}
+
+impl From<Errno> for Refusal {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::EXIST => Self::NameTaken,
+            Errno::NOENT => Self::NotFound,
+            Errno::NOSPC | Errno::DQUOT => Self::Full,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Self {
+        error.raw_os_error().map_or_else(
+            || Self::Failed(error.to_string()),
+            |code| Self::from(Errno::from_raw_os_error(code)),
+        )
+    }
+}

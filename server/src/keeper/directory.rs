@@ -1,0 +1,48 @@
+//! Directories beneath DATA: opened without leaving it, made durably.
+//!
+//! Invariant: a path is resolved beneath DATA, through no symbolic link and onto no other file system; when a
+//! directory that was made is returned, its entry in its parent is on disk.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// Directories are readable by the group, which in a deployment is the door's.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o750);
+
+/// Opens a directory beneath `data`.
+pub(super) fn open(data: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(data, path, flags, Mode::empty(), resolve)
+}
+
+/// Opens a directory beneath `data`, making each level that is missing.
+pub(super) fn open_or_make(data: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    let data = data.as_fd();
+    match open(data, path) {
+        Err(Errno::NOENT) => {}
+        opened_or_failed => return opened_or_failed,
+    }
+    let mut current = open(data, ".")?;
+    for name in path.split('/') {
+        current = open_or_make_one(&current, name)?;
+    }
+    Ok(current)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that makes directories")]
+fn open_or_make_one(parent: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
+    match open(parent, name) {
+        Err(Errno::NOENT) => {}
+        opened_or_failed => return opened_or_failed,
+    }
+    match rustix::fs::mkdirat(parent, name, DIRECTORY_MODE) {
+        // Another worker was first; sync all the same, since its entry may not be on disk yet.
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    rustix::fs::fsync(parent)?;
+    open(parent, name)
+}

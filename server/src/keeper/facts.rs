@@ -1,0 +1,130 @@
+//! What Pawl itself knows of a file, kept with it in `user.pawl.*` attributes.
+//!
+//! Invariant: facts are written before a file has a name, and a missing or unreadable fact never makes a file
+//! look younger or more widely visible than it is: the inode's birth time stands in for `received`.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use pawl_policy::{Audience, PrincipalName};
+use rustix::fs::{AtFlags, StatxFlags, XattrFlags};
+use rustix::io::Errno;
+
+const CREATOR: &str = "user.pawl.creator";
+const RECEIVED: &str = "user.pawl.received";
+const AUDIENCE: &str = "user.pawl.audience";
+const CONTENT: &str = "user.pawl.sha256";
+const INITIALISED: &str = "user.pawl.initialised";
+
+/// Longer values are none of ours.
+const VALUE_BYTES_MAX: usize = 128;
+
+/// What Pawl itself knows of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Who stored it; `None` if that was never recorded.
+    pub creator: Option<PrincipalName>,
+    /// When Pawl first stored it, by its own clock, in Unix milliseconds.
+    pub received_ms: u64,
+    /// Who may see it.
+    pub audience: Audience,
+}
+
+impl Facts {
+    /// How long ago the file was received, in milliseconds; 0 if the clock stands before that.
+    #[must_use]
+    pub const fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.received_ms)
+    }
+
+    /// Reads the facts of an open file.
+    pub(crate) fn read(file: impl AsFd) -> rustix::io::Result<Self> {
+        let file = file.as_fd();
+        let creator = attribute(file, CREATOR)?.and_then(|name| name.parse().ok());
+        let received_ms = match attribute(file, RECEIVED)?.and_then(|text| text.parse().ok()) {
+            Some(received_ms) => received_ms,
+            None => birth_ms(file)?,
+        };
+        let audience = match attribute(file, AUDIENCE)?.as_deref() {
+            None | Some("all") => Audience::All,
+            Some(_) => Audience::Maintenance, // an unknown word hides the file
+        };
+        Ok(Self {
+            creator,
+            received_ms,
+            audience,
+        })
+    }
+}
+
+/// Writes creator and received time to a file that has no name yet.
+pub(super) fn write(file: impl AsFd, creator: &PrincipalName, received_ms: u64) -> rustix::io::Result<()> {
+    let file = file.as_fd();
+    set(file, CREATOR, creator.as_str())?;
+    set(file, RECEIVED, &received_ms.to_string())
+}
+
+/// Records the SHA-256 of a `config`, which has no name to match, in hexadecimal.
+pub(super) fn write_content_hash(file: impl AsFd, sha256: &str) -> rustix::io::Result<()> {
+    set(file, CONTENT, sha256)
+}
+
+/// Whether a repository's directory carries the mark of having been initialised.
+pub(super) fn is_initialised(directory: impl AsFd) -> rustix::io::Result<bool> {
+    attribute(directory, INITIALISED).map(|mark| mark.is_some())
+}
+
+/// Marks a repository as initialised, for good.
+pub(super) fn mark_initialised(directory: impl AsFd) -> rustix::io::Result<()> {
+    set(directory, INITIALISED, "1")
+}
+
+/// Whether the file system under `file` keeps attributes at all.
+pub(super) fn are_supported(file: impl AsFd) -> rustix::io::Result<bool> {
+    match set(file, "user.pawl.probe", "1") {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Now, in Unix milliseconds.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn set(file: impl AsFd, name: &str, value: &str) -> rustix::io::Result<()> {
+    rustix::fs::fsetxattr(file, name, value.as_bytes(), XattrFlags::empty())
+}
+
+fn attribute(file: impl AsFd, name: &str) -> rustix::io::Result<Option<String>> {
+    let mut value = Vec::with_capacity(VALUE_BYTES_MAX);
+    match rustix::fs::fgetxattr(file, name, rustix::buffer::spare_capacity(&mut value)) {
+        Ok(_) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(Errno::RANGE) => Ok(Some(String::new())), // too long to be ours, but there
+        Err(error) => Err(error),
+    }
+}
+
+fn birth_ms(file: impl AsFd) -> rustix::io::Result<u64> {
+    let stat = rustix::fs::statx(
+        file,
+        "",
+        AtFlags::EMPTY_PATH,
+        StatxFlags::BTIME | StatxFlags::MTIME,
+    )?;
+    let birth = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 {
+        stat.stx_mtime
+    } else {
+        stat.stx_btime
+    };
+    let seconds = u64::try_from(birth.tv_sec).unwrap_or(0);
+    Ok(seconds
+        .saturating_mul(1000)
+        .saturating_add(u64::from(birth.tv_nsec) / 1_000_000))
+}

@@ -1,0 +1,61 @@
+//! Where each thing lies beneath DATA: restic's own layout, and Pawl's state beside it.
+//!
+//! Invariant: every path is built from names that parsed, so none leaves DATA or its own repository.
+
+use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+
+/// Pawl's own directory in DATA. No repository name can start with a dot.
+pub(crate) const STATE: &str = ".pawl";
+/// Files that have no name yet lie here where the file system has no unnamed files.
+pub(crate) const STAGING: &str = ".pawl/staging";
+
+/// The name of a file in its directory.
+pub(crate) fn file_name(handle: &Handle) -> String {
+    match handle {
+        Handle::Config => "config".to_owned(),
+        Handle::File(_, id) => id.to_string(),
+    }
+}
+
+/// The directory of a file, relative to DATA.
+pub(crate) fn directory(repository: &RepositoryName, handle: &Handle) -> String {
+    match handle {
+        Handle::Config => repository.to_string(),
+        Handle::File(FileType::Data, id) => format!("{repository}/data/{}", fan_out(id)),
+        Handle::File(file_type, _) => format!("{repository}/{file_type}"),
+    }
+}
+
+/// A file, relative to DATA.
+pub(crate) fn file(repository: &RepositoryName, handle: &Handle) -> String {
+    format!("{}/{}", directory(repository, handle), file_name(handle))
+}
+
+/// The directory of a type, relative to DATA.
+pub(crate) fn type_directory(repository: &RepositoryName, file_type: FileType) -> String {
+    format!("{repository}/{file_type}")
+}
+
+/// The two digits by which restic spreads `data` over 256 directories.
+pub(crate) fn fan_out(id: &FileId) -> String {
+    let [first, ..] = id.sha256();
+    format!("{first:02x}")
+}
+
+/// Where good bytes of a file are kept whose stored copy is damaged.
+pub(crate) fn rescued_directory(repository: &RepositoryName, handle: &Handle) -> String {
+    match handle {
+        Handle::Config => format!("{STATE}/rescued/{repository}"),
+        Handle::File(file_type, _) => format!("{STATE}/rescued/{repository}/{file_type}"),
+    }
+}
+
+/// Where the key files of a draft are moved when its initialisation is repeated.
+pub(crate) fn aside_directory(repository: &RepositoryName, now_ms: u64) -> String {
+    format!("{STATE}/aside/{now_ms}/{repository}/keys")
+}
+
+/// The mark that maintenance leaves for a file that must not come back.
+pub(crate) fn tombstone(repository: &RepositoryName, handle: &Handle) -> String {
+    format!("{STATE}/tombstones/{repository}/{handle}")
+}

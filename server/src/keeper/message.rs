@@ -1,0 +1,259 @@
+//! What door and keeper say to each other: a few fixed messages, one datagram each.
+//!
+//! Invariant: names are parsed while a message is decoded, so a message that decodes holds only valid names,
+//! whatever the other side sent.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use pawl_policy::{FileId, Handle, PrincipalName, RepositoryName};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
+const MESSAGE_BYTES_MAX: usize = 2048;
+/// Most descriptors in one message, well below the kernel's 253.
+pub(super) const DESCRIPTORS_MAX: usize = 16;
+
+/// An unnamed file that the keeper holds until it is committed or discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Slot(pub(super) u64);
+
+/// A message with the number that pairs a reply with its request.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Envelope<T> {
+    pub(super) number: u64,
+    pub(super) message: T,
+}
+
+/// What the door asks.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// Open this many unnamed files and pass their writing ends.
+    Open { count: u8 },
+    /// Give the file in the slot its name, unless that is taken. If it is, the slot stays filled.
+    Commit {
+        slot: Slot,
+        #[serde(with = "as_text")]
+        repository: RepositoryName,
+        #[serde(with = "as_text")]
+        handle: Handle,
+        #[serde(with = "as_text")]
+        creator: PrincipalName,
+    },
+    /// Keep the file in the slot for restoration, because the copy stored under its name is damaged.
+    Rescue {
+        slot: Slot,
+        #[serde(with = "as_text")]
+        repository: RepositoryName,
+        #[serde(with = "as_text")]
+        handle: Handle,
+        #[serde(with = "as_text")]
+        creator: PrincipalName,
+    },
+    /// Forget the file in the slot.
+    Discard { slot: Slot },
+    /// Make a repository's directories; if it is a draft, set its keys aside.
+    CreateRepository {
+        #[serde(with = "as_text")]
+        repository: RepositoryName,
+    },
+    /// Remove a lock file, the only file that can be removed.
+    RemoveLock {
+        #[serde(with = "as_text")]
+        repository: RepositoryName,
+        #[serde(with = "as_text")]
+        id: FileId,
+    },
+}
+
+/// What the keeper answers.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// Sent once, unasked, when the keeper is ready to serve.
+    Ready(Footing),
+    /// The slots of the descriptors that came along, in their order.
+    Opened { slots: Vec<Slot> },
+    /// It is done and durable.
+    Done,
+    /// It was not done.
+    Refused(Refusal),
+}
+
+/// What the file system under DATA offers, found out at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Footing {
+    /// Files can be made without a name (`O_TMPFILE`); otherwise they wait under a name in `.pawl/staging`.
+    pub unnamed_files: bool,
+    /// The kernel can prove that no writer of a file is left (`F_SETLEASE`).
+    pub leases: bool,
+}
+
+/// Why the keeper did not do what it was asked.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Refusal {
+    /// A file of that name exists.
+    NameTaken,
+    /// There is no such repository.
+    NotFound,
+    /// No space, or a quota of the file system is used up.
+    Full,
+    /// The slot is empty, or too many are filled.
+    Slot,
+    /// Somebody can still write to the file.
+    WriterLeft,
+    /// Anything else, in words for the log.
+    Failed(String),
+}
+
+/// Sends one message; whole or not at all.
+pub(super) fn send<T: Serialize>(
+    socket: impl AsFd,
+    number: u64,
+    message: T,
+    descriptors: &[BorrowedFd<'_>],
+) -> std::io::Result<()> {
+    let mut buffer = [0; MESSAGE_BYTES_MAX];
+    let bytes = postcard::to_slice(&Envelope { number, message }, &mut buffer).map_err(invalid)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(invalid("too many descriptors for one message"));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// A decoded message and the descriptors that came with it.
+pub(super) type Received<T> = (Envelope<T>, Vec<OwnedFd>);
+
+/// Receives one message; `None` when the other side is gone.
+pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> std::io::Result<Option<Received<T>>> {
+    let mut buffer = [0; MESSAGE_BYTES_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut buffer)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(passed) = message {
+            descriptors.extend(passed);
+        }
+    }
+    if received
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
+        return Err(invalid("message is too long"));
+    }
+    let bytes = buffer.get(..received.bytes).unwrap_or_default();
+    let envelope = postcard::from_bytes(bytes).map_err(invalid)?;
+    Ok(Some((envelope, descriptors)))
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, error)
+}
+
+/// Carries a name as its text, parsed on arrival.
+mod as_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = <&str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_message_arrives_as_it_was_sent_with_its_descriptors() {
+        let (door, keeper) = pair();
+        let request = Request::Commit {
+            slot: Slot(7),
+            repository: "a/b/c/d".parse().unwrap(),
+            handle: Handle::File(pawl_policy::FileType::Data, FileId::from_sha256([1; 32])),
+            creator: "web1".parse().unwrap(),
+        };
+        send(&door, 3, request, &[door.as_fd(), keeper.as_fd()]).unwrap();
+        let (envelope, descriptors) = receive::<Request>(&keeper).unwrap().unwrap();
+        assert_eq!(envelope.number, 3);
+        assert!(matches!(envelope.message, Request::Commit { slot: Slot(7), .. }));
+        assert_eq!(descriptors.len(), 2);
+    }
+
+    #[test]
+    fn a_name_that_could_escape_does_not_decode() {
+        #[derive(Serialize)]
+        enum Forged {
+            #[expect(dead_code, reason = "holds the place of the real variant")]
+            Open,
+            #[expect(dead_code, reason = "holds the place of the real variant")]
+            Commit,
+            #[expect(dead_code, reason = "holds the place of the real variant")]
+            Rescue,
+            #[expect(dead_code, reason = "holds the place of the real variant")]
+            Discard,
+            CreateRepository {
+                repository: &'static str,
+            },
+        }
+        for (repository, valid) in [
+            ("web1", true),
+            ("../web1", false),
+            (".pawl", false),
+            ("a/data", false),
+        ] {
+            let (door, keeper) = pair();
+            send(&door, 1, Forged::CreateRepository { repository }, &[]).unwrap();
+            assert_eq!(receive::<Request>(&keeper).is_ok(), valid, "{repository}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_other_side_is_told_apart_from_a_message() {
+        let (door, keeper) = pair();
+        drop(door);
+        assert!(receive::<Request>(&keeper).unwrap().is_none());
+    }
+}

@@ -1,0 +1,230 @@
+//! The keeper's own process: takes requests off the socket and carries them out, a few at a time.
+//!
+//! Invariant: it trusts nothing that the door says beyond who uploaded what. It ends when the door does, and
+//! only then: what was begun is finished first.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::commit::{self, Naming};
+use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
+use super::staging::{Staged, Staging};
+use super::{directory, facts, layout, lease, repository};
+
+/// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
+/// share a journal commit.
+const WORKERS: usize = 8;
+/// Files that wait for their name at a time: more than there are connections.
+const SLOTS_MAX: usize = 8192;
+
+/// Serves the door at the other end of `socket` until it goes away.
+pub fn run(socket: &OwnedFd, data: &Path) -> std::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let data = rustix::fs::open(data, flags, Mode::empty())?;
+    let staging = Staging::prepare(data.as_fd())?;
+    serve(socket, &Keeper::prepare(data, staging)?)
+}
+
+/// The same, with files that wait under a name although the file system could do better.
+#[cfg(test)]
+pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::Result<()> {
+    let data = rustix::fs::open(
+        data,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let staging = Staging::named(data.as_fd())?;
+    serve(socket, &Keeper::prepare(data, staging)?)
+}
+
+fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
+    message::send(socket, 0, Reply::Ready(keeper.footing), &[])?;
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| keeper.serve(socket));
+        }
+    });
+    Ok(())
+}
+
+struct Keeper {
+    data: OwnedFd,
+    staging: Staging,
+    footing: Footing,
+    slots: Mutex<HashMap<Slot, Staged>>,
+    next_slot: AtomicU64,
+    /// Held while a repository begins, so that keys are not set aside beneath a `config` just being stored.
+    beginning: Mutex<()>,
+}
+
+impl Keeper {
+    fn prepare(data: OwnedFd, staging: Staging) -> std::io::Result<Self> {
+        let (writer, staged) = staging.open()?;
+        if !facts::are_supported(staged.file())? {
+            return Err(std::io::Error::other(
+                "the file system under DATA keeps no user attributes, in which Pawl records who stored a file and \
+                 when; use ext4, xfs, btrfs, zfs or a tmpfs of Linux 6.6 or newer",
+            ));
+        }
+        drop(writer);
+        let leases = lease::writers(staged.file())? == lease::Writers::None;
+        let footing = Footing {
+            unnamed_files: staging.is_unnamed(),
+            leases,
+        };
+        Ok(Self {
+            data,
+            staging,
+            footing,
+            slots: Mutex::default(),
+            next_slot: AtomicU64::new(1),
+            beginning: Mutex::default(),
+        })
+    }
+
+    /// One worker. Several receive on the same socket; each datagram goes to one of them.
+    fn serve(&self, socket: &OwnedFd) {
+        loop {
+            match message::receive::<Request>(socket) {
+                Ok(Some((envelope, _))) => self.answer(socket, envelope.number, envelope.message),
+                Ok(None) => return,
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    tracing::error!(%error, "keeper: the door sent what is no message; ignored");
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::error!(%error, "keeper: cannot read from the door; ending");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn answer(&self, socket: &OwnedFd, number: u64, request: Request) {
+        let (reply, descriptors) = match request {
+            Request::Open { count } => self.open(count),
+            other => (
+                self.carry_out(other)
+                    .map_or_else(Reply::Refused, |()| Reply::Done),
+                Vec::new(),
+            ),
+        };
+        let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+        if let Err(error) = message::send(socket, number, reply, &borrowed) {
+            tracing::debug!(%error, "keeper: the door no longer listens");
+        }
+        // The writing ends are closed here: from now on only the door has them.
+    }
+
+    fn open(&self, count: u8) -> (Reply, Vec<OwnedFd>) {
+        let mut slots = Vec::new();
+        let mut writers = Vec::new();
+        for _ in 0..usize::from(count).min(DESCRIPTORS_MAX) {
+            match self.open_one() {
+                Ok((slot, writer)) => {
+                    slots.push(slot);
+                    writers.push(writer);
+                }
+                Err(refusal) if slots.is_empty() => return (Reply::Refused(refusal), Vec::new()),
+                Err(_) => break, // fewer than asked for will do
+            }
+        }
+        (Reply::Opened { slots }, writers)
+    }
+
+    fn open_one(&self) -> Result<(Slot, OwnedFd), Refusal> {
+        if self.slots().len() >= SLOTS_MAX {
+            return Err(Refusal::Slot);
+        }
+        let (writer, staged) = self.staging.open()?;
+        let slot = Slot(self.next_slot.fetch_add(1, Ordering::Relaxed));
+        self.slots().insert(slot, staged);
+        Ok((slot, writer))
+    }
+
+    fn carry_out(&self, request: Request) -> Result<(), Refusal> {
+        match request {
+            Request::Open { .. } => Err(Refusal::Failed("not reached".to_owned())),
+            Request::Commit {
+                slot,
+                repository,
+                handle,
+                creator,
+            } => {
+                let naming = Naming {
+                    repository: &repository,
+                    handle: &handle,
+                    creator: &creator,
+                };
+                self.commit(slot, &naming)
+            }
+            Request::Rescue {
+                slot,
+                repository,
+                handle,
+                creator,
+            } => {
+                let staged = self.take(slot)?;
+                let naming = Naming {
+                    repository: &repository,
+                    handle: &handle,
+                    creator: &creator,
+                };
+                commit::rescue(self.data.as_fd(), &staged, &naming)
+            }
+            Request::Discard { slot } => self.take(slot).map(drop),
+            Request::CreateRepository { repository } => {
+                let _beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(repository::create(self.data.as_fd(), &repository)?)
+            }
+            Request::RemoveLock { repository, id } => Ok(self.remove_lock(&repository, &id)?),
+        }
+    }
+
+    fn commit(&self, slot: Slot, naming: &Naming<'_>) -> Result<(), Refusal> {
+        let _beginning = match naming.handle {
+            Handle::Config | Handle::File(FileType::Keys, _) => {
+                Some(self.beginning.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+            Handle::File(..) => None,
+        };
+        let staged = self.take(slot)?;
+        let outcome = commit::commit(self.data.as_fd(), &staged, naming);
+        if outcome == Err(Refusal::NameTaken) {
+            self.slots().insert(slot, staged); // the door may ask to rescue it
+        }
+        outcome
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that removes a stored file: a lock"
+    )]
+    fn remove_lock(&self, repository: &RepositoryName, id: &FileId) -> rustix::io::Result<()> {
+        let locks = match directory::open(&self.data, &layout::type_directory(repository, FileType::Locks)) {
+            Ok(locks) => locks,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match rustix::fs::unlinkat(&locks, id.to_string(), AtFlags::empty()) {
+            Ok(()) => rustix::fs::fsync(&locks),
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take(&self, slot: Slot) -> Result<Staged, Refusal> {
+        self.slots().remove(&slot).ok_or(Refusal::Slot)
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Slot, Staged>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,139 @@
+//! How far a repository has come, and how one begins.
+//!
+//! Invariant: a repository in which a `config`, a snapshot, an index or data ever existed counts as
+//! initialised for good, so its keys are never set aside.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use pawl_policy::{FileId, FileType, Handle, RepositoryName, RepositoryState};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::{directory, facts, layout};
+
+/// Finds out how far a repository has come. Changes nothing.
+pub(crate) fn state(
+    data: BorrowedFd<'_>,
+    repository: &RepositoryName,
+) -> rustix::io::Result<RepositoryState> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = match rustix::fs::openat(data, repository.as_str(), flags, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(RepositoryState::Absent),
+        Err(error) => return Err(error),
+    };
+    if exists(root.as_fd(), "config")? || facts::is_initialised(&root)? {
+        return Ok(RepositoryState::Initialised);
+    }
+    let mut is_repository = false;
+    for file_type in FileType::ALL {
+        match rustix::fs::openat(&root, file_type.as_str(), flags, Mode::empty()) {
+            Ok(directory) => {
+                is_repository = true;
+                let initialises = !matches!(file_type, FileType::Keys | FileType::Locks);
+                if initialises && holds_file(directory.as_fd(), file_type)? {
+                    return Ok(RepositoryState::Initialised);
+                }
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(if is_repository {
+        RepositoryState::Draft
+    } else {
+        RepositoryState::Absent
+    })
+}
+
+/// Makes a repository's directories. A draft's key files are set aside, so that an interrupted initialisation
+/// can be repeated: restic refuses a new repository that has keys.
+pub(super) fn create(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<()> {
+    if state(data, repository)? == RepositoryState::Draft {
+        set_keys_aside(data, repository)?;
+    }
+    for file_type in FileType::ALL {
+        directory::open_or_make(data, &layout::type_directory(repository, file_type))?;
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "moves the keys of a draft out of the way without replacing"
+)]
+fn set_keys_aside(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<()> {
+    let keys = match directory::open(data, &layout::type_directory(repository, FileType::Keys)) {
+        Ok(keys) => keys,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let names = file_ids(keys.as_fd())?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let aside = directory::open_or_make(data, &layout::aside_directory(repository, facts::now_ms()))?;
+    for id in names {
+        let name = id.to_string();
+        rustix::fs::renameat_with(&keys, &name, &aside, &name, RenameFlags::NOREPLACE)?;
+    }
+    rustix::fs::fsync(&aside)?;
+    rustix::fs::fsync(&keys)
+}
+
+/// Marks the repository as initialised once a file that makes it so was stored.
+pub(super) fn note_stored(
+    data: BorrowedFd<'_>,
+    repository: &RepositoryName,
+    handle: &Handle,
+) -> rustix::io::Result<()> {
+    match handle {
+        Handle::File(FileType::Keys | FileType::Locks, _) => Ok(()),
+        Handle::Config | Handle::File(FileType::Data | FileType::Index | FileType::Snapshots, _) => {
+            let root = directory::open(data, repository.as_str())?;
+            if facts::is_initialised(&root)? {
+                return Ok(());
+            }
+            facts::mark_initialised(&root)?;
+            rustix::fs::fsync(&root)
+        }
+    }
+}
+
+fn exists(directory: BorrowedFd<'_>, name: &str) -> rustix::io::Result<bool> {
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn holds_file(directory: BorrowedFd<'_>, file_type: FileType) -> rustix::io::Result<bool> {
+    if file_type != FileType::Data {
+        return Ok(!file_ids(directory)?.is_empty());
+    }
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(directory, entry.file_name(), flags, Mode::empty()) {
+            // "." is among them, so a flat `data` directory counts too.
+            Ok(inner) if entry.file_name() != c".." && !file_ids(inner.as_fd())?.is_empty() => {
+                return Ok(true);
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn file_ids(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<FileId>> {
+    let mut ids = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        if let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok()) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}

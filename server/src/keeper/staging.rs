@@ -1,0 +1,168 @@
+//! Files on their way to a name.
+//!
+//! Invariant: a staged file is in no directory that is listed, and [`Staged::publish`] fails if the name is
+//! taken. A file that is dropped without a name is gone.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::directory;
+use super::layout;
+
+/// While it is filled, a file is its owner's alone.
+const STAGED_MODE: Mode = Mode::from_raw_mode(0o600);
+/// Named staging files that are older were left behind by a crash.
+const LEFTOVER_AFTER: Duration = Duration::from_hours(24);
+
+/// Where files wait for their name.
+#[derive(Debug)]
+pub(super) enum Staging {
+    /// Nowhere: they have no name (`O_TMPFILE`). Holds `.pawl`, whose file system they are made on.
+    Unnamed(OwnedFd),
+    /// In `.pawl/staging`, for file systems without unnamed files.
+    Named(Arc<OwnedFd>, AtomicU64),
+}
+
+/// A file without a place among the stored ones, opened for reading.
+#[derive(Debug)]
+pub(super) struct Staged {
+    file: File,
+    named: Option<(Arc<OwnedFd>, String)>,
+}
+
+impl Staging {
+    /// Finds out whether the file system has unnamed files, and prepares.
+    pub(super) fn prepare(data: BorrowedFd<'_>) -> rustix::io::Result<Self> {
+        let state = directory::open_or_make(data, layout::STATE)?;
+        match open_unnamed(&state) {
+            Ok(_) => Ok(Self::Unnamed(state)),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Self::named(data),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Staging under names, whatever the file system has.
+    pub(super) fn named(data: BorrowedFd<'_>) -> rustix::io::Result<Self> {
+        let staging = directory::open_or_make(data, layout::STAGING)?;
+        remove_leftovers(&staging)?;
+        Ok(Self::Named(Arc::new(staging), AtomicU64::new(0)))
+    }
+
+    pub(super) const fn is_unnamed(&self) -> bool {
+        matches!(self, Self::Unnamed(_))
+    }
+
+    /// Makes a new file: the end that can write, to be handed away, and the keeper's own, which cannot.
+    pub(super) fn open(&self) -> rustix::io::Result<(OwnedFd, Staged)> {
+        match self {
+            Self::Unnamed(state) => {
+                let writer = open_unnamed(state)?;
+                let file = reopen_for_reading(&writer)?;
+                Ok((writer, Staged { file, named: None }))
+            }
+            Self::Named(staging, counter) => {
+                let name = format!(
+                    "{}-{}",
+                    rustix::process::getpid().as_raw_nonzero(),
+                    counter.fetch_add(1, Ordering::Relaxed)
+                );
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let writer = rustix::fs::openat(staging, &name, flags, STAGED_MODE)?;
+                let reading = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = File::from(rustix::fs::openat(staging, &name, reading, Mode::empty())?);
+                Ok((
+                    writer,
+                    Staged {
+                        file,
+                        named: Some((Arc::clone(staging), name)),
+                    },
+                ))
+            }
+        }
+    }
+}
+
+fn open_unnamed(directory: impl AsFd) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(
+        directory,
+        ".",
+        OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC,
+        STAGED_MODE,
+    )
+}
+
+fn reopen_for_reading(writer: &OwnedFd) -> rustix::io::Result<File> {
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    Ok(File::from(rustix::fs::openat(
+        CWD,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?))
+}
+
+impl Staged {
+    /// The file, open for reading only.
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Links expected of a file that nobody else has given a name.
+    pub(super) const fn links_expected(&self) -> u64 {
+        if self.named.is_some() { 1 } else { 0 }
+    }
+
+    /// Gives the file a name in `directory`. Fails with `EXIST` if it is taken.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that names a stored file; neither call replaces"
+    )]
+    pub(super) fn publish(&self, directory: impl AsFd, name: &str) -> rustix::io::Result<()> {
+        match &self.named {
+            None => {
+                // Not AT_EMPTY_PATH, which older kernels allow only with CAP_DAC_READ_SEARCH.
+                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                rustix::fs::linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW)
+            }
+            Some((staging, staged_name)) => {
+                rustix::fs::renameat_with(staging, staged_name, directory, name, RenameFlags::NOREPLACE)
+            }
+        }
+    }
+}
+
+impl Drop for Staged {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "removes the name of a file that was never stored"
+    )]
+    fn drop(&mut self) {
+        if let Some((staging, name)) = &self.named {
+            // After publishing, the name is gone from staging and this does nothing.
+            let _ = rustix::fs::unlinkat(staging, name, AtFlags::empty());
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "removes files that were never stored")]
+fn remove_leftovers(staging: &OwnedFd) -> rustix::io::Result<()> {
+    let oldest = SystemTime::now() - LEFTOVER_AFTER;
+    for entry in rustix::fs::Dir::read_from(staging)? {
+        let entry = entry?;
+        let Ok(stat) = rustix::fs::statat(staging, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() && written < oldest {
+            rustix::fs::unlinkat(staging, entry.file_name(), AtFlags::empty())?;
+        }
+    }
+    Ok(())
+}

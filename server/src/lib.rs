@@ -1,0 +1,25 @@
+//! Pawl: a restic-compatible REST repository server whose hosts can only add.
+//!
+//! Dependencies point one way: `http` to `store` and `credentials`, `store` to `keeper`, all to `pawl_policy`.
+
+#![cfg_attr(
+    test,
+    expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test that cannot go on should stop"
+    )
+)]
+
+pub mod body;
+pub mod cli;
+pub mod config;
+pub mod credentials;
+pub mod files;
+pub mod hosts;
+pub mod http;
+pub mod keeper;
+pub mod log;
+pub mod print;
+pub mod serve;
+pub mod store;

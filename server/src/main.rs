@@ -1,0 +1,38 @@
+//! The command line of Pawl: one function for each command.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use pawl::cli::{Cli, Command, Policy};
+use pawl::{hosts, print, serve};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Serve(options) => serve::serve(&options),
+        Command::Keeper { data } => serve::keeper(&data),
+        Command::Host(command) => hosts::run(command),
+        Command::Policy(Policy::Table) => print::line(pawl_policy::table().trim_end()),
+        Command::Completions { shell } => completions(shell),
+        Command::Man => man(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::error(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> print::Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "pawl", &mut script);
+    print::bytes(&script)
+}
+
+fn man() -> print::Outcome {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    print::bytes(&page)
+}

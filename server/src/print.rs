@@ -1,0 +1,41 @@
+//! What commands say: results on standard output, errors on standard error.
+//!
+//! Invariant: a reader that closes the pipe early is no error.
+
+use std::error::Error;
+use std::io::Write as _;
+
+/// How a command ends. The error's chain of causes is printed one a line.
+pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// Prints a line.
+pub fn line(text: &str) -> Outcome {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Prints JSON.
+pub fn json(value: &impl serde::Serialize) -> Outcome {
+    line(&serde_json::to_string(value)?)
+}
+
+/// Prints bytes as they are.
+pub fn bytes(bytes: &[u8]) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints an error and its causes.
+pub fn error(error: &dyn Error) {
+    use std::fmt::Write as _;
+
+    let mut text = format!("pawl: {error}\n");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = writeln!(text, "  because: {error}"); // writing to a String cannot fail
+        cause = error.source();
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes()); // nowhere left to say it
+}

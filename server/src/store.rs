@@ -1,0 +1,169 @@
+//! Where files are stored: what a store must promise.
+//!
+//! Invariant: an [`AppendStore`] has no call that replaces a file, and the only file it removes is a lock. Every
+//! call that acts takes what [`pawl_policy::decide`] permitted, so nothing undecided can be carried out.
+//!
+//! What each implementation promises, and `conformance` checks:
+//! - a file is visible only whole: its content hashed to its name when it was stored;
+//! - a call that stores returns after file and directory entry are durable;
+//! - of two that store one name at once, one stores and the other compares;
+//! - a file once listed stays listed, with the same bytes;
+//! - an error is never taken for absence.
+
+#[cfg(test)]
+mod conformance;
+pub mod local;
+
+use std::future::Future;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use pawl_policy::{
+    Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, Read, RemoveLock,
+    RepositoryName, RepositoryState, Stat,
+};
+
+use crate::body::{BodyError, Upload};
+pub use crate::keeper::facts::{Facts, now_ms};
+
+/// Why a store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such file or repository.
+    #[error("not found")]
+    NotFound,
+    /// No space is left.
+    #[error("no space left")]
+    Full,
+    /// Anything else: whether the file exists is not known.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Why a file was not stored, or not confirmed.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The body is not acceptable.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Other content is stored under this name. Only `config` can differ: all others are named by content.
+    #[error("the stored content differs")]
+    Differs,
+    /// The stored copy is damaged. The good bytes that just arrived are kept for restoration.
+    #[error("the stored copy is damaged")]
+    Damaged,
+}
+
+/// What became of a file that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It was stored.
+    Stored,
+    /// The same content was there already.
+    AlreadyThere,
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which file.
+    pub id: FileId,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A part of a file: `start..start + len`, both in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: u64,
+    /// Number of bytes.
+    pub len: u64,
+}
+
+/// A stored file, opened.
+pub trait StoredFile: Send + 'static {
+    /// Its size in bytes.
+    fn size(&self) -> u64;
+
+    /// The bytes of `span`, which must lie within the file. Ends in an error rather than short.
+    fn read(self, span: Span) -> impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static;
+}
+
+/// A store to which files can be added.
+pub trait AppendStore: Send + Sync + 'static {
+    /// A stored file, opened.
+    type File: StoredFile;
+
+    /// How far the repository has come.
+    fn repository(
+        &self,
+        repository: &RepositoryName,
+    ) -> impl Future<Output = Result<RepositoryState, StoreError>> + Send;
+
+    /// What is known of a file; `None` only if it certainly does not exist.
+    fn facts(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> impl Future<Output = Result<Option<Facts>, StoreError>> + Send;
+
+    /// What is known of all locks or all keys.
+    fn all_facts(
+        &self,
+        repository: &RepositoryName,
+        file_type: FileType,
+    ) -> impl Future<Output = Result<Vec<Facts>, StoreError>> + Send;
+
+    /// Whether maintenance has deleted a file of this name.
+    fn tombstone(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// A file's size in bytes.
+    fn stat(&self, permit: &Permitted<Stat>) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Opens a file.
+    fn open(&self, permit: &Permitted<Read>) -> impl Future<Output = Result<Self::File, StoreError>> + Send;
+
+    /// The files of one type in batches, as far as the permit shows them. An error ends the stream.
+    fn list(
+        &self,
+        permit: Permitted<List>,
+    ) -> impl Future<
+        Output = Result<impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static, StoreError>,
+    > + Send;
+
+    /// Makes a repository; if it is there already, sets aside the keys of a draft and else does nothing.
+    fn create_repository(
+        &self,
+        permit: &Permitted<CreateRepository>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Stores a file, unless its name is taken; then compares.
+    fn create(
+        &self,
+        permit: &Permitted<Create>,
+        upload: &mut Upload,
+        caps: &Caps,
+    ) -> impl Future<Output = Result<Created, CreateError>> + Send;
+
+    /// Compares what was sent with what is stored, and stores nothing in the repository.
+    fn confirm(
+        &self,
+        permit: &Permitted<Create>,
+        upload: &mut Upload,
+        caps: &Caps,
+    ) -> impl Future<Output = Result<Created, CreateError>> + Send;
+
+    /// Removes a lock; done as well if it is not there.
+    fn remove_lock(
+        &self,
+        permit: &Permitted<RemoveLock>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,525 @@
+//! What every store must do. A store joins with one line: `conformance::suite!(name, fixture)`.
+//!
+//! Invariant: nothing here knows which store it tests.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use pawl_policy::{
+    Action, Audience, Caps, Circumstances, Create, CreateRepository, Delete, FileId, FileState, FileType,
+    Grant, Handle, List, Permit, PrincipalName, Read, RepositoryName, RepositoryState, Role, Stat, decide,
+};
+use sha2::{Digest, Sha256};
+
+use super::{AppendStore, CreateError, Created, Entry, Span, StoreError, StoredFile, now_ms};
+use crate::body::{Cut, Upload};
+
+/// A store, and the place that it needs as long as it is used.
+pub(crate) struct Fixture<S, P> {
+    pub(crate) store: S,
+    pub(crate) place: P,
+}
+
+/// What came of sending a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Stored,
+    AlreadyThere,
+    BadBody,
+    Differs,
+    Damaged,
+    Failed,
+}
+
+/// Bytes that look random and differ by `seed`.
+pub(crate) fn content(seed: u8, len: usize) -> Vec<u8> {
+    let blocks = (0_u64..).map(|block| Sha256::digest([&block.to_le_bytes()[..], &[seed]].concat()));
+    blocks.flatten().take(len).collect()
+}
+
+pub(crate) fn id_of(content: &[u8]) -> FileId {
+    FileId::from_sha256(Sha256::digest(content).into())
+}
+
+fn repository() -> RepositoryName {
+    "web1".parse().unwrap()
+}
+
+fn principal() -> PrincipalName {
+    "host-1".parse().unwrap()
+}
+
+/// A permit as the door would have it, in circumstances that allow everything.
+fn permit(action: Action, file: FileState) -> Permit {
+    let grant = Grant {
+        repository: action.repository().clone(),
+        role: Role::Backup,
+        may_add_keys: true,
+    };
+    let repository = RepositoryState::Draft;
+    let facts = Circumstances {
+        repository,
+        file,
+        tombstone: false,
+        live_locks: 0,
+        keys: 0,
+    };
+    decide(&principal(), &grant, action, &facts).unwrap()
+}
+
+/// An upload that arrives in pieces of odd sizes.
+fn upload(content: &[u8]) -> Upload {
+    let pieces: Vec<_> = content
+        .chunks(40_001)
+        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+        .collect();
+    Upload::new(Box::pin(stream::iter(pieces)), Some(content.len() as u64))
+}
+
+impl<S: AppendStore, P> Fixture<S, P> {
+    pub(crate) async fn create_repository(&self) {
+        let action = Action::CreateRepository(CreateRepository {
+            repository: repository(),
+        });
+        let Permit::CreateRepository(permit) = permit(action, FileState::Absent) else {
+            unreachable!()
+        };
+        self.store.create_repository(&permit).await.unwrap();
+    }
+
+    pub(crate) async fn initialised(&self) {
+        self.create_repository().await;
+        assert_eq!(
+            self.send(Handle::Config, upload(b"the config")).await,
+            Outcome::Stored
+        );
+    }
+
+    pub(crate) async fn create(&self, file_type: FileType, content: &[u8]) -> Outcome {
+        self.send(Handle::File(file_type, id_of(content)), upload(content))
+            .await
+    }
+
+    async fn send(&self, handle: Handle, mut upload: Upload) -> Outcome {
+        let action = Action::Create(Create {
+            repository: repository(),
+            handle,
+        });
+        let Permit::Create(permit) = permit(action, FileState::Absent) else {
+            unreachable!()
+        };
+        outcome(&self.store.create(&permit, &mut upload, &Caps::default()).await)
+    }
+
+    pub(crate) async fn confirm(&self, file_type: FileType, content: &[u8]) -> Outcome {
+        let handle = Handle::File(file_type, id_of(content));
+        let there = FileState::Present {
+            creator: None,
+            age_ms: 0,
+            audience: Audience::All,
+        };
+        let action = Action::Create(Create {
+            repository: repository(),
+            handle,
+        });
+        let Permit::Confirm(permit) = permit(action, there) else {
+            unreachable!()
+        };
+        outcome(
+            &self
+                .store
+                .confirm(&permit, &mut upload(content), &Caps::default())
+                .await,
+        )
+    }
+
+    /// The whole file; `None` if it is not there.
+    pub(crate) async fn read(&self, file_type: FileType, id: FileId) -> Option<Vec<u8>> {
+        self.read_handle(Handle::File(file_type, id), None).await
+    }
+
+    async fn read_handle(&self, handle: Handle, span: Option<Span>) -> Option<Vec<u8>> {
+        let action = Action::Read(Read {
+            repository: repository(),
+            handle,
+        });
+        let Permit::Read(permit) = permit(action, FileState::Absent) else {
+            unreachable!()
+        };
+        let file = match self.store.open(&permit).await {
+            Ok(file) => file,
+            Err(StoreError::NotFound) => return None,
+            Err(error) => unreachable!("{error}"),
+        };
+        let span = span.unwrap_or(Span {
+            start: 0,
+            len: file.size(),
+        });
+        Some(
+            file.read(span)
+                .map_ok(|chunk| chunk.to_vec())
+                .try_concat()
+                .await
+                .unwrap(),
+        )
+    }
+
+    async fn size(&self, handle: Handle) -> Option<u64> {
+        let action = Action::Stat(Stat {
+            repository: repository(),
+            handle,
+        });
+        let Permit::Stat(permit) = permit(action, FileState::Absent) else {
+            unreachable!()
+        };
+        self.store.stat(&permit).await.ok()
+    }
+
+    /// The listing, sorted; `None` if there is no repository.
+    pub(crate) async fn list(&self, file_type: FileType) -> Option<Vec<(FileId, u64)>> {
+        let action = Action::List(List {
+            repository: repository(),
+            file_type,
+        });
+        let Permit::List(permit) = permit(action, FileState::Absent) else {
+            unreachable!()
+        };
+        let batches = match self.store.list(permit).await {
+            Ok(batches) => batches,
+            Err(StoreError::NotFound) => return None,
+            Err(error) => unreachable!("{error}"),
+        };
+        let entries: Vec<Entry> = batches.try_concat().await.unwrap();
+        let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.id, entry.size)).collect();
+        entries.sort_unstable();
+        Some(entries)
+    }
+
+    async fn remove_lock(&self, id: FileId) {
+        let handle = Handle::File(FileType::Locks, id);
+        let action = Action::Delete(Delete {
+            repository: repository(),
+            handle,
+        });
+        let Permit::RemoveLock(permit) = permit(action, FileState::Absent) else {
+            unreachable!()
+        };
+        self.store.remove_lock(&permit).await.unwrap();
+    }
+}
+
+fn outcome(created: &Result<Created, CreateError>) -> Outcome {
+    match created {
+        Ok(Created::Stored) => Outcome::Stored,
+        Ok(Created::AlreadyThere) => Outcome::AlreadyThere,
+        Err(CreateError::Body(_)) => Outcome::BadBody,
+        Err(CreateError::Differs) => Outcome::Differs,
+        Err(CreateError::Damaged) => Outcome::Damaged,
+        Err(CreateError::Store(_)) => Outcome::Failed,
+    }
+}
+
+fn key() -> Vec<u8> {
+    let salt = "c2FsdHNhbHQ=";
+    let data = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB";
+    format!(r#"{{"kdf":"scrypt","N":32768,"r":8,"p":5,"salt":"{salt}","data":"{data}"}}"#).into_bytes()
+}
+
+pub(crate) async fn a_stored_file_reads_back_whole_and_in_parts<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.initialised().await;
+    for len in [0, 1, 31, 1000, 128 << 10, (128 << 10) + 1, (1 << 20) + 7] {
+        let content = content(3, len);
+        let handle = Handle::File(FileType::Data, id_of(&content));
+        assert_eq!(f.create(FileType::Data, &content).await, Outcome::Stored, "{len}");
+        assert_eq!(f.size(handle).await, Some(len as u64));
+        assert_eq!(f.read_handle(handle, None).await.as_deref(), Some(&content[..]));
+        let (start, end) = (len / 3, len - len / 4);
+        let span = Span {
+            start: start as u64,
+            len: (end - start) as u64,
+        };
+        assert_eq!(
+            f.read_handle(handle, Some(span)).await.as_deref(),
+            Some(&content[start..end])
+        );
+    }
+}
+
+pub(crate) async fn nothing_is_stored_of_content_that_does_not_hash_to_its_name<S: AppendStore, P>(
+    f: Fixture<S, P>,
+) {
+    f.initialised().await;
+    for len in [100, 1 << 20] {
+        let handle = Handle::File(FileType::Data, id_of(b"something else"));
+        assert_eq!(f.send(handle, upload(&content(1, len))).await, Outcome::BadBody);
+        assert_eq!(f.size(handle).await, None);
+    }
+    assert_eq!(f.list(FileType::Data).await, Some(vec![]));
+}
+
+pub(crate) async fn nothing_is_stored_of_a_body_that_is_cut<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.initialised().await;
+    let content = content(1, 1 << 20);
+    let handle = Handle::File(FileType::Data, id_of(&content));
+    let pieces = vec![Ok(Bytes::copy_from_slice(&content[..1 << 19])), Err(Cut::Stalled)];
+    let broken = Upload::new(Box::pin(stream::iter(pieces)), Some(1 << 20));
+    assert_eq!(f.send(handle, broken).await, Outcome::BadBody);
+    let short = Upload::new(
+        Box::pin(stream::iter([Ok(Bytes::from(content.clone()))])),
+        Some((1 << 20) + 1),
+    );
+    assert_eq!(f.send(handle, short).await, Outcome::BadBody);
+    assert_eq!(
+        (f.size(handle).await, f.list(FileType::Data).await),
+        (None, Some(vec![]))
+    );
+}
+
+pub(crate) async fn sizes_beyond_the_caps_are_refused<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.initialised().await;
+    for (file_type, len) in [
+        (FileType::Locks, 31),
+        (FileType::Locks, (64 << 10) + 1),
+        (FileType::Keys, 17 << 10),
+    ] {
+        let content = content(1, len);
+        assert_eq!(f.create(file_type, &content).await, Outcome::BadBody);
+        let handle = Handle::File(file_type, id_of(&content));
+        let chunked = Upload::new(Box::pin(stream::iter([Ok(Bytes::from(content))])), None);
+        assert_eq!(f.send(handle, chunked).await, Outcome::BadBody);
+        assert_eq!(f.list(file_type).await, Some(vec![]));
+    }
+}
+
+pub(crate) async fn a_key_is_stored_only_if_it_is_shaped_like_one<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.create_repository().await;
+    for junk in [
+        &content(1, 500)[..],
+        br#"{"kdf":"scrypt","N":32768,"r":8,"p":5,"salt":"","data":"AAAA"}"#,
+    ] {
+        assert_eq!(f.create(FileType::Keys, junk).await, Outcome::BadBody);
+    }
+    assert_eq!(f.create(FileType::Keys, &key()).await, Outcome::Stored);
+}
+
+pub(crate) async fn the_same_file_again_is_already_there<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.initialised().await;
+    let content = content(1, 300_000);
+    assert_eq!(f.create(FileType::Data, &content).await, Outcome::Stored);
+    assert_eq!(f.create(FileType::Data, &content).await, Outcome::AlreadyThere);
+    assert_eq!(f.confirm(FileType::Data, &content).await, Outcome::AlreadyThere);
+    assert_eq!(
+        f.read(FileType::Data, id_of(&content)).await,
+        Some(content.clone())
+    );
+    assert_eq!(
+        f.list(FileType::Data).await,
+        Some(vec![(id_of(&content), 300_000)])
+    );
+}
+
+pub(crate) async fn there_is_one_config_for_good<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.create_repository().await;
+    assert_eq!(f.send(Handle::Config, upload(b"first")).await, Outcome::Stored);
+    assert_eq!(f.send(Handle::Config, upload(b"second")).await, Outcome::Differs);
+    assert_eq!(
+        f.send(Handle::Config, upload(b"first")).await,
+        Outcome::AlreadyThere
+    );
+    assert_eq!(
+        f.read_handle(Handle::Config, None).await.as_deref(),
+        Some(&b"first"[..])
+    );
+}
+
+pub(crate) async fn of_many_that_send_one_name_at_once_one_stores<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.initialised().await;
+    let content = content(1, 200_000);
+    let sent = futures_util::future::join_all((0..16).map(|_| f.create(FileType::Data, &content))).await;
+    assert_eq!(
+        sent.iter().filter(|outcome| **outcome == Outcome::Stored).count(),
+        1
+    );
+    assert_eq!(
+        sent.iter()
+            .filter(|outcome| **outcome == Outcome::AlreadyThere)
+            .count(),
+        15
+    );
+    assert_eq!(
+        f.list(FileType::Data).await,
+        Some(vec![(id_of(&content), 200_000)])
+    );
+}
+
+pub(crate) async fn of_many_configs_at_once_one_stays<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.create_repository().await;
+    let bodies: Vec<Vec<u8>> = (0..8).map(|seed| content(seed, 100)).collect();
+    let sent = stream::iter(&bodies).map(|body| f.send(Handle::Config, upload(body)));
+    let sent: Vec<_> = sent.buffered(8).collect().await;
+    assert_eq!(
+        sent.iter().filter(|outcome| **outcome == Outcome::Stored).count(),
+        1
+    );
+    assert_eq!(
+        sent.iter()
+            .filter(|outcome| **outcome == Outcome::Differs)
+            .count(),
+        7
+    );
+    let stored = sent
+        .iter()
+        .position(|outcome| *outcome == Outcome::Stored)
+        .unwrap();
+    assert_eq!(
+        f.read_handle(Handle::Config, None).await.as_ref(),
+        Some(&bodies[stored])
+    );
+}
+
+pub(crate) async fn a_listing_is_complete_and_absent_only_without_a_repository<S: AppendStore, P>(
+    f: Fixture<S, P>,
+) {
+    assert_eq!(f.list(FileType::Data).await, None);
+    f.create_repository().await;
+    for file_type in FileType::ALL {
+        assert_eq!(f.list(file_type).await, Some(vec![]));
+    }
+    let mut expected = Vec::new();
+    for len in 0..600 {
+        let content = content(1, len);
+        assert_eq!(f.create(FileType::Data, &content).await, Outcome::Stored);
+        expected.push((id_of(&content), len as u64));
+    }
+    expected.sort_unstable();
+    assert_eq!(f.list(FileType::Data).await, Some(expected));
+}
+
+pub(crate) async fn a_repository_is_absent_then_a_draft_then_initialised<S: AppendStore, P>(
+    f: Fixture<S, P>,
+) {
+    let state = async || f.store.repository(&repository()).await.unwrap();
+    assert_eq!(state().await, RepositoryState::Absent);
+    f.create_repository().await;
+    assert_eq!(state().await, RepositoryState::Draft);
+    assert_eq!(f.create(FileType::Keys, &key()).await, Outcome::Stored);
+    assert_eq!(f.create(FileType::Locks, &content(1, 100)).await, Outcome::Stored);
+    assert_eq!(state().await, RepositoryState::Draft);
+    assert_eq!(f.send(Handle::Config, upload(b"config")).await, Outcome::Stored);
+    assert_eq!(state().await, RepositoryState::Initialised);
+}
+
+pub(crate) async fn a_snapshot_an_index_or_data_initialises_as_well<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.create_repository().await;
+    assert_eq!(f.create(FileType::Data, &content(1, 100)).await, Outcome::Stored);
+    assert_eq!(
+        f.store.repository(&repository()).await.unwrap(),
+        RepositoryState::Initialised
+    );
+}
+
+pub(crate) async fn creating_again_sets_aside_the_keys_of_a_draft_only<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.create_repository().await;
+    assert_eq!(f.create(FileType::Keys, &key()).await, Outcome::Stored);
+    f.create_repository().await;
+    assert_eq!(f.list(FileType::Keys).await, Some(vec![]));
+    assert_eq!(f.create(FileType::Keys, &key()).await, Outcome::Stored);
+    assert_eq!(f.send(Handle::Config, upload(b"config")).await, Outcome::Stored);
+    f.create_repository().await;
+    assert_eq!(f.list(FileType::Keys).await.map(|keys| keys.len()), Some(1));
+}
+
+pub(crate) async fn a_lock_is_removed_and_removing_it_again_is_no_error<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.initialised().await;
+    let (first, second) = (content(1, 100), content(2, 100));
+    assert_eq!(f.create(FileType::Locks, &first).await, Outcome::Stored);
+    assert_eq!(f.create(FileType::Locks, &second).await, Outcome::Stored);
+    f.remove_lock(id_of(&first)).await;
+    f.remove_lock(id_of(&first)).await;
+    assert_eq!(f.list(FileType::Locks).await, Some(vec![(id_of(&second), 100)]));
+}
+
+pub(crate) async fn facts_are_kept_with_the_file<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.initialised().await;
+    let content = content(1, 100);
+    let handle = Handle::File(FileType::Snapshots, id_of(&content));
+    assert_eq!(f.store.facts(&repository(), &handle).await.unwrap(), None);
+    let before = now_ms();
+    assert_eq!(f.create(FileType::Snapshots, &content).await, Outcome::Stored);
+    let facts = f.store.facts(&repository(), &handle).await.unwrap().unwrap();
+    assert_eq!(
+        (facts.creator, facts.audience),
+        (Some(principal()), Audience::All)
+    );
+    assert!((before..=now_ms()).contains(&facts.received_ms));
+}
+
+pub(crate) async fn nothing_is_stored_in_a_repository_that_does_not_exist<S: AppendStore, P>(
+    f: Fixture<S, P>,
+) {
+    let content = content(1, 100);
+    assert_eq!(f.create(FileType::Data, &content).await, Outcome::Failed);
+    assert_eq!(f.read(FileType::Data, id_of(&content)).await, None);
+    assert_eq!(f.list(FileType::Data).await, None);
+}
+
+pub(crate) async fn parallel_readers_and_writers_do_not_disturb_each_other<S: AppendStore, P>(
+    f: Fixture<S, P>,
+) where
+    P: Send + Sync + 'static,
+{
+    f.initialised().await;
+    let f = Arc::new(f);
+    let tasks = (0..24).map(|seed| {
+        let f = Arc::clone(&f);
+        tokio::spawn(async move {
+            let content = content(seed, 100_000 + usize::from(seed));
+            assert_eq!(f.create(FileType::Data, &content).await, Outcome::Stored);
+            assert_eq!(f.read(FileType::Data, id_of(&content)).await, Some(content));
+        })
+    });
+    for joined in futures_util::future::join_all(tasks).await {
+        joined.unwrap();
+    }
+    assert_eq!(f.list(FileType::Data).await.map(|files| files.len()), Some(24));
+}
+
+/// All of the above for one store, as tests in a module of their own.
+macro_rules! suite {
+    ($name:ident, $fixture:expr) => {
+        mod $name {
+            use super::*;
+
+            $crate::store::conformance::suite!(@each $fixture;
+                a_stored_file_reads_back_whole_and_in_parts
+                nothing_is_stored_of_content_that_does_not_hash_to_its_name
+                nothing_is_stored_of_a_body_that_is_cut
+                sizes_beyond_the_caps_are_refused
+                a_key_is_stored_only_if_it_is_shaped_like_one
+                the_same_file_again_is_already_there
+                there_is_one_config_for_good
+                of_many_that_send_one_name_at_once_one_stores
+                of_many_configs_at_once_one_stays
+                a_listing_is_complete_and_absent_only_without_a_repository
+                a_repository_is_absent_then_a_draft_then_initialised
+                a_snapshot_an_index_or_data_initialises_as_well
+                creating_again_sets_aside_the_keys_of_a_draft_only
+                a_lock_is_removed_and_removing_it_again_is_no_error
+                facts_are_kept_with_the_file
+                nothing_is_stored_in_a_repository_that_does_not_exist
+                parallel_readers_and_writers_do_not_disturb_each_other
+            );
+        }
+    };
+    (@each $fixture:expr; $($property:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $property() {
+                conformance::$property($fixture).await;
+            }
+        )*
+    };
+}
+
+pub(crate) use suite;

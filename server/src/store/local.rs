@@ -1,0 +1,328 @@
+//! A directory in restic's own layout, read by the door and written through the keeper.
+//!
+//! Invariant: this module opens files for reading only. It creates, names and removes nothing itself.
+
+mod create;
+mod list;
+mod read;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use pawl_policy::{
+    Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, Read, RemoveLock,
+    RepositoryName, RepositoryState, Stat,
+};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{AppendStore, CreateError, Created, Entry, Facts, StoreError};
+use crate::body::Upload;
+use crate::keeper::{KeeperClient, KeeperError, layout, repository_state};
+pub use read::LocalFile;
+
+/// A store in a local directory.
+#[derive(Debug, Clone)]
+pub struct LocalStore {
+    data: Arc<OwnedFd>,
+    keeper: KeeperClient,
+}
+
+impl LocalStore {
+    /// The store in the directory `data`, written through `keeper`.
+    pub fn open(data: &Path, keeper: KeeperClient) -> std::io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let data = Arc::new(rustix::fs::open(data, flags, Mode::empty())?);
+        Ok(Self { data, keeper })
+    }
+
+    /// Runs `work`, which waits for the disk, where waiting is allowed.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&OwnedFd) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let data = Arc::clone(&self.data);
+        join(tokio::task::spawn_blocking(move || work(&data)).await)
+    }
+}
+
+/// The result of blocking work; a panic in it is an error, not an answer.
+fn join<T>(joined: Result<Result<T, StoreError>, tokio::task::JoinError>) -> Result<T, StoreError> {
+    joined.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+}
+
+/// Opens a regular file beneath DATA for reading.
+fn open_file(data: impl AsFd, path: &str) -> Result<std::fs::File, StoreError> {
+    // Not blocking, in case that somebody put a FIFO there.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(data, path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(StoreError::NotFound);
+    }
+    Ok(std::fs::File::from(file))
+}
+
+fn stat_file(data: impl AsFd, path: &str) -> Result<u64, StoreError> {
+    let stat = rustix::fs::statat(data, path, AtFlags::SYMLINK_NOFOLLOW)?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(StoreError::NotFound);
+    }
+    u64::try_from(stat.st_size).map_err(|_| StoreError::Unavailable("negative size".to_owned()))
+}
+
+impl AppendStore for LocalStore {
+    type File = LocalFile;
+
+    async fn repository(&self, repository: &RepositoryName) -> Result<RepositoryState, StoreError> {
+        let repository = repository.clone();
+        self.blocking(move |data| Ok(repository_state(data.as_fd(), &repository)?))
+            .await
+    }
+
+    async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {
+        let path = layout::file(repository, handle);
+        self.blocking(move |data| match open_file(data, &path) {
+            Ok(file) => Ok(Some(Facts::read(&file)?)),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn all_facts(
+        &self,
+        repository: &RepositoryName,
+        file_type: FileType,
+    ) -> Result<Vec<Facts>, StoreError> {
+        let path = layout::type_directory(repository, file_type);
+        self.blocking(move |data| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = match rustix::fs::openat(data, &path, flags, Mode::empty()) {
+                Ok(directory) => directory,
+                Err(Errno::NOENT) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let mut all = Vec::new();
+            for entry in Dir::read_from(&directory)? {
+                let entry = entry?;
+                let Some(id) = entry
+                    .file_name()
+                    .to_str()
+                    .ok()
+                    .and_then(|name| name.parse::<FileId>().ok())
+                else {
+                    continue;
+                };
+                match open_file(&directory, &id.to_string()) {
+                    Ok(file) => all.push(Facts::read(&file)?),
+                    Err(StoreError::NotFound) => {} // removed meanwhile
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    async fn tombstone(&self, repository: &RepositoryName, handle: &Handle) -> Result<bool, StoreError> {
+        let path = layout::tombstone(repository, handle);
+        self.blocking(
+            move |data| match rustix::fs::statat(data, &path, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Ok(true),
+                Err(Errno::NOENT) => Ok(false),
+                Err(error) => Err(error.into()),
+            },
+        )
+        .await
+    }
+
+    async fn stat(&self, permit: &Permitted<Stat>) -> Result<u64, StoreError> {
+        let path = layout::file(&permit.action().repository, &permit.action().handle);
+        self.blocking(move |data| stat_file(data, &path)).await
+    }
+
+    async fn open(&self, permit: &Permitted<Read>) -> Result<LocalFile, StoreError> {
+        let path = layout::file(&permit.action().repository, &permit.action().handle);
+        self.blocking(move |data| LocalFile::new(open_file(data, &path)?))
+            .await
+    }
+
+    async fn list(
+        &self,
+        permit: Permitted<List>,
+    ) -> Result<impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static, StoreError> {
+        match self.repository(&permit.action().repository).await? {
+            RepositoryState::Absent => Err(StoreError::NotFound),
+            RepositoryState::Draft | RepositoryState::Initialised => {
+                Ok(list::entries(Arc::clone(&self.data), permit))
+            }
+        }
+    }
+
+    async fn create_repository(&self, permit: &Permitted<CreateRepository>) -> Result<(), StoreError> {
+        Ok(self.keeper.create_repository(&permit.action().repository).await?)
+    }
+
+    async fn create(
+        &self,
+        permit: &Permitted<Create>,
+        upload: &mut Upload,
+        caps: &Caps,
+    ) -> Result<Created, CreateError> {
+        create::create(self, permit, upload, caps).await
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permitted<Create>,
+        upload: &mut Upload,
+        caps: &Caps,
+    ) -> Result<Created, CreateError> {
+        create::confirm(self, permit, upload, caps).await
+    }
+
+    async fn remove_lock(&self, permit: &Permitted<RemoveLock>) -> Result<(), StoreError> {
+        Ok(self
+            .keeper
+            .remove_lock(&permit.action().repository, permit.action().id)
+            .await?)
+    }
+}
+
+impl From<Errno> for StoreError {
+    fn from(error: Errno) -> Self {
+        match error {
+            // A path through something that is no directory, or through a symbolic link, leads nowhere.
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Self::NotFound,
+            Errno::NOSPC | Errno::DQUOT => Self::Full,
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        error.raw_os_error().map_or_else(
+            || Self::Unavailable(error.to_string()),
+            |code| Self::from(Errno::from_raw_os_error(code)),
+        )
+    }
+}
+
+impl From<KeeperError> for StoreError {
+    fn from(error: KeeperError) -> Self {
+        match error {
+            KeeperError::NotFound => Self::NotFound,
+            KeeperError::Full => Self::Full,
+            KeeperError::NameTaken(_) | KeeperError::Failed(_) | KeeperError::Gone => {
+                Self::Unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::keeper::testing::keeper;
+    use crate::store::conformance::{self, Fixture, Outcome, content, id_of};
+
+    /// A store in a directory of its own, which goes away with the fixture.
+    fn fixture(named_staging: bool) -> Fixture<LocalStore, tempfile::TempDir> {
+        let data = tempfile::tempdir().unwrap();
+        let keeper = keeper(data.path(), named_staging);
+        Fixture {
+            store: LocalStore::open(data.path(), keeper).unwrap(),
+            place: data,
+        }
+    }
+
+    conformance::suite!(unnamed_staging, fixture(false));
+    conformance::suite!(named_staging, fixture(true));
+
+    #[tokio::test]
+    async fn a_stored_file_is_sealed_and_lies_where_restic_looks_for_it() {
+        let fixture = fixture(false);
+        let content = content(1, 1000);
+        let id = id_of(&content);
+        fixture.initialised().await;
+        assert_eq!(fixture.create(FileType::Data, &content).await, Outcome::Stored);
+        let hex = id.to_string();
+        let path = fixture.place.path().join("web1/data").join(&hex[..2]).join(&hex);
+        assert_eq!(
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o7777,
+            0o440
+        );
+    }
+
+    #[tokio::test]
+    async fn a_damaged_copy_is_noticed_and_the_good_bytes_are_kept() {
+        for size in [100, 1 << 20] {
+            let fixture = fixture(false);
+            fixture.initialised().await;
+            let good = content(1, size);
+            assert_eq!(fixture.create(FileType::Data, &good).await, Outcome::Stored);
+            let hex = id_of(&good).to_string();
+            let path = fixture.place.path().join("web1/data").join(&hex[..2]).join(&hex);
+            let rotten = content(2, size);
+            overwrite(&path, &rotten);
+            for _ in 0..2 {
+                assert_eq!(fixture.confirm(FileType::Data, &good).await, Outcome::Damaged);
+                assert_eq!(fixture.create(FileType::Data, &good).await, Outcome::Damaged);
+            }
+            let rescued = fixture.place.path().join(".pawl/rescued/web1/data").join(&hex);
+            assert_eq!(std::fs::read(rescued).unwrap(), good);
+            assert_eq!(std::fs::read(path).unwrap(), rotten); // maintenance decides what to do with it
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_whole_file_is_not_listed() {
+        let fixture = fixture(false);
+        fixture.initialised().await;
+        let index = fixture.place.path().join("web1/index");
+        let hex = id_of(b"x").to_string();
+        for name in ["tmp", &hex.to_uppercase(), &format!("{hex}.rest-server-temp1")] {
+            overwrite(&index.join(name), b"part");
+        }
+        std::fs::create_dir(index.join(&hex)).unwrap();
+        assert_eq!(fixture.list(FileType::Index).await, Some(vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_symbolic_link_is_neither_read_nor_listed_nor_written_through() {
+        let fixture = fixture(false);
+        fixture.initialised().await;
+        let outside = tempfile::tempdir().unwrap();
+        let secret = content(7, 100);
+        let name = id_of(&secret).to_string();
+        overwrite(&outside.path().join(&name), &secret);
+        let index = fixture.place.path().join("web1/index");
+        std::os::unix::fs::symlink(outside.path().join(&name), index.join(&name)).unwrap();
+        assert_eq!(fixture.list(FileType::Index).await, Some(vec![]));
+        assert_eq!(fixture.read(FileType::Index, id_of(&secret)).await, None);
+
+        let linked = fixture
+            .place
+            .path()
+            .join("web1/data")
+            .join(&id_of(&content(8, 100)).to_string()[..2]);
+        std::os::unix::fs::symlink(outside.path(), linked).unwrap();
+        let other = content(8, 100);
+        assert_eq!(fixture.create(FileType::Data, &other).await, Outcome::Failed);
+        assert!(!outside.path().join(id_of(&other).to_string()).exists());
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "does what a broken disk does")]
+    fn overwrite(path: &Path, content: &[u8]) {
+        if path.exists() {
+            std::fs::remove_file(path).unwrap();
+        }
+        std::fs::write(path, content).unwrap();
+    }
+}

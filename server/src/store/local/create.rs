@@ -1,0 +1,185 @@
+//! Storing a file, and comparing one that is sent again.
+//!
+//! Invariant: what is committed came out of a verified body, in full, and was synced first.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pawl_policy::{Caps, Create, FileId, Handle, Permitted};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use super::{LocalStore, join, open_file};
+use crate::body::{CHUNK_BYTES, ConfigBody, Upload, VerifiedBody};
+use crate::keeper::{Draft, KeeperError, layout};
+use crate::store::{CreateError, Created, StoreError};
+
+/// Stores the file, unless its name is taken; then compares.
+pub(super) async fn create(
+    store: &LocalStore,
+    permit: &Permitted<Create>,
+    upload: &mut Upload,
+    caps: &Caps,
+) -> Result<Created, CreateError> {
+    let mut draft = store.keeper.draft().await.map_err(StoreError::from)?;
+    let config = match permit.action().handle {
+        Handle::Config => {
+            let body = ConfigBody::read(upload, caps).await?;
+            fill_config(&mut draft, &body).await?;
+            Some(body)
+        }
+        Handle::File(file_type, id) => {
+            fill(&mut draft, VerifiedBody::new(upload, file_type, id, caps)?).await?;
+            None
+        }
+    };
+    let Create { repository, handle } = permit.action();
+    match store
+        .keeper
+        .commit(draft, repository, handle, permit.principal())
+        .await
+    {
+        Ok(()) => Ok(Created::Stored),
+        Err(KeeperError::NameTaken(draft)) => match config {
+            Some(body) => compare_config(store, permit, &body).await,
+            None if stored_copy_is_good(store, permit).await? => Ok(Created::AlreadyThere),
+            None => rescue(store, permit, draft).await,
+        },
+        Err(error) => Err(StoreError::from(error).into()),
+    }
+}
+
+/// Compares what was sent with what is stored. If the stored copy is damaged, what was sent is kept aside.
+pub(super) async fn confirm(
+    store: &LocalStore,
+    permit: &Permitted<Create>,
+    upload: &mut Upload,
+    caps: &Caps,
+) -> Result<Created, CreateError> {
+    let (file_type, id) = match permit.action().handle {
+        Handle::Config => {
+            let body = ConfigBody::read(upload, caps).await?;
+            return compare_config(store, permit, &body).await;
+        }
+        Handle::File(file_type, id) => (file_type, id),
+    };
+    if stored_copy_is_good(store, permit).await? {
+        VerifiedBody::new(upload, file_type, id, caps)?.verify().await?;
+        return Ok(Created::AlreadyThere);
+    }
+    let mut draft = store.keeper.draft().await.map_err(StoreError::from)?;
+    fill(&mut draft, VerifiedBody::new(upload, file_type, id, caps)?).await?;
+    rescue(store, permit, draft).await
+}
+
+/// Writes the body to the draft, hashing the next chunk while the last one is written, syncs and closes it.
+async fn fill(draft: &mut Draft, mut body: VerifiedBody<'_>) -> Result<(), CreateError> {
+    let file = draft.file().ok_or_else(closed)?;
+    let mut offset = 0;
+    let mut ahead = body.next().await?;
+    while let Some(chunk) = ahead {
+        let len = chunk.len() as u64;
+        let (written, next) = tokio::join!(write(Arc::clone(&file), chunk, offset), body.next());
+        written?;
+        offset += len;
+        ahead = next?;
+    }
+    finish(draft, file).await
+}
+
+async fn fill_config(draft: &mut Draft, body: &ConfigBody) -> Result<(), CreateError> {
+    let file = draft.file().ok_or_else(closed)?;
+    write(Arc::clone(&file), body.content().clone(), 0).await?;
+    finish(draft, file).await
+}
+
+async fn write(file: Arc<File>, chunk: Bytes, offset: u64) -> Result<(), StoreError> {
+    join(tokio::task::spawn_blocking(move || Ok(file.write_all_at(&chunk, offset)?)).await)
+}
+
+/// Syncs the content and closes every writing end, which the keeper insists on.
+async fn finish(draft: &mut Draft, file: Arc<File>) -> Result<(), CreateError> {
+    draft.close();
+    join(
+        tokio::task::spawn_blocking(move || {
+            file.sync_data()?;
+            drop(file);
+            Ok(())
+        })
+        .await,
+    )?;
+    Ok(())
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the draft is closed".to_owned())
+}
+
+/// Whether the stored file still hashes to its name.
+async fn stored_copy_is_good(store: &LocalStore, permit: &Permitted<Create>) -> Result<bool, CreateError> {
+    let Create { repository, handle } = permit.action();
+    let Handle::File(_, id) = *handle else {
+        return Err(StoreError::Unavailable("config has no id".to_owned()).into());
+    };
+    let path = layout::file(repository, handle);
+    let checked = store.blocking(move |data| match hash(&open_file(data, &path)?) {
+        Ok(hash) => Ok(hash == id),
+        // The disk itself says that it cannot give the bytes back.
+        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Ok(false),
+        Err(error) => Err(error.into()),
+    });
+    Ok(checked.await?)
+}
+
+fn hash(file: &File) -> std::io::Result<FileId> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut hash = Sha256::new();
+    let mut offset = 0;
+    loop {
+        let len = file.read_at(&mut chunk, offset)?;
+        if len == 0 {
+            return Ok(FileId::from_sha256(hash.finalize().into()));
+        }
+        hash.update(chunk.get(..len).unwrap_or_default());
+        offset += len as u64;
+    }
+}
+
+async fn rescue(
+    store: &LocalStore,
+    permit: &Permitted<Create>,
+    draft: Draft,
+) -> Result<Created, CreateError> {
+    let Create { repository, handle } = permit.action();
+    tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name; good bytes are kept");
+    let rescued = store
+        .keeper
+        .rescue(draft, repository, handle, permit.principal())
+        .await;
+    rescued.map_err(StoreError::from)?;
+    Err(CreateError::Damaged)
+}
+
+async fn compare_config(
+    store: &LocalStore,
+    permit: &Permitted<Create>,
+    body: &ConfigBody,
+) -> Result<Created, CreateError> {
+    let path = layout::file(&permit.action().repository, &Handle::Config);
+    let stored = store
+        .blocking(move |data| {
+            let file = open_file(data, &path)?;
+            let len = file.metadata()?.len().min(Caps::IN_MEMORY_BYTES_MAX + 1);
+            let mut content = vec![0; usize::try_from(len).unwrap_or_default()];
+            file.read_exact_at(&mut content, 0)?;
+            Ok(content)
+        })
+        .await?;
+    if stored == body.content().as_ref() {
+        Ok(Created::AlreadyThere)
+    } else {
+        Err(CreateError::Differs)
+    }
+}
