@@ -3,12 +3,13 @@
 //! Invariant: a [`Config`] is free of contradictions. Unknown keys and values out of range are errors that name
 //! the file, the key and what is allowed.
 
+mod written;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use pawl_policy::Caps;
 use serde::Deserialize;
 
@@ -93,6 +94,8 @@ pub enum Tls {
 pub struct Limits {
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: u32,
+    /// Uploads at a time of one host. restic has 5 unless told otherwise.
+    pub uploads_per_host: u32,
     /// To finish a TLS handshake, and to finish sending a request's head.
     pub header: Duration,
     /// A connection without a request. Longer than restic keeps one (90 s), or it would meet a closed one.
@@ -107,6 +110,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            uploads_per_host: 64,
             header: Duration::from_secs(10),
             idle: Duration::from_mins(3),
             stall: Duration::from_mins(1),
@@ -156,64 +160,6 @@ pub enum LogLevel {
     Trace,
 }
 
-/// The file as it is written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    data: PathBuf,
-    listen: Option<SocketAddr>,
-    public_url: Option<String>,
-    #[serde(default)]
-    plain_http: bool,
-    #[serde(default)]
-    tls: WrittenTls,
-    #[serde(default)]
-    credentials: WrittenCredentials,
-    #[serde(default)]
-    limits: WrittenLimits,
-    #[serde(default)]
-    caps: WrittenCaps,
-    #[serde(default)]
-    log: Log,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenTls {
-    enabled: Option<bool>,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-    #[serde(default)]
-    names: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenCredentials {
-    htpasswd: Option<PathBuf>,
-    failed_logins_per_minute: Option<NonZeroU32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenLimits {
-    connections: Option<NonZeroU32>,
-    header_seconds: Option<NonZeroU32>,
-    idle_seconds: Option<NonZeroU32>,
-    stall_seconds: Option<NonZeroU32>,
-    stop_seconds: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenCaps {
-    data: Option<ByteSize>,
-    index: Option<ByteSize>,
-    snapshots: Option<ByteSize>,
-    locks: Option<ByteSize>,
-    keys: Option<ByteSize>,
-}
-
 /// Wrong passwords that one address may try each minute, unless configured.
 const FAILED_LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
@@ -237,41 +183,7 @@ impl Config {
     /// Reads the configuration file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = files::read(path)?.ok_or_else(|| ConfigError::Missing(path.to_owned()))?;
-        Self::parse(&text, path)
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let written: Written = toml::from_str(text).map_err(|error| ConfigError::Syntax {
-            path: path.to_owned(),
-            cause: error.to_string().trim_end().to_owned(),
-        })?;
-        let value = |(key, reason): Refused| ConfigError::Value {
-            path: path.to_owned(),
-            key,
-            reason,
-        };
-        let listen = written
-            .listen
-            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
-        if !written.data.is_absolute() {
-            return Err(value(("data", "expected an absolute path".to_owned())));
-        }
-        check_public_url(written.public_url.as_deref()).map_err(value)?;
-        let tls = tls(written.tls, written.plain_http, listen).map_err(value)?;
-        Ok(Self {
-            data: written.data,
-            listen,
-            public_url: written.public_url.map(|url| url.trim_end_matches('/').to_owned()),
-            tls,
-            htpasswd: written.credentials.htpasswd,
-            failed_logins_per_minute: written
-                .credentials
-                .failed_logins_per_minute
-                .unwrap_or(FAILED_LOGINS_PER_MINUTE),
-            limits: limits(&written.limits),
-            caps: caps(&written.caps).map_err(value)?,
-            log: written.log,
-        })
+        written::parse(&text, path)
     }
 
     /// Listens elsewhere than configured. With TLS left to itself it follows the address.
@@ -280,157 +192,5 @@ impl Config {
             self.tls = Tls::PrivateCa { names: Vec::new() };
         }
         self.listen = listen;
-    }
-}
-
-/// A key and why its value cannot be.
-type Refused = (&'static str, String);
-
-fn check_public_url(url: Option<&str>) -> Result<(), Refused> {
-    let Some(url) = url else { return Ok(()) };
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    match rest {
-        Some(rest) if !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) => Ok(()),
-        _ => Err((
-            "public_url",
-            format!("expected a URL such as \"https://backup.example.org:8000\", found \"{url}\""),
-        )),
-    }
-}
-
-fn tls(written: WrittenTls, plain_http: bool, listen: SocketAddr) -> Result<Tls, Refused> {
-    let enabled = written
-        .enabled
-        .unwrap_or(!plain_http && !listen.ip().is_loopback());
-    let configured = written.certificate.is_some() || written.key.is_some() || !written.names.is_empty();
-    if plain_http && (configured || written.enabled == Some(true)) {
-        let reason = "plain_http is true, but [tls] is configured as well; remove one of them";
-        return Err(("plain_http", reason.to_owned()));
-    }
-    if !enabled && !plain_http && !listen.ip().is_loopback() {
-        let reason = format!(
-            "TLS is off, but {listen} is not a loopback address; set plain_http = true if a proxy with TLS stands in front"
-        );
-        return Err(("tls.enabled", reason));
-    }
-    match (written.certificate, written.key) {
-        (Some(certificate), Some(key)) if written.names.is_empty() => Ok(Tls::Given { certificate, key }),
-        (Some(_), Some(_)) => {
-            let reason = "names are for Pawl's own CA, but a certificate is given; remove one of them";
-            Err(("tls.names", reason.to_owned()))
-        }
-        (Some(_), None) => Err(("tls.key", "missing, though tls.certificate is given".to_owned())),
-        (None, Some(_)) => Err(("tls.certificate", "missing, though tls.key is given".to_owned())),
-        (None, None) if enabled || !written.names.is_empty() => Ok(Tls::PrivateCa { names: written.names }),
-        (None, None) => Ok(Tls::Off),
-    }
-}
-
-fn limits(written: &WrittenLimits) -> Limits {
-    let seconds = |value: Option<NonZeroU32>, default| {
-        value.map_or(default, |seconds| Duration::from_secs(u64::from(seconds.get())))
-    };
-    let default = Limits::default();
-    Limits {
-        connections: written.connections.map_or(default.connections, NonZeroU32::get),
-        header: seconds(written.header_seconds, default.header),
-        idle: seconds(written.idle_seconds, default.idle),
-        stall: seconds(written.stall_seconds, default.stall),
-        stop: written
-            .stop_seconds
-            .map_or(default.stop, |seconds| Duration::from_secs(u64::from(seconds))),
-    }
-}
-
-fn caps(written: &WrittenCaps) -> Result<Caps, Refused> {
-    let default = Caps::default();
-    let bytes = |value: Option<ByteSize>, default| value.map_or(default, |size| size.as_u64());
-    let caps = Caps {
-        data_bytes_max: bytes(written.data, default.data_bytes_max),
-        index_bytes_max: bytes(written.index, default.index_bytes_max),
-        snapshots_bytes_max: bytes(written.snapshots, default.snapshots_bytes_max),
-        locks_bytes_max: bytes(written.locks, default.locks_bytes_max),
-        keys_bytes_max: bytes(written.keys, default.keys_bytes_max),
-        config_bytes_max: default.config_bytes_max,
-    };
-    if caps.keys_bytes_max > Caps::IN_MEMORY_BYTES_MAX {
-        let reason = format!(
-            "keys are checked in memory: expected at most {} bytes",
-            Caps::IN_MEMORY_BYTES_MAX
-        );
-        return Err(("caps.keys", reason));
-    }
-    Ok(caps)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(text, Path::new("pawl.toml")).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_least_configuration_is_a_directory_and_serves_this_machine_only() {
-        let config = parse("data = '/srv/pawl'").unwrap();
-        assert_eq!(config.listen.to_string(), LISTEN_DEFAULT);
-        assert_eq!(config.tls, Tls::Off);
-        assert_eq!(config.caps, Caps::default());
-    }
-
-    #[test]
-    fn the_documented_example_is_accepted() {
-        let config = parse(include_str!("../../deploy/example.toml")).unwrap();
-        assert_eq!(config.caps, Caps::default());
-        assert!(matches!(config.tls, Tls::PrivateCa { .. }));
-    }
-
-    #[test]
-    fn any_other_address_gets_tls() {
-        let config = parse("data = '/srv'\nlisten = '0.0.0.0:8000'").unwrap();
-        assert_eq!(config.tls, Tls::PrivateCa { names: Vec::new() });
-        let config = parse("data = '/srv'\nlisten = '0.0.0.0:8000'\nplain_http = true").unwrap();
-        assert_eq!(config.tls, Tls::Off);
-        let mut config = Config::for_data("/srv".into());
-        config.listen_on("192.0.2.1:8000".parse().unwrap());
-        assert_eq!(config.tls, Tls::PrivateCa { names: Vec::new() });
-    }
-
-    #[test]
-    fn errors_name_the_file_and_the_key() {
-        for (text, key) in [
-            ("data = '/srv'\nlissten = '0.0.0.0:1'", "lissten"),
-            ("data = '/srv'\n[tls]\nnane = 1", "nane"),
-            ("data = 'relative'", "data"),
-            ("listen = '127.0.0.1:1'", "data"),
-            ("data = '/srv'\nlisten = 'nowhere'", "listen"),
-            ("data = '/srv'\n[tls]\ncertificate = '/c'", "tls.key"),
-            ("data = '/srv'\n[tls]\nkey = '/k'", "tls.certificate"),
-            (
-                "data = '/srv'\n[tls]\ncertificate = '/c'\nkey = '/k'\nnames = ['a']",
-                "tls.names",
-            ),
-            (
-                "data = '/srv'\nplain_http = true\n[tls]\nenabled = true",
-                "plain_http",
-            ),
-            (
-                "data = '/srv'\nlisten = '0.0.0.0:1'\n[tls]\nenabled = false",
-                "tls.enabled",
-            ),
-            ("data = '/srv'\n[limits]\nidle_seconds = 0", "idle_seconds"),
-            ("data = '/srv'\n[caps]\nkeys = '1 MiB'", "caps.keys"),
-            ("data = '/srv'\n[log]\nlevel = 'loud'", "level"),
-            ("data = '/srv'\npublic_url = 'ftp://x'", "public_url"),
-        ] {
-            let error = parse(text).unwrap_err();
-            assert!(
-                error.contains("pawl.toml") && error.contains(key),
-                "{text:?}: {error}"
-            );
-        }
     }
 }

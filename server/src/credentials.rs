@@ -3,7 +3,7 @@
 //! Invariant: a lookup that fails refuses; secrets are compared in constant time, and an unknown user costs as
 //! much as a wrong secret. Nothing here is printed or logged but names.
 
-mod bcrypt_check;
+mod chosen;
 mod hosts;
 mod htpasswd;
 mod loaded;
@@ -16,11 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pawl_policy::{Grant, PrincipalName, RepositoryName};
-use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use bcrypt_check::BcryptCheck;
+use chosen::ChosenCheck;
 pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
 use loaded::{Loaded, Reloader, StoredSecret};
 use throttle::Throttle;
@@ -59,7 +58,7 @@ pub enum AuthenticationError {
 #[derive(Debug)]
 pub struct Credentials {
     reloader: Reloader,
-    bcrypt: BcryptCheck,
+    chosen: ChosenCheck,
     failures: Throttle,
 }
 
@@ -73,7 +72,7 @@ impl Credentials {
     ) -> Result<Self, HostsError> {
         Ok(Self {
             reloader: Reloader::load(hosts, htpasswd)?,
-            bcrypt: BcryptCheck::new(),
+            chosen: ChosenCheck::new(),
             failures: Throttle::per_minute(failures_per_minute),
         })
     }
@@ -114,10 +113,9 @@ impl Credentials {
     ) -> Result<Option<Arc<Principal>>, AuthenticationError> {
         let known = loaded.find(user);
         let right = match known.map(|known| &known.secret) {
-            Some(StoredSecret::Sha256(stored)) => same(stored, &Sha256::digest(password)),
-            Some(StoredSecret::Sha1(stored)) => same(stored, &Sha1::digest(password)),
-            Some(StoredSecret::Bcrypt(stored)) => {
-                let right = self.bcrypt.is_right(stored, password, peer).await?;
+            Some(StoredSecret::Random(stored)) => same(stored, &Sha256::digest(password)),
+            Some(StoredSecret::Chosen(stored)) => {
+                let right = self.chosen.is_right(stored, password, peer).await?;
                 return Ok(known.filter(|_| right).map(|known| Arc::clone(&known.principal)));
             }
             None => {
@@ -129,9 +127,10 @@ impl Credentials {
         if right {
             return Ok(known.map(|known| Arc::clone(&known.principal)));
         }
-        // Where bcrypt users exist, every failure costs one bcrypt, or its time would tell users apart.
-        if let Some(decoy) = loaded.costliest_bcrypt() {
-            self.bcrypt.is_right(decoy, password, peer).await?;
+        // Where there are chosen passwords, every failure costs the verification of one, or its time would tell
+        // users apart.
+        if let Some(decoy) = loaded.costliest() {
+            self.chosen.is_right(decoy, password, peer).await?;
         }
         Ok(None)
     }

@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pawl_policy::PrincipalName;
 
-use super::loaded::StoredSecret;
+use super::chosen::ChosenPassword;
 
 /// Parses the file's text. Lines that let nobody in are named in the log.
-pub(super) fn parse(text: &str, file: &str) -> Vec<(PrincipalName, StoredSecret)> {
+pub(super) fn parse(text: &str, file: &str) -> Vec<(PrincipalName, ChosenPassword)> {
     let mut users = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str, file: &str) -> Vec<(PrincipalName, StoredSecret)
     users
 }
 
-fn parse_line(line: &str) -> Result<(PrincipalName, StoredSecret), &'static str> {
+fn parse_line(line: &str) -> Result<(PrincipalName, ChosenPassword), &'static str> {
     let (user, hash) = line.split_once(':').ok_or("it is not of the form user:hash")?;
     let name = user.parse().map_err(|_| "the user is not a principal's name")?;
     if let Some(encoded) = hash.strip_prefix("{SHA}") {
@@ -34,7 +34,7 @@ fn parse_line(line: &str) -> Result<(PrincipalName, StoredSecret), &'static str>
             .and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
         return Ok((
             name,
-            StoredSecret::Sha1(digest.ok_or("{SHA} is not followed by a base64 SHA-1")?),
+            ChosenPassword::Sha1(digest.ok_or("{SHA} is not followed by a base64 SHA-1")?),
         ));
     }
     if ["$2a$", "$2b$", "$2y$"]
@@ -44,7 +44,7 @@ fn parse_line(line: &str) -> Result<(PrincipalName, StoredSecret), &'static str>
         if bcrypt_cost(hash).is_none_or(|cost| cost > COST_MAX) {
             return Err("the bcrypt cost is missing or above 15");
         }
-        return Ok((name, StoredSecret::Bcrypt(hash.to_owned())));
+        return Ok((name, ChosenPassword::Bcrypt(hash.to_owned())));
     }
     Err("the hash is neither bcrypt ($2y$, made by `htpasswd -B`) nor {SHA}")
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pawl_policy::{Grant, RepositoryName, Role};
 use rustix::io::Errno;
 
+use super::chosen::ChosenPassword;
 use super::hosts::{Hosts, HostsError};
 use super::{Principal, htpasswd};
 use crate::files::{self, FileError};
@@ -16,9 +17,10 @@ use crate::files::{self, FileError};
 /// What is known of a secret.
 #[derive(Debug, Clone)]
 pub(super) enum StoredSecret {
-    Sha256([u8; 32]),
-    Sha1([u8; 20]),
-    Bcrypt(String),
+    /// The SHA-256 of 256 random bits.
+    Random([u8; 32]),
+    /// A password that somebody chose.
+    Chosen(ChosenPassword),
 }
 
 /// A principal and what is known of its secret.
@@ -32,7 +34,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     known: HashMap<String, Known>,
-    costliest_bcrypt: Option<String>,
+    costliest: Option<ChosenPassword>,
 }
 
 impl Loaded {
@@ -40,9 +42,9 @@ impl Loaded {
         self.known.get(user)
     }
 
-    /// The bcrypt hash that takes longest to verify, if there are any.
-    pub(super) fn costliest_bcrypt(&self) -> Option<&str> {
-        self.costliest_bcrypt.as_deref()
+    /// The chosen password that takes longest to verify, if there are any.
+    pub(super) const fn costliest(&self) -> Option<&ChosenPassword> {
+        self.costliest.as_ref()
     }
 
     fn read(hosts: &Path, htpasswd: Option<&Path>) -> Result<Self, HostsError> {
@@ -61,8 +63,8 @@ impl Loaded {
             };
             let in_htpasswd = elsewhere.remove(&name);
             let secret = match host.secret() {
-                Some(Some(hash)) => Some(StoredSecret::Sha256(hash)),
-                Some(None) => in_htpasswd,
+                Some(Some(hash)) => Some(StoredSecret::Random(hash)),
+                Some(None) => in_htpasswd.map(StoredSecret::Chosen),
                 None => None,
             };
             let Some(secret) = secret else {
@@ -78,17 +80,19 @@ impl Loaded {
         }
         for (name, secret) in elsewhere {
             let grants = own_repository(name.as_str()).into_iter().collect();
-            loaded.insert(Principal { name, grants }, secret);
+            loaded.insert(Principal { name, grants }, StoredSecret::Chosen(secret));
         }
         Ok(loaded)
     }
 
     fn insert(&mut self, principal: Principal, secret: StoredSecret) {
-        if let StoredSecret::Bcrypt(hash) = &secret {
-            let costliest = self.costliest_bcrypt.as_deref().and_then(htpasswd::bcrypt_cost);
-            if htpasswd::bcrypt_cost(hash) > costliest {
-                self.costliest_bcrypt = Some(hash.clone());
-            }
+        if let StoredSecret::Chosen(password) = &secret
+            && self
+                .costliest
+                .as_ref()
+                .is_none_or(|costliest| cost(password) > cost(costliest))
+        {
+            self.costliest = Some(password.clone());
         }
         self.known.insert(
             principal.name.to_string(),
@@ -97,6 +101,13 @@ impl Loaded {
                 secret,
             },
         );
+    }
+}
+
+fn cost(password: &ChosenPassword) -> Option<u32> {
+    match password {
+        ChosenPassword::Sha1(_) => None,
+        ChosenPassword::Bcrypt(hash) => htpasswd::bcrypt_cost(hash),
     }
 }
 

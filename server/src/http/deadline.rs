@@ -4,6 +4,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,7 +25,14 @@ enum Phase {
 
 /// The phase of one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Clock(Arc<watch::Sender<Phase>>);
+pub(super) struct Clock(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    phase: watch::Sender<Phase>,
+    /// Somebody known has used the connection.
+    trusted: AtomicBool,
+}
 
 /// A request that is being answered. Dropping it makes the connection idle again.
 #[derive(Debug)]
@@ -32,12 +40,15 @@ pub(super) struct Busy(Clock);
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self(Arc::new(watch::Sender::new(Phase::Head(Instant::now()))))
+        Self(Arc::new(Shared {
+            phase: watch::Sender::new(Phase::Head(Instant::now())),
+            trusted: AtomicBool::new(false),
+        }))
     }
 
     /// A request's head is complete.
     pub(super) fn begin(&self) -> Busy {
-        self.0.send_modify(|phase| {
+        self.0.phase.send_modify(|phase| {
             *phase = match *phase {
                 Phase::Busy(requests) => Phase::Busy(requests.saturating_add(1)),
                 Phase::Head(_) | Phase::Idle(_) => Phase::Busy(1),
@@ -47,7 +58,7 @@ impl Clock {
     }
 
     fn bytes_arrived(&self) {
-        self.0.send_if_modified(|phase| match *phase {
+        self.0.phase.send_if_modified(|phase| match *phase {
             Phase::Idle(_) => {
                 *phase = Phase::Head(Instant::now());
                 true
@@ -56,13 +67,15 @@ impl Clock {
         });
     }
 
-    /// Returns when the connection has kept the server waiting for too long.
+    /// Returns when the connection has kept the server waiting for too long. One that nobody known has used may
+    /// not stay idle for longer than a head may take.
     pub(super) async fn expired(&self, header: Duration, idle: Duration) {
-        let mut changes = self.0.subscribe();
+        let mut changes = self.0.phase.subscribe();
         loop {
             let deadline = match *changes.borrow_and_update() {
                 Phase::Head(since) => Some(since + header),
-                Phase::Idle(since) => Some(since + idle),
+                Phase::Idle(since) if self.0.trusted.load(Ordering::Relaxed) => Some(since + idle),
+                Phase::Idle(since) => Some(since + header),
                 Phase::Busy(_) => None,
             };
             let elapsed = async {
@@ -79,9 +92,16 @@ impl Clock {
     }
 }
 
+impl Busy {
+    /// The connection is used by somebody known.
+    pub(super) fn trust(&self) {
+        self.0.0.trusted.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.send_modify(|phase| {
+        self.0.0.phase.send_modify(|phase| {
             *phase = match *phase {
                 Phase::Busy(requests) if requests > 1 => Phase::Busy(requests - 1),
                 Phase::Busy(_) | Phase::Head(_) | Phase::Idle(_) => Phase::Idle(Instant::now()),
@@ -165,6 +185,8 @@ mod tests {
     async fn an_idle_connection_is_kept_longer_until_a_head_begins() {
         let clock = Clock::start();
         drop(clock.begin());
+        assert_eq!(seconds_until_expired(&clock).await, HEADER.as_secs()); // nobody known has used it
+        clock.begin().trust();
         assert_eq!(seconds_until_expired(&clock).await, IDLE.as_secs());
         drop(clock.begin());
         let expiring = tokio::spawn({
@@ -184,6 +206,7 @@ mod tests {
         drop(first);
         let expired = tokio::time::timeout(Duration::from_secs(100_000), clock.expired(HEADER, IDLE)).await;
         assert!(expired.is_err());
+        second.trust();
         drop(second);
         assert_eq!(seconds_until_expired(&clock).await, IDLE.as_secs());
     }

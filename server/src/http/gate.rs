@@ -1,56 +1,68 @@
-//! Counts files that are just being stored, so that a cap on their number holds against parallel requests.
+//! Counts what is just going on, so that a cap on its number holds against parallel requests.
 //!
-//! Invariant: a file is counted here until it is in the store, so at no moment is it counted nowhere.
+//! Invariant: whoever entered is counted until the returned value is dropped. A file is counted here until it is in
+//! the store, so at no moment is it counted nowhere.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pawl_policy::{FileType, PrincipalName, RepositoryName};
-
-/// What is counted together.
-type Group = (RepositoryName, FileType, Option<PrincipalName>);
-
-/// Files on their way, by group.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Gate(Arc<Mutex<HashMap<Group, u32>>>);
-
-/// One file on its way. Dropping it counts it no more.
+/// Counts by group.
 #[derive(Debug)]
-pub(super) struct OnItsWay {
-    gate: Gate,
-    group: Group,
+pub(super) struct Gate<G>(Arc<Mutex<HashMap<G, u32>>>);
+
+/// One that entered. Dropping it counts it no more.
+#[derive(Debug)]
+pub(super) struct Entered<G: Hash + Eq> {
+    gate: Gate<G>,
+    group: G,
     before: u32,
 }
 
-impl Gate {
-    /// Counts one file. Count those in the store only afterwards.
-    pub(super) fn enter(&self, group: Group) -> OnItsWay {
+impl<G> Default for Gate<G> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<G> Clone for Gate<G> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<G: Hash + Eq + Clone> Gate<G> {
+    /// Counts one more of the group.
+    pub(super) fn enter(&self, group: G) -> Entered<G> {
         let before = {
             let mut counts = self.counts();
             let count = counts.entry(group.clone()).or_default();
-            *count += 1;
-            *count - 1
+            let before = *count;
+            *count = before.saturating_add(1);
+            before
         };
-        OnItsWay {
+        Entered {
             gate: self.clone(),
             group,
             before,
         }
     }
+}
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Group, u32>> {
+impl<G> Gate<G> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<G, u32>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl OnItsWay {
-    /// How many of the group were on their way already.
+impl<G: Hash + Eq> Entered<G> {
+    /// How many of the group had entered before.
     pub(super) const fn before(&self) -> u32 {
         self.before
     }
 }
 
-impl Drop for OnItsWay {
+impl<G: Hash + Eq> Drop for Entered<G> {
     fn drop(&mut self) {
         let mut counts = self.gate.counts();
         if let Some(count) = counts.get_mut(&self.group) {
@@ -59,5 +71,24 @@ impl Drop for OnItsWay {
                 counts.remove(&self.group);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_group_is_counted_apart_and_leaving_is_counted_as_well() {
+        let gate = Gate::default();
+        let first = gate.enter("a");
+        assert_eq!((first.before(), gate.enter("b").before()), (0, 0));
+        let second = gate.enter("a");
+        assert_eq!(second.before(), 1);
+        drop(first);
+        assert_eq!(gate.enter("a").before(), 1);
+        drop(second);
+        assert_eq!(gate.enter("a").before(), 0);
+        assert!(gate.counts().is_empty());
     }
 }

@@ -29,6 +29,8 @@ use crate::store::{CreateError, StoreError};
 /// The body of every response.
 pub(super) type Body = UnsyncBoxBody<Bytes, StoreError>;
 
+const NOT_FOUND: &str = "no such file or repository";
+
 /// Why a request is not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
@@ -49,6 +51,8 @@ pub(super) enum Refusal {
         /// The file's size in bytes.
         size: u64,
     },
+    #[error("too many uploads of this credential at once")]
+    TooManyUploads,
     #[error("not at this door")]
     OtherDoor,
 }
@@ -82,7 +86,7 @@ impl Refusal {
                 }
             },
             Self::Create(CreateError::Differs) => StatusCode::FORBIDDEN,
-            Self::Create(CreateError::Damaged) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Create(CreateError::Damaged) | Self::TooManyUploads => StatusCode::SERVICE_UNAVAILABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
         }
     }
@@ -91,6 +95,7 @@ impl Refusal {
     fn cause(&self) -> Cow<'static, str> {
         match self {
             Self::Authentication(AuthenticationError::Unavailable(_)) => "cannot look up credentials".into(),
+            Self::Denied(Denial::Hidden) => NOT_FOUND.into(), // not to be told from a file that is not there
             Self::Route(error) => match error {
                 RouteError::NotFound => "no such path".into(),
                 RouteError::TooLong => "path is too long".into(),
@@ -98,7 +103,7 @@ impl Refusal {
                 RouteError::Query => "expected ?create=true".into(),
             },
             Self::Store(error) | Self::Create(CreateError::Store(error)) => match error {
-                StoreError::NotFound => "no such file or repository".into(),
+                StoreError::NotFound => NOT_FOUND.into(),
                 StoreError::Full => "no space left on the server".into(),
                 StoreError::Unavailable(_) => "store is unavailable, see the server's log".into(),
             },
@@ -115,6 +120,7 @@ impl Refusal {
             | Self::Denied(_)
             | Self::Create(_)
             | Self::Range { .. }
+            | Self::TooManyUploads
             | Self::OtherDoor => self.to_string().into(),
         }
     }

@@ -14,11 +14,11 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_policy::{
     Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
-    RepositoryState, decide, lock_has_expired,
+    RepositoryName, RepositoryState, decide, lock_has_expired,
 };
 
 use super::deadline::Busy;
-use super::gate::{Gate, OnItsWay};
+use super::gate::{Entered, Gate};
 use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
 use super::{authenticate, route, upload};
@@ -27,6 +27,9 @@ use crate::config::Limits;
 use crate::credentials::{AuthenticationError, Credentials, Principal};
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
 
+/// Locks of one principal, or keys of all, in one repository.
+type Newcomers = (RepositoryName, FileType, Option<PrincipalName>);
+
 /// The backup door in front of a store.
 #[derive(Debug)]
 pub struct Door<S> {
@@ -34,7 +37,10 @@ pub struct Door<S> {
     pub(super) credentials: Credentials,
     pub(super) caps: Caps,
     pub(super) limits: Limits,
-    gate: Gate,
+    /// New locks and keys on their way to the store.
+    on_their_way: Gate<Newcomers>,
+    /// Uploads of each principal.
+    uploads: Gate<PrincipalName>,
     requests: AtomicU64,
 }
 
@@ -47,7 +53,8 @@ impl<S: AppendStore> Door<S> {
             credentials,
             caps,
             limits,
-            gate: Gate::default(),
+            on_their_way: Gate::default(),
+            uploads: Gate::default(),
             requests: AtomicU64::new(1),
         }
     }
@@ -69,19 +76,18 @@ impl<S: AppendStore> Door<S> {
         let mut record = Record::new(number, peer, head.method.as_str(), head.uri.path());
         let mut upload = upload::upload(&head.headers, body, self.limits.stall);
 
-        let response = match self.authenticate(&head, peer, &mut record).await {
-            Err(refusal) => {
-                upload::drain(&mut upload, &head.headers, false).await;
-                refused(&refusal, &mut record)
+        let (answered, known) = match self.authenticate(&head, peer, &mut record).await {
+            Err(refusal) => (Err(refusal), false),
+            Ok(principal) => {
+                busy.trust();
+                (
+                    self.answer(&principal, &head, &mut upload, &mut record).await,
+                    true,
+                )
             }
-            Ok(principal) => match self.answer(&principal, &head, &mut upload, &mut record).await {
-                Ok(response) => response,
-                Err(refusal) => {
-                    upload::drain(&mut upload, &head.headers, true).await;
-                    refused(&refusal, &mut record)
-                }
-            },
         };
+        upload::drain(&mut upload, &head.headers, known).await;
+        let response = answered.unwrap_or_else(|refusal| refused(&refusal, &mut record));
         record.note_received(upload.received_bytes());
         let announced = response
             .headers()
@@ -124,6 +130,7 @@ impl<S: AppendStore> Door<S> {
         record.note_action(&action);
         let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
         let (permit, _on_its_way) = self.permit(principal, grant, action).await?;
+        let _uploading = self.enter_uploads(principal, &permit)?;
         self.carry_out(permit, &head.headers, upload, record).await
     }
 
@@ -134,15 +141,15 @@ impl<S: AppendStore> Door<S> {
         principal: &Principal,
         grant: &Grant,
         action: Action,
-    ) -> Result<(Permit, Option<OnItsWay>), Refusal> {
+    ) -> Result<(Permit, Option<Entered<Newcomers>>), Refusal> {
         let on_its_way = self.enter_gate(&principal.name, &action);
-        let before = on_its_way.as_ref().map_or(0, OnItsWay::before);
+        let before = on_its_way.as_ref().map_or(0, Entered::before);
         let circumstances = self.circumstances(&principal.name, &action, before).await?;
         let permit = decide(&principal.name, grant, action, &circumstances)?;
         Ok((permit, on_its_way))
     }
 
-    fn enter_gate(&self, principal: &PrincipalName, action: &Action) -> Option<OnItsWay> {
+    fn enter_gate(&self, principal: &PrincipalName, action: &Action) -> Option<Entered<Newcomers>> {
         let Action::Create(create) = action else {
             return None;
         };
@@ -155,7 +162,24 @@ impl<S: AppendStore> Door<S> {
             FileType::Keys => (create.repository.clone(), FileType::Keys, None),
             FileType::Data | FileType::Index | FileType::Snapshots => return None,
         };
-        Some(self.gate.enter(group))
+        Some(self.on_their_way.enter(group))
+    }
+
+    /// Bounds the memory that one principal can take: each upload holds some chunks.
+    fn enter_uploads(
+        &self,
+        principal: &Principal,
+        permit: &Permit,
+    ) -> Result<Option<Entered<PrincipalName>>, Refusal> {
+        let (Permit::Create(_) | Permit::Confirm(_)) = permit else {
+            return Ok(None);
+        };
+        let entered = self.uploads.enter(principal.name.clone());
+        if entered.before() >= self.limits.uploads_per_host {
+            Err(Refusal::TooManyUploads)
+        } else {
+            Ok(Some(entered))
+        }
     }
 
     async fn circumstances(
@@ -206,7 +230,7 @@ impl<S: AppendStore> Door<S> {
 
     async fn live_locks(
         &self,
-        repository: &pawl_policy::RepositoryName,
+        repository: &RepositoryName,
         principal: &PrincipalName,
     ) -> Result<u32, StoreError> {
         let now_ms = now_ms();
