@@ -200,6 +200,12 @@ impl<'a> VerifiedBody<'a> {
         }
     }
 
+    /// Whether all chunks have been handed out, of content that was verified.
+    #[must_use]
+    pub const fn is_exhausted(&self) -> bool {
+        matches!(self.state, State::Verified) && self.held.is_none() && self.last.is_none()
+    }
+
     /// Reads the content to its end without keeping it.
     pub async fn verify(&mut self) -> Result<(), BodyError> {
         while self.next().await?.is_some() {}

@@ -25,6 +25,17 @@ pub fn run(command: Command) -> Outcome {
     }
 }
 
+/// The configuration that the options name; its data directory exists, or a slip of the pen would make another.
+fn place(place: &Place) -> Result<Config, Box<dyn std::error::Error>> {
+    let config = configuration(place)?;
+    if !config.data.is_dir() {
+        let data = config.data.display();
+        return Err(format!("{data}: there is no such directory; `pawl serve` makes it").into());
+    }
+    files::make_directory(&config.data.join(".pawl"), 0o750)?;
+    Ok(config)
+}
+
 /// What a host needs to know, in the form that scripts read.
 #[derive(Debug, Serialize)]
 struct Invitation {
@@ -40,11 +51,10 @@ struct Invitation {
 }
 
 fn add(options: &AddHost) -> Outcome {
-    let config = configuration(&options.place)?;
+    let config = place(&options.place)?;
     if options.password_in_htpasswd && config.htpasswd.is_none() {
         return Err("--password-in-htpasswd needs a configuration with credentials.htpasswd".into());
     }
-    prepare_state(&config)?;
     let secret = if options.password_in_htpasswd {
         None
     } else {
@@ -119,8 +129,8 @@ struct Listed<'a> {
     grants: &'a [GrantEntry],
 }
 
-fn list(place: &Place, json: bool) -> Outcome {
-    let config = configuration(place)?;
+fn list(at: &Place, json: bool) -> Outcome {
+    let config = place(at)?;
     let hosts = Hosts::read(&hosts_path(&config.data))?;
     let listed: Vec<Listed<'_>> = hosts
         .hosts
@@ -149,16 +159,16 @@ fn list(place: &Place, json: bool) -> Outcome {
     Ok(())
 }
 
-fn revoke(name: &PrincipalName, place: &Place) -> Outcome {
-    let config = configuration(place)?;
+fn revoke(name: &PrincipalName, at: &Place) -> Outcome {
+    let config = place(at)?;
     Hosts::update(&hosts_path(&config.data), |hosts| hosts.revoke(name))?;
     print::line(&format!(
         "{name} has no access any more. What it stored is still there."
     ))
 }
 
-fn rotate(name: &PrincipalName, place: &Place, json: bool) -> Outcome {
-    let config = configuration(place)?;
+fn rotate(name: &PrincipalName, at: &Place, json: bool) -> Outcome {
+    let config = place(at)?;
     let secret = Secret::generate()?;
     let grants = Hosts::update(&hosts_path(&config.data), |hosts| hosts.rotate(name, &secret))?;
     let invitation = Invitation::new(&config, name, Some(&secret), &grants)?;
@@ -167,10 +177,6 @@ fn rotate(name: &PrincipalName, place: &Place, json: bool) -> Outcome {
     } else {
         print::line(&invitation.to_paste())
     }
-}
-
-fn prepare_state(config: &Config) -> Result<(), files::FileError> {
-    files::make_directory(&config.data.join(".pawl"), 0o750)
 }
 
 impl Invitation {

@@ -75,6 +75,17 @@ pub struct Entry {
     pub size: u64,
 }
 
+/// What is known of a name and its repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// How far the repository has come.
+    pub repository: RepositoryState,
+    /// The file of that name; `None` only if it certainly does not exist.
+    pub file: Option<Facts>,
+    /// Whether maintenance has deleted a file of that name.
+    pub tombstone: bool,
+}
+
 /// A part of a file: `start..start + len`, both in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -98,11 +109,12 @@ pub trait AppendStore: Send + Sync + 'static {
     /// A stored file, opened.
     type File: StoredFile;
 
-    /// How far the repository has come.
-    fn repository(
+    /// What must be known before a file is stored under this name.
+    fn survey(
         &self,
         repository: &RepositoryName,
-    ) -> impl Future<Output = Result<RepositoryState, StoreError>> + Send;
+        handle: &Handle,
+    ) -> impl Future<Output = Result<Survey, StoreError>> + Send;
 
     /// What is known of a file; `None` only if it certainly does not exist.
     fn facts(
@@ -117,13 +129,6 @@ pub trait AppendStore: Send + Sync + 'static {
         repository: &RepositoryName,
         file_type: FileType,
     ) -> impl Future<Output = Result<Vec<Facts>, StoreError>> + Send;
-
-    /// Whether maintenance has deleted a file of this name.
-    fn tombstone(
-        &self,
-        repository: &RepositoryName,
-        handle: &Handle,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// A file's size in bytes.
     fn stat(&self, permit: &Permitted<Stat>) -> impl Future<Output = Result<u64, StoreError>> + Send;

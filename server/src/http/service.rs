@@ -205,8 +205,10 @@ impl<S: AppendStore> Door<S> {
                 }
             }
             Action::Create(create) => {
-                known.repository = self.store.repository(repository).await?;
-                known.file = state(self.store.facts(repository, &create.handle).await?);
+                let survey = self.store.survey(repository, &create.handle).await?;
+                known.repository = survey.repository;
+                known.file = state(survey.file);
+                known.tombstone = survey.tombstone;
                 match create.handle.file_type() {
                     Some(FileType::Locks) => {
                         let live = self.live_locks(repository, principal).await?;
@@ -218,10 +220,7 @@ impl<S: AppendStore> Door<S> {
                             .unwrap_or(u32::MAX)
                             .saturating_add(on_their_way);
                     }
-                    Some(FileType::Data | FileType::Index | FileType::Snapshots) => {
-                        known.tombstone = self.store.tombstone(repository, &create.handle).await?;
-                    }
-                    None => {}
+                    Some(FileType::Data | FileType::Index | FileType::Snapshots) | None => {}
                 }
             }
         }

@@ -399,7 +399,13 @@ pub(crate) async fn a_listing_is_complete_and_absent_only_without_a_repository<S
 pub(crate) async fn a_repository_is_absent_then_a_draft_then_initialised<S: AppendStore, P>(
     f: Fixture<S, P>,
 ) {
-    let state = async || f.store.repository(&repository()).await.unwrap();
+    let state = async || {
+        f.store
+            .survey(&repository(), &Handle::Config)
+            .await
+            .unwrap()
+            .repository
+    };
     assert_eq!(state().await, RepositoryState::Absent);
     f.create_repository().await;
     assert_eq!(state().await, RepositoryState::Draft);
@@ -413,9 +419,10 @@ pub(crate) async fn a_repository_is_absent_then_a_draft_then_initialised<S: Appe
 pub(crate) async fn a_snapshot_an_index_or_data_initialises_as_well<S: AppendStore, P>(f: Fixture<S, P>) {
     f.create_repository().await;
     assert_eq!(f.create(FileType::Data, &content(1, 100)).await, Outcome::Stored);
+    let survey = f.store.survey(&repository(), &Handle::Config).await.unwrap();
     assert_eq!(
-        f.store.repository(&repository()).await.unwrap(),
-        RepositoryState::Initialised
+        (survey.repository, survey.file),
+        (RepositoryState::Initialised, None)
     );
 }
 

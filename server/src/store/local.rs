@@ -18,7 +18,7 @@ use pawl_policy::{
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{AppendStore, CreateError, Created, Entry, Facts, StoreError};
+use super::{AppendStore, CreateError, Created, Entry, Facts, StoreError, Survey};
 use crate::body::Upload;
 use crate::keeper::{KeeperClient, KeeperError, layout, repository_state};
 pub use read::LocalFile;
@@ -73,23 +73,40 @@ fn stat_file(data: impl AsFd, path: &str) -> Result<u64, StoreError> {
     u64::try_from(stat.st_size).map_err(|_| StoreError::Unavailable("negative size".to_owned()))
 }
 
+fn facts(data: &OwnedFd, path: &str) -> Result<Option<Facts>, StoreError> {
+    match open_file(data, path) {
+        Ok(file) => Ok(Some(Facts::read(&file)?)),
+        Err(StoreError::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn exists(data: &OwnedFd, path: &str) -> Result<bool, StoreError> {
+    match rustix::fs::statat(data, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl AppendStore for LocalStore {
     type File = LocalFile;
 
-    async fn repository(&self, repository: &RepositoryName) -> Result<RepositoryState, StoreError> {
-        let repository = repository.clone();
-        self.blocking(move |data| Ok(repository_state(data.as_fd(), &repository)?))
-            .await
+    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
+        let (repository, handle) = (repository.clone(), *handle);
+        self.blocking(move |data| {
+            Ok(Survey {
+                repository: repository_state(data.as_fd(), &repository)?,
+                file: facts(data, &layout::file(&repository, &handle))?,
+                tombstone: exists(data, &layout::tombstone(&repository, &handle))?,
+            })
+        })
+        .await
     }
 
     async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {
         let path = layout::file(repository, handle);
-        self.blocking(move |data| match open_file(data, &path) {
-            Ok(file) => Ok(Some(Facts::read(&file)?)),
-            Err(StoreError::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        })
-        .await
+        self.blocking(move |data| facts(data, &path)).await
     }
 
     async fn all_facts(
@@ -127,18 +144,6 @@ impl AppendStore for LocalStore {
         .await
     }
 
-    async fn tombstone(&self, repository: &RepositoryName, handle: &Handle) -> Result<bool, StoreError> {
-        let path = layout::tombstone(repository, handle);
-        self.blocking(
-            move |data| match rustix::fs::statat(data, &path, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(_) => Ok(true),
-                Err(Errno::NOENT) => Ok(false),
-                Err(error) => Err(error.into()),
-            },
-        )
-        .await
-    }
-
     async fn stat(&self, permit: &Permitted<Stat>) -> Result<u64, StoreError> {
         let path = layout::file(&permit.action().repository, &permit.action().handle);
         self.blocking(move |data| stat_file(data, &path)).await
@@ -154,7 +159,11 @@ impl AppendStore for LocalStore {
         &self,
         permit: Permitted<List>,
     ) -> Result<impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static, StoreError> {
-        match self.repository(&permit.action().repository).await? {
+        let repository = permit.action().repository.clone();
+        match self
+            .blocking(move |data| Ok(repository_state(data.as_fd(), &repository)?))
+            .await?
+        {
             RepositoryState::Absent => Err(StoreError::NotFound),
             RepositoryState::Draft | RepositoryState::Initialised => {
                 Ok(list::entries(Arc::clone(&self.data), permit))

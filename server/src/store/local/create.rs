@@ -78,39 +78,36 @@ pub(super) async fn confirm(
 async fn fill(draft: &mut Draft, mut body: VerifiedBody<'_>) -> Result<(), CreateError> {
     let file = draft.file().ok_or_else(closed)?;
     let mut offset = 0;
-    let mut ahead = body.next().await?;
-    while let Some(chunk) = ahead {
+    let mut chunk = body.next().await?.unwrap_or_default();
+    while !body.is_exhausted() {
         let len = chunk.len() as u64;
         let (written, next) = tokio::join!(write(Arc::clone(&file), chunk, offset), body.next());
         written?;
         offset += len;
-        ahead = next?;
+        chunk = next?.unwrap_or_default();
     }
-    finish(draft, file).await
+    finish(draft, file, chunk, offset).await
 }
 
 async fn fill_config(draft: &mut Draft, body: &ConfigBody) -> Result<(), CreateError> {
     let file = draft.file().ok_or_else(closed)?;
-    write(Arc::clone(&file), body.content().clone(), 0).await?;
-    finish(draft, file).await
+    finish(draft, file, body.content().clone(), 0).await
 }
 
 async fn write(file: Arc<File>, chunk: Bytes, offset: u64) -> Result<(), StoreError> {
     join(tokio::task::spawn_blocking(move || Ok(file.write_all_at(&chunk, offset)?)).await)
 }
 
-/// Syncs the content and closes every writing end, which the keeper insists on.
-async fn finish(draft: &mut Draft, file: Arc<File>) -> Result<(), CreateError> {
+/// Writes the last chunk, syncs the content and closes every writing end, which the keeper insists on.
+async fn finish(draft: &mut Draft, file: Arc<File>, last: Bytes, offset: u64) -> Result<(), CreateError> {
     draft.close();
-    join(
-        tokio::task::spawn_blocking(move || {
-            file.sync_data()?;
-            drop(file);
-            Ok(())
-        })
-        .await,
-    )?;
-    Ok(())
+    let finishing = tokio::task::spawn_blocking(move || {
+        file.write_all_at(&last, offset)?;
+        file.sync_data()?;
+        drop(file);
+        Ok(())
+    });
+    Ok(join(finishing.await)?)
 }
 
 fn closed() -> StoreError {
