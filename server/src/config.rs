@@ -58,6 +58,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// TLS, or plain HTTP.
     pub tls: Tls,
+    /// Plain HTTP on any address, for a proxy that speaks TLS.
+    pub plain_http: bool,
     /// Users beside the hosts file.
     pub htpasswd: Option<PathBuf>,
     /// Wrong passwords that one address may try each minute.
@@ -94,8 +96,10 @@ pub enum Tls {
 pub struct Limits {
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: u32,
-    /// Uploads at a time of one host. restic has 5 unless told otherwise.
-    pub uploads_per_host: u32,
+    /// Of these, from one address (one /64 in IPv6); more are closed. A proxy in front is one address.
+    pub connections_per_address: u32,
+    /// Requests of one host at a time. restic has 5 unless told otherwise.
+    pub requests_per_host: u32,
     /// To finish a TLS handshake, and to finish sending a request's head.
     pub header: Duration,
     /// A connection without a request. Longer than restic keeps one (90 s), or it would meet a closed one.
@@ -110,7 +114,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
-            uploads_per_host: 64,
+            connections_per_address: 256,
+            requests_per_host: 128,
             header: Duration::from_secs(10),
             idle: Duration::from_mins(3),
             stall: Duration::from_mins(1),
@@ -172,6 +177,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             public_url: None,
             tls: Tls::Off,
+            plain_http: false,
             htpasswd: None,
             failed_logins_per_minute: FAILED_LOGINS_PER_MINUTE,
             limits: Limits::default(),
@@ -188,7 +194,7 @@ impl Config {
 
     /// Listens elsewhere than configured. With TLS left to itself it follows the address.
     pub fn listen_on(&mut self, listen: SocketAddr) {
-        if self.tls == Tls::Off && self.listen.ip().is_loopback() && !listen.ip().is_loopback() {
+        if self.tls == Tls::Off && !self.plain_http && !listen.ip().is_loopback() {
             self.tls = Tls::PrivateCa { names: Vec::new() };
         }
         self.listen = listen;

@@ -23,6 +23,7 @@ use chosen::ChosenCheck;
 pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
 use loaded::{Loaded, Reloader, StoredSecret};
 use throttle::Throttle;
+pub(crate) use throttle::network;
 
 /// Somebody who proved who they are.
 #[derive(Debug)]
@@ -82,6 +83,13 @@ impl Credentials {
         if let Err(error) = self.reloader.current() {
             tracing::error!(%error, "no host can log in until this is mended");
         }
+    }
+
+    /// The name, if anybody has it. Whoever claimed it has not proved anything.
+    #[must_use]
+    pub fn known_name(&self, user: &str) -> Option<PrincipalName> {
+        let loaded = self.reloader.current().ok()?;
+        loaded.find(user).map(|known| known.principal.name.clone())
     }
 
     /// Recognises a principal by its user name and password.

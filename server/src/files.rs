@@ -4,7 +4,7 @@
 //! files of repositories never pass through here.
 
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A small file could not be read or written.
@@ -17,6 +17,15 @@ pub struct FileError {
 }
 
 impl FileError {
+    /// Whether there was no room for it.
+    #[must_use]
+    pub fn is_for_want_of_room(&self) -> bool {
+        matches!(
+            self.cause.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        )
+    }
+
     /// The error `cause` on the attempt to `verb` the file.
     #[must_use]
     pub fn new(verb: &'static str, path: &Path, cause: std::io::Error) -> Self {
@@ -37,13 +46,26 @@ pub fn read(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
-/// Makes a directory and those above it, if they are missing.
+/// Makes a directory and those above it, if they are missing. Its entry in the one above is on disk.
 pub fn make_directory(path: &Path, mode: u32) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    try_make_directory(path, mode).map_err(|error| FileError::new("make the directory", path, error))
+}
+
+fn try_make_directory(path: &Path, mode: u32) -> std::io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(mode)
-        .create(path)
-        .map_err(|error| FileError::new("make the directory", path, error))
+        .create(path)?;
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    let directory = std::fs::File::open(path)?;
+    adopt(&directory, parent)?;
+    directory.sync_all()?;
+    std::fs::File::open(parent)?.sync_all()
 }
 
 /// Puts `content` in place of the file, durably.
@@ -62,27 +84,50 @@ fn try_replace(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(format!(".new-{}", std::process::id()));
     let new = PathBuf::from(new);
+    let written = write_new(&new, directory, content, mode).and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new); // what matters is the first error
+    }
+    written?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
+fn write_new(new: &Path, directory: &Path, content: &str, mode: u32) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(mode)
-        .open(&new)?;
+        .open(new)?;
+    adopt(&file, directory)?;
     file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    std::fs::File::open(directory)?.sync_all()
+    file.sync_all()
+}
+
+/// Gives a new file to the owner of its directory, so that `sudo pawl …` leaves nothing that the server cannot read.
+fn adopt(file: &std::fs::File, directory: &Path) -> std::io::Result<()> {
+    let (own, above) = (file.metadata()?, std::fs::metadata(directory)?);
+    if (own.uid(), own.gid()) == (above.uid(), above.gid()) || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(above.uid()), Some(above.gid()))
 }
 
 /// Holds other processes off while a file is read, changed and replaced. Released on drop.
 pub fn lock(path: &Path) -> Result<std::fs::File, FileError> {
-    let open = std::fs::OpenOptions::new()
+    try_lock(path).map_err(|error| FileError::new("lock", path, error))
+}
+
+fn try_lock(path: &Path) -> std::io::Result<std::fs::File> {
+    let file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(path);
-    let file = open.map_err(|error| FileError::new("open", path, error))?;
-    file.lock().map_err(|error| FileError::new("lock", path, error))?;
+        .open(path)?;
+    if let Some(directory) = path.parent() {
+        adopt(&file, directory)?;
+    }
+    file.lock()?;
     Ok(file)
 }

@@ -1,6 +1,6 @@
 //! `pawl serve`: from the configuration to running processes, and back.
 //!
-//! Invariant: the keeper is started before there is a second thread, and the door ends when its keeper does.
+//! Invariant: the keeper is started before the door has keys or connections, and the door ends when its keeper does.
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,6 +25,9 @@ use crate::{files, hosts, log};
 
 /// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
 const DIRECTORY_MODE: u32 = 0o750;
+
+/// How long work that was begun on the disk is waited for at the end.
+const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Where the URL that the server was last reached at is written down, for `pawl host add`.
 #[must_use]
@@ -51,13 +55,15 @@ pub fn serve(options: &Serve) -> Outcome {
     }
     log::start(config.log);
     raise_descriptor_limit();
-    let is_new = !config.data.join(".pawl").exists();
-    files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
     let bound = http::bind(config.listen)?;
-    let certificates = certificates(&config, &bound)?;
-    let url = write_down_url(&config, &bound)?;
+    let is_new = !hosts_path(&config.data).exists();
+    files::make_directory(&config.data, DIRECTORY_MODE)?;
+    files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
     let keeper = KeeperProcess::start(&config.data)?;
     say_footing(&keeper);
+    let certificates = certificates(&config, &bound)?;
+    let url = url(&config, &bound);
+    write_down_url(&config, &url);
     if is_new && options.place.config.is_none() {
         welcome(&config)?;
     }
@@ -67,7 +73,9 @@ pub fn serve(options: &Serve) -> Outcome {
         config.failed_logins_per_minute,
     )?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(config, bound, certificates, credentials, keeper, url))
+    let outcome = runtime.block_on(run(config, bound, certificates, credentials, keeper, url));
+    runtime.shutdown_timeout(DISK_WAIT_MAX); // for work that waits for a disk that does not answer
+    outcome
 }
 
 async fn run(
@@ -152,20 +160,37 @@ fn certificates(config: &Config, bound: &Bound) -> Result<Option<Arc<Certificate
     Ok(Some(Arc::new(Certificates::load(files)?)))
 }
 
-fn write_down_url(config: &Config, bound: &Bound) -> Result<String, files::FileError> {
-    let url = config.public_url.clone().unwrap_or_else(|| {
-        let (scheme, name) = match &config.tls {
-            Tls::Off => ("http", None),
-            Tls::Given { .. } => ("https", None),
-            Tls::PrivateCa { names } => ("https", names.first()),
-        };
-        match name {
-            Some(name) => format!("{scheme}://{name}:{}", bound.address().port()),
-            None => format!("{scheme}://{}", bound.address()),
-        }
-    });
-    files::replace(&url_path(&config.data), &format!("{url}\n"), 0o640)?;
-    Ok(url)
+/// By what hosts reach the server, as far as it can tell.
+fn url(config: &Config, bound: &Bound) -> String {
+    if let Some(url) = &config.public_url {
+        return url.clone();
+    }
+    let scheme = if config.tls == Tls::Off { "http" } else { "https" };
+    let name = match &config.tls {
+        Tls::PrivateCa { names } => names.first().cloned(),
+        Tls::Off | Tls::Given { .. } if bound.address().ip().is_unspecified() => Some(machine_name()),
+        Tls::Off | Tls::Given { .. } => None,
+    };
+    match name {
+        Some(name) if name.contains(':') => format!("{scheme}://[{name}]:{}", bound.address().port()),
+        Some(name) => format!("{scheme}://{name}:{}", bound.address().port()),
+        None => format!("{scheme}://{}", bound.address()),
+    }
+}
+
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A full disk must not keep hosts from restoring, so that this is no error.
+fn write_down_url(config: &Config, url: &str) {
+    let (path, text) = (url_path(&config.data), format!("{url}\n"));
+    if files::read(&path).is_ok_and(|there| there.as_deref() == Some(&text)) {
+        return;
+    }
+    if let Err(error) = files::replace(&path, &text, 0o640) {
+        tracing::warn!(%error, "`pawl host add` will print the URL of an earlier start");
+    }
 }
 
 /// Adds a first host to a new directory and says how to go on.
@@ -178,7 +203,7 @@ fn welcome(config: &Config) -> Outcome {
         );
         return Ok(());
     }
-    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let machine = machine_name();
     let short = machine.split('.').next().unwrap_or_default();
     let is_name = |name: &&str| name.parse::<pawl_policy::RepositoryName>().is_ok() && !name.contains('/');
     let name = Some(short).filter(is_name).unwrap_or("host1").parse()?;

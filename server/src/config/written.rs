@@ -55,7 +55,8 @@ struct WrittenCredentials {
 #[serde(deny_unknown_fields)]
 struct WrittenLimits {
     connections: Option<NonZeroU32>,
-    uploads_per_host: Option<NonZeroU32>,
+    connections_per_address: Option<NonZeroU32>,
+    requests_per_host: Option<NonZeroU32>,
     header_seconds: Option<NonZeroU32>,
     idle_seconds: Option<NonZeroU32>,
     stall_seconds: Option<NonZeroU32>,
@@ -90,18 +91,20 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         return Err(value(("data", "expected an absolute path".to_owned())));
     }
     check_public_url(written.public_url.as_deref()).map_err(value)?;
-    let tls = tls(written.tls, written.plain_http, listen).map_err(value)?;
+    let plain_http = written.plain_http;
+    let tls = tls(written.tls, plain_http, listen).map_err(value)?;
     Ok(Config {
         data: written.data,
         listen,
         public_url: written.public_url.map(|url| url.trim_end_matches('/').to_owned()),
         tls,
+        plain_http,
         htpasswd: written.credentials.htpasswd,
         failed_logins_per_minute: written
             .credentials
             .failed_logins_per_minute
             .unwrap_or(FAILED_LOGINS_PER_MINUTE),
-        limits: limits(&written.limits),
+        limits: limits(&written.limits, plain_http),
         caps: caps(&written.caps).map_err(value)?,
         log: written.log,
     })
@@ -125,10 +128,10 @@ fn check_public_url(url: Option<&str>) -> Result<(), Refused> {
 }
 
 fn tls(written: WrittenTls, plain_http: bool, listen: SocketAddr) -> Result<Tls, Refused> {
+    let configured = written.certificate.is_some() || written.key.is_some() || !written.names.is_empty();
     let enabled = written
         .enabled
-        .unwrap_or(!plain_http && !listen.ip().is_loopback());
-    let configured = written.certificate.is_some() || written.key.is_some() || !written.names.is_empty();
+        .unwrap_or(configured || (!plain_http && !listen.ip().is_loopback()));
     if plain_http && (configured || written.enabled == Some(true)) {
         let reason = "plain_http is true, but [tls] is configured as well; remove one of them";
         return Err(("plain_http", reason.to_owned()));
@@ -139,6 +142,11 @@ fn tls(written: WrittenTls, plain_http: bool, listen: SocketAddr) -> Result<Tls,
         );
         return Err(("tls.enabled", reason));
     }
+    if !enabled && configured {
+        let reason =
+            "TLS is off here, but certificate, key or names are given; set tls.enabled = true or remove them";
+        return Err(("tls.enabled", reason.to_owned()));
+    }
     match (written.certificate, written.key) {
         (Some(certificate), Some(key)) if written.names.is_empty() => Ok(Tls::Given { certificate, key }),
         (Some(_), Some(_)) => {
@@ -147,21 +155,32 @@ fn tls(written: WrittenTls, plain_http: bool, listen: SocketAddr) -> Result<Tls,
         }
         (Some(_), None) => Err(("tls.key", "missing, though tls.certificate is given".to_owned())),
         (None, Some(_)) => Err(("tls.certificate", "missing, though tls.key is given".to_owned())),
-        (None, None) if enabled || !written.names.is_empty() => Ok(Tls::PrivateCa { names: written.names }),
+        (None, None) if enabled => Ok(Tls::PrivateCa { names: written.names }),
         (None, None) => Ok(Tls::Off),
     }
 }
 
-fn limits(written: &WrittenLimits) -> Limits {
+/// All connections of a proxy come from its address.
+fn connections_per_address(written: &WrittenLimits, plain_http: bool) -> u32 {
+    let default = if plain_http {
+        u32::MAX
+    } else {
+        Limits::default().connections_per_address
+    };
+    written.connections_per_address.map_or(default, NonZeroU32::get)
+}
+
+fn limits(written: &WrittenLimits, plain_http: bool) -> Limits {
     let seconds = |value: Option<NonZeroU32>, default| {
         value.map_or(default, |seconds| Duration::from_secs(u64::from(seconds.get())))
     };
     let default = Limits::default();
     Limits {
         connections: written.connections.map_or(default.connections, NonZeroU32::get),
-        uploads_per_host: written
-            .uploads_per_host
-            .map_or(default.uploads_per_host, NonZeroU32::get),
+        connections_per_address: connections_per_address(written, plain_http),
+        requests_per_host: written
+            .requests_per_host
+            .map_or(default.requests_per_host, NonZeroU32::get),
         header: seconds(written.header_seconds, default.header),
         idle: seconds(written.idle_seconds, default.idle),
         stall: seconds(written.stall_seconds, default.stall),
@@ -244,6 +263,10 @@ mod tests {
             (
                 "data = '/srv'\nplain_http = true\n[tls]\nenabled = true",
                 "plain_http",
+            ),
+            (
+                "data = '/srv'\n[tls]\nenabled = false\nnames = ['a']",
+                "tls.enabled",
             ),
             (
                 "data = '/srv'\nlisten = '0.0.0.0:1'\n[tls]\nenabled = false",

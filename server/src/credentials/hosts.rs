@@ -146,7 +146,7 @@ impl Hosts {
             path: path.to_owned(),
             cause,
         };
-        let hosts: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        let hosts: Self = toml::from_str(&text).map_err(|error| invalid(without_quote(&error, &text)))?;
         for (name, host) in &hosts.hosts {
             let at = |cause: String| invalid(format!("host '{name}': {cause}"));
             name.parse::<PrincipalName>()
@@ -207,6 +207,15 @@ impl Hosts {
             }
         }
     }
+}
+
+/// An error without the line that it is about, which might hold what should not be shown.
+fn without_quote(error: &toml::de::Error, text: &str) -> String {
+    let before = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .unwrap_or_default();
+    format!("line {}: {}", before.split('\n').count(), error.message())
 }
 
 impl Host {

@@ -4,14 +4,17 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-/// Addresses remembered before those that have been quiet are forgotten.
+/// Addresses remembered. While more are busy, each counts as having had too many events.
 const ADDRESSES_MAX: usize = 10_000;
+/// Forgetting looks at all of them.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 type Limiter = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
 
@@ -20,6 +23,7 @@ type Limiter = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
 pub(super) struct Throttle {
     limiter: Limiter,
     clock: DefaultClock,
+    swept: Mutex<Instant>,
 }
 
 impl Throttle {
@@ -35,23 +39,35 @@ impl Throttle {
         Self {
             limiter: RateLimiter::hashmap(quota),
             clock: DefaultClock::default(),
+            swept: Mutex::new(Instant::now()),
         }
     }
 
     /// Counts one event, unless there were too many; then says how long to wait.
     pub(super) fn count(&self, peer: IpAddr) -> Result<(), Duration> {
-        if self.limiter.len() > ADDRESSES_MAX {
-            self.limiter.retain_recent();
-            self.limiter.shrink_to_fit();
+        if self.limiter.len() > ADDRESSES_MAX && !self.sweep() {
+            return Err(SWEEP_EVERY);
         }
         self.limiter
             .check_key(&network(peer))
             .map_err(|wait| wait.wait_time_from(self.clock.now()))
     }
+
+    /// Forgets addresses that have been quiet; false if there is no room even so, or none was made just now.
+    fn sweep(&self) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.elapsed() < SWEEP_EVERY {
+            return false;
+        }
+        *swept = Instant::now();
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+        self.limiter.len() <= ADDRESSES_MAX
+    }
 }
 
-/// Who has one IPv6 address usually has the whole /64.
-fn network(peer: IpAddr) -> IpAddr {
+/// What is taken for one address: whoever has one of IPv6 usually has the whole /64.
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

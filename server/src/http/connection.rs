@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::deadline::{Clock, Watched};
+use super::deadline::{Clock, Patience, Watched};
 use super::service::Door;
 use crate::store::AppendStore;
 
@@ -37,6 +37,10 @@ const H2_HEAD_BYTES_MAX: u32 = 16 << 10;
 /// A peer that does not answer pings is gone.
 const H2_PING_EVERY: Duration = Duration::from_mins(1);
 const H2_PING_ANSWER: Duration = Duration::from_secs(20);
+
+/// How many times the stall limit a client may take for the next piece of a response: the socket's own buffer, which
+/// a slow line takes long to empty, lies between.
+const RESPONSE_STALLS: u32 = 5;
 
 /// TLS's name of HTTP/2 (RFC 7301).
 pub(super) const ALPN_H2: &[u8] = b"h2";
@@ -109,7 +113,6 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let clock = Clock::start();
-    drop(clock.begin()); // connected: idle, not in the middle of a head
     let service = service_fn({
         let (door, clock) = (Arc::clone(&door), clock.clone());
         move |request| Arc::clone(&door).handle(peer, clock.begin(), request)
@@ -132,13 +135,18 @@ async fn drive<S, C>(connection: C, door: &Door<S>, clock: &Clock, peer: SocketA
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
+    let patience = Patience {
+        header: door.limits.header,
+        idle: door.limits.idle,
+        response: door.limits.stall * RESPONSE_STALLS,
+    };
     tokio::select! {
         ended = watcher.watch(connection) => {
             if let Err(error) = ended {
                 tracing::debug!(%peer, %error, "connection ended");
             }
         }
-        () = clock.expired(door.limits.header, door.limits.idle) => {
+        () = clock.expired(patience) => {
             tracing::debug!(%peer, "connection waited for too long");
         }
     }

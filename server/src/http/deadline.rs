@@ -1,10 +1,9 @@
-//! How long a connection may keep the server waiting between requests.
+//! How long a connection may keep the server waiting.
 //!
-//! Invariant: a connection is always in one of three phases, and in all but `Busy` it has a deadline.
+//! Invariant: unless a request is being worked on, whose own waits have limits, there is a deadline.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,73 +13,93 @@ use tokio::time::{Instant, sleep_until};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+struct Phase {
+    /// Requests that are being worked on.
+    working: u32,
+    /// Responses of which the client has not taken all.
+    responding: u32,
     /// A request's head has begun to arrive. So does every connection begin.
-    Head(Instant),
-    /// Nothing is asked.
-    Idle(Instant),
-    /// This many requests are being answered.
-    Busy(u32),
+    in_head: bool,
+    /// Somebody known has used the connection.
+    trusted: bool,
+    /// When the phase began, or a response last moved.
+    since: Instant,
+}
+
+/// How long each phase may last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For a request's head, and for a connection that nobody known has used.
+    pub(super) header: Duration,
+    /// For a connection without a request.
+    pub(super) idle: Duration,
+    /// For a client that takes nothing of any response.
+    pub(super) response: Duration,
 }
 
 /// The phase of one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Clock(Arc<Shared>);
+pub(super) struct Clock(Arc<watch::Sender<Phase>>);
 
+/// A request that is being worked on.
 #[derive(Debug)]
-struct Shared {
-    phase: watch::Sender<Phase>,
-    /// Somebody known has used the connection.
-    trusted: AtomicBool,
-}
+pub(super) struct Working(Clock);
 
-/// A request that is being answered. Dropping it makes the connection idle again.
+/// A response on its way.
 #[derive(Debug)]
-pub(super) struct Busy(Clock);
+pub(super) struct Responding(Clock);
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self(Arc::new(Shared {
-            phase: watch::Sender::new(Phase::Head(Instant::now())),
-            trusted: AtomicBool::new(false),
-        }))
+        let since = Instant::now();
+        let phase = Phase {
+            working: 0,
+            responding: 0,
+            in_head: true,
+            trusted: false,
+            since,
+        };
+        Self(Arc::new(watch::Sender::new(phase)))
     }
 
     /// A request's head is complete.
-    pub(super) fn begin(&self) -> Busy {
-        self.0.phase.send_modify(|phase| {
-            *phase = match *phase {
-                Phase::Busy(requests) => Phase::Busy(requests.saturating_add(1)),
-                Phase::Head(_) | Phase::Idle(_) => Phase::Busy(1),
-            };
+    pub(super) fn begin(&self) -> Working {
+        self.0.send_modify(|phase| {
+            phase.working = phase.working.saturating_add(1);
+            phase.in_head = false;
         });
-        Busy(self.clone())
+        Working(self.clone())
     }
 
     fn bytes_arrived(&self) {
-        self.0.phase.send_if_modified(|phase| match *phase {
-            Phase::Idle(_) => {
-                *phase = Phase::Head(Instant::now());
-                true
+        self.0.send_if_modified(|phase| {
+            let begins = phase.working == 0 && phase.responding == 0 && !phase.in_head;
+            if begins {
+                phase.in_head = true;
+                phase.since = Instant::now();
             }
-            Phase::Head(_) | Phase::Busy(_) => false,
+            begins
         });
     }
 
-    /// Returns when the connection has kept the server waiting for too long. One that nobody known has used may
-    /// not stay idle for longer than a head may take.
-    pub(super) async fn expired(&self, header: Duration, idle: Duration) {
-        let mut changes = self.0.phase.subscribe();
+    /// Returns when the connection has kept the server waiting for too long.
+    pub(super) async fn expired(&self, patience: Patience) {
+        let mut changes = self.0.subscribe();
         loop {
-            let deadline = match *changes.borrow_and_update() {
-                Phase::Head(since) => Some(since + header),
-                Phase::Idle(since) if self.0.trusted.load(Ordering::Relaxed) => Some(since + idle),
-                Phase::Idle(since) => Some(since + header),
-                Phase::Busy(_) => None,
+            let phase = *changes.borrow_and_update();
+            let lasts = match phase {
+                Phase { working: 1.., .. } => None,
+                Phase { responding: 1.., .. } => Some(patience.response),
+                Phase {
+                    in_head: false,
+                    trusted: true,
+                    ..
+                } => Some(patience.idle),
+                _ => Some(patience.header),
             };
             let elapsed = async {
-                match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
+                match lasts {
+                    Some(lasts) => sleep_until(phase.since + lasts).await,
                     None => std::future::pending().await,
                 }
             };
@@ -92,20 +111,43 @@ impl Clock {
     }
 }
 
-impl Busy {
+impl Working {
     /// The connection is used by somebody known.
     pub(super) fn trust(&self) {
-        self.0.0.trusted.store(true, Ordering::Relaxed);
+        self.0.0.send_modify(|phase| phase.trusted = true);
+    }
+
+    /// The work is done; now the client has to take the response.
+    pub(super) fn respond(self) -> Responding {
+        self.0.0.send_modify(|phase| {
+            phase.responding = phase.responding.saturating_add(1);
+            phase.since = Instant::now();
+        });
+        Responding(self.0.clone())
     }
 }
 
-impl Drop for Busy {
+impl Responding {
+    /// The client has taken something and wants more.
+    pub(super) fn moved(&self) {
+        self.0.0.send_modify(|phase| phase.since = Instant::now());
+    }
+}
+
+impl Drop for Working {
     fn drop(&mut self) {
-        self.0.0.phase.send_modify(|phase| {
-            *phase = match *phase {
-                Phase::Busy(requests) if requests > 1 => Phase::Busy(requests - 1),
-                Phase::Busy(_) | Phase::Head(_) | Phase::Idle(_) => Phase::Idle(Instant::now()),
-            };
+        self.0.0.send_modify(|phase| {
+            phase.working = phase.working.saturating_sub(1);
+            phase.since = Instant::now();
+        });
+    }
+}
+
+impl Drop for Responding {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|phase| {
+            phase.responding = phase.responding.saturating_sub(1);
+            phase.since = Instant::now();
         });
     }
 }
@@ -166,48 +208,64 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
 mod tests {
     use super::*;
 
-    const HEADER: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_mins(3);
+    const PATIENCE: Patience = Patience {
+        header: Duration::from_secs(10),
+        idle: Duration::from_mins(3),
+        response: Duration::from_mins(5),
+    };
 
-    /// Seconds until the connection expires, by tokio's paused clock.
-    async fn seconds_until_expired(clock: &Clock) -> u64 {
+    /// How long it takes until the connection expires, by tokio's paused clock.
+    async fn until_expired(clock: &Clock) -> Duration {
         let started = Instant::now();
-        clock.expired(HEADER, IDLE).await;
-        started.elapsed().as_secs()
+        clock.expired(PATIENCE).await;
+        started.elapsed()
+    }
+
+    /// One request of somebody known, from head to end.
+    fn one_request(clock: &Clock) {
+        let working = clock.begin();
+        working.trust();
+        drop(working.respond());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_sends_nothing_expires_like_a_slow_head() {
-        assert_eq!(seconds_until_expired(&Clock::start()).await, HEADER.as_secs());
+        assert_eq!(until_expired(&Clock::start()).await, PATIENCE.header);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_is_kept_longer_until_a_head_begins() {
+    async fn a_connection_stays_idle_for_long_only_if_somebody_known_used_it() {
         let clock = Clock::start();
-        drop(clock.begin());
-        assert_eq!(seconds_until_expired(&clock).await, HEADER.as_secs()); // nobody known has used it
-        clock.begin().trust();
-        assert_eq!(seconds_until_expired(&clock).await, IDLE.as_secs());
-        drop(clock.begin());
+        drop(clock.begin().respond());
+        assert_eq!(until_expired(&clock).await, PATIENCE.header);
+        one_request(&clock);
+        assert_eq!(until_expired(&clock).await, PATIENCE.idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_expires() {
+        let clock = Clock::start();
+        one_request(&clock);
         let expiring = tokio::spawn({
             let clock = clock.clone();
-            async move { seconds_until_expired(&clock).await }
+            async move { until_expired(&clock).await }
         });
         tokio::time::sleep(Duration::from_secs(5)).await;
         clock.bytes_arrived();
-        clock.bytes_arrived(); // a drip does not help
-        assert_eq!(expiring.await.unwrap(), 5 + HEADER.as_secs());
+        clock.bytes_arrived();
+        assert_eq!(expiring.await.unwrap(), Duration::from_secs(5) + PATIENCE.header);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_busy_connection_does_not_expire() {
+    async fn a_request_that_is_worked_on_does_not_expire_and_a_response_that_stands_still_does() {
         let clock = Clock::start();
         let (first, second) = (clock.begin(), clock.begin());
-        drop(first);
-        let expired = tokio::time::timeout(Duration::from_secs(100_000), clock.expired(HEADER, IDLE)).await;
+        let response = first.respond();
+        let expired = tokio::time::timeout(Duration::from_hours(24), clock.expired(PATIENCE)).await;
         assert!(expired.is_err());
-        second.trust();
         drop(second);
-        assert_eq!(seconds_until_expired(&clock).await, IDLE.as_secs());
+        assert_eq!(until_expired(&clock).await, PATIENCE.response);
+        response.moved();
+        assert_eq!(until_expired(&clock).await, PATIENCE.response);
     }
 }

@@ -11,8 +11,10 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::connection::{self, Accepted};
+use super::gate::Gate;
 use super::service::Door;
 use super::tls::Certificates;
+use crate::credentials::network;
 use crate::store::AppendStore;
 
 /// After accepting failed, usually for want of descriptors.
@@ -68,6 +70,7 @@ impl Bound {
         let places = Arc::new(Semaphore::new(
             usize::try_from(door.limits.connections).unwrap_or(usize::MAX),
         ));
+        let addresses = Gate::default();
         let mut stop = std::pin::pin!(stop);
         loop {
             let place = tokio::select! {
@@ -80,6 +83,11 @@ impl Bound {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let entered = addresses.enter(network(peer.ip()));
+                    if entered.before() >= door.limits.connections_per_address {
+                        tracing::debug!(%peer, "too many connections from this address; closed");
+                        continue;
+                    }
                     let accepted = Accepted {
                         stream,
                         peer,
@@ -89,7 +97,7 @@ impl Bound {
                     let door = Arc::clone(&door);
                     tokio::spawn(async move {
                         connection::serve(door, accepted).await;
-                        drop(place);
+                        drop((place, entered));
                     });
                 }
                 Err(error) => {

@@ -12,7 +12,8 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use pawl_policy::{Action, PrincipalName};
 use tokio::time::Instant;
 
-use super::deadline::Busy;
+use super::deadline::Responding;
+use super::gate::Entered;
 use super::respond::{Body, Refusal};
 use crate::store::StoreError;
 
@@ -56,9 +57,9 @@ impl Record {
         self.principal = Some(name.to_string());
     }
 
-    /// A user name that nobody proved.
-    pub(super) fn note_claimed(&mut self, user: &str) {
-        self.principal = Some(format!("?{}", shown(user)));
+    /// A known name that nobody proved. Unknown ones are not noted: people type passwords where names belong.
+    pub(super) fn note_claimed(&mut self, name: &PrincipalName) {
+        self.principal = Some(format!("?{name}"));
     }
 
     pub(super) fn note_action(&mut self, action: &Action) {
@@ -129,7 +130,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// A response's body that writes the line when it ends, and until then keeps its connection busy.
+/// A response's body that writes the line when it ends, and tells the connection's clock when it moves.
 #[derive(Debug)]
 pub(super) struct Recorded {
     body: Body,
@@ -137,17 +138,25 @@ pub(super) struct Recorded {
     /// Bytes that were announced; after these nobody asks whether there are more.
     announced_bytes: Option<u64>,
     ended: bool,
-    _busy: Busy,
+    responding: Responding,
+    _place: Option<Entered<PrincipalName>>,
 }
 
 impl Recorded {
-    pub(super) const fn new(body: Body, announced_bytes: Option<u64>, record: Record, busy: Busy) -> Self {
+    pub(super) const fn new(
+        body: Body,
+        announced_bytes: Option<u64>,
+        record: Record,
+        responding: Responding,
+        place: Option<Entered<PrincipalName>>,
+    ) -> Self {
         Self {
             body,
             record,
             announced_bytes,
             ended: false,
-            _busy: busy,
+            responding,
+            _place: place,
         }
     }
 
@@ -164,6 +173,7 @@ impl HttpBody for Recorded {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        self.responding.moved();
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -14,10 +14,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::ext::ReasonPhrase;
 use hyper::header::{
-    ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    ACCEPT_RANGES, ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
-use hyper::{Response, StatusCode};
+use hyper::{Response, StatusCode, Version};
 use pawl_policy::Denial;
 
 use super::range::Wanted;
@@ -51,8 +51,8 @@ pub(super) enum Refusal {
         /// The file's size in bytes.
         size: u64,
     },
-    #[error("too many uploads of this credential at once")]
-    TooManyUploads,
+    #[error("too many requests of this credential at once")]
+    TooManyRequests,
     #[error("not at this door")]
     OtherDoor,
 }
@@ -86,7 +86,7 @@ impl Refusal {
                 }
             },
             Self::Create(CreateError::Differs) => StatusCode::FORBIDDEN,
-            Self::Create(CreateError::Damaged) | Self::TooManyUploads => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Create(CreateError::Damaged) | Self::TooManyRequests => StatusCode::SERVICE_UNAVAILABLE,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
         }
     }
@@ -120,7 +120,7 @@ impl Refusal {
             | Self::Denied(_)
             | Self::Create(_)
             | Self::Range { .. }
-            | Self::TooManyUploads
+            | Self::TooManyRequests
             | Self::OtherDoor => self.to_string().into(),
         }
     }
@@ -168,6 +168,29 @@ pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     response.headers_mut().insert(CONTENT_TYPE, text);
     refusal.add_headers(&mut response);
     response
+}
+
+/// Nobody known asked: over HTTP/1.1 the connection ends with this answer, over HTTP/2 the answer has no body, which
+/// would wait for the client to make room for it.
+pub(super) fn to_a_stranger(response: &mut Response<Body>, version: Version) {
+    if version == Version::HTTP_2 {
+        *response.body_mut() = empty();
+    } else {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// The length of the body, where it was announced.
+pub(super) fn announced_bytes(response: &Response<Body>) -> Option<u64> {
+    response
+        .headers()
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// 200 without content.

@@ -3,13 +3,11 @@
 //! Invariant: authentication comes before anything else is looked at, the grant before anything is looked up, and
 //! nothing is done without a permit.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::body::Incoming;
-use hyper::header::CONTENT_LENGTH;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_policy::{
@@ -17,7 +15,7 @@ use pawl_policy::{
     RepositoryName, RepositoryState, decide, lock_has_expired,
 };
 
-use super::deadline::Busy;
+use super::deadline::Working;
 use super::gate::{Entered, Gate};
 use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
@@ -26,6 +24,7 @@ use crate::body::Upload;
 use crate::config::Limits;
 use crate::credentials::{AuthenticationError, Credentials, Principal};
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
+use tokio::task::JoinError;
 
 /// Locks of one principal, or keys of all, in one repository.
 type Newcomers = (RepositoryName, FileType, Option<PrincipalName>);
@@ -39,8 +38,8 @@ pub struct Door<S> {
     pub(super) limits: Limits,
     /// New locks and keys on their way to the store.
     on_their_way: Gate<Newcomers>,
-    /// Uploads of each principal.
-    uploads: Gate<PrincipalName>,
+    /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
+    places: Gate<PrincipalName>,
     requests: AtomicU64,
 }
 
@@ -54,7 +53,7 @@ impl<S: AppendStore> Door<S> {
             caps,
             limits,
             on_their_way: Gate::default(),
-            uploads: Gate::default(),
+            places: Gate::default(),
             requests: AtomicU64::new(1),
         }
     }
@@ -64,36 +63,52 @@ impl<S: AppendStore> Door<S> {
         self.credentials.reload();
     }
 
-    /// Answers one request. The returned body keeps `busy` until it is sent.
+    /// Answers one request.
+    ///
+    /// The work is a task of its own: a client that goes away ends its own transfers, but cannot stop the work
+    /// half-way, before it is counted, given back or written to the log.
     pub(super) async fn handle(
         self: Arc<Self>,
         peer: SocketAddr,
-        busy: Busy,
+        working: Working,
         request: Request<Incoming>,
-    ) -> Result<Response<Recorded>, Infallible> {
+    ) -> Result<Response<Recorded>, JoinError> {
+        tokio::spawn(self.work(peer, working, request)).await
+    }
+
+    async fn work(
+        self: Arc<Self>,
+        peer: SocketAddr,
+        working: Working,
+        request: Request<Incoming>,
+    ) -> Response<Recorded> {
         let (head, body) = request.into_parts();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut record = Record::new(number, peer, head.method.as_str(), head.uri.path());
         let mut upload = upload::upload(&head.headers, body, self.limits.stall);
+        let mut place = None;
 
         let (answered, known) = match self.authenticate(&head, peer, &mut record).await {
             Err(refusal) => (Err(refusal), false),
             Ok(principal) => {
-                busy.trust();
-                (
-                    self.answer(&principal, &head, &mut upload, &mut record).await,
-                    true,
-                )
+                working.trust();
+                let entered = place.insert(self.places.enter(principal.name.clone()));
+                let answered = if entered.before() >= self.limits.requests_per_host {
+                    Err(Refusal::TooManyRequests)
+                } else {
+                    self.answer(&principal, &head, &mut upload, &mut record).await
+                };
+                (answered, true)
             }
         };
         upload::drain(&mut upload, &head.headers, known).await;
-        let response = answered.unwrap_or_else(|refusal| refused(&refusal, &mut record));
         record.note_received(upload.received_bytes());
-        let announced = response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(response.map(|body| Recorded::new(body, announced, record, busy)))
+        let mut response = answered.unwrap_or_else(|refusal| refused(&refusal, &mut record));
+        if !known {
+            respond::to_a_stranger(&mut response, head.version);
+        }
+        let announced = respond::announced_bytes(&response);
+        response.map(|body| Recorded::new(body, announced, record, working.respond(), place))
     }
 
     async fn authenticate(
@@ -113,7 +128,9 @@ impl<S: AppendStore> Door<S> {
                 Ok(principal)
             }
             Err(error) => {
-                record.note_claimed(&basic.user);
+                if let Some(name) = self.credentials.known_name(&basic.user) {
+                    record.note_claimed(&name);
+                }
                 Err(error.into())
             }
         }
@@ -130,7 +147,6 @@ impl<S: AppendStore> Door<S> {
         record.note_action(&action);
         let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
         let (permit, _on_its_way) = self.permit(principal, grant, action).await?;
-        let _uploading = self.enter_uploads(principal, &permit)?;
         self.carry_out(permit, &head.headers, upload, record).await
     }
 
@@ -163,23 +179,6 @@ impl<S: AppendStore> Door<S> {
             FileType::Data | FileType::Index | FileType::Snapshots => return None,
         };
         Some(self.on_their_way.enter(group))
-    }
-
-    /// Bounds the memory that one principal can take: each upload holds some chunks.
-    fn enter_uploads(
-        &self,
-        principal: &Principal,
-        permit: &Permit,
-    ) -> Result<Option<Entered<PrincipalName>>, Refusal> {
-        let (Permit::Create(_) | Permit::Confirm(_)) = permit else {
-            return Ok(None);
-        };
-        let entered = self.uploads.enter(principal.name.clone());
-        if entered.before() >= self.limits.uploads_per_host {
-            Err(Refusal::TooManyUploads)
-        } else {
-            Ok(Some(entered))
-        }
     }
 
     async fn circumstances(

@@ -162,13 +162,20 @@ pub fn issue(data: &Path, names: &[String], listen: SocketAddr) -> Result<Certif
     never_expires(&mut params);
     let certificate = params.signed_by(&key, &ca)?;
 
-    let files = CertificateFiles {
-        certificate: directory.join("server.crt"),
-        key: directory.join("server.key"),
-    };
-    files::replace(&files.key, &key.serialize_pem(), KEY_MODE)?;
-    files::replace(&files.certificate, &certificate.pem(), CERTIFICATE_MODE)?;
-    Ok(files)
+    // One file, so that certificate and key are replaced together.
+    let path = directory.join("server.pem");
+    let both = key.serialize_pem() + &certificate.pem();
+    match files::replace(&path, &both, KEY_MODE) {
+        // A full disk must not keep hosts from restoring.
+        Err(error) if error.is_for_want_of_room() && path.exists() => {
+            tracing::warn!(%error, "the certificate of the last start stays in use");
+        }
+        written => written?,
+    }
+    Ok(CertificateFiles {
+        certificate: path.clone(),
+        key: path,
+    })
 }
 
 fn certificate_authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, TlsError> {

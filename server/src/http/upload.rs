@@ -92,7 +92,7 @@ impl Patience {
 
 /// Reads on for a while after a refusal, so that the answer arrives.
 pub(super) async fn drain(upload: &mut Upload, headers: &HeaderMap, known: bool) {
-    if headers.contains_key(EXPECT) {
+    if headers.contains_key(EXPECT) && upload.received_bytes() == 0 {
         return; // the client has not begun to send, and now will not
     }
     let bytes_max = if known {

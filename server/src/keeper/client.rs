@@ -54,8 +54,8 @@ pub struct KeeperProcess {
 }
 
 impl KeeperProcess {
-    /// Starts a keeper for `data` and waits until it is ready. Call this before there are threads or secrets:
-    /// the keeper needs neither.
+    /// Starts a keeper for `data` and waits until it is ready. It is started anew, so that it has no
+    /// descriptor, no memory and no secret of this process.
     pub fn start(data: &Path) -> std::io::Result<Self> {
         let (socket, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -115,6 +115,7 @@ struct Shared {
     next_number: AtomicU64,
     waiting: Mutex<Waiting>,
     ready_files: Mutex<VecDeque<(Slot, OwnedFd)>>,
+    fetching: tokio::sync::Mutex<()>,
     died: watch::Sender<bool>,
 }
 
@@ -162,6 +163,7 @@ impl KeeperClient {
             next_number: AtomicU64::new(1),
             waiting: Mutex::new(Some(HashMap::new())),
             ready_files: Mutex::default(),
+            fetching: tokio::sync::Mutex::default(),
             died: watch::Sender::new(false),
         });
         tokio::spawn(dispatch(Arc::clone(&shared)));
@@ -181,34 +183,46 @@ impl KeeperClient {
 
     /// A file without a name, from those asked for ahead of need.
     pub async fn draft(&self) -> Result<Draft, KeeperError> {
-        let (ready, left) = {
-            let mut files = self.shared.ready_files();
-            (files.pop_front(), files.len())
-        };
-        let (slot, writer) = match ready {
-            Some(file) => {
+        loop {
+            let (ready, left) = {
+                let mut files = self.shared.ready_files();
+                (files.pop_front(), files.len())
+            };
+            if let Some((slot, writer)) = ready {
                 if left < LOW {
                     let client = self.clone();
                     tokio::spawn(async move { client.fetch_files().await });
                 }
-                file
+                let file = Some(Arc::new(File::from(writer)));
+                return Ok(Draft {
+                    slot: Some(slot),
+                    file,
+                    client: self.clone(),
+                });
             }
-            None => self.fetch_files().await?.ok_or(KeeperError::Gone)?,
-        };
-        Ok(Draft {
-            slot: Some(slot),
-            file: Some(Arc::new(File::from(writer))),
-            client: self.clone(),
-        })
+            self.fetch_files().await?;
+        }
     }
 
-    /// Asks for more files, keeps all but one and returns that one.
-    async fn fetch_files(&self) -> Result<Option<(Slot, OwnedFd)>, KeeperError> {
+    /// Asks for more files unless somebody else just did.
+    async fn fetch_files(&self) -> Result<(), KeeperError> {
+        let _one_at_a_time = self.shared.fetching.lock().await;
+        if self.shared.ready_files().len() >= LOW {
+            return Ok(());
+        }
         match self.ask(Request::Open { count: AHEAD }).await? {
             (Reply::Opened { slots }, writers) => {
-                let mut files = self.shared.ready_files();
-                files.extend(slots.into_iter().zip(writers));
-                Ok(files.pop_front())
+                let arrived = writers.len();
+                // Descriptors for which this process had no room are lost; their slots are given back.
+                for slot in slots.iter().skip(arrived) {
+                    self.clone().tell(Request::Discard { slot: *slot });
+                }
+                self.shared.ready_files().extend(slots.into_iter().zip(writers));
+                if arrived == 0 {
+                    Err(KeeperError::Failed("too many open files".to_owned()))
+                } else {
+                    Ok(())
+                }
             }
             (Reply::Refused(refusal), _) => Err(refusal.into()),
             (Reply::Done | Reply::Ready(_), _) => Err(unexpected()),
@@ -266,14 +280,17 @@ impl KeeperClient {
         )
     }
 
-    /// Makes a repository, or sets the keys of a draft aside.
-    pub async fn create_repository(&self, repository: &RepositoryName) -> Result<(), KeeperError> {
+    /// Makes a repository, or sets the asker's keys of a draft aside.
+    pub async fn create_repository(
+        &self,
+        repository: &RepositoryName,
+        creator: &PrincipalName,
+    ) -> Result<(), KeeperError> {
+        let (repository, creator) = (repository.clone(), creator.clone());
         done(
-            self.ask(Request::CreateRepository {
-                repository: repository.clone(),
-            })
-            .await?
-            .0,
+            self.ask(Request::CreateRepository { repository, creator })
+                .await?
+                .0,
         )
     }
 
@@ -350,6 +367,9 @@ async fn dispatch(shared: Arc<Shared>) {
                 }
             }
             Ok(None) => break,
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                tracing::error!(%error, "the keeper sent what is no message; ignored");
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot read from the keeper");
                 break;

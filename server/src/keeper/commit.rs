@@ -5,18 +5,24 @@
 
 use std::io::Read;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::message::Refusal;
+use super::message::{Footing, Refusal};
 use super::staging::Staged;
 use super::{directory, facts, layout, lease, repository};
 
 /// Stored files can be read by their owner and the group, and written by nobody.
 const STORED_MODE: Mode = Mode::from_raw_mode(0o440);
+
+/// The keeper's own copy of a writing end is closed just after it was passed on, and a very small upload can be
+/// quicker than that.
+const WRITER_TRIES: u32 = 20;
+const WRITER_WAIT: Duration = Duration::from_millis(1);
 
 /// What is to be named, and how.
 #[derive(Debug)]
@@ -27,8 +33,13 @@ pub(super) struct Naming<'a> {
 }
 
 /// Stores the file under its name in its repository.
-pub(super) fn commit(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
-    check_final(staged)?;
+pub(super) fn commit(
+    data: BorrowedFd<'_>,
+    footing: Footing,
+    staged: &Staged,
+    naming: &Naming<'_>,
+) -> Result<(), Refusal> {
+    check_final(footing, staged)?;
     // The repository must have been created; directories below it are made as they are needed.
     directory::open(data, naming.repository.as_str())?;
     let directory = directory::open_or_make(data, &layout::directory(naming.repository, naming.handle))?;
@@ -45,8 +56,13 @@ pub(super) fn commit(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>)
 }
 
 /// Keeps the file beside the store, for restoration, because the stored copy of that name is damaged.
-pub(super) fn rescue(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
-    check_final(staged)?;
+pub(super) fn rescue(
+    data: BorrowedFd<'_>,
+    footing: Footing,
+    staged: &Staged,
+    naming: &Naming<'_>,
+) -> Result<(), Refusal> {
+    check_final(footing, staged)?;
     let path = layout::rescued_directory(naming.repository, naming.handle);
     let directory = directory::open_or_make(data, &path)?;
     seal(staged, naming)?;
@@ -61,17 +77,22 @@ pub(super) fn rescue(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>)
 }
 
 /// The door filled the file and says that it is done. Believe the kernel instead.
-fn check_final(staged: &Staged) -> Result<(), Refusal> {
+fn check_final(footing: Footing, staged: &Staged) -> Result<(), Refusal> {
     let stat = rustix::fs::fstat(staged.file())?;
     if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != staged.links_expected() {
         return Err(Refusal::Failed(
             "staged file is not what was handed out".to_owned(),
         ));
     }
-    match lease::writers(staged.file())? {
-        lease::Writers::Some => Err(Refusal::WriterLeft),
-        lease::Writers::None | lease::Writers::Unknown => Ok(()),
+    for _ in 0..WRITER_TRIES {
+        match lease::writers(staged.file())? {
+            lease::Writers::None => return Ok(()),
+            lease::Writers::Unknown if !footing.leases => return Ok(()),
+            lease::Writers::Unknown => break,
+            lease::Writers::Some => std::thread::sleep(WRITER_WAIT),
+        }
     }
+    Err(Refusal::WriterLeft)
 }
 
 fn seal(staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {

@@ -1,7 +1,7 @@
 //! Directories beneath DATA: opened without leaving it, made durably.
 //!
-//! Invariant: a path is resolved beneath DATA, through no symbolic link and onto no other file system; when a
-//! directory that was made is returned, its entry in its parent is on disk.
+//! Invariant: a path is resolved beneath DATA, through no symbolic link and onto no other file system; whoever makes a
+//! directory syncs its entry in its parent before using it.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -39,7 +39,7 @@ fn open_or_make_one(parent: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd>
         opened_or_failed => return opened_or_failed,
     }
     match rustix::fs::mkdirat(parent, name, DIRECTORY_MODE) {
-        // Another worker was first; sync all the same, since its entry may not be on disk yet.
+        // Another worker was first; sync all the same, for its sync may still be under way.
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }

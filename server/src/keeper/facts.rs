@@ -57,9 +57,16 @@ impl Facts {
     }
 }
 
-/// Writes creator and received time to a file that has no name yet.
+/// Writes creator and received time to a file that has no name yet, and removes what else may stand there: whoever
+/// filled the file could write attributes as well.
 pub(super) fn write(file: impl AsFd, creator: &PrincipalName, received_ms: u64) -> rustix::io::Result<()> {
     let file = file.as_fd();
+    for name in [AUDIENCE, CONTENT] {
+        match rustix::fs::fremovexattr(file, name) {
+            Ok(()) | Err(Errno::NODATA) => {}
+            Err(error) => return Err(error),
+        }
+    }
     set(file, CREATOR, creator.as_str())?;
     set(file, RECEIVED, &received_ms.to_string())
 }

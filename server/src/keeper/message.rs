@@ -58,10 +58,12 @@ pub(super) enum Request {
     },
     /// Forget the file in the slot.
     Discard { slot: Slot },
-    /// Make a repository's directories; if it is a draft, set its keys aside.
+    /// Make a repository's directories; if it is a draft, set the asker's keys aside.
     CreateRepository {
         #[serde(with = "as_text")]
         repository: RepositoryName,
+        #[serde(with = "as_text")]
+        creator: PrincipalName,
     },
     /// Remove a lock file, the only file that can be removed.
     RemoveLock {
@@ -152,12 +154,10 @@ pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> std::io::Result
             descriptors.extend(passed);
         }
     }
-    if received
-        .flags
-        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
-    {
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(invalid("message is too long"));
     }
+    // With CTRUNC some descriptors found no room here; the message still counts, with those that did.
     let bytes = buffer.get(..received.bytes).unwrap_or_default();
     let envelope = postcard::from_bytes(bytes).map_err(invalid)?;
     Ok(Some((envelope, descriptors)))
@@ -236,6 +236,7 @@ mod tests {
             Discard,
             CreateRepository {
                 repository: &'static str,
+                creator: &'static str,
             },
         }
         for (repository, valid) in [
@@ -245,7 +246,16 @@ mod tests {
             ("a/data", false),
         ] {
             let (door, keeper) = pair();
-            send(&door, 1, Forged::CreateRepository { repository }, &[]).unwrap();
+            send(
+                &door,
+                1,
+                Forged::CreateRepository {
+                    repository,
+                    creator: "web1",
+                },
+                &[],
+            )
+            .unwrap();
             assert_eq!(receive::<Request>(&keeper).is_ok(), valid, "{repository}");
         }
     }

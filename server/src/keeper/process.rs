@@ -1,16 +1,18 @@
 //! The keeper's own process: takes requests off the socket and carries them out, a few at a time.
 //!
-//! Invariant: it trusts nothing that the door says beyond who uploaded what. It ends when the door does, and
-//! only then: what was begun is finished first.
+//! Invariant: whatever the door says, nothing stored is replaced, changed or removed, but for locks. It believes the
+//! door in what a file is called and who sent it. It ends when the door does, and only then: what was begun is
+//! finished first.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::commit::{self, Naming};
@@ -21,13 +23,17 @@ use super::{directory, facts, layout, lease, repository};
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.
 const WORKERS: usize = 8;
-/// Files that wait for their name at a time: more than there are connections.
+/// Files that wait for their name at a time: those of 64 busy hosts. Each is a descriptor.
 const SLOTS_MAX: usize = 8192;
+/// How long a keeper whose door was killed may take to finish.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Serves the door at the other end of `socket` until it goes away.
 pub fn run(socket: &OwnedFd, data: &Path) -> std::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let data = rustix::fs::open(data, flags, Mode::empty())?;
+    let _lock = lock(data.as_fd())?;
     let staging = Staging::prepare(data.as_fd())?;
     serve(socket, &Keeper::prepare(data, staging)?)
 }
@@ -40,8 +46,30 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
+    let _lock = lock(data.as_fd())?;
     let staging = Staging::named(data.as_fd())?;
     serve(socket, &Keeper::prepare(data, staging)?)
+}
+
+/// Keeps a second keeper away from the same DATA as long as the returned file is open. One that is about to end, its
+/// door having been killed, is waited for.
+fn lock(data: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
+    let state = directory::open_or_make(data, layout::STATE)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = rustix::fs::openat(&state, "lock", flags, Mode::from_raw_mode(0o600))?;
+    let started = Instant::now();
+    loop {
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            Err(Errno::WOULDBLOCK) if started.elapsed() < LOCK_WAIT_MAX => std::thread::sleep(LOCK_POLL),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(std::io::Error::other(
+                    "another pawl is serving this directory; stop it first",
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
@@ -52,6 +80,34 @@ fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Finds out what the file system offers, on a file that is never named.
+fn probe(staging: &Staging) -> std::io::Result<Footing> {
+    let unnamed_files = staging.is_unnamed();
+    let (writer, staged) = match staging.open() {
+        Ok(opened) => opened,
+        // Nothing can be stored or probed on a full disk, but everything can be read.
+        Err(Errno::NOSPC | Errno::DQUOT) => {
+            return Ok(Footing {
+                unnamed_files,
+                leases: true,
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    drop(writer);
+    if !facts::are_supported(staged.file())? {
+        return Err(std::io::Error::other(
+            "the file system under DATA keeps no user attributes, in which Pawl records who stored a file and when; \
+             use ext4, xfs, btrfs, zfs or a tmpfs of Linux 6.6 or newer",
+        ));
+    }
+    let leases = lease::writers(staged.file())? == lease::Writers::None;
+    Ok(Footing {
+        unnamed_files,
+        leases,
+    })
 }
 
 struct Keeper {
@@ -66,19 +122,7 @@ struct Keeper {
 
 impl Keeper {
     fn prepare(data: OwnedFd, staging: Staging) -> std::io::Result<Self> {
-        let (writer, staged) = staging.open()?;
-        if !facts::are_supported(staged.file())? {
-            return Err(std::io::Error::other(
-                "the file system under DATA keeps no user attributes, in which Pawl records who stored a file and \
-                 when; use ext4, xfs, btrfs, zfs or a tmpfs of Linux 6.6 or newer",
-            ));
-        }
-        drop(writer);
-        let leases = lease::writers(staged.file())? == lease::Writers::None;
-        let footing = Footing {
-            unnamed_files: staging.is_unnamed(),
-            leases,
-        };
+        let footing = probe(&staging)?;
         Ok(Self {
             data,
             staging,
@@ -116,9 +160,13 @@ impl Keeper {
                 Vec::new(),
             ),
         };
+        let opened = opened_slots(&reply);
         let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         if let Err(error) = message::send(socket, number, reply, &borrowed) {
-            tracing::debug!(%error, "keeper: the door no longer listens");
+            tracing::debug!(%error, "keeper: cannot answer the door");
+            self.slots().retain(|slot, _| !opened.contains(slot));
+            let refused = Reply::Refused(Refusal::Failed("the answer could not be sent".to_owned()));
+            let _ = message::send(socket, number, refused, &[]); // if this fails as well, the door is gone
         }
         // The writing ends are closed here: from now on only the door has them.
     }
@@ -177,12 +225,12 @@ impl Keeper {
                     handle: &handle,
                     creator: &creator,
                 };
-                commit::rescue(self.data.as_fd(), &staged, &naming)
+                commit::rescue(self.data.as_fd(), self.footing, &staged, &naming)
             }
             Request::Discard { slot } => self.take(slot).map(drop),
-            Request::CreateRepository { repository } => {
+            Request::CreateRepository { repository, creator } => {
                 let _beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(repository::create(self.data.as_fd(), &repository)?)
+                Ok(repository::create(self.data.as_fd(), &repository, &creator)?)
             }
             Request::RemoveLock { repository, id } => Ok(self.remove_lock(&repository, &id)?),
         }
@@ -196,7 +244,7 @@ impl Keeper {
             Handle::File(..) => None,
         };
         let staged = self.take(slot)?;
-        let outcome = commit::commit(self.data.as_fd(), &staged, naming);
+        let outcome = commit::commit(self.data.as_fd(), self.footing, &staged, naming);
         if outcome == Err(Refusal::NameTaken) {
             self.slots().insert(slot, staged); // the door may ask to rescue it
         }
@@ -226,5 +274,12 @@ impl Keeper {
 
     fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Slot, Staged>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn opened_slots(reply: &Reply) -> Vec<Slot> {
+    match reply {
+        Reply::Opened { slots } => slots.clone(),
+        Reply::Ready(_) | Reply::Done | Reply::Refused(_) => Vec::new(),
     }
 }

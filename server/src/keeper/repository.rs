@@ -5,11 +5,15 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use pawl_policy::{FileId, FileType, Handle, RepositoryName, RepositoryState};
+use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName, RepositoryState};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{directory, facts, layout};
+use super::facts::{self, Facts};
+use super::{directory, layout};
+
+/// An initialisation takes seconds; one begun an hour ago is over.
+const INITIALISATION_TAKES_MS_MAX: u64 = 60 * 60 * 1000;
 
 /// Finds out how far a repository has come. Changes nothing.
 pub(crate) fn state(
@@ -19,7 +23,8 @@ pub(crate) fn state(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = match rustix::fs::openat(data, repository.as_str(), flags, Mode::empty()) {
         Ok(root) => root,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(RepositoryState::Absent),
+        // Only this is absence. Something else under the name, such as a symbolic link, must not look like it.
+        Err(Errno::NOENT) => return Ok(RepositoryState::Absent),
         Err(error) => return Err(error),
     };
     if exists(root.as_fd(), "config")? || facts::is_initialised(&root)? {
@@ -35,7 +40,7 @@ pub(crate) fn state(
                     return Ok(RepositoryState::Initialised);
                 }
             }
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
     }
@@ -46,11 +51,15 @@ pub(crate) fn state(
     })
 }
 
-/// Makes a repository's directories. A draft's key files are set aside, so that an interrupted initialisation
-/// can be repeated: restic refuses a new repository that has keys.
-pub(super) fn create(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<()> {
+/// Makes a repository's directories. A draft's key files of the same creator are set aside, so that an interrupted
+/// initialisation can be repeated: restic refuses a new repository that has keys.
+pub(super) fn create(
+    data: BorrowedFd<'_>,
+    repository: &RepositoryName,
+    creator: &PrincipalName,
+) -> rustix::io::Result<()> {
     if state(data, repository)? == RepositoryState::Draft {
-        set_keys_aside(data, repository)?;
+        set_keys_aside(data, repository, creator)?;
     }
     for file_type in FileType::ALL {
         directory::open_or_make(data, &layout::type_directory(repository, file_type))?;
@@ -62,23 +71,46 @@ pub(super) fn create(data: BorrowedFd<'_>, repository: &RepositoryName) -> rusti
     clippy::disallowed_methods,
     reason = "moves the keys of a draft out of the way without replacing"
 )]
-fn set_keys_aside(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<()> {
+fn set_keys_aside(
+    data: BorrowedFd<'_>,
+    repository: &RepositoryName,
+    creator: &PrincipalName,
+) -> rustix::io::Result<()> {
     let keys = match directory::open(data, &layout::type_directory(repository, FileType::Keys)) {
         Ok(keys) => keys,
         Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let names = file_ids(keys.as_fd())?;
-    if names.is_empty() {
+    let now_ms = facts::now_ms();
+    let mut left_over = Vec::new();
+    for id in file_ids(keys.as_fd())? {
+        if is_left_over(keys.as_fd(), &id, creator, now_ms)? {
+            left_over.push(id.to_string());
+        }
+    }
+    if left_over.is_empty() {
         return Ok(());
     }
-    let aside = directory::open_or_make(data, &layout::aside_directory(repository, facts::now_ms()))?;
-    for id in names {
-        let name = id.to_string();
+    let aside = directory::open_or_make(data, &layout::aside_directory(repository, now_ms))?;
+    for name in left_over {
         rustix::fs::renameat_with(&keys, &name, &aside, &name, RenameFlags::NOREPLACE)?;
     }
     rustix::fs::fsync(&aside)?;
     rustix::fs::fsync(&keys)
+}
+
+/// Whether a draft's key comes from an initialisation that is over. Another principal's, stored just now, belongs to
+/// one that is under way: taking it would leave a repository without keys.
+fn is_left_over(
+    keys: BorrowedFd<'_>,
+    id: &FileId,
+    creator: &PrincipalName,
+    now_ms: u64,
+) -> rustix::io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let facts = Facts::read(rustix::fs::openat(keys, id.to_string(), flags, Mode::empty())?)?;
+    let of_another = facts.creator.as_ref().is_some_and(|other| other != creator);
+    Ok(!of_another || facts.age_ms(now_ms) >= INITIALISATION_TAKES_MS_MAX)
 }
 
 /// Marks the repository as initialised once a file that makes it so was stored.

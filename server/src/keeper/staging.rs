@@ -7,7 +7,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -17,8 +16,6 @@ use super::layout;
 
 /// While it is filled, a file is its owner's alone.
 const STAGED_MODE: Mode = Mode::from_raw_mode(0o600);
-/// Named staging files that are older were left behind by a crash.
-const LEFTOVER_AFTER: Duration = Duration::from_hours(24);
 
 /// Where files wait for their name.
 #[derive(Debug)]
@@ -41,7 +38,8 @@ impl Staging {
     pub(super) fn prepare(data: BorrowedFd<'_>) -> rustix::io::Result<Self> {
         let state = directory::open_or_make(data, layout::STATE)?;
         match open_unnamed(&state) {
-            Ok(_) => Ok(Self::Unnamed(state)),
+            // A full disk says nothing of what it could do; let it be read from.
+            Ok(_) | Err(Errno::NOSPC | Errno::DQUOT) => Ok(Self::Unnamed(state)),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Self::named(data),
             Err(error) => Err(error),
         }
@@ -151,16 +149,12 @@ impl Drop for Staged {
     }
 }
 
+/// Removes what a crash left behind. The caller holds the lock on DATA, so nobody is using it.
 #[expect(clippy::disallowed_methods, reason = "removes files that were never stored")]
 fn remove_leftovers(staging: &OwnedFd) -> rustix::io::Result<()> {
-    let oldest = SystemTime::now() - LEFTOVER_AFTER;
     for entry in rustix::fs::Dir::read_from(staging)? {
         let entry = entry?;
-        let Ok(stat) = rustix::fs::statat(staging, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
-            continue;
-        };
-        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() && written < oldest {
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             rustix::fs::unlinkat(staging, entry.file_name(), AtFlags::empty())?;
         }
     }

@@ -139,7 +139,12 @@ impl<S: AppendStore, P> Fixture<S, P> {
         self.read_handle(Handle::File(file_type, id), None).await
     }
 
-    async fn read_handle(&self, handle: Handle, span: Option<Span>) -> Option<Vec<u8>> {
+    /// Opens a file for reading.
+    pub(crate) async fn open(&self, file_type: FileType, id: FileId) -> Result<S::File, StoreError> {
+        self.open_handle(Handle::File(file_type, id)).await
+    }
+
+    async fn open_handle(&self, handle: Handle) -> Result<S::File, StoreError> {
         let action = Action::Read(Read {
             repository: repository(),
             handle,
@@ -147,7 +152,11 @@ impl<S: AppendStore, P> Fixture<S, P> {
         let Permit::Read(permit) = permit(action, FileState::Absent) else {
             unreachable!()
         };
-        let file = match self.store.open(&permit).await {
+        self.store.open(&permit).await
+    }
+
+    async fn read_handle(&self, handle: Handle, span: Option<Span>) -> Option<Vec<u8>> {
+        let file = match self.open_handle(handle).await {
             Ok(file) => file,
             Err(StoreError::NotFound) => return None,
             Err(error) => unreachable!("{error}"),

@@ -17,6 +17,7 @@ use pawl_policy::{
 };
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
+use tokio::sync::Semaphore;
 
 use super::{AppendStore, CreateError, Created, Entry, Facts, StoreError, Survey};
 use crate::body::Upload;
@@ -28,14 +29,23 @@ pub use read::LocalFile;
 pub struct LocalStore {
     data: Arc<OwnedFd>,
     keeper: KeeperClient,
+    /// Stored files that are hashed at a time, each for up to 4 GiB.
+    hashing: Arc<Semaphore>,
 }
+
+/// Half of a small machine, and no more of the disk than two readers take.
+const HASHING_MAX: usize = 2;
 
 impl LocalStore {
     /// The store in the directory `data`, written through `keeper`.
     pub fn open(data: &Path, keeper: KeeperClient) -> std::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let data = Arc::new(rustix::fs::open(data, flags, Mode::empty())?);
-        Ok(Self { data, keeper })
+        Ok(Self {
+            data,
+            keeper,
+            hashing: Arc::new(Semaphore::new(HASHING_MAX)),
+        })
     }
 
     /// Runs `work`, which waits for the disk, where waiting is allowed.
@@ -172,7 +182,10 @@ impl AppendStore for LocalStore {
     }
 
     async fn create_repository(&self, permit: &Permitted<CreateRepository>) -> Result<(), StoreError> {
-        Ok(self.keeper.create_repository(&permit.action().repository).await?)
+        Ok(self
+            .keeper
+            .create_repository(&permit.action().repository, permit.principal())
+            .await?)
     }
 
     async fn create(
@@ -204,8 +217,11 @@ impl AppendStore for LocalStore {
 impl From<Errno> for StoreError {
     fn from(error: Errno) -> Self {
         match error {
-            // A path through something that is no directory, or through a symbolic link, leads nowhere.
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Self::NotFound,
+            Errno::NOENT => Self::NotFound,
+            // Not absence, which restic would take for "empty", but a store that is not as it should be.
+            Errno::NOTDIR | Errno::LOOP => {
+                Self::Unavailable(format!("{error}: a symbolic link, or no directory"))
+            }
             Errno::NOSPC | Errno::DQUOT => Self::Full,
             other => Self::Unavailable(other.to_string()),
         }
@@ -314,7 +330,7 @@ mod tests {
         let index = fixture.place.path().join("web1/index");
         std::os::unix::fs::symlink(outside.path().join(&name), index.join(&name)).unwrap();
         assert_eq!(fixture.list(FileType::Index).await, Some(vec![]));
-        assert_eq!(fixture.read(FileType::Index, id_of(&secret)).await, None);
+        assert!(fixture.open(FileType::Index, id_of(&secret)).await.is_err());
 
         let linked = fixture
             .place

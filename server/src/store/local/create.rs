@@ -3,11 +3,13 @@
 //! Invariant: what is committed came out of a verified body, in full, and was synced first.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pawl_policy::{Caps, Create, FileId, Handle, Permitted};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -31,7 +33,7 @@ pub(super) async fn create(
             Some(body)
         }
         Handle::File(file_type, id) => {
-            fill(&mut draft, VerifiedBody::new(upload, file_type, id, caps)?).await?;
+            fill(&mut draft, &mut VerifiedBody::new(upload, file_type, id, caps)?).await?;
             None
         }
     };
@@ -52,30 +54,50 @@ pub(super) async fn create(
 }
 
 /// Compares what was sent with what is stored. If the stored copy is damaged, what was sent is kept aside.
+///
+/// The body comes first: whoever makes the server read a stored file has to send as much.
 pub(super) async fn confirm(
     store: &LocalStore,
     permit: &Permitted<Create>,
     upload: &mut Upload,
     caps: &Caps,
 ) -> Result<Created, CreateError> {
-    let (file_type, id) = match permit.action().handle {
-        Handle::Config => {
-            let body = ConfigBody::read(upload, caps).await?;
-            return compare_config(store, permit, &body).await;
-        }
-        Handle::File(file_type, id) => (file_type, id),
+    let Handle::File(file_type, id) = permit.action().handle else {
+        let body = ConfigBody::read(upload, caps).await?;
+        return compare_config(store, permit, &body).await;
     };
+    let mut body = VerifiedBody::new(upload, file_type, id, caps)?;
+    let kept = keep_if_there_is_room(store, &mut body).await?;
     if stored_copy_is_good(store, permit).await? {
-        VerifiedBody::new(upload, file_type, id, caps)?.verify().await?;
         return Ok(Created::AlreadyThere);
     }
-    let mut draft = store.keeper.draft().await.map_err(StoreError::from)?;
-    fill(&mut draft, VerifiedBody::new(upload, file_type, id, caps)?).await?;
-    rescue(store, permit, draft).await
+    match kept {
+        Some(draft) => rescue(store, permit, draft).await,
+        None => Err(StoreError::Full.into()),
+    }
+}
+
+/// Writes the body to a draft, which is given up if the disk is full; the body is read and verified all the same.
+async fn keep_if_there_is_room(
+    store: &LocalStore,
+    body: &mut VerifiedBody<'_>,
+) -> Result<Option<Draft>, CreateError> {
+    let filled = match store.keeper.draft().await {
+        Ok(mut draft) => fill(&mut draft, body).await.map(|()| draft),
+        Err(error) => Err(StoreError::from(error).into()),
+    };
+    match filled {
+        Ok(draft) => Ok(Some(draft)),
+        Err(CreateError::Store(StoreError::Full)) => {
+            body.verify().await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes the body to the draft, hashing the next chunk while the last one is written, syncs and closes it.
-async fn fill(draft: &mut Draft, mut body: VerifiedBody<'_>) -> Result<(), CreateError> {
+async fn fill(draft: &mut Draft, body: &mut VerifiedBody<'_>) -> Result<(), CreateError> {
     let file = draft.file().ok_or_else(closed)?;
     let mut offset = 0;
     let mut chunk = body.next().await?.unwrap_or_default();
@@ -114,20 +136,48 @@ fn closed() -> StoreError {
     StoreError::Unavailable("the draft is closed".to_owned())
 }
 
-/// Whether the stored file still hashes to its name.
+/// Whether the stored file still hashes to its name. If so, it is durable as well: whoever stored it may have been
+/// stopped before it was.
 async fn stored_copy_is_good(store: &LocalStore, permit: &Permitted<Create>) -> Result<bool, CreateError> {
     let Create { repository, handle } = permit.action();
     let Handle::File(_, id) = *handle else {
         return Err(StoreError::Unavailable("config has no id".to_owned()).into());
     };
-    let path = layout::file(repository, handle);
-    let checked = store.blocking(move |data| match hash(&open_file(data, &path)?) {
-        Ok(hash) => Ok(hash == id),
-        // The disk itself says that it cannot give the bytes back.
-        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Ok(false),
-        Err(error) => Err(error.into()),
+    let (path, directory) = (
+        layout::file(repository, handle),
+        layout::directory(repository, handle),
+    );
+    let _turn = store.hashing.acquire().await.map_err(|_| closed())?;
+    let checked = store.blocking(move |data| {
+        let file = open_file(data, &path)?;
+        match hash(&file) {
+            Ok(hash) if hash == id => sync(data, &file, &directory).map(|()| true),
+            Ok(_) => Ok(false),
+            // The disk itself says that it cannot give the bytes back.
+            Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     });
-    Ok(checked.await?)
+    Ok(checked.await.map_err(vanished)?)
+}
+
+fn sync(data: &OwnedFd, file: &File, directory: &str) -> Result<(), StoreError> {
+    file.sync_all()?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::fsync(rustix::fs::openat(
+        data,
+        directory,
+        flags,
+        Mode::empty(),
+    )?)?)
+}
+
+/// The name was taken a moment ago. That it is free now, or held by what is no file, is not "not found".
+fn vanished(error: StoreError) -> StoreError {
+    match error {
+        StoreError::NotFound => StoreError::Unavailable("the name was taken, but not by a file".to_owned()),
+        other => other,
+    }
 }
 
 fn hash(file: &File) -> std::io::Result<FileId> {
@@ -164,16 +214,20 @@ async fn compare_config(
     permit: &Permitted<Create>,
     body: &ConfigBody,
 ) -> Result<Created, CreateError> {
-    let path = layout::file(&permit.action().repository, &Handle::Config);
-    let stored = store
-        .blocking(move |data| {
-            let file = open_file(data, &path)?;
-            let len = file.metadata()?.len().min(Caps::IN_MEMORY_BYTES_MAX + 1);
-            let mut content = vec![0; usize::try_from(len).unwrap_or_default()];
-            file.read_exact_at(&mut content, 0)?;
-            Ok(content)
-        })
-        .await?;
+    let Create { repository, handle } = permit.action();
+    let (path, directory) = (
+        layout::file(repository, handle),
+        layout::directory(repository, handle),
+    );
+    let stored = store.blocking(move |data| {
+        let file = open_file(data, &path)?;
+        let len = file.metadata()?.len().min(Caps::IN_MEMORY_BYTES_MAX + 1);
+        let mut content = vec![0; usize::try_from(len).unwrap_or_default()];
+        file.read_exact_at(&mut content, 0)?;
+        sync(data, &file, &directory)?;
+        Ok(content)
+    });
+    let stored = stored.await.map_err(vanished)?;
     if stored == body.content().as_ref() {
         Ok(Created::AlreadyThere)
     } else {

@@ -16,7 +16,7 @@ use super::{join, open_file};
 use crate::keeper::layout;
 use crate::store::{Entry, Facts, StoreError, now_ms};
 
-/// Entries handed over at a time: some 64 KiB of JSON.
+/// Names looked at before what was found is handed over: some 64 KiB of JSON.
 const BATCH_ENTRIES: usize = 700;
 
 /// The files of one type in batches.
@@ -61,14 +61,19 @@ impl Lister {
         }
     }
 
+    /// The next batch, which may be empty if all that was looked at is hidden; `None` at the end.
     fn next_batch(mut self) -> Result<Option<(Vec<Entry>, Self)>, StoreError> {
         let mut batch = Vec::new();
-        while batch.len() < BATCH_ENTRIES {
+        for _ in 0..BATCH_ENTRIES {
             let Some((directory, entries)) = &mut self.current else {
-                if !self.open_next()? {
-                    break;
+                if self.open_next()? {
+                    continue;
                 }
-                continue;
+                return Ok(if batch.is_empty() {
+                    None
+                } else {
+                    Some((batch, self))
+                });
             };
             match entries.next() {
                 None => self.current = None,
@@ -83,11 +88,7 @@ impl Lister {
                 }
             }
         }
-        Ok(if batch.is_empty() {
-            None
-        } else {
-            Some((batch, self))
-        })
+        Ok(Some((batch, self)))
     }
 
     /// Opens the next directory that exists; false if there is none left.
