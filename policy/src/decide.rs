@@ -251,7 +251,9 @@ fn permitted<A>(principal: &PrincipalName, role: Role, action: A) -> Permitted<A
 
 const fn check_visible(role: Role, handle: &Handle, circumstances: &Circumstances) -> Result<(), Denial> {
     match (handle, &circumstances.file) {
-        (Handle::File(FileType::Keys, _), FileState::Present { audience, .. }) if !may_see(role, *audience) => {
+        (Handle::File(FileType::Keys, _), FileState::Present { audience, .. })
+            if !may_see(role, *audience) =>
+        {
             Err(Denial::Hidden)
         }
         _ => Ok(()),

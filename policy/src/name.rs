@@ -40,7 +40,9 @@ impl fmt::Display for InvalidName {
             Self::Length => "a name is 1 to 64 characters long (each segment of a repository name)",
             Self::Character => "a name consists of ASCII letters, digits and '.', '_', '-', '@', '+'",
             Self::Start => "a name does not start with '.' or '-'",
-            Self::Reserved => "'config', 'data', 'index', 'keys', 'locks' and 'snapshots' are restic's own names",
+            Self::Reserved => {
+                "'config', 'data', 'index', 'keys', 'locks' and 'snapshots' are restic's own names"
+            }
             Self::Id => "a file id is 64 lower-case hexadecimal digits",
             Self::FileType => "a file type is one of data, index, keys, locks, snapshots",
         })

@@ -146,7 +146,10 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
     cases.push(("name taken".into(), present(None, 0, Audience::All)));
     match handle.file_type() {
         Some(FileType::Keys) => {
-            cases.push(("name taken by a key for maintenance".into(), present(None, 0, Audience::Maintenance)));
+            cases.push((
+                "name taken by a key for maintenance".into(),
+                present(None, 0, Audience::Maintenance),
+            ));
             let full = Circumstances { keys: KEYS_MAX, ..initialised };
             cases.push((format!("{KEYS_MAX} keys there"), full));
         }
@@ -168,8 +171,14 @@ fn deletion(handle: Handle) -> Vec<(String, Circumstances)> {
         Some(FileType::Locks) => Vec::from([
             ("not there".into(), in_state(RepositoryState::Initialised)),
             ("made by asker".into(), present(Some("asker"), 0, Audience::All)),
-            ("made by another, live".into(), present(Some("another"), LOCK_EXPIRES_AFTER_MS - 1, Audience::All)),
-            ("made by another, expired".into(), present(Some("another"), LOCK_EXPIRES_AFTER_MS, Audience::All)),
+            (
+                "made by another, live".into(),
+                present(Some("another"), LOCK_EXPIRES_AFTER_MS - 1, Audience::All),
+            ),
+            (
+                "made by another, expired".into(),
+                present(Some("another"), LOCK_EXPIRES_AFTER_MS, Audience::All),
+            ),
             ("creator unknown, live".into(), present(None, LOCK_EXPIRES_AFTER_MS - 1, Audience::All)),
             ("creator unknown, expired".into(), present(None, LOCK_EXPIRES_AFTER_MS, Audience::All)),
         ]),

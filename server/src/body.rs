@@ -70,12 +70,7 @@ impl Upload {
     /// A body from `source`, of which the client said that it has `declared_bytes`.
     #[must_use]
     pub fn new(source: Source, declared_bytes: Option<u64>) -> Self {
-        Self {
-            source,
-            declared_bytes,
-            received_bytes: 0,
-            ended: false,
-        }
+        Self { source, declared_bytes, received_bytes: 0, ended: false }
     }
 
     /// Bytes that have arrived so far.
@@ -114,10 +109,9 @@ impl Upload {
             None => {
                 self.ended = true;
                 match self.declared_bytes {
-                    Some(declared) if declared != self.received_bytes => Err(Cut::Broken(format!(
-                        "{} of {declared} bytes",
-                        self.received_bytes
-                    ))),
+                    Some(declared) if declared != self.received_bytes => {
+                        Err(Cut::Broken(format!("{} of {declared} bytes", self.received_bytes)))
+                    }
                     _ => Ok(None),
                 }
             }
@@ -240,10 +234,7 @@ impl<'a> VerifiedBody<'a> {
 
     /// A small file gets a small buffer, if it said so.
     fn next_chunk_bytes(&self) -> usize {
-        let declared = self
-            .upload
-            .declared_bytes
-            .and_then(|bytes| usize::try_from(bytes).ok());
+        let declared = self.upload.declared_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         declared.unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES)
     }
 
@@ -317,10 +308,7 @@ fn check_key(content: &[u8]) -> Result<(), BodyError> {
     if key.kdf != "scrypt" {
         return Err(BodyError::NotAKey("unknown key derivation"));
     }
-    let memory = key
-        .n
-        .checked_mul(key.r)
-        .and_then(|blocks| blocks.checked_mul(128));
+    let memory = key.n.checked_mul(key.r).and_then(|blocks| blocks.checked_mul(128));
     if !key.n.is_power_of_two() || key.n < 2 || key.r == 0 || key.p == 0 || key.p > 64 {
         return Err(BodyError::NotAKey("impossible scrypt parameters"));
     }
@@ -336,8 +324,5 @@ fn check_key(content: &[u8]) -> Result<(), BodyError> {
 
 fn decoded_len(base64: &str) -> Option<usize> {
     use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD
-        .decode(base64)
-        .ok()
-        .map(|bytes| bytes.len())
+    base64::engine::general_purpose::STANDARD.decode(base64).ok().map(|bytes| bytes.len())
 }

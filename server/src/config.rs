@@ -136,10 +136,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            level: LogLevel::Info,
-        }
+        Self { format: LogFormat::Text, level: LogLevel::Info }
     }
 }
 

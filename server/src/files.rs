@@ -20,20 +20,13 @@ impl FileError {
     /// Whether there was no room for it.
     #[must_use]
     pub fn is_for_want_of_room(&self) -> bool {
-        matches!(
-            self.cause.kind(),
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-        )
+        matches!(self.cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
     }
 
     /// The error `cause` on the attempt to `verb` the file.
     #[must_use]
     pub fn new(verb: &'static str, path: &Path, cause: std::io::Error) -> Self {
-        Self {
-            verb,
-            path: path.to_owned(),
-            cause,
-        }
+        Self { verb, path: path.to_owned(), cause }
     }
 }
 
@@ -55,10 +48,7 @@ pub fn make_directory(path: &Path, mode: u32) -> Result<(), FileError> {
 }
 
 fn try_make_directory(path: &Path, mode: u32) -> std::io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)?;
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
     let Some(parent) = path.parent() else {
         return Ok(());
     };
@@ -73,10 +63,7 @@ pub fn replace(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
     try_replace(path, content, mode).map_err(|error| FileError::new("write", path, error))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "replaces Pawl's own state, never a stored file"
-)]
+#[expect(clippy::disallowed_methods, reason = "replaces Pawl's own state, never a stored file")]
 fn try_replace(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
     let Some(directory) = path.parent() else {
         return Err(std::io::ErrorKind::InvalidInput.into());
@@ -93,12 +80,8 @@ fn try_replace(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
 }
 
 fn write_new(new: &Path, directory: &Path, content: &str, mode: u32) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(new)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(new)?;
     adopt(&file, directory)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()
@@ -119,12 +102,7 @@ pub fn lock(path: &Path) -> Result<std::fs::File, FileError> {
 }
 
 fn try_lock(path: &Path) -> std::io::Result<std::fs::File> {
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     if let Some(directory) = path.parent() {
         adopt(&file, directory)?;
     }

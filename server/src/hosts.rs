@@ -55,38 +55,21 @@ fn add(options: &AddHost) -> Outcome {
     if options.password_in_htpasswd && config.htpasswd.is_none() {
         return Err("--password-in-htpasswd needs a configuration with credentials.htpasswd".into());
     }
-    let secret = if options.password_in_htpasswd {
-        None
-    } else {
-        Some(Secret::generate()?)
-    };
+    let secret = if options.password_in_htpasswd { None } else { Some(Secret::generate()?) };
     let grants = grants(options)?;
     Hosts::update(&hosts_path(&config.data), |hosts| {
         let secret_sha256 = secret.as_ref().map(Secret::hash);
-        hosts.add(
-            &options.name,
-            Host {
-                secret_sha256,
-                grants: grants.clone(),
-            },
-        )
+        hosts.add(&options.name, Host { secret_sha256, grants: grants.clone() })
     })?;
     let invitation = Invitation::new(&config, &options.name, secret.as_ref(), &grants)?;
-    if options.json {
-        print::json(&invitation)
-    } else {
-        print::line(&invitation.to_paste())
-    }
+    if options.json { print::json(&invitation) } else { print::line(&invitation.to_paste()) }
 }
 
 fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Error>> {
     let mut repositories = options.repositories.clone();
     if repositories.is_empty() {
         let own: RepositoryName = options.name.as_str().parse().map_err(|error| {
-            format!(
-                "'{}' cannot name a repository as well ({error}): give --repository",
-                options.name
-            )
+            format!("'{}' cannot name a repository as well ({error}): give --repository", options.name)
         })?;
         repositories.push(own);
     }
@@ -105,19 +88,10 @@ fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Erro
 /// Adds the first host of a new data directory and returns what to paste there.
 pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dyn std::error::Error>> {
     let secret = Secret::generate()?;
-    let grants = vec![GrantEntry {
-        repository: name.to_string(),
-        role: "backup".to_owned(),
-        may_add_keys: false,
-    }];
+    let grants =
+        vec![GrantEntry { repository: name.to_string(), role: "backup".to_owned(), may_add_keys: false }];
     Hosts::update(&hosts_path(&config.data), |hosts| {
-        hosts.add(
-            name,
-            Host {
-                secret_sha256: Some(secret.hash()),
-                grants: grants.clone(),
-            },
-        )
+        hosts.add(name, Host { secret_sha256: Some(secret.hash()), grants: grants.clone() })
     })?;
     Ok(Invitation::new(config, name, Some(&secret), &grants)?.to_paste())
 }
@@ -148,12 +122,12 @@ fn list(at: &Place, json: bool) -> Outcome {
         return print::line("There are no hosts; `pawl host add NAME` adds one.");
     }
     for host in listed {
+        if host.grants.is_empty() {
+            print::line(&format!("{:<24} revoked", host.user))?;
+        }
         for grant in host.grants {
             let keys = if grant.may_add_keys { ", may add keys" } else { "" };
-            print::line(&format!(
-                "{:<24} {:<8} {}{keys}",
-                host.user, grant.role, grant.repository
-            ))?;
+            print::line(&format!("{:<24} {:<8} {}{keys}", host.user, grant.role, grant.repository))?;
         }
     }
     Ok(())
@@ -161,10 +135,8 @@ fn list(at: &Place, json: bool) -> Outcome {
 
 fn revoke(name: &PrincipalName, at: &Place) -> Outcome {
     let config = place(at)?;
-    Hosts::update(&hosts_path(&config.data), |hosts| hosts.revoke(name))?;
-    print::line(&format!(
-        "{name} has no access any more. What it stored is still there."
-    ))
+    Hosts::update(&hosts_path(&config.data), |hosts| hosts.revoke(name, config.htpasswd.is_some()))?;
+    print::line(&format!("{name} has no access any more. What it stored is still there."))
 }
 
 fn rotate(name: &PrincipalName, at: &Place, json: bool) -> Outcome {
@@ -172,11 +144,7 @@ fn rotate(name: &PrincipalName, at: &Place, json: bool) -> Outcome {
     let secret = Secret::generate()?;
     let grants = Hosts::update(&hosts_path(&config.data), |hosts| hosts.rotate(name, &secret))?;
     let invitation = Invitation::new(&config, name, Some(&secret), &grants)?;
-    if json {
-        print::json(&invitation)
-    } else {
-        print::line(&invitation.to_paste())
-    }
+    if json { print::json(&invitation) } else { print::line(&invitation.to_paste()) }
 }
 
 impl Invitation {
@@ -187,10 +155,8 @@ impl Invitation {
         grants: &[GrantEntry],
     ) -> Result<Self, files::FileError> {
         let base = base_url(config)?;
-        let mut repositories: Vec<String> = grants
-            .iter()
-            .map(|grant| format!("rest:{base}/{}/", grant.repository))
-            .collect();
+        let mut repositories: Vec<String> =
+            grants.iter().map(|grant| format!("rest:{base}/{}/", grant.repository)).collect();
         let repository = repositories.first().cloned().unwrap_or_default();
         if repositories.len() == 1 {
             repositories.clear();
@@ -211,26 +177,15 @@ impl Invitation {
     fn to_paste(&self) -> String {
         let mut lines = Vec::new();
         if let Some(ca) = &self.ca_file {
-            lines.push(format!(
-                "# Copy {} to the host as /etc/pawl-ca.crt, then paste there:",
-                ca.display()
-            ));
+            lines.push(format!("# Copy {} to the host as /etc/pawl-ca.crt, then paste there:", ca.display()));
             lines.push("export RESTIC_CACERT=/etc/pawl-ca.crt".to_owned());
         }
         let password = self.password.as_deref().unwrap_or("PASSWORD");
         let credential = format!("://{}:{password}@", self.user.replace('@', "%40"));
-        lines.push(format!(
-            "export RESTIC_REPOSITORY='{}'",
-            self.repository.replacen("://", &credential, 1)
-        ));
+        lines.push(format!("export RESTIC_REPOSITORY='{}'", self.repository.replacen("://", &credential, 1)));
         lines.push("restic init".to_owned());
         lines.push("restic backup ~".to_owned());
-        lines.extend(
-            self.repositories
-                .iter()
-                .skip(1)
-                .map(|other| format!("# also: {other}")),
-        );
+        lines.extend(self.repositories.iter().skip(1).map(|other| format!("# also: {other}")));
         lines.join("\n")
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: nothing here replaces a file. A file gets its name by `linkat` or `renameat2(RENAME_NOREPLACE)`,
 //! both of which fail if the name is taken, and the only file that is ever removed is a lock.
 
+mod child;
 mod client;
 mod commit;
 mod directory;
@@ -14,7 +15,8 @@ mod process;
 mod repository;
 mod staging;
 
-pub use client::{Draft, KeeperClient, KeeperError, KeeperProcess};
+pub use child::KeeperProcess;
+pub use client::{Draft, KeeperClient, KeeperError};
 pub use process::run;
 pub(crate) use repository::state as repository_state;
 
@@ -32,13 +34,8 @@ pub(crate) mod testing {
 
     /// Starts a keeper for `data` that ends when the client does.
     pub(crate) fn keeper(data: &Path, named_staging: bool) -> KeeperClient {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap();
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let data = data.to_owned();
         std::thread::spawn(move || {
             if named_staging {

@@ -4,11 +4,7 @@
 
 #![cfg_attr(
     test,
-    expect(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        reason = "a test that cannot go on should stop"
-    )
+    expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
 )]
 
 pub mod body;

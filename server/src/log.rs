@@ -16,21 +16,14 @@ pub fn start(log: Log) {
     let filter = Targets::new().with_target("pawl", level(log.level));
     let color = log.format == LogFormat::Text && is_terminal();
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Text => fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_target(false)
-            .with_ansi(color)
-            .boxed(),
-        LogFormat::Json => fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(std::io::stderr)
-            .with_target(false)
-            .boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(color).boxed()
+        }
+        LogFormat::Json => {
+            fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_target(false).boxed()
+        }
     };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(filter))
-        .init();
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }
 
 fn is_terminal() -> bool {

@@ -151,10 +151,9 @@ fn reload_on_hangup(
 fn certificates(config: &Config, bound: &Bound) -> Result<Option<Arc<Certificates>>, tls::TlsError> {
     let files = match &config.tls {
         Tls::Off => return Ok(None),
-        Tls::Given { certificate, key } => CertificateFiles {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        },
+        Tls::Given { certificate, key } => {
+            CertificateFiles { certificate: certificate.clone(), key: key.clone() }
+        }
         Tls::PrivateCa { names } => tls::issue(&config.data, names, bound.address())?,
     };
     Ok(Some(Arc::new(Certificates::load(files)?)))
@@ -197,10 +196,7 @@ fn write_down_url(config: &Config, url: &str) {
 fn welcome(config: &Config) -> Outcome {
     // Standard output of a service is a journal, where a password must not be.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
-        tracing::info!(
-            "there are no hosts yet: `pawl host add NAME --data {}`",
-            config.data.display()
-        );
+        tracing::info!("there are no hosts yet: `pawl host add NAME --data {}`", config.data.display());
         return Ok(());
     }
     let machine = machine_name();
@@ -232,10 +228,7 @@ fn say_footing(keeper: &KeeperProcess) {
 /// Each connection and each upload holds a descriptor.
 fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the limit on open files");
     }
@@ -246,11 +239,7 @@ pub fn keeper(data: &Path) -> Outcome {
     log::start(crate::config::Log::default());
     rustix::thread::set_name(c"pawl-keeper")?;
     // A stop is for the door, which lets uploads finish; the keeper ends when the door does.
-    for kind in [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ] {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
         signal_hook::flag::register(kind.as_raw_value(), Arc::new(AtomicBool::new(false)))?;
     }
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;

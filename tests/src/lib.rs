@@ -1,1 +1,17 @@
-//! Black-box tests of the built server.
+//! What the black-box tests stand on: a started server, a plain HTTP client, the stored files, scripts.
+//!
+//! Invariant: nothing here knows Pawl's code; it knows the command line, the protocol and the directory layout.
+
+pub mod clients;
+pub mod command;
+pub mod content;
+pub mod http;
+pub mod log;
+pub mod memory;
+pub mod process;
+pub mod program;
+pub mod proxy;
+pub mod script;
+pub mod server;
+pub mod store;
+pub mod wait;

@@ -79,14 +79,8 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         path: path.to_owned(),
         cause: error.to_string().trim_end().to_owned(),
     })?;
-    let value = |(key, reason): Refused| ConfigError::Value {
-        path: path.to_owned(),
-        key,
-        reason,
-    };
-    let listen = written
-        .listen
-        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
+    let value = |(key, reason): Refused| ConfigError::Value { path: path.to_owned(), key, reason };
+    let listen = written.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
     if !written.data.is_absolute() {
         return Err(value(("data", "expected an absolute path".to_owned())));
     }
@@ -115,9 +109,7 @@ type Refused = (&'static str, String);
 
 fn check_public_url(url: Option<&str>) -> Result<(), Refused> {
     let Some(url) = url else { return Ok(()) };
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     match rest {
         Some(rest) if !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) => Ok(()),
         _ => Err((
@@ -129,9 +121,7 @@ fn check_public_url(url: Option<&str>) -> Result<(), Refused> {
 
 fn tls(written: WrittenTls, plain_http: bool, listen: SocketAddr) -> Result<Tls, Refused> {
     let configured = written.certificate.is_some() || written.key.is_some() || !written.names.is_empty();
-    let enabled = written
-        .enabled
-        .unwrap_or(configured || (!plain_http && !listen.ip().is_loopback()));
+    let enabled = written.enabled.unwrap_or(configured || (!plain_http && !listen.ip().is_loopback()));
     if plain_http && (configured || written.enabled == Some(true)) {
         let reason = "plain_http is true, but [tls] is configured as well; remove one of them";
         return Err(("plain_http", reason.to_owned()));
@@ -162,11 +152,7 @@ fn tls(written: WrittenTls, plain_http: bool, listen: SocketAddr) -> Result<Tls,
 
 /// All connections of a proxy come from its address.
 fn connections_per_address(written: &WrittenLimits, plain_http: bool) -> u32 {
-    let default = if plain_http {
-        u32::MAX
-    } else {
-        Limits::default().connections_per_address
-    };
+    let default = if plain_http { u32::MAX } else { Limits::default().connections_per_address };
     written.connections_per_address.map_or(default, NonZeroU32::get)
 }
 
@@ -178,15 +164,11 @@ fn limits(written: &WrittenLimits, plain_http: bool) -> Limits {
     Limits {
         connections: written.connections.map_or(default.connections, NonZeroU32::get),
         connections_per_address: connections_per_address(written, plain_http),
-        requests_per_host: written
-            .requests_per_host
-            .map_or(default.requests_per_host, NonZeroU32::get),
+        requests_per_host: written.requests_per_host.map_or(default.requests_per_host, NonZeroU32::get),
         header: seconds(written.header_seconds, default.header),
         idle: seconds(written.idle_seconds, default.idle),
         stall: seconds(written.stall_seconds, default.stall),
-        stop: written
-            .stop_seconds
-            .map_or(default.stop, |seconds| Duration::from_secs(u64::from(seconds))),
+        stop: written.stop_seconds.map_or(default.stop, |seconds| Duration::from_secs(u64::from(seconds))),
     }
 }
 
@@ -202,10 +184,8 @@ fn caps(written: &WrittenCaps) -> Result<Caps, Refused> {
         config_bytes_max: default.config_bytes_max,
     };
     if caps.keys_bytes_max > Caps::IN_MEMORY_BYTES_MAX {
-        let reason = format!(
-            "keys are checked in memory: expected at most {} bytes",
-            Caps::IN_MEMORY_BYTES_MAX
-        );
+        let reason =
+            format!("keys are checked in memory: expected at most {} bytes", Caps::IN_MEMORY_BYTES_MAX);
         return Err(("caps.keys", reason));
     }
     Ok(caps)
@@ -256,32 +236,17 @@ mod tests {
             ("data = '/srv'\nlisten = 'nowhere'", "listen"),
             ("data = '/srv'\n[tls]\ncertificate = '/c'", "tls.key"),
             ("data = '/srv'\n[tls]\nkey = '/k'", "tls.certificate"),
-            (
-                "data = '/srv'\n[tls]\ncertificate = '/c'\nkey = '/k'\nnames = ['a']",
-                "tls.names",
-            ),
-            (
-                "data = '/srv'\nplain_http = true\n[tls]\nenabled = true",
-                "plain_http",
-            ),
-            (
-                "data = '/srv'\n[tls]\nenabled = false\nnames = ['a']",
-                "tls.enabled",
-            ),
-            (
-                "data = '/srv'\nlisten = '0.0.0.0:1'\n[tls]\nenabled = false",
-                "tls.enabled",
-            ),
+            ("data = '/srv'\n[tls]\ncertificate = '/c'\nkey = '/k'\nnames = ['a']", "tls.names"),
+            ("data = '/srv'\nplain_http = true\n[tls]\nenabled = true", "plain_http"),
+            ("data = '/srv'\n[tls]\nenabled = false\nnames = ['a']", "tls.enabled"),
+            ("data = '/srv'\nlisten = '0.0.0.0:1'\n[tls]\nenabled = false", "tls.enabled"),
             ("data = '/srv'\n[limits]\nidle_seconds = 0", "idle_seconds"),
             ("data = '/srv'\n[caps]\nkeys = '1 MiB'", "caps.keys"),
             ("data = '/srv'\n[log]\nlevel = 'loud'", "level"),
             ("data = '/srv'\npublic_url = 'ftp://x'", "public_url"),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(
-                error.contains("pawl.toml") && error.contains(key),
-                "{text:?}: {error}"
-            );
+            assert!(error.contains("pawl.toml") && error.contains(key), "{text:?}: {error}");
         }
     }
 }

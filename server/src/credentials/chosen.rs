@@ -149,21 +149,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_right_password_is_verified_once_and_a_wrong_one_is_never_right() {
-        for stored in [
-            bcrypt_of("right"),
-            ChosenPassword::Sha1(Sha1::digest("right").into()),
-        ] {
+        for stored in [bcrypt_of("right"), ChosenPassword::Sha1(Sha1::digest("right").into())] {
             let check = ChosenCheck::new();
             assert!(!check.is_right(&stored, "wrong", peer()).await.unwrap());
             assert!(check.is_right(&stored, "right", peer()).await.unwrap());
             assert_eq!(check.remembered().len(), 1);
             assert!(check.is_right(&stored, "right", peer()).await.unwrap());
-            assert!(
-                !check
-                    .is_right(&bcrypt_of("other"), "right", peer())
-                    .await
-                    .unwrap()
-            );
+            assert!(!check.is_right(&bcrypt_of("other"), "right", peer()).await.unwrap());
         }
     }
 

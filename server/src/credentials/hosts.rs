@@ -120,21 +120,15 @@ pub struct GrantEntry {
 impl GrantEntry {
     /// The grant, if every word of it is valid at the backup door.
     pub fn parse(&self) -> Result<Grant, String> {
-        let repository: RepositoryName = self
-            .repository
-            .parse()
-            .map_err(|error| format!("repository '{}': {error}", self.repository))?;
+        let repository: RepositoryName =
+            self.repository.parse().map_err(|error| format!("repository '{}': {error}", self.repository))?;
         let role = match self.role.parse() {
             Ok(role @ (Role::Backup | Role::Restore)) => role,
             Ok(Role::Maintenance) | Err(_) => {
                 return Err(format!("role '{}': expected backup or restore", self.role));
             }
         };
-        Ok(Grant {
-            repository,
-            role,
-            may_add_keys: self.may_add_keys,
-        })
+        Ok(Grant { repository, role, may_add_keys: self.may_add_keys })
     }
 }
 
@@ -142,17 +136,12 @@ impl Hosts {
     /// Reads the file; an absent one has no hosts.
     pub fn read(path: &Path) -> Result<Self, HostsError> {
         let text = files::read(path)?.unwrap_or_default();
-        let invalid = |cause: String| HostsError::Invalid {
-            path: path.to_owned(),
-            cause,
-        };
+        let invalid = |cause: String| HostsError::Invalid { path: path.to_owned(), cause };
         let hosts: Self = toml::from_str(&text).map_err(|error| invalid(without_quote(&error, &text)))?;
         for (name, host) in &hosts.hosts {
             let at = |cause: String| invalid(format!("host '{name}': {cause}"));
-            name.parse::<PrincipalName>()
-                .map_err(|error| at(error.to_string()))?;
-            host.secret()
-                .ok_or_else(|| at("secret_sha256: expected 64 hexadecimal digits".to_owned()))?;
+            name.parse::<PrincipalName>().map_err(|error| at(error.to_string()))?;
+            host.secret().ok_or_else(|| at("secret_sha256: expected 64 hexadecimal digits".to_owned()))?;
             for grant in &host.grants {
                 grant.parse().map_err(at)?;
             }
@@ -168,37 +157,35 @@ impl Hosts {
         let _lock = files::lock(&path.with_extension("lock"))?;
         let mut hosts = Self::read(path)?;
         let result = change(&mut hosts)?;
-        let text = toml::to_string(&hosts).map_err(|error| HostsError::Invalid {
-            path: path.to_owned(),
-            cause: error.to_string(),
-        })?;
+        let text = toml::to_string(&hosts)
+            .map_err(|error| HostsError::Invalid { path: path.to_owned(), cause: error.to_string() })?;
         files::replace(path, &format!("{HEADER}{text}"), 0o640)?;
         Ok(result)
     }
 
     /// Adds a host.
     pub fn add(&mut self, name: &PrincipalName, host: Host) -> Result<(), HostsError> {
-        if self.hosts.contains_key(name.as_str()) {
+        if self.hosts.get(name.as_str()).is_some_and(|there| !there.is_revoked()) {
             return Err(HostsError::Exists(name.clone()));
         }
         self.hosts.insert(name.to_string(), host);
         Ok(())
     }
 
-    /// Removes a host. What it stored stays.
-    pub fn revoke(&mut self, name: &PrincipalName) -> Result<(), HostsError> {
-        self.hosts
-            .remove(name.as_str())
-            .map(drop)
-            .ok_or_else(|| HostsError::Unknown(name.clone()))
+    /// Takes a host's access away. What it stored stays. Where an htpasswd file may know the name as well, an entry
+    /// without grants stays, too, so that the host does not come back as a user of that file.
+    pub fn revoke(&mut self, name: &PrincipalName, with_htpasswd: bool) -> Result<(), HostsError> {
+        if with_htpasswd {
+            let revoked = Host { secret_sha256: None, grants: Vec::new() };
+            self.hosts.insert(name.to_string(), revoked);
+            return Ok(());
+        }
+        self.hosts.remove(name.as_str()).map(drop).ok_or_else(|| HostsError::Unknown(name.clone()))
     }
 
     /// Gives a host another secret and returns its grants.
     pub fn rotate(&mut self, name: &PrincipalName, secret: &Secret) -> Result<Vec<GrantEntry>, HostsError> {
-        let host = self
-            .hosts
-            .get_mut(name.as_str())
-            .ok_or_else(|| HostsError::Unknown(name.clone()))?;
+        let host = self.hosts.get_mut(name.as_str()).ok_or_else(|| HostsError::Unknown(name.clone()))?;
         match &mut host.secret_sha256 {
             None => Err(HostsError::InHtpasswd(name.clone())),
             Some(hash) => {
@@ -211,14 +198,17 @@ impl Hosts {
 
 /// An error without the line that it is about, which might hold what should not be shown.
 fn without_quote(error: &toml::de::Error, text: &str) -> String {
-    let before = error
-        .span()
-        .and_then(|span| text.get(..span.start))
-        .unwrap_or_default();
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     format!("line {}: {}", before.split('\n').count(), error.message())
 }
 
 impl Host {
+    /// Whether this is what a host leaves that was revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.secret_sha256.is_none() && self.grants.is_empty()
+    }
+
     /// The stored hash, `Some(None)` if the password is elsewhere, `None` if what stands there is no hash.
     #[expect(clippy::option_option, reason = "absent and invalid are different things")]
     pub(super) fn secret(&self) -> Option<Option<[u8; 32]>> {

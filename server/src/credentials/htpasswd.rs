@@ -28,19 +28,10 @@ fn parse_line(line: &str) -> Result<(PrincipalName, ChosenPassword), &'static st
     let (user, hash) = line.split_once(':').ok_or("it is not of the form user:hash")?;
     let name = user.parse().map_err(|_| "the user is not a principal's name")?;
     if let Some(encoded) = hash.strip_prefix("{SHA}") {
-        let digest = STANDARD
-            .decode(encoded)
-            .ok()
-            .and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
-        return Ok((
-            name,
-            ChosenPassword::Sha1(digest.ok_or("{SHA} is not followed by a base64 SHA-1")?),
-        ));
+        let digest = STANDARD.decode(encoded).ok().and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
+        return Ok((name, ChosenPassword::Sha1(digest.ok_or("{SHA} is not followed by a base64 SHA-1")?)));
     }
-    if ["$2a$", "$2b$", "$2y$"]
-        .iter()
-        .any(|prefix| hash.starts_with(prefix))
-    {
+    if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.starts_with(prefix)) {
         if bcrypt_cost(hash).is_none_or(|cost| cost > COST_MAX) {
             return Err("the bcrypt cost is missing or above 15");
         }
@@ -65,10 +56,7 @@ mod tests {
     fn understood_lines_are_users_and_all_others_are_passed_over() {
         let text = "# users\n\nana:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nbob:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\n\
                     eve:$apr1$lZL6V/ci$eIMz/iKDkbtys/uU7LEK00\nnohash\n../x:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nmax:$2y$31$abc\n";
-        let names: Vec<_> = parse(text, "test")
-            .into_iter()
-            .map(|(name, _)| name.to_string())
-            .collect();
+        let names: Vec<_> = parse(text, "test").into_iter().map(|(name, _)| name.to_string()).collect();
         assert_eq!(names, ["ana", "bob"]);
     }
 }

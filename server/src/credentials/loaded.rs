@@ -62,6 +62,9 @@ impl Loaded {
                 continue;
             };
             let in_htpasswd = elsewhere.remove(&name);
+            if host.is_revoked() {
+                continue;
+            }
             let secret = match host.secret() {
                 Some(Some(hash)) => Some(StoredSecret::Random(hash)),
                 Some(None) => in_htpasswd.map(StoredSecret::Chosen),
@@ -71,11 +74,7 @@ impl Loaded {
                 tracing::warn!(host = %name, "this host has no password here nor in an htpasswd file; it cannot log in");
                 continue;
             };
-            let grants = host
-                .grants
-                .iter()
-                .filter_map(|grant| grant.parse().ok())
-                .collect();
+            let grants = host.grants.iter().filter_map(|grant| grant.parse().ok()).collect();
             loaded.insert(Principal { name, grants }, secret);
         }
         for (name, secret) in elsewhere {
@@ -87,20 +86,11 @@ impl Loaded {
 
     fn insert(&mut self, principal: Principal, secret: StoredSecret) {
         if let StoredSecret::Chosen(password) = &secret
-            && self
-                .costliest
-                .as_ref()
-                .is_none_or(|costliest| cost(password) > cost(costliest))
+            && self.costliest.as_ref().is_none_or(|costliest| cost(password) > cost(costliest))
         {
             self.costliest = Some(password.clone());
         }
-        self.known.insert(
-            principal.name.to_string(),
-            Known {
-                principal: Arc::new(principal),
-                secret,
-            },
-        );
+        self.known.insert(principal.name.to_string(), Known { principal: Arc::new(principal), secret });
     }
 }
 
@@ -114,11 +104,7 @@ fn cost(password: &ChosenPassword) -> Option<u32> {
 /// A user of the htpasswd file alone backs up to the repository of its own name.
 fn own_repository(name: &str) -> Option<Grant> {
     let repository: RepositoryName = name.parse().ok()?;
-    Some(Grant {
-        repository,
-        role: Role::Backup,
-        may_add_keys: false,
-    })
+    Some(Grant { repository, role: Role::Backup, may_add_keys: false })
 }
 
 /// Reads the files again when they have changed.
@@ -137,11 +123,7 @@ impl Reloader {
     pub(super) fn load(hosts: PathBuf, htpasswd: Option<PathBuf>) -> Result<Self, HostsError> {
         let stamps = stamps(&hosts, htpasswd.as_deref())?;
         let loaded = Arc::new(Loaded::read(&hosts, htpasswd.as_deref())?);
-        Ok(Self {
-            hosts,
-            htpasswd,
-            current: Mutex::new((stamps, loaded)),
-        })
+        Ok(Self { hosts, htpasswd, current: Mutex::new((stamps, loaded)) })
     }
 
     /// The content of the files as they are now.
@@ -150,10 +132,7 @@ impl Reloader {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0 != stamps {
             let loaded = Arc::new(Loaded::read(&self.hosts, self.htpasswd.as_deref())?);
-            tracing::info!(
-                hosts = loaded.known.len(),
-                "hosts have changed and were read again"
-            );
+            tracing::info!(hosts = loaded.known.len(), "hosts have changed and were read again");
             *current = (stamps, loaded);
         }
         Ok(Arc::clone(&current.1))

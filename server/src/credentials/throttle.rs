@@ -48,9 +48,7 @@ impl Throttle {
         if self.limiter.len() > ADDRESSES_MAX && !self.sweep() {
             return Err(SWEEP_EVERY);
         }
-        self.limiter
-            .check_key(&network(peer))
-            .map_err(|wait| wait.wait_time_from(self.clock.now()))
+        self.limiter.check_key(&network(peer)).map_err(|wait| wait.wait_time_from(self.clock.now()))
     }
 
     /// Forgets addresses that have been quiet; false if there is no room even so, or none was made just now.

@@ -31,10 +31,7 @@ pub(super) fn basic(headers: &HeaderMap) -> Option<Basic> {
     }
     let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
-    Some(Basic {
-        user: user.to_owned(),
-        password: password.to_owned(),
-    })
+    Some(Basic { user: user.to_owned(), password: password.to_owned() })
 }
 
 #[cfg(test)]
@@ -53,14 +50,8 @@ mod tests {
 
     #[test]
     fn a_password_may_contain_colons_and_a_scheme_any_case() {
-        assert_eq!(
-            parsed(&["Basic d2ViMTphOmI="]),
-            Some(("web1".to_owned(), "a:b".to_owned()))
-        );
-        assert_eq!(
-            parsed(&["bAsIc d2ViMTphOmI="]),
-            Some(("web1".to_owned(), "a:b".to_owned()))
-        );
+        assert_eq!(parsed(&["Basic d2ViMTphOmI="]), Some(("web1".to_owned(), "a:b".to_owned())));
+        assert_eq!(parsed(&["bAsIc d2ViMTphOmI="]), Some(("web1".to_owned(), "a:b".to_owned())));
     }
 
     #[test]

@@ -32,10 +32,7 @@ impl<S: AppendStore> Door<S> {
                 let version = Version::accepted(headers);
                 let batches = self.store.list(permit).await?;
                 record.note_outcome(OK, "listed");
-                Ok(respond::listing(
-                    version.content_type(),
-                    listing::body(batches, version),
-                ))
+                Ok(respond::listing(version.content_type(), listing::body(batches, version)))
             }
             Permit::Stat(permit) => {
                 let size = self.store.stat(&permit).await?;

@@ -57,12 +57,7 @@ pub(super) struct Accepted {
 
 /// Serves the connection until it ends, errs, or keeps the server waiting for too long.
 pub(super) async fn serve<S: AppendStore>(door: Arc<Door<S>>, accepted: Accepted) {
-    let Accepted {
-        stream,
-        peer,
-        tls,
-        watcher,
-    } = accepted;
+    let Accepted { stream, peer, tls, watcher } = accepted;
     let _ = stream.set_nodelay(true); // an optimisation only
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(door.limits.stall));
@@ -89,10 +84,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let clock = Clock::start();
-    let io = TokioIo::new(Watched {
-        io: stream,
-        clock: clock.clone(),
-    });
+    let io = TokioIo::new(Watched { io: stream, clock: clock.clone() });
     let service = service_fn({
         let (door, clock) = (Arc::clone(&door), clock.clone());
         move |request| Arc::clone(&door).handle(peer, clock.begin(), request)

@@ -52,13 +52,7 @@ pub(super) struct Responding(Clock);
 impl Clock {
     pub(super) fn start() -> Self {
         let since = Instant::now();
-        let phase = Phase {
-            working: 0,
-            responding: 0,
-            in_head: true,
-            trusted: false,
-            since,
-        };
+        let phase = Phase { working: 0, responding: 0, in_head: true, trusted: false, since };
         Self(Arc::new(watch::Sender::new(phase)))
     }
 
@@ -90,11 +84,7 @@ impl Clock {
             let lasts = match phase {
                 Phase { working: 1.., .. } => None,
                 Phase { responding: 1.., .. } => Some(patience.response),
-                Phase {
-                    in_head: false,
-                    trusted: true,
-                    ..
-                } => Some(patience.idle),
+                Phase { in_head: false, trusted: true, .. } => Some(patience.idle),
                 _ => Some(patience.header),
             };
             let elapsed = async {

@@ -41,11 +41,7 @@ impl<G: Hash + Eq + Clone> Gate<G> {
             *count = before.saturating_add(1);
             before
         };
-        Entered {
-            gate: self.clone(),
-            group,
-            before,
-        }
+        Entered { gate: self.clone(), group, before }
     }
 }
 

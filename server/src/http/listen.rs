@@ -67,9 +67,7 @@ impl Bound {
         let listener =
             TcpListener::from_std(self.listener).map_err(|cause| ServeError::Listen { address, cause })?;
         let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(
-            usize::try_from(door.limits.connections).unwrap_or(usize::MAX),
-        ));
+        let places = Arc::new(Semaphore::new(usize::try_from(door.limits.connections).unwrap_or(usize::MAX)));
         let addresses = Gate::default();
         let mut stop = std::pin::pin!(stop);
         loop {

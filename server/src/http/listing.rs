@@ -27,15 +27,8 @@ pub(super) enum Version {
 impl Version {
     /// The form that the client asks for. Anything but version 2 means version 1 (restic `doc/REST_backend.rst`).
     pub(super) fn accepted(headers: &HeaderMap) -> Self {
-        let mut kinds = headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let v2 = kinds.any(|kinds| {
-            kinds
-                .split(',')
-                .any(|kind| kind.trim() == Self::V2.content_type())
-        });
+        let mut kinds = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let v2 = kinds.any(|kinds| kinds.split(',').any(|kind| kind.trim() == Self::V2.content_type()));
         if v2 { Self::V2 } else { Self::V1 }
     }
 
@@ -87,48 +80,33 @@ mod tests {
     use super::*;
 
     fn entry(first: u8) -> Entry {
-        Entry {
-            id: FileId::from_sha256([first; 32]),
-            size: u64::from(first),
-        }
+        Entry { id: FileId::from_sha256([first; 32]), size: u64::from(first) }
     }
 
     async fn collected(
         batches: Vec<Result<Vec<Entry>, StoreError>>,
         version: Version,
     ) -> Result<String, String> {
-        let collected = body(stream::iter(batches), version)
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?;
+        let collected =
+            body(stream::iter(batches), version).collect().await.map_err(|error| error.to_string())?;
         Ok(String::from_utf8(collected.to_bytes().to_vec()).unwrap())
     }
 
     #[tokio::test]
     async fn batches_become_one_array() {
-        let text = collected(
-            vec![Ok(vec![entry(1), entry(2)]), Ok(vec![entry(3)])],
-            Version::V2,
-        )
-        .await
-        .unwrap();
+        let text =
+            collected(vec![Ok(vec![entry(1), entry(2)]), Ok(vec![entry(3)])], Version::V2).await.unwrap();
         let json: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
         let sizes: Vec<_> = json.iter().map(|entry| entry["size"].as_u64().unwrap()).collect();
         assert_eq!(sizes, [1, 2, 3]);
         let text = collected(vec![Ok(vec![entry(1)])], Version::V1).await.unwrap();
-        assert_eq!(
-            serde_json::from_str::<Vec<String>>(&text).unwrap(),
-            [entry(1).id.to_string()]
-        );
+        assert_eq!(serde_json::from_str::<Vec<String>>(&text).unwrap(), [entry(1).id.to_string()]);
         assert_eq!(collected(vec![], Version::V2).await.unwrap(), "[]");
     }
 
     #[tokio::test]
     async fn a_listing_that_fails_midway_is_never_closed() {
-        let batches = vec![
-            Ok(vec![entry(1)]),
-            Err(StoreError::Unavailable("disk".to_owned())),
-        ];
+        let batches = vec![Ok(vec![entry(1)]), Err(StoreError::Unavailable("disk".to_owned()))];
         let mut body = body(stream::iter(batches), Version::V2);
         let mut sent = Vec::new();
         let error = loop {
@@ -146,10 +124,7 @@ mod tests {
     fn only_the_exact_kind_is_version_2() {
         for (accept, version) in [
             ("application/vnd.x.restic.rest.v2", Version::V2),
-            (
-                "application/vnd.x.restic.rest.v1, application/vnd.x.restic.rest.v2",
-                Version::V2,
-            ),
+            ("application/vnd.x.restic.rest.v1, application/vnd.x.restic.rest.v2", Version::V2),
             ("application/vnd.x.restic.rest.v1", Version::V1),
             ("application/vnd.x.restic.rest.v22", Version::V1),
             ("*/*", Version::V1),

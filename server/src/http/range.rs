@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is answered lies within the file.
 
-use http_range_header::{EndPosition, StartPosition, parse_range_header};
+use http_range_header::{EndPosition, RangeUnsatisfiableError, StartPosition, parse_range_header};
 
 use crate::store::Span;
 
@@ -20,8 +20,10 @@ pub(super) enum Wanted {
 /// Reads a `Range` header for a file of `size` bytes. As RFC 9110 allows, a header that is malformed or asks for
 /// several ranges is ignored.
 pub(super) fn wanted(header: Option<&str>, size: u64) -> Wanted {
-    let Some(Ok(parsed)) = header.map(parse_range_header) else {
-        return Wanted::Whole;
+    let parsed = match header.map(parse_range_header) {
+        Some(Ok(parsed)) => parsed,
+        Some(Err(RangeUnsatisfiableError::ZeroSuffix)) => return Wanted::Unsatisfiable, // the last 0 bytes
+        Some(Err(_)) | None => return Wanted::Whole,
     };
     let [range] = parsed.ranges.as_slice() else {
         return Wanted::Whole;
@@ -36,10 +38,7 @@ pub(super) fn wanted(header: Option<&str>, size: u64) -> Wanted {
         (StartPosition::Index(start), EndPosition::Index(last)) => (start, last.saturating_add(1).min(size)),
         (StartPosition::FromLast(count), _) => (size.saturating_sub(count), size),
     };
-    Wanted::Part(Span {
-        start,
-        len: end.saturating_sub(start),
-    })
+    Wanted::Part(Span { start, len: end.saturating_sub(start) })
 }
 
 #[cfg(test)]
@@ -72,7 +71,7 @@ mod tests {
             ("bytes=0-1,3-4", 100, Wanted::Whole),
             ("bytes=a-b", 100, Wanted::Whole),
             ("lines=0-1", 100, Wanted::Whole),
-            ("bytes=-0", 100, Wanted::Whole),
+            ("bytes=-0", 100, Wanted::Unsatisfiable),
             ("", 100, Wanted::Whole),
         ] {
             assert_eq!(wanted(Some(header), size), expected, "{header} of {size}");

@@ -80,20 +80,15 @@ impl Record {
     }
 
     fn write(&self) {
-        let action = self
-            .action
-            .as_ref()
-            .map_or_else(|| self.asked.clone(), ToString::to_string);
-        let file = self
-            .action
-            .as_ref()
-            .and_then(Action::handle)
-            .map(ToString::to_string);
+        let action = self.action.as_ref().map_or_else(|| self.asked.clone(), ToString::to_string);
+        let file = self.action.as_ref().and_then(Action::handle).map(ToString::to_string);
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         macro_rules! line {
             ($level:expr) => {
                 tracing::event!(
                     $level,
+                    action,
+                    outcome = self.outcome,
                     principal = self.principal.as_deref(),
                     repository = self.action.as_ref().map(|action| action.repository().as_str()),
                     file = file.as_deref(),
@@ -103,8 +98,6 @@ impl Record {
                     ms,
                     peer = %self.peer,
                     request = self.request,
-                    "{action}: {}",
-                    self.outcome
                 )
             };
         }
@@ -118,16 +111,8 @@ impl Record {
 
 /// Text from the network: escaped, and cut if it is long.
 fn shown(text: &str) -> String {
-    let escaped: String = text
-        .chars()
-        .take(SHOWN_MAX)
-        .flat_map(char::escape_default)
-        .collect();
-    if text.chars().nth(SHOWN_MAX).is_some() {
-        escaped + "…"
-    } else {
-        escaped
-    }
+    let escaped: String = text.chars().take(SHOWN_MAX).flat_map(char::escape_default).collect();
+    if text.chars().nth(SHOWN_MAX).is_some() { escaped + "…" } else { escaped }
 }
 
 /// A response's body that writes the line when it ends, and tells the connection's clock when it moves.
@@ -150,14 +135,7 @@ impl Recorded {
         responding: Responding,
         place: Option<Entered<PrincipalName>>,
     ) -> Self {
-        Self {
-            body,
-            record,
-            announced_bytes,
-            ended: false,
-            responding,
-            _place: place,
-        }
+        Self { body, record, announced_bytes, ended: false, responding, _place: place }
     }
 
     fn is_complete(&self) -> bool {

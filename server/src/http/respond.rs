@@ -155,11 +155,8 @@ fn whole_seconds(wait: Duration) -> u64 {
 /// The answer to a request that is not carried out.
 pub(super) fn refusal(refusal: &Refusal) -> Response<Body> {
     let cause = refusal.cause();
-    let mut response = Response::new(
-        Full::from(format!("{cause}\n"))
-            .map_err(|never| match never {})
-            .boxed_unsync(),
-    );
+    let mut response =
+        Response::new(Full::from(format!("{cause}\n")).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = refusal.status();
     if let Ok(phrase) = ReasonPhrase::try_from(cause.as_bytes()) {
         response.extensions_mut().insert(phrase); // HTTP/1.1 only; HTTP/2 has no phrases
@@ -176,21 +173,13 @@ pub(super) fn to_a_stranger(response: &mut Response<Body>, version: Version) {
     if version == Version::HTTP_2 {
         *response.body_mut() = empty();
     } else {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
 /// The length of the body, where it was announced.
 pub(super) fn announced_bytes(response: &Response<Body>) -> Option<u64> {
-    response
-        .headers()
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// 200 without content.
@@ -225,9 +214,7 @@ pub(super) fn file(wanted: Wanted, size: u64, body: Body) -> Response<Body> {
 /// 200: a listing, as it is made.
 pub(super) fn listing(content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

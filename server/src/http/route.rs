@@ -47,10 +47,7 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Result<Action, RouteError> {
             _ => Err(RouteError::Method("POST, DELETE")),
         },
         Place::Directory(repository, file_type) => match *method {
-            Method::GET => Ok(Action::List(List {
-                repository,
-                file_type,
-            })),
+            Method::GET => Ok(Action::List(List { repository, file_type })),
             _ => Err(RouteError::Method("GET")),
         },
         Place::File(repository, handle) => match *method {
@@ -66,9 +63,8 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Result<Action, RouteError> {
 fn place(path: &str) -> Option<Place> {
     let path = path.strip_prefix('/')?;
     if let Some(path) = path.strip_suffix('/') {
-        let directory = path
-            .rsplit_once('/')
-            .and_then(|(repository, last)| Some((repository, last.parse().ok()?)));
+        let directory =
+            path.rsplit_once('/').and_then(|(repository, last)| Some((repository, last.parse().ok()?)));
         return match directory {
             Some((repository, file_type)) => Some(Place::Directory(repository.parse().ok()?, file_type)),
             None => Some(Place::Repository(path.parse().ok()?)),
@@ -155,14 +151,8 @@ mod tests {
 
     #[test]
     fn wrong_methods_are_told_the_right_ones() {
-        assert_eq!(
-            routed(&Method::GET, "/web1/"),
-            Err(RouteError::Method("POST, DELETE"))
-        );
-        assert_eq!(
-            routed(&Method::HEAD, "/web1/data/"),
-            Err(RouteError::Method("GET"))
-        );
+        assert_eq!(routed(&Method::GET, "/web1/"), Err(RouteError::Method("POST, DELETE")));
+        assert_eq!(routed(&Method::HEAD, "/web1/data/"), Err(RouteError::Method("GET")));
         let put = routed(&Method::PUT, "/web1/config");
         assert_eq!(put, Err(RouteError::Method("HEAD, GET, POST, DELETE")));
         assert_eq!(routed(&Method::POST, "/web1/?create=yes"), Err(RouteError::Query));

@@ -118,11 +118,7 @@ impl<S: AppendStore> Door<S> {
         record: &mut Record,
     ) -> Result<Arc<Principal>, Refusal> {
         let basic = authenticate::basic(&head.headers).ok_or(Refusal::NoCredential)?;
-        match self
-            .credentials
-            .authenticate(&basic.user, &basic.password, peer.ip())
-            .await
-        {
+        match self.credentials.authenticate(&basic.user, &basic.password, peer.ip()).await {
             Ok(principal) => {
                 record.note_principal(&principal.name);
                 Ok(principal)
@@ -170,11 +166,7 @@ impl<S: AppendStore> Door<S> {
             return None;
         };
         let group = match create.handle.file_type()? {
-            FileType::Locks => (
-                create.repository.clone(),
-                FileType::Locks,
-                Some(principal.clone()),
-            ),
+            FileType::Locks => (create.repository.clone(), FileType::Locks, Some(principal.clone())),
             FileType::Keys => (create.repository.clone(), FileType::Keys, None),
             FileType::Data | FileType::Index | FileType::Snapshots => return None,
         };
@@ -215,9 +207,7 @@ impl<S: AppendStore> Door<S> {
                     }
                     Some(FileType::Keys) => {
                         let keys = self.store.all_facts(repository, FileType::Keys).await?.len();
-                        known.keys = u32::try_from(keys)
-                            .unwrap_or(u32::MAX)
-                            .saturating_add(on_their_way);
+                        known.keys = u32::try_from(keys).unwrap_or(u32::MAX).saturating_add(on_their_way);
                     }
                     Some(FileType::Data | FileType::Index | FileType::Snapshots) | None => {}
                 }

@@ -93,11 +93,7 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()];
-        Ok(Self {
-            files,
-            current,
-            config: Arc::new(config),
-        })
+        Ok(Self { files, current, config: Arc::new(config) })
     }
 
     /// Reads certificate and key again. New connections get the new ones.
@@ -119,20 +115,13 @@ impl Certificates {
 }
 
 fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let content = |path: &Path, expected, cause: String| TlsError::Content {
-        path: path.to_owned(),
-        expected,
-        cause,
-    };
+    let content =
+        |path: &Path, expected, cause: String| TlsError::Content { path: path.to_owned(), expected, cause };
     let chain = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| content(&files.certificate, "a certificate in PEM", error.to_string()))?;
     if chain.is_empty() {
-        return Err(content(
-            &files.certificate,
-            "a certificate in PEM",
-            "found none".to_owned(),
-        ));
+        return Err(content(&files.certificate, "a certificate in PEM", "found none".to_owned()));
     }
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| content(&files.key, "a private key in PEM", error.to_string()))?;
@@ -172,10 +161,7 @@ pub fn issue(data: &Path, names: &[String], listen: SocketAddr) -> Result<Certif
         }
         written => written?,
     }
-    Ok(CertificateFiles {
-        certificate: path.clone(),
-        key: path,
-    })
+    Ok(CertificateFiles { certificate: path.clone(), key: path })
 }
 
 fn certificate_authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, TlsError> {

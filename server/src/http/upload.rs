@@ -28,18 +28,12 @@ const DRAIN_BYTES_MAX_UNKNOWN: u64 = 64 << 10;
 
 /// The body of a request, given up when nothing arrives for `stall`.
 pub(super) fn upload(headers: &HeaderMap, body: Incoming, stall: Duration) -> Upload {
-    let declared = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     Upload::new(source(body, stall), declared)
 }
 
 fn source(body: Incoming, stall: Duration) -> Source {
-    let patience = Patience {
-        waited: Duration::ZERO,
-        received_bytes: 0,
-        stall,
-    };
+    let patience = Patience { waited: Duration::ZERO, received_bytes: 0, stall };
     Box::pin(stream::unfold(Some((body, patience)), |state| async move {
         let (mut body, mut patience) = state?;
         let started = Instant::now();
@@ -78,10 +72,7 @@ struct Patience {
 impl Patience {
     fn left(&self) -> Duration {
         let earned = Duration::from_secs(self.received_bytes / RATE_MIN);
-        self.stall
-            .saturating_add(earned)
-            .saturating_sub(self.waited)
-            .min(self.stall)
+        self.stall.saturating_add(earned).saturating_sub(self.waited).min(self.stall)
     }
 
     fn note(&mut self, waited: Duration, bytes: usize) {
@@ -95,11 +86,7 @@ pub(super) async fn drain(upload: &mut Upload, headers: &HeaderMap, known: bool)
     if headers.contains_key(EXPECT) && upload.received_bytes() == 0 {
         return; // the client has not begun to send, and now will not
     }
-    let bytes_max = if known {
-        DRAIN_BYTES_MAX
-    } else {
-        DRAIN_BYTES_MAX_UNKNOWN
-    };
+    let bytes_max = if known { DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX_UNKNOWN };
     let _ = timeout(DRAIN_TIME_MAX, upload.drain(bytes_max)).await; // late or not, the answer follows
 }
 
@@ -110,16 +97,8 @@ mod tests {
     #[test]
     fn a_drip_is_given_up_and_a_slow_line_is_not() {
         let stall = Duration::from_mins(1);
-        let mut drip = Patience {
-            waited: Duration::ZERO,
-            received_bytes: 0,
-            stall,
-        };
-        let mut slow = Patience {
-            waited: Duration::ZERO,
-            received_bytes: 0,
-            stall,
-        };
+        let mut drip = Patience { waited: Duration::ZERO, received_bytes: 0, stall };
+        let mut slow = Patience { waited: Duration::ZERO, received_bytes: 0, stall };
         for _ in 0..100 {
             drip.note(Duration::from_secs(30), 1);
             slow.note(Duration::from_secs(30), 64 << 10);

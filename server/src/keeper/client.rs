@@ -6,19 +6,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pawl_policy::{FileId, Handle, PrincipalName, RepositoryName};
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
+use rustix::net::Shutdown;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{oneshot, watch};
 
-use super::message::{self, Envelope, Footing, Refusal, Reply, Request, Slot};
+use super::message::{self, Refusal, Reply, Request, Slot};
 
 /// Files asked for at a time, ahead of need.
 const AHEAD: u8 = 8;
@@ -43,63 +40,6 @@ pub enum KeeperError {
     /// The keeper process is gone.
     #[error("the keeper is gone")]
     Gone,
-}
-
-/// The keeper as a child process.
-#[derive(Debug)]
-pub struct KeeperProcess {
-    child: Child,
-    socket: OwnedFd,
-    footing: Footing,
-}
-
-impl KeeperProcess {
-    /// Starts a keeper for `data` and waits until it is ready. It is started anew, so that it has no
-    /// descriptor, no memory and no secret of this process.
-    pub fn start(data: &Path) -> std::io::Result<Self> {
-        let (socket, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        let child = Command::new("/proc/self/exe")
-            .arg0("pawl")
-            .arg("keeper")
-            .arg("--data")
-            .arg(data)
-            .env_clear()
-            .stdin(Stdio::from(theirs))
-            .process_group(0) // Ctrl-C is for the door, which then lets uploads finish
-            .spawn()?;
-        match message::receive::<Reply>(&socket)? {
-            Some((
-                Envelope {
-                    message: Reply::Ready(footing),
-                    ..
-                },
-                _,
-            )) => Ok(Self {
-                child,
-                socket,
-                footing,
-            }),
-            _ => Err(std::io::Error::other(
-                "the keeper did not start; its own message stands above",
-            )),
-        }
-    }
-
-    /// What the file system offers.
-    #[must_use]
-    pub const fn footing(&self) -> Footing {
-        self.footing
-    }
-
-    /// Connects the asynchronous side. Needs a runtime.
-    pub fn connect(self) -> std::io::Result<(KeeperClient, Child)> {
-        Ok((KeeperClient::new(self.socket)?, self.child))
-    }
 }
 
 /// Asks the keeper. Cheap to clone.
@@ -194,11 +134,7 @@ impl KeeperClient {
                     tokio::spawn(async move { client.fetch_files().await });
                 }
                 let file = Some(Arc::new(File::from(writer)));
-                return Ok(Draft {
-                    slot: Some(slot),
-                    file,
-                    client: self.clone(),
-                });
+                return Ok(Draft { slot: Some(slot), file, client: self.clone() });
             }
             self.fetch_files().await?;
         }
@@ -218,11 +154,7 @@ impl KeeperClient {
                     self.clone().tell(Request::Discard { slot: *slot });
                 }
                 self.shared.ready_files().extend(slots.into_iter().zip(writers));
-                if arrived == 0 {
-                    Err(KeeperError::Failed("too many open files".to_owned()))
-                } else {
-                    Ok(())
-                }
+                if arrived == 0 { Err(KeeperError::Failed("too many open files".to_owned())) } else { Ok(()) }
             }
             (Reply::Refused(refusal), _) => Err(refusal.into()),
             (Reply::Done | Reply::Ready(_), _) => Err(unexpected()),
@@ -240,15 +172,7 @@ impl KeeperClient {
         draft.close();
         let slot = draft.slot.ok_or_else(unexpected)?;
         let (repository, handle, creator) = (repository.clone(), *handle, creator.clone());
-        match self
-            .ask(Request::Commit {
-                slot,
-                repository,
-                handle,
-                creator,
-            })
-            .await?
-        {
+        match self.ask(Request::Commit { slot, repository, handle, creator }).await? {
             (Reply::Refused(Refusal::NameTaken), _) => Err(KeeperError::NameTaken(draft)),
             (reply, _) => {
                 draft.slot = None; // the keeper has emptied it
@@ -268,16 +192,7 @@ impl KeeperClient {
         draft.close();
         let slot = draft.slot.take().ok_or_else(unexpected)?;
         let (repository, handle, creator) = (repository.clone(), *handle, creator.clone());
-        done(
-            self.ask(Request::Rescue {
-                slot,
-                repository,
-                handle,
-                creator,
-            })
-            .await?
-            .0,
-        )
+        done(self.ask(Request::Rescue { slot, repository, handle, creator }).await?.0)
     }
 
     /// Makes a repository, or sets the asker's keys of a draft aside.
@@ -287,23 +202,12 @@ impl KeeperClient {
         creator: &PrincipalName,
     ) -> Result<(), KeeperError> {
         let (repository, creator) = (repository.clone(), creator.clone());
-        done(
-            self.ask(Request::CreateRepository { repository, creator })
-                .await?
-                .0,
-        )
+        done(self.ask(Request::CreateRepository { repository, creator }).await?.0)
     }
 
     /// Removes a lock; done as well if it is not there.
     pub async fn remove_lock(&self, repository: &RepositoryName, id: FileId) -> Result<(), KeeperError> {
-        done(
-            self.ask(Request::RemoveLock {
-                repository: repository.clone(),
-                id,
-            })
-            .await?
-            .0,
-        )
+        done(self.ask(Request::RemoveLock { repository: repository.clone(), id }).await?.0)
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, KeeperError> {
@@ -328,9 +232,7 @@ impl KeeperClient {
         let sent = self
             .shared
             .socket
-            .async_io(Interest::WRITABLE, || {
-                message::send(&self.shared.socket, number, &request, &[])
-            })
+            .async_io(Interest::WRITABLE, || message::send(&self.shared.socket, number, &request, &[]))
             .await;
         sent.map_err(|error| {
             tracing::debug!(%error, "cannot send to the keeper");
@@ -352,16 +254,11 @@ impl Shared {
 /// Hands each reply to whoever asked, until the keeper is gone.
 async fn dispatch(shared: Arc<Shared>) {
     loop {
-        let received = shared
-            .socket
-            .async_io(Interest::READABLE, || message::receive::<Reply>(&shared.socket))
-            .await;
+        let received =
+            shared.socket.async_io(Interest::READABLE, || message::receive::<Reply>(&shared.socket)).await;
         match received {
             Ok(Some((envelope, descriptors))) => {
-                let asker = shared
-                    .waiting()
-                    .as_mut()
-                    .and_then(|waiting| waiting.remove(&envelope.number));
+                let asker = shared.waiting().as_mut().and_then(|waiting| waiting.remove(&envelope.number));
                 if let Some(asker) = asker {
                     let _ = asker.send((envelope.message, descriptors)); // an upload may have been cut
                 }

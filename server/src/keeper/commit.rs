@@ -80,9 +80,7 @@ pub(super) fn rescue(
 fn check_final(footing: Footing, staged: &Staged) -> Result<(), Refusal> {
     let stat = rustix::fs::fstat(staged.file())?;
     if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != staged.links_expected() {
-        return Err(Refusal::Failed(
-            "staged file is not what was handed out".to_owned(),
-        ));
+        return Err(Refusal::Failed("staged file is not what was handed out".to_owned()));
     }
     for _ in 0..WRITER_TRIES {
         match lease::writers(staged.file())? {
@@ -106,10 +104,7 @@ fn seal(staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
 
 fn hash_small(staged: &Staged) -> Result<String, Refusal> {
     let mut content = Vec::new();
-    staged
-        .file()
-        .take(Caps::IN_MEMORY_BYTES_MAX + 1)
-        .read_to_end(&mut content)?;
+    staged.file().take(Caps::IN_MEMORY_BYTES_MAX + 1).read_to_end(&mut content)?;
     if content.len() as u64 > Caps::IN_MEMORY_BYTES_MAX {
         return Err(Refusal::Failed("config is too large".to_owned()));
     }

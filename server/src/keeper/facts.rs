@@ -49,11 +49,7 @@ impl Facts {
             None | Some("all") => Audience::All,
             Some(_) => Audience::Maintenance, // an unknown word hides the file
         };
-        Ok(Self {
-            creator,
-            received_ms,
-            audience,
-        })
+        Ok(Self { creator, received_ms, audience })
     }
 }
 
@@ -98,9 +94,7 @@ pub(super) fn are_supported(file: impl AsFd) -> rustix::io::Result<bool> {
 /// Now, in Unix milliseconds.
 #[must_use]
 pub fn now_ms() -> u64 {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -119,19 +113,8 @@ fn attribute(file: impl AsFd, name: &str) -> rustix::io::Result<Option<String>> 
 }
 
 fn birth_ms(file: impl AsFd) -> rustix::io::Result<u64> {
-    let stat = rustix::fs::statx(
-        file,
-        "",
-        AtFlags::EMPTY_PATH,
-        StatxFlags::BTIME | StatxFlags::MTIME,
-    )?;
-    let birth = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 {
-        stat.stx_mtime
-    } else {
-        stat.stx_btime
-    };
+    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME | StatxFlags::MTIME)?;
+    let birth = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 { stat.stx_mtime } else { stat.stx_btime };
     let seconds = u64::try_from(birth.tv_sec).unwrap_or(0);
-    Ok(seconds
-        .saturating_mul(1000)
-        .saturating_add(u64::from(birth.tv_nsec) / 1_000_000))
+    Ok(seconds.saturating_mul(1000).saturating_add(u64::from(birth.tv_nsec) / 1_000_000))
 }

@@ -40,9 +40,7 @@ fn set_lease(file: &impl AsFd, kind: libc::c_int) -> rustix::io::Result<()> {
     // holder, and between the two calls only another opener of this still unnamed file could break it.
     let result = unsafe { libc::fcntl(descriptor, libc::F_SETLEASE, kind) };
     if result == -1 {
-        let code = std::io::Error::last_os_error()
-            .raw_os_error()
-            .unwrap_or(libc::EIO);
+        let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
         return Err(Errno::from_raw_os_error(code));
     }
     Ok(())

@@ -197,13 +197,7 @@ mod tests {
     use super::*;
 
     fn pair() -> (OwnedFd, OwnedFd) {
-        socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap()
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
     }
 
     #[test]
@@ -239,23 +233,9 @@ mod tests {
                 creator: &'static str,
             },
         }
-        for (repository, valid) in [
-            ("web1", true),
-            ("../web1", false),
-            (".pawl", false),
-            ("a/data", false),
-        ] {
+        for (repository, valid) in [("web1", true), ("../web1", false), (".pawl", false), ("a/data", false)] {
             let (door, keeper) = pair();
-            send(
-                &door,
-                1,
-                Forged::CreateRepository {
-                    repository,
-                    creator: "web1",
-                },
-                &[],
-            )
-            .unwrap();
+            send(&door, 1, Forged::CreateRepository { repository, creator: "web1" }, &[]).unwrap();
             assert_eq!(receive::<Request>(&keeper).is_ok(), valid, "{repository}");
         }
     }

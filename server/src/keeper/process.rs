@@ -41,11 +41,7 @@ pub fn run(socket: &OwnedFd, data: &Path) -> std::io::Result<()> {
 /// The same, with files that wait under a name although the file system could do better.
 #[cfg(test)]
 pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::Result<()> {
-    let data = rustix::fs::open(
-        data,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let data = rustix::fs::open(data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let _lock = lock(data.as_fd())?;
     let staging = Staging::named(data.as_fd())?;
     serve(socket, &Keeper::prepare(data, staging)?)
@@ -63,9 +59,7 @@ fn lock(data: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
             Ok(()) => return Ok(lock),
             Err(Errno::WOULDBLOCK) if started.elapsed() < LOCK_WAIT_MAX => std::thread::sleep(LOCK_POLL),
             Err(Errno::WOULDBLOCK) => {
-                return Err(std::io::Error::other(
-                    "another pawl is serving this directory; stop it first",
-                ));
+                return Err(std::io::Error::other("another pawl is serving this directory; stop it first"));
             }
             Err(error) => return Err(error.into()),
         }
@@ -89,10 +83,7 @@ fn probe(staging: &Staging) -> std::io::Result<Footing> {
         Ok(opened) => opened,
         // Nothing can be stored or probed on a full disk, but everything can be read.
         Err(Errno::NOSPC | Errno::DQUOT) => {
-            return Ok(Footing {
-                unnamed_files,
-                leases: true,
-            });
+            return Ok(Footing { unnamed_files, leases: true });
         }
         Err(error) => return Err(error.into()),
     };
@@ -104,10 +95,7 @@ fn probe(staging: &Staging) -> std::io::Result<Footing> {
         ));
     }
     let leases = lease::writers(staged.file())? == lease::Writers::None;
-    Ok(Footing {
-        unnamed_files,
-        leases,
-    })
+    Ok(Footing { unnamed_files, leases })
 }
 
 struct Keeper {
@@ -154,11 +142,7 @@ impl Keeper {
     fn answer(&self, socket: &OwnedFd, number: u64, request: Request) {
         let (reply, descriptors) = match request {
             Request::Open { count } => self.open(count),
-            other => (
-                self.carry_out(other)
-                    .map_or_else(Reply::Refused, |()| Reply::Done),
-                Vec::new(),
-            ),
+            other => (self.carry_out(other).map_or_else(Reply::Refused, |()| Reply::Done), Vec::new()),
         };
         let opened = opened_slots(&reply);
         let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -200,31 +184,13 @@ impl Keeper {
     fn carry_out(&self, request: Request) -> Result<(), Refusal> {
         match request {
             Request::Open { .. } => Err(Refusal::Failed("not reached".to_owned())),
-            Request::Commit {
-                slot,
-                repository,
-                handle,
-                creator,
-            } => {
-                let naming = Naming {
-                    repository: &repository,
-                    handle: &handle,
-                    creator: &creator,
-                };
+            Request::Commit { slot, repository, handle, creator } => {
+                let naming = Naming { repository: &repository, handle: &handle, creator: &creator };
                 self.commit(slot, &naming)
             }
-            Request::Rescue {
-                slot,
-                repository,
-                handle,
-                creator,
-            } => {
+            Request::Rescue { slot, repository, handle, creator } => {
                 let staged = self.take(slot)?;
-                let naming = Naming {
-                    repository: &repository,
-                    handle: &handle,
-                    creator: &creator,
-                };
+                let naming = Naming { repository: &repository, handle: &handle, creator: &creator };
                 commit::rescue(self.data.as_fd(), self.footing, &staged, &naming)
             }
             Request::Discard { slot } => self.take(slot).map(drop),
@@ -251,10 +217,7 @@ impl Keeper {
         outcome
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that removes a stored file: a lock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that removes a stored file: a lock")]
     fn remove_lock(&self, repository: &RepositoryName, id: &FileId) -> rustix::io::Result<()> {
         let locks = match directory::open(&self.data, &layout::type_directory(repository, FileType::Locks)) {
             Ok(locks) => locks,

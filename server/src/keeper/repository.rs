@@ -44,11 +44,7 @@ pub(crate) fn state(
             Err(error) => return Err(error),
         }
     }
-    Ok(if is_repository {
-        RepositoryState::Draft
-    } else {
-        RepositoryState::Absent
-    })
+    Ok(if is_repository { RepositoryState::Draft } else { RepositoryState::Absent })
 }
 
 /// Makes a repository's directories. A draft's key files of the same creator are set aside, so that an interrupted
@@ -67,10 +63,7 @@ pub(super) fn create(
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "moves the keys of a draft out of the way without replacing"
-)]
+#[expect(clippy::disallowed_methods, reason = "moves the keys of a draft out of the way without replacing")]
 fn set_keys_aside(
     data: BorrowedFd<'_>,
     repository: &RepositoryName,

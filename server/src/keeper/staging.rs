@@ -75,35 +75,19 @@ impl Staging {
                 let writer = rustix::fs::openat(staging, &name, flags, STAGED_MODE)?;
                 let reading = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = File::from(rustix::fs::openat(staging, &name, reading, Mode::empty())?);
-                Ok((
-                    writer,
-                    Staged {
-                        file,
-                        named: Some((Arc::clone(staging), name)),
-                    },
-                ))
+                Ok((writer, Staged { file, named: Some((Arc::clone(staging), name)) }))
             }
         }
     }
 }
 
 fn open_unnamed(directory: impl AsFd) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::openat(
-        directory,
-        ".",
-        OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC,
-        STAGED_MODE,
-    )
+    rustix::fs::openat(directory, ".", OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC, STAGED_MODE)
 }
 
 fn reopen_for_reading(writer: &OwnedFd) -> rustix::io::Result<File> {
     let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
-    Ok(File::from(rustix::fs::openat(
-        CWD,
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?))
+    Ok(File::from(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
 }
 
 impl Staged {
@@ -137,10 +121,7 @@ impl Staged {
 }
 
 impl Drop for Staged {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "removes the name of a file that was never stored"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "removes the name of a file that was never stored")]
     fn drop(&mut self) {
         if let Some((staging, name)) = &self.named {
             // After publishing, the name is gone from staging and this does nothing.

@@ -52,86 +52,46 @@ fn principal() -> PrincipalName {
 
 /// A permit as the door would have it, in circumstances that allow everything.
 fn permit(action: Action, file: FileState) -> Permit {
-    let grant = Grant {
-        repository: action.repository().clone(),
-        role: Role::Backup,
-        may_add_keys: true,
-    };
+    let grant = Grant { repository: action.repository().clone(), role: Role::Backup, may_add_keys: true };
     let repository = RepositoryState::Draft;
-    let facts = Circumstances {
-        repository,
-        file,
-        tombstone: false,
-        live_locks: 0,
-        keys: 0,
-    };
+    let facts = Circumstances { repository, file, tombstone: false, live_locks: 0, keys: 0 };
     decide(&principal(), &grant, action, &facts).unwrap()
 }
 
 /// An upload that arrives in pieces of odd sizes.
 fn upload(content: &[u8]) -> Upload {
-    let pieces: Vec<_> = content
-        .chunks(40_001)
-        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
-        .collect();
+    let pieces: Vec<_> = content.chunks(40_001).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     Upload::new(Box::pin(stream::iter(pieces)), Some(content.len() as u64))
 }
 
 impl<S: AppendStore, P> Fixture<S, P> {
     pub(crate) async fn create_repository(&self) {
-        let action = Action::CreateRepository(CreateRepository {
-            repository: repository(),
-        });
-        let Permit::CreateRepository(permit) = permit(action, FileState::Absent) else {
-            unreachable!()
-        };
+        let action = Action::CreateRepository(CreateRepository { repository: repository() });
+        let Permit::CreateRepository(permit) = permit(action, FileState::Absent) else { unreachable!() };
         self.store.create_repository(&permit).await.unwrap();
     }
 
     pub(crate) async fn initialised(&self) {
         self.create_repository().await;
-        assert_eq!(
-            self.send(Handle::Config, upload(b"the config")).await,
-            Outcome::Stored
-        );
+        assert_eq!(self.send(Handle::Config, upload(b"the config")).await, Outcome::Stored);
     }
 
     pub(crate) async fn create(&self, file_type: FileType, content: &[u8]) -> Outcome {
-        self.send(Handle::File(file_type, id_of(content)), upload(content))
-            .await
+        self.send(Handle::File(file_type, id_of(content)), upload(content)).await
     }
 
     async fn send(&self, handle: Handle, mut upload: Upload) -> Outcome {
-        let action = Action::Create(Create {
-            repository: repository(),
-            handle,
-        });
-        let Permit::Create(permit) = permit(action, FileState::Absent) else {
-            unreachable!()
-        };
+        let action = Action::Create(Create { repository: repository(), handle });
+        let Permit::Create(permit) = permit(action, FileState::Absent) else { unreachable!() };
         outcome(&self.store.create(&permit, &mut upload, &Caps::default()).await)
     }
 
     pub(crate) async fn confirm(&self, file_type: FileType, content: &[u8]) -> Outcome {
         let handle = Handle::File(file_type, id_of(content));
-        let there = FileState::Present {
-            creator: None,
-            age_ms: 0,
-            audience: Audience::All,
-        };
-        let action = Action::Create(Create {
-            repository: repository(),
-            handle,
-        });
-        let Permit::Confirm(permit) = permit(action, there) else {
-            unreachable!()
-        };
-        outcome(
-            &self
-                .store
-                .confirm(&permit, &mut upload(content), &Caps::default())
-                .await,
-        )
+        let there = FileState::Present { creator: None, age_ms: 0, audience: Audience::All };
+        let action = Action::Create(Create { repository: repository(), handle });
+        let Permit::Confirm(permit) = permit(action, there) else { unreachable!() };
+        outcome(&self.store.confirm(&permit, &mut upload(content), &Caps::default()).await)
     }
 
     /// The whole file; `None` if it is not there.
@@ -145,13 +105,8 @@ impl<S: AppendStore, P> Fixture<S, P> {
     }
 
     async fn open_handle(&self, handle: Handle) -> Result<S::File, StoreError> {
-        let action = Action::Read(Read {
-            repository: repository(),
-            handle,
-        });
-        let Permit::Read(permit) = permit(action, FileState::Absent) else {
-            unreachable!()
-        };
+        let action = Action::Read(Read { repository: repository(), handle });
+        let Permit::Read(permit) = permit(action, FileState::Absent) else { unreachable!() };
         self.store.open(&permit).await
     }
 
@@ -161,39 +116,20 @@ impl<S: AppendStore, P> Fixture<S, P> {
             Err(StoreError::NotFound) => return None,
             Err(error) => unreachable!("{error}"),
         };
-        let span = span.unwrap_or(Span {
-            start: 0,
-            len: file.size(),
-        });
-        Some(
-            file.read(span)
-                .map_ok(|chunk| chunk.to_vec())
-                .try_concat()
-                .await
-                .unwrap(),
-        )
+        let span = span.unwrap_or(Span { start: 0, len: file.size() });
+        Some(file.read(span).map_ok(|chunk| chunk.to_vec()).try_concat().await.unwrap())
     }
 
     async fn size(&self, handle: Handle) -> Option<u64> {
-        let action = Action::Stat(Stat {
-            repository: repository(),
-            handle,
-        });
-        let Permit::Stat(permit) = permit(action, FileState::Absent) else {
-            unreachable!()
-        };
+        let action = Action::Stat(Stat { repository: repository(), handle });
+        let Permit::Stat(permit) = permit(action, FileState::Absent) else { unreachable!() };
         self.store.stat(&permit).await.ok()
     }
 
     /// The listing, sorted; `None` if there is no repository.
     pub(crate) async fn list(&self, file_type: FileType) -> Option<Vec<(FileId, u64)>> {
-        let action = Action::List(List {
-            repository: repository(),
-            file_type,
-        });
-        let Permit::List(permit) = permit(action, FileState::Absent) else {
-            unreachable!()
-        };
+        let action = Action::List(List { repository: repository(), file_type });
+        let Permit::List(permit) = permit(action, FileState::Absent) else { unreachable!() };
         let batches = match self.store.list(permit).await {
             Ok(batches) => batches,
             Err(StoreError::NotFound) => return None,
@@ -207,13 +143,8 @@ impl<S: AppendStore, P> Fixture<S, P> {
 
     async fn remove_lock(&self, id: FileId) {
         let handle = Handle::File(FileType::Locks, id);
-        let action = Action::Delete(Delete {
-            repository: repository(),
-            handle,
-        });
-        let Permit::RemoveLock(permit) = permit(action, FileState::Absent) else {
-            unreachable!()
-        };
+        let action = Action::Delete(Delete { repository: repository(), handle });
+        let Permit::RemoveLock(permit) = permit(action, FileState::Absent) else { unreachable!() };
         self.store.remove_lock(&permit).await.unwrap();
     }
 }
@@ -244,14 +175,8 @@ pub(crate) async fn a_stored_file_reads_back_whole_and_in_parts<S: AppendStore, 
         assert_eq!(f.size(handle).await, Some(len as u64));
         assert_eq!(f.read_handle(handle, None).await.as_deref(), Some(&content[..]));
         let (start, end) = (len / 3, len - len / 4);
-        let span = Span {
-            start: start as u64,
-            len: (end - start) as u64,
-        };
-        assert_eq!(
-            f.read_handle(handle, Some(span)).await.as_deref(),
-            Some(&content[start..end])
-        );
+        let span = Span { start: start as u64, len: (end - start) as u64 };
+        assert_eq!(f.read_handle(handle, Some(span)).await.as_deref(), Some(&content[start..end]));
     }
 }
 
@@ -274,24 +199,16 @@ pub(crate) async fn nothing_is_stored_of_a_body_that_is_cut<S: AppendStore, P>(f
     let pieces = vec![Ok(Bytes::copy_from_slice(&content[..1 << 19])), Err(Cut::Stalled)];
     let broken = Upload::new(Box::pin(stream::iter(pieces)), Some(1 << 20));
     assert_eq!(f.send(handle, broken).await, Outcome::BadBody);
-    let short = Upload::new(
-        Box::pin(stream::iter([Ok(Bytes::from(content.clone()))])),
-        Some((1 << 20) + 1),
-    );
+    let short = Upload::new(Box::pin(stream::iter([Ok(Bytes::from(content.clone()))])), Some((1 << 20) + 1));
     assert_eq!(f.send(handle, short).await, Outcome::BadBody);
-    assert_eq!(
-        (f.size(handle).await, f.list(FileType::Data).await),
-        (None, Some(vec![]))
-    );
+    assert_eq!((f.size(handle).await, f.list(FileType::Data).await), (None, Some(vec![])));
 }
 
 pub(crate) async fn sizes_beyond_the_caps_are_refused<S: AppendStore, P>(f: Fixture<S, P>) {
     f.initialised().await;
-    for (file_type, len) in [
-        (FileType::Locks, 31),
-        (FileType::Locks, (64 << 10) + 1),
-        (FileType::Keys, 17 << 10),
-    ] {
+    for (file_type, len) in
+        [(FileType::Locks, 31), (FileType::Locks, (64 << 10) + 1), (FileType::Keys, 17 << 10)]
+    {
         let content = content(1, len);
         assert_eq!(f.create(file_type, &content).await, Outcome::BadBody);
         let handle = Handle::File(file_type, id_of(&content));
@@ -303,10 +220,7 @@ pub(crate) async fn sizes_beyond_the_caps_are_refused<S: AppendStore, P>(f: Fixt
 
 pub(crate) async fn a_key_is_stored_only_if_it_is_shaped_like_one<S: AppendStore, P>(f: Fixture<S, P>) {
     f.create_repository().await;
-    for junk in [
-        &content(1, 500)[..],
-        br#"{"kdf":"scrypt","N":32768,"r":8,"p":5,"salt":"","data":"AAAA"}"#,
-    ] {
+    for junk in [&content(1, 500)[..], br#"{"kdf":"scrypt","N":32768,"r":8,"p":5,"salt":"","data":"AAAA"}"#] {
         assert_eq!(f.create(FileType::Keys, junk).await, Outcome::BadBody);
     }
     assert_eq!(f.create(FileType::Keys, &key()).await, Outcome::Stored);
@@ -318,48 +232,25 @@ pub(crate) async fn the_same_file_again_is_already_there<S: AppendStore, P>(f: F
     assert_eq!(f.create(FileType::Data, &content).await, Outcome::Stored);
     assert_eq!(f.create(FileType::Data, &content).await, Outcome::AlreadyThere);
     assert_eq!(f.confirm(FileType::Data, &content).await, Outcome::AlreadyThere);
-    assert_eq!(
-        f.read(FileType::Data, id_of(&content)).await,
-        Some(content.clone())
-    );
-    assert_eq!(
-        f.list(FileType::Data).await,
-        Some(vec![(id_of(&content), 300_000)])
-    );
+    assert_eq!(f.read(FileType::Data, id_of(&content)).await, Some(content.clone()));
+    assert_eq!(f.list(FileType::Data).await, Some(vec![(id_of(&content), 300_000)]));
 }
 
 pub(crate) async fn there_is_one_config_for_good<S: AppendStore, P>(f: Fixture<S, P>) {
     f.create_repository().await;
     assert_eq!(f.send(Handle::Config, upload(b"first")).await, Outcome::Stored);
     assert_eq!(f.send(Handle::Config, upload(b"second")).await, Outcome::Differs);
-    assert_eq!(
-        f.send(Handle::Config, upload(b"first")).await,
-        Outcome::AlreadyThere
-    );
-    assert_eq!(
-        f.read_handle(Handle::Config, None).await.as_deref(),
-        Some(&b"first"[..])
-    );
+    assert_eq!(f.send(Handle::Config, upload(b"first")).await, Outcome::AlreadyThere);
+    assert_eq!(f.read_handle(Handle::Config, None).await.as_deref(), Some(&b"first"[..]));
 }
 
 pub(crate) async fn of_many_that_send_one_name_at_once_one_stores<S: AppendStore, P>(f: Fixture<S, P>) {
     f.initialised().await;
     let content = content(1, 200_000);
     let sent = futures_util::future::join_all((0..16).map(|_| f.create(FileType::Data, &content))).await;
-    assert_eq!(
-        sent.iter().filter(|outcome| **outcome == Outcome::Stored).count(),
-        1
-    );
-    assert_eq!(
-        sent.iter()
-            .filter(|outcome| **outcome == Outcome::AlreadyThere)
-            .count(),
-        15
-    );
-    assert_eq!(
-        f.list(FileType::Data).await,
-        Some(vec![(id_of(&content), 200_000)])
-    );
+    assert_eq!(sent.iter().filter(|outcome| **outcome == Outcome::Stored).count(), 1);
+    assert_eq!(sent.iter().filter(|outcome| **outcome == Outcome::AlreadyThere).count(), 15);
+    assert_eq!(f.list(FileType::Data).await, Some(vec![(id_of(&content), 200_000)]));
 }
 
 pub(crate) async fn of_many_configs_at_once_one_stays<S: AppendStore, P>(f: Fixture<S, P>) {
@@ -367,24 +258,10 @@ pub(crate) async fn of_many_configs_at_once_one_stays<S: AppendStore, P>(f: Fixt
     let bodies: Vec<Vec<u8>> = (0..8).map(|seed| content(seed, 100)).collect();
     let sent = stream::iter(&bodies).map(|body| f.send(Handle::Config, upload(body)));
     let sent: Vec<_> = sent.buffered(8).collect().await;
-    assert_eq!(
-        sent.iter().filter(|outcome| **outcome == Outcome::Stored).count(),
-        1
-    );
-    assert_eq!(
-        sent.iter()
-            .filter(|outcome| **outcome == Outcome::Differs)
-            .count(),
-        7
-    );
-    let stored = sent
-        .iter()
-        .position(|outcome| *outcome == Outcome::Stored)
-        .unwrap();
-    assert_eq!(
-        f.read_handle(Handle::Config, None).await.as_ref(),
-        Some(&bodies[stored])
-    );
+    assert_eq!(sent.iter().filter(|outcome| **outcome == Outcome::Stored).count(), 1);
+    assert_eq!(sent.iter().filter(|outcome| **outcome == Outcome::Differs).count(), 7);
+    let stored = sent.iter().position(|outcome| *outcome == Outcome::Stored).unwrap();
+    assert_eq!(f.read_handle(Handle::Config, None).await.as_ref(), Some(&bodies[stored]));
 }
 
 pub(crate) async fn a_listing_is_complete_and_absent_only_without_a_repository<S: AppendStore, P>(
@@ -408,13 +285,7 @@ pub(crate) async fn a_listing_is_complete_and_absent_only_without_a_repository<S
 pub(crate) async fn a_repository_is_absent_then_a_draft_then_initialised<S: AppendStore, P>(
     f: Fixture<S, P>,
 ) {
-    let state = async || {
-        f.store
-            .survey(&repository(), &Handle::Config)
-            .await
-            .unwrap()
-            .repository
-    };
+    let state = async || f.store.survey(&repository(), &Handle::Config).await.unwrap().repository;
     assert_eq!(state().await, RepositoryState::Absent);
     f.create_repository().await;
     assert_eq!(state().await, RepositoryState::Draft);
@@ -429,10 +300,7 @@ pub(crate) async fn a_snapshot_an_index_or_data_initialises_as_well<S: AppendSto
     f.create_repository().await;
     assert_eq!(f.create(FileType::Data, &content(1, 100)).await, Outcome::Stored);
     let survey = f.store.survey(&repository(), &Handle::Config).await.unwrap();
-    assert_eq!(
-        (survey.repository, survey.file),
-        (RepositoryState::Initialised, None)
-    );
+    assert_eq!((survey.repository, survey.file), (RepositoryState::Initialised, None));
 }
 
 pub(crate) async fn creating_again_sets_aside_the_keys_of_a_draft_only<S: AppendStore, P>(f: Fixture<S, P>) {
@@ -464,10 +332,7 @@ pub(crate) async fn facts_are_kept_with_the_file<S: AppendStore, P>(f: Fixture<S
     let before = now_ms();
     assert_eq!(f.create(FileType::Snapshots, &content).await, Outcome::Stored);
     let facts = f.store.facts(&repository(), &handle).await.unwrap().unwrap();
-    assert_eq!(
-        (facts.creator, facts.audience),
-        (Some(principal()), Audience::All)
-    );
+    assert_eq!((facts.creator, facts.audience), (Some(principal()), Audience::All));
     assert!((before..=now_ms()).contains(&facts.received_ms));
 }
 

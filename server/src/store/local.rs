@@ -41,11 +41,7 @@ impl LocalStore {
     pub fn open(data: &Path, keeper: KeeperClient) -> std::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let data = Arc::new(rustix::fs::open(data, flags, Mode::empty())?);
-        Ok(Self {
-            data,
-            keeper,
-            hashing: Arc::new(Semaphore::new(HASHING_MAX)),
-        })
+        Ok(Self { data, keeper, hashing: Arc::new(Semaphore::new(HASHING_MAX)) })
     }
 
     /// Runs `work`, which waits for the disk, where waiting is allowed.
@@ -135,11 +131,7 @@ impl AppendStore for LocalStore {
             let mut all = Vec::new();
             for entry in Dir::read_from(&directory)? {
                 let entry = entry?;
-                let Some(id) = entry
-                    .file_name()
-                    .to_str()
-                    .ok()
-                    .and_then(|name| name.parse::<FileId>().ok())
+                let Some(id) = entry.file_name().to_str().ok().and_then(|name| name.parse::<FileId>().ok())
                 else {
                     continue;
                 };
@@ -161,8 +153,7 @@ impl AppendStore for LocalStore {
 
     async fn open(&self, permit: &Permitted<Read>) -> Result<LocalFile, StoreError> {
         let path = layout::file(&permit.action().repository, &permit.action().handle);
-        self.blocking(move |data| LocalFile::new(open_file(data, &path)?))
-            .await
+        self.blocking(move |data| LocalFile::new(open_file(data, &path)?)).await
     }
 
     async fn list(
@@ -170,10 +161,7 @@ impl AppendStore for LocalStore {
         permit: Permitted<List>,
     ) -> Result<impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static, StoreError> {
         let repository = permit.action().repository.clone();
-        match self
-            .blocking(move |data| Ok(repository_state(data.as_fd(), &repository)?))
-            .await?
-        {
+        match self.blocking(move |data| Ok(repository_state(data.as_fd(), &repository)?)).await? {
             RepositoryState::Absent => Err(StoreError::NotFound),
             RepositoryState::Draft | RepositoryState::Initialised => {
                 Ok(list::entries(Arc::clone(&self.data), permit))
@@ -182,10 +170,7 @@ impl AppendStore for LocalStore {
     }
 
     async fn create_repository(&self, permit: &Permitted<CreateRepository>) -> Result<(), StoreError> {
-        Ok(self
-            .keeper
-            .create_repository(&permit.action().repository, permit.principal())
-            .await?)
+        Ok(self.keeper.create_repository(&permit.action().repository, permit.principal()).await?)
     }
 
     async fn create(
@@ -207,10 +192,7 @@ impl AppendStore for LocalStore {
     }
 
     async fn remove_lock(&self, permit: &Permitted<RemoveLock>) -> Result<(), StoreError> {
-        Ok(self
-            .keeper
-            .remove_lock(&permit.action().repository, permit.action().id)
-            .await?)
+        Ok(self.keeper.remove_lock(&permit.action().repository, permit.action().id).await?)
     }
 }
 
@@ -261,10 +243,7 @@ mod tests {
     fn fixture(named_staging: bool) -> Fixture<LocalStore, tempfile::TempDir> {
         let data = tempfile::tempdir().unwrap();
         let keeper = keeper(data.path(), named_staging);
-        Fixture {
-            store: LocalStore::open(data.path(), keeper).unwrap(),
-            place: data,
-        }
+        Fixture { store: LocalStore::open(data.path(), keeper).unwrap(), place: data }
     }
 
     conformance::suite!(unnamed_staging, fixture(false));
@@ -279,10 +258,7 @@ mod tests {
         assert_eq!(fixture.create(FileType::Data, &content).await, Outcome::Stored);
         let hex = id.to_string();
         let path = fixture.place.path().join("web1/data").join(&hex[..2]).join(&hex);
-        assert_eq!(
-            std::fs::metadata(path).unwrap().permissions().mode() & 0o7777,
-            0o440
-        );
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o440);
     }
 
     #[tokio::test]
@@ -332,11 +308,7 @@ mod tests {
         assert_eq!(fixture.list(FileType::Index).await, Some(vec![]));
         assert!(fixture.open(FileType::Index, id_of(&secret)).await.is_err());
 
-        let linked = fixture
-            .place
-            .path()
-            .join("web1/data")
-            .join(&id_of(&content(8, 100)).to_string()[..2]);
+        let linked = fixture.place.path().join("web1/data").join(&id_of(&content(8, 100)).to_string()[..2]);
         std::os::unix::fs::symlink(outside.path(), linked).unwrap();
         let other = content(8, 100);
         assert_eq!(fixture.create(FileType::Data, &other).await, Outcome::Failed);

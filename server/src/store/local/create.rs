@@ -38,11 +38,7 @@ pub(super) async fn create(
         }
     };
     let Create { repository, handle } = permit.action();
-    match store
-        .keeper
-        .commit(draft, repository, handle, permit.principal())
-        .await
-    {
+    match store.keeper.commit(draft, repository, handle, permit.principal()).await {
         Ok(()) => Ok(Created::Stored),
         Err(KeeperError::NameTaken(draft)) => match config {
             Some(body) => compare_config(store, permit, &body).await,
@@ -143,10 +139,7 @@ async fn stored_copy_is_good(store: &LocalStore, permit: &Permitted<Create>) -> 
     let Handle::File(_, id) = *handle else {
         return Err(StoreError::Unavailable("config has no id".to_owned()).into());
     };
-    let (path, directory) = (
-        layout::file(repository, handle),
-        layout::directory(repository, handle),
-    );
+    let (path, directory) = (layout::file(repository, handle), layout::directory(repository, handle));
     let _turn = store.hashing.acquire().await.map_err(|_| closed())?;
     let checked = store.blocking(move |data| {
         let file = open_file(data, &path)?;
@@ -164,12 +157,7 @@ async fn stored_copy_is_good(store: &LocalStore, permit: &Permitted<Create>) -> 
 fn sync(data: &OwnedFd, file: &File, directory: &str) -> Result<(), StoreError> {
     file.sync_all()?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::fsync(rustix::fs::openat(
-        data,
-        directory,
-        flags,
-        Mode::empty(),
-    )?)?)
+    Ok(rustix::fs::fsync(rustix::fs::openat(data, directory, flags, Mode::empty())?)?)
 }
 
 /// The name was taken a moment ago. That it is free now, or held by what is no file, is not "not found".
@@ -201,10 +189,7 @@ async fn rescue(
 ) -> Result<Created, CreateError> {
     let Create { repository, handle } = permit.action();
     tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name; good bytes are kept");
-    let rescued = store
-        .keeper
-        .rescue(draft, repository, handle, permit.principal())
-        .await;
+    let rescued = store.keeper.rescue(draft, repository, handle, permit.principal()).await;
     rescued.map_err(StoreError::from)?;
     Err(CreateError::Damaged)
 }
@@ -215,10 +200,7 @@ async fn compare_config(
     body: &ConfigBody,
 ) -> Result<Created, CreateError> {
     let Create { repository, handle } = permit.action();
-    let (path, directory) = (
-        layout::file(repository, handle),
-        layout::directory(repository, handle),
-    );
+    let (path, directory) = (layout::file(repository, handle), layout::directory(repository, handle));
     let stored = store.blocking(move |data| {
         let file = open_file(data, &path)?;
         let len = file.metadata()?.len().min(Caps::IN_MEMORY_BYTES_MAX + 1);
@@ -228,9 +210,5 @@ async fn compare_config(
         Ok(content)
     });
     let stored = stored.await.map_err(vanished)?;
-    if stored == body.content().as_ref() {
-        Ok(Created::AlreadyThere)
-    } else {
-        Err(CreateError::Differs)
-    }
+    if stored == body.content().as_ref() { Ok(Created::AlreadyThere) } else { Err(CreateError::Differs) }
 }

@@ -41,24 +41,13 @@ struct Lister {
 
 impl Lister {
     fn new(data: Arc<OwnedFd>, permit: Permitted<List>) -> Self {
-        let List {
-            repository,
-            file_type,
-        } = permit.action();
+        let List { repository, file_type } = permit.action();
         let directory = layout::type_directory(repository, *file_type);
         let ahead = match file_type {
-            FileType::Data => (0..=u8::MAX)
-                .map(|first| format!("{directory}/{first:02x}"))
-                .collect(),
+            FileType::Data => (0..=u8::MAX).map(|first| format!("{directory}/{first:02x}")).collect(),
             _ => VecDeque::from([directory]),
         };
-        Self {
-            data,
-            permit,
-            ahead,
-            current: None,
-            now_ms: now_ms(),
-        }
+        Self { data, permit, ahead, current: None, now_ms: now_ms() }
     }
 
     /// The next batch, which may be empty if all that was looked at is hidden; `None` at the end.
@@ -69,11 +58,7 @@ impl Lister {
                 if self.open_next()? {
                     continue;
                 }
-                return Ok(if batch.is_empty() {
-                    None
-                } else {
-                    Some((batch, self))
-                });
+                return Ok(if batch.is_empty() { None } else { Some((batch, self)) });
             };
             match entries.next() {
                 None => self.current = None,

@@ -26,10 +26,7 @@ pub struct LocalFile {
 impl LocalFile {
     pub(super) fn new(file: File) -> Result<Self, StoreError> {
         let size = file.metadata()?.len();
-        Ok(Self {
-            file: Arc::new(file),
-            size,
-        })
+        Ok(Self { file: Arc::new(file), size })
     }
 }
 
@@ -47,10 +44,7 @@ impl StoredFile for LocalFile {
             let reading = Arc::clone(&file);
             let chunk =
                 join(tokio::task::spawn_blocking(move || read_chunk(&reading, span.start, len)).await)?;
-            let rest = Span {
-                start: span.start.saturating_add(len),
-                len: span.len.saturating_sub(len),
-            };
+            let rest = Span { start: span.start.saturating_add(len), len: span.len.saturating_sub(len) };
             Ok(Some((chunk, (file, rest))))
         })
     }

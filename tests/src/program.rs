@@ -1,0 +1,126 @@
+//! Starting the programs that `scripts/setup` fetched.
+//!
+//! Invariant: a program inherits nothing of the caller's environment but `PATH`, and none outlives its value.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on should stop"
+)]
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+
+use rustix::process::Signal;
+
+use crate::command::Finished;
+use crate::log::Log;
+use crate::process::Process;
+use crate::wait;
+
+/// Path of a client that `scripts/setup` fetched.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let directory = env::var_os("PAWL_CLIENTS").map_or_else(
+        || {
+            // target/debug/deps/clients-0123 -> target/clients
+            let mut path = env::current_exe().expect("the test's own path");
+            for _ in 0..3 {
+                path.pop();
+            }
+            path.join("clients")
+        },
+        PathBuf::from,
+    );
+    let path = directory.join(name);
+    assert!(path.exists(), "{} is missing: run scripts/setup (or set PAWL_CLIENTS)", path.display());
+    path
+}
+
+/// A program that was started.
+#[derive(Debug)]
+pub struct Run {
+    child: Child,
+    output: Log,
+    errors: Log,
+    collectors: Vec<JoinHandle<()>>,
+}
+
+impl Run {
+    /// Starts it with the variables that the command itself sets, and no others.
+    #[must_use]
+    pub fn start(mut command: Command) -> Self {
+        let set: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        command
+            .env_clear()
+            .envs(set)
+            .env("PATH", env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let (output, errors) = (Log::default(), Log::default());
+        let collectors =
+            vec![output.collect(child.stdout.take().unwrap()), errors.collect(child.stderr.take().unwrap())];
+        Self { child, output, errors, collectors }
+    }
+
+    /// All that it has printed so far, standard output first.
+    #[must_use]
+    pub fn seen(&self) -> String {
+        self.output.text() + &self.errors.text()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        // Not reaped while this holds it, so the number is still its own.
+        if let Some(process) = Process::open(self.child.id()) {
+            process.signal(signal);
+        }
+    }
+
+    /// Kills it as `kill -9` does.
+    pub fn kill(self) {
+        self.signal(Signal::KILL);
+        let _ = self.end();
+    }
+
+    /// Waits until it has ended.
+    #[must_use]
+    pub fn end(mut self) -> Finished {
+        let mut status = None;
+        while status.is_none() {
+            wait::until(&format!("the program ends; it printed:\n{}", self.seen()), || {
+                status = self.child.try_wait().unwrap();
+                status.map(|_| ())
+            });
+        }
+        for collector in self.collectors.drain(..) {
+            collector.join().unwrap();
+        }
+        Finished {
+            code: status.and_then(|status| status.code()),
+            stdout: self.output.text(),
+            stderr: self.errors.text(),
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It fails only if the program has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,97 @@
+//! How a server is to be started.
+//!
+//! Invariant: whatever was chosen, it serves a directory of its own, or one that the test named, on a free port.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::Server;
+use crate::log::Log;
+
+/// How a server is to be started.
+#[derive(Debug, Default)]
+pub struct Builder {
+    data: Option<PathBuf>,
+    config: String,
+    args: Vec<String>,
+    listen: Option<SocketAddr>,
+    tls: bool,
+    without_config: bool,
+}
+
+impl Builder {
+    /// Serves this directory instead of a new one. It is not removed.
+    #[must_use]
+    pub fn data(mut self, data: &Path) -> Self {
+        self.data = Some(data.to_owned());
+        self
+    }
+
+    /// Adds these lines to the config file: `key = value`, then tables if any.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config.push_str(toml);
+        self.config.push('\n');
+        self
+    }
+
+    /// Adds these arguments to `pawl serve`.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        self
+    }
+
+    /// Listens here instead of on the loopback network.
+    #[must_use]
+    pub const fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// Serves HTTPS with the private certificate authority.
+    #[must_use]
+    pub const fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Starts with `--data` alone, as somebody who tries Pawl out does.
+    #[must_use]
+    pub const fn without_config(mut self) -> Self {
+        self.without_config = true;
+        self
+    }
+
+    /// Starts the server and waits until it listens.
+    #[must_use]
+    pub fn start(self) -> Server {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let data = self.data.unwrap_or_else(|| dir.path().join("data"));
+        let place = if self.without_config {
+            ["--data".to_owned(), data.to_str().unwrap().to_owned()]
+        } else {
+            let path = dir.path().join("pawl.toml");
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
+            let tls = if self.tls { "tls.enabled = true\n" } else { "" };
+            let data = data.to_str().unwrap();
+            write!(file, "data = \"{data}\"\nlisten = \"127.0.0.1:0\"\n{tls}{}", self.config).unwrap();
+            ["--config".to_owned(), path.to_str().unwrap().to_owned()]
+        };
+        let mut server = Server {
+            dir,
+            data,
+            place,
+            args: self.args,
+            address: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            url: String::new(),
+            log: Log::default(),
+            output: Log::default(),
+            running: None,
+        };
+        server.start_again();
+        server
+    }
+}

@@ -1,0 +1,42 @@
+//! The REST protocol, endpoint by endpoint: each script in `protocol/` is a test.
+//!
+//! Invariant: every script is run; one that is not named here fails a test.
+
+pawl_tests::scripts! {
+    "protocol":
+    a_damaged_copy_is_noticed_when_it_is_sent_again,
+    a_listing_is_404_only_without_a_repository,
+    a_listing_shows_only_whole_files,
+    a_refusal_arrives_as_an_answer,
+    at_most_16_keys,
+    at_most_64_live_locks,
+    authentication,
+    config,
+    config_at_its_cap,
+    create_repository,
+    delete,
+    directory_of_rest_server,
+    escapes,
+    expired_locks,
+    initialised_is_for_good,
+    interrupted_init,
+    keys,
+    keys_for_maintenance,
+    listing,
+    locks,
+    long_paths,
+    methods,
+    ranges,
+    ranges_of_a_large_file,
+    ranges_of_an_empty_file,
+    repeated_upload,
+    repository_names,
+    restore_role,
+    stat_and_read,
+    tombstones,
+    unknown_paths,
+    upload,
+    upload_that_is_not_what_it_says,
+    upload_too_short_or_too_long,
+    upload_without_a_repository,
+}

@@ -1,0 +1,140 @@
+//! What is true of the source itself: layers, and documents that keep step with the tests.
+//!
+//! Invariant: nothing is run here; text is compared with text.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every file below `folder` with this ending, as its path from the root and its text.
+fn texts(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut ahead = vec![root().join(folder)];
+    while let Some(directory) = ahead.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                ahead.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+                found.push((name, std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+/// The part of a source file that is built into the program.
+fn program(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
+
+/// Files of the server whose program part contains `word`.
+fn files_with(word: &str) -> Vec<String> {
+    let mut files: Vec<_> = texts("server/src", ".rs")
+        .into_iter()
+        .filter(|(_, text)| program(text).contains(word))
+        .map(|(name, _)| name)
+        .collect();
+    files.sort();
+    files
+}
+
+/// `A7: …` in the first line of a script, or in the comment of a test: number and the test's name.
+fn attacks() -> BTreeMap<u32, String> {
+    let mut attacks = BTreeMap::new();
+    for (name, text) in texts("tests/adversary", ".http") {
+        let number = text.strip_prefix("# A").and_then(|rest| rest.split(':').next()?.parse().ok());
+        attacks.insert(number.unwrap(), name.rsplit('/').next().unwrap().to_owned());
+    }
+    for (_, text) in texts("tests/tests", ".rs") {
+        let mut attack = None;
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("/// A") {
+                attack = rest.split(':').next().and_then(|number| number.parse::<u32>().ok()).or(attack);
+            }
+            if let (Some(number), Some(rest)) = (attack, line.strip_prefix("fn ")) {
+                attacks.insert(number, rest.split('(').next().unwrap().to_owned());
+                attack = None;
+            }
+        }
+    }
+    attacks
+}
+
+#[test]
+fn the_threat_model_lists_each_attack_with_its_test() {
+    let model = std::fs::read_to_string(root().join("THREAT_MODEL.md")).unwrap();
+    let mut listed = BTreeMap::new();
+    for row in model.lines().filter(|line| line.starts_with("| A")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, number, _, test, _] = cells[..] else { unreachable!("not a row of three cells: {row}") };
+        listed.insert(number.trim_start_matches('A').parse().unwrap(), test.trim_matches('`').to_owned());
+    }
+    assert_eq!(listed, attacks());
+    let numbers: Vec<_> = listed.keys().copied().collect();
+    let gapless: Vec<_> = (1..=u32::try_from(numbers.len()).unwrap()).collect();
+    assert_eq!(numbers, gapless);
+}
+
+#[test]
+fn the_threat_model_names_only_tests_that_exist() {
+    let model = std::fs::read_to_string(root().join("THREAT_MODEL.md")).unwrap();
+    for file in model.split('`').filter(|word| word.starts_with("tests/")) {
+        assert!(root().join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn only_one_file_names_a_status_and_only_one_reads_a_url() {
+    assert_eq!(files_with("StatusCode::"), ["server/src/http/respond.rs"]);
+    assert_eq!(files_with("Uri}"), ["server/src/http/route.rs"]);
+    assert_eq!(files_with("Method::"), ["server/src/http/route.rs"]);
+}
+
+#[test]
+fn the_store_and_the_keeper_know_no_http() {
+    for word in ["hyper", "http_body"] {
+        let outside: Vec<_> =
+            files_with(word).into_iter().filter(|name| !name.starts_with("server/src/http")).collect();
+        assert!(outside.is_empty(), "{word} in {outside:?}");
+    }
+    let outside: Vec<_> = files_with("crate::http")
+        .into_iter()
+        .filter(|name| name.contains("/store") || name.contains("/keeper"))
+        .collect();
+    assert!(outside.is_empty(), "{outside:?}");
+}
+
+#[test]
+fn unsafe_code_has_one_corner() {
+    assert_eq!(files_with("unsafe {"), ["server/src/keeper/lease.rs"]);
+}
+
+#[test]
+fn stored_files_are_named_and_removed_in_the_keeper_only() {
+    for call in ["linkat(", "renameat_with(", "mkdirat("] {
+        let elsewhere: Vec<_> =
+            files_with(call).into_iter().filter(|name| !name.starts_with("server/src/keeper")).collect();
+        assert!(elsewhere.is_empty(), "{call} in {elsewhere:?}");
+    }
+    assert_eq!(files_with("std::fs::remove_file"), ["server/src/files.rs"]);
+}
+
+#[test]
+fn a_source_file_has_one_purpose_and_says_which() {
+    const LINES_MAX: usize = 400;
+    for folder in ["policy/src", "server/src"] {
+        for (name, text) in texts(folder, ".rs") {
+            assert!(text.starts_with("//! "), "{name} does not begin by saying what it is for");
+            let lines = program(&text).lines().count();
+            let only_tests = name.ends_with("conformance.rs");
+            assert!(lines <= LINES_MAX || only_tests, "{name} has {lines} lines: two purposes?");
+        }
+    }
+}
