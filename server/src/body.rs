@@ -137,6 +137,8 @@ pub struct VerifiedBody<'a> {
     hash: Sha256,
     /// What of the last piece has not been taken over yet.
     rest: Bytes,
+    /// A chunk's memory that the store gave back.
+    spare: Option<BytesMut>,
     /// The chunk being filled.
     filling: BytesMut,
     /// A full chunk, hashed and held back.
@@ -170,6 +172,7 @@ impl<'a> VerifiedBody<'a> {
             sizes,
             hash: Sha256::new(),
             rest: Bytes::new(),
+            spare: None,
             filling: BytesMut::new(),
             held: None,
             last: None,
@@ -191,6 +194,15 @@ impl<'a> VerifiedBody<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// Takes a chunk back that was written, so that its memory is used again: an upload then has the same few buffers
+    /// from beginning to end, and leaves no gaps in the heap.
+    pub fn give_back(&mut self, chunk: Bytes) {
+        if let Ok(mut memory) = chunk.try_into_mut() {
+            memory.clear();
+            self.spare = Some(memory);
         }
     }
 
@@ -219,6 +231,7 @@ impl<'a> VerifiedBody<'a> {
             }
         }
         if self.filling.capacity() == 0 {
+            self.filling = self.spare.take().unwrap_or_default();
             self.filling.reserve(self.next_chunk_bytes());
         }
         let free = CHUNK_BYTES.saturating_sub(self.filling.len());

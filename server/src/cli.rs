@@ -46,6 +46,9 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
     /// Show what each role may do
     #[command(subcommand)]
     Policy(Policy),
+    /// Verify and read the audit log
+    #[command(subcommand)]
+    Audit(Audit),
     /// Print shell completions
     #[command(after_long_help = "Example:\n  pawl completions bash > /etc/bash_completion.d/pawl")]
     Completions {
@@ -161,6 +164,64 @@ pub enum HostRole {
     Backup,
     /// Read only
     Restore,
+}
+
+/// `pawl audit …`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Check that nothing in the log was changed, removed or moved
+    #[command(after_long_help = "\
+Examples:
+  pawl audit verify --data ./pawl-data
+  pawl audit verify --data ./pawl-data --head 5f0c…     # and that nothing after this head was cut off
+  pawl audit verify /mnt/copy/*.jsonl                   # files in their order
+
+The head is the hash of the last record. `pawl serve` logs it every hour; kept on another machine, it shows whether
+the end of the log was cut off.")]
+    Verify(VerifyAudit),
+    /// Print what was asked, decided and done
+    #[command(after_long_help = "\
+Examples:
+  pawl audit show --principal web1 --since 2026-11-01 --data ./pawl-data   # what this credential did since
+  pawl audit show --repository hosts/web1 --json --config /etc/pawl/pawl.toml")]
+    Show(ShowAudit),
+}
+
+/// Options of `pawl audit verify`.
+#[derive(Debug, Args)]
+pub struct VerifyAudit {
+    /// Files of the log, in their order
+    #[arg(value_name = "FILE", required_unless_present = "data")]
+    pub files: Vec<PathBuf>,
+    /// All files of this data directory
+    #[arg(long, value_name = "DIR", conflicts_with = "files")]
+    pub data: Option<PathBuf>,
+    /// The hash of a record that must be there
+    #[arg(long, value_name = "HASH")]
+    pub head: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `pawl audit show`.
+#[derive(Debug, Args)]
+pub struct ShowAudit {
+    /// Only what this principal asked, or what was done for it
+    #[arg(long)]
+    pub principal: Option<PrincipalName>,
+    /// Only what concerns this repository
+    #[arg(long)]
+    pub repository: Option<RepositoryName>,
+    /// Only from this day (UTC) or moment on
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Print the records as they are, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
 }
 
 /// `pawl policy …`

@@ -3,6 +3,7 @@
 //! Invariant: nothing here replaces a file. A file gets its name by `linkat` or `renameat2(RENAME_NOREPLACE)`,
 //! both of which fail if the name is taken, and the only file that is ever removed is a lock.
 
+mod audit_log;
 mod child;
 mod client;
 mod commit;

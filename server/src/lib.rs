@@ -7,6 +7,7 @@
     expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
 )]
 
+pub mod audit;
 pub mod body;
 pub mod cli;
 pub mod config;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use pawl::cli::{Cli, Command, Policy};
-use pawl::{hosts, print, serve};
+use pawl::{audit, hosts, print, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => serve::serve(&options),
         Command::Keeper { data } => serve::keeper(&data),
         Command::Host(command) => hosts::run(command),
+        Command::Audit(command) => audit::run(command),
         Command::Policy(Policy::Table) => print::line(pawl_policy::table().trim_end()),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::audit::Queue;
 use crate::cli::{Place, Serve};
 use crate::config::{Config, ConfigError, Tls};
 use crate::credentials::{Credentials, hosts_path};
@@ -88,7 +89,8 @@ async fn run(
 ) -> Outcome {
     let (keeper, child) = keeper.connect()?;
     let store = LocalStore::open(&config.data, keeper.clone())?;
-    let door = Arc::new(Door::new(store, credentials, config.caps, config.limits));
+    let audit = Queue::start(keeper.clone());
+    let door = Arc::new(Door::new(store, credentials, config.caps, config.limits, audit.clone()));
     reload_on_hangup(Arc::clone(&door), certificates.clone())?;
     let stop = stop_signal()?;
     let serving = bound.serve(door, certificates, stop);
@@ -104,6 +106,7 @@ async fn run(
             return Err("the keeper process has ended unexpectedly".into());
         }
     }
+    audit.flush().await;
     end_keeper(&keeper, child).await;
     tracing::info!("stopped");
     Ok(())

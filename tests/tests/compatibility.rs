@@ -31,7 +31,7 @@ with_each_restic! {
 
 fn files(home: &Path) -> PathBuf {
     let files = home.join("files");
-    plant(&files.join("noise"), &noise("files", 3_000_000));
+    plant(&files.join("noise"), &noise("files", 1_000_000));
     plant(&files.join("letter.txt"), "Dear diary\n".repeat(10_000).as_bytes());
     files
 }

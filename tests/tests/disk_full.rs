@@ -37,7 +37,10 @@ impl Disk {
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place.path()).output();
         match mount {
-            Ok(output) if output.status.success() => Some(Self { place }),
+            Ok(output) if output.status.success() => {
+                fs::create_dir(place.path().join("names")).unwrap();
+                Some(Self { place })
+            }
             other => {
                 assert!(
                     !rustix::process::geteuid().is_root(),
@@ -63,7 +66,6 @@ impl Disk {
 
     /// Takes every inode that is left.
     fn fill_with_names(&self) {
-        fs::create_dir_all(self.place.path().join("names")).unwrap();
         let taken = |number: u64| {
             let name = self.place.path().join(format!("names/{number}"));
             OpenOptions::new().write(true).create_new(true).open(name).is_ok()
@@ -77,7 +79,7 @@ impl Disk {
         if self.ballast().exists() {
             remove(&self.ballast());
         }
-        for name in fs::read_dir(self.place.path().join("names")).into_iter().flatten() {
+        for name in fs::read_dir(self.place.path().join("names")).unwrap() {
             remove(&name.unwrap().path());
         }
     }

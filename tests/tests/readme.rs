@@ -3,7 +3,7 @@
 //! Invariant: every `sh` block of the README is known here, and each is run; a block that is added there without
 //! a test fails.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -87,6 +87,7 @@ fn every_command_of_the_readme_is_known_to_a_test() {
         "restic restore latest --target ./restored",
         "scripts/test", // what runs this
         "pawl host add db1 --data ./pawl-data",
+        "pawl audit show --principal db1 --since 2026-11-01 --data ./pawl-data",
         "pawl serve --config /etc/pawl/pawl.toml",
     ];
     let first_lines: Vec<_> = blocks("sh").iter().map(|block| block.lines().next().unwrap()).collect();
@@ -162,6 +163,20 @@ fn hosts_are_managed_as_the_readme_says() {
 }
 
 #[test]
+fn the_audit_log_is_read_as_the_readme_says() {
+    let terminal = Terminal::open();
+    std::fs::create_dir(terminal.path().join("pawl-data")).unwrap();
+    let mut shell = terminal.shell("exec pawl serve --data ./pawl-data --listen 127.0.0.1:0");
+    let mut server = Running(shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("listening on http")));
+    drop(server);
+    let output = terminal.run(blocks("sh")[5]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("records without a break"));
+}
+
+#[test]
 fn the_configuration_of_the_readme_is_accepted_block_by_block() {
     let terminal = Terminal::open();
     let whole = blocks("toml").join("\n");
@@ -178,7 +193,7 @@ fn the_configuration_of_the_readme_is_accepted_block_by_block() {
         place(&whole).replace("/etc/pawl/tls", tls.to_str().unwrap()).replace("0.0.0.0:8000", "127.0.0.1:0");
     write(&terminal.path().join("pawl.toml"), &config);
 
-    let command = blocks("sh")[5].replace("/etc/pawl/pawl.toml", "./pawl.toml");
+    let command = blocks("sh")[6].replace("/etc/pawl/pawl.toml", "./pawl.toml");
     let mut shell = terminal.shell(&format!("exec {command}"));
     let mut server = Running(shell.stderr(Stdio::piped()).spawn().unwrap());
     let log = BufReader::new(server.0.stderr.take().unwrap());

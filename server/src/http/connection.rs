@@ -20,7 +20,7 @@ use super::service::Door;
 use crate::store::AppendStore;
 
 /// Buffer for reading of HTTP/1.1, which also bounds a request's head, in bytes.
-const H1_BUFFER_BYTES_MAX: usize = 128 << 10;
+const H1_BUFFER_BYTES_MAX: usize = 64 << 10;
 const H1_HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 

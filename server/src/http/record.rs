@@ -15,10 +15,11 @@ use tokio::time::Instant;
 use super::deadline::Responding;
 use super::gate::Entered;
 use super::respond::{Body, Refusal};
+use crate::audit::{Decision, Queue};
 use crate::store::StoreError;
 
 /// Longest text from the network in a line, in characters.
-const SHOWN_MAX: usize = 80;
+const SHOWN_MAX: usize = 160;
 
 /// What is known of a request.
 #[derive(Debug)]
@@ -35,10 +36,11 @@ pub(super) struct Record {
     status: u16,
     received_bytes: u64,
     sent_bytes: u64,
+    audit: Queue,
 }
 
 impl Record {
-    pub(super) fn new(request: u64, peer: SocketAddr, method: &str, path: &str) -> Self {
+    pub(super) fn new(request: u64, peer: SocketAddr, method: &str, path: &str, audit: Queue) -> Self {
         Self {
             request,
             peer,
@@ -50,6 +52,7 @@ impl Record {
             status: 0,
             received_bytes: 0,
             sent_bytes: 0,
+            audit,
         }
     }
 
@@ -79,6 +82,7 @@ impl Record {
         self.note_outcome(refusal.status().as_u16(), refusal.to_string());
     }
 
+    /// Writes the line, and the same into the audit log.
     fn write(&self) {
         let action = self.action.as_ref().map_or_else(|| self.asked.clone(), ToString::to_string);
         let file = self.action.as_ref().and_then(Action::handle).map(ToString::to_string);
@@ -87,7 +91,7 @@ impl Record {
             ($level:expr) => {
                 tracing::event!(
                     $level,
-                    action,
+                    action = action.as_str(),
                     outcome = self.outcome,
                     principal = self.principal.as_deref(),
                     repository = self.action.as_ref().map(|action| action.repository().as_str()),
@@ -103,9 +107,21 @@ impl Record {
         }
         match self.status {
             500.. => line!(tracing::Level::ERROR),
+            404 => line!(tracing::Level::INFO), // restic asks whether a config is there before it makes one
             400.. => line!(tracing::Level::WARN),
             _ => line!(tracing::Level::INFO),
         }
+        self.audit.note(Decision {
+            principal: self.principal.clone(),
+            peer: self.peer.to_string(),
+            repository: self.action.as_ref().map(|action| action.repository().to_string()),
+            action,
+            file,
+            outcome: shown(&self.outcome),
+            status: self.status,
+            bytes_in: self.received_bytes,
+            bytes_out: self.sent_bytes,
+        });
     }
 }
 

@@ -177,6 +177,11 @@ pub(super) fn to_a_stranger(response: &mut Response<Body>, version: Version) {
     }
 }
 
+/// The same answer to a request that wants no body.
+pub(super) fn without_body(response: &mut Response<Body>) {
+    *response.body_mut() = empty();
+}
+
 /// The length of the body, where it was announced.
 pub(super) fn announced_bytes(response: &Response<Body>) -> Option<u64> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

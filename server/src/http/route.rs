@@ -25,6 +25,11 @@ pub(super) enum RouteError {
     Query,
 }
 
+/// Whether the method is answered without a body, whatever the answer.
+pub(super) fn wants_no_body(method: &Method) -> bool {
+    *method == Method::HEAD
+}
+
 /// What a path names.
 enum Place {
     Repository(RepositoryName),

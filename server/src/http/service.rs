@@ -20,6 +20,7 @@ use super::gate::{Entered, Gate};
 use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
 use super::{authenticate, route, upload};
+use crate::audit::Queue;
 use crate::body::Upload;
 use crate::config::Limits;
 use crate::credentials::{AuthenticationError, Credentials, Principal};
@@ -41,12 +42,13 @@ pub struct Door<S> {
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
+    audit: Queue,
 }
 
 impl<S: AppendStore> Door<S> {
     /// A door in front of `store` for those whom `credentials` knows.
     #[must_use]
-    pub fn new(store: S, credentials: Credentials, caps: Caps, limits: Limits) -> Self {
+    pub fn new(store: S, credentials: Credentials, caps: Caps, limits: Limits, audit: Queue) -> Self {
         Self {
             store,
             credentials,
@@ -55,6 +57,7 @@ impl<S: AppendStore> Door<S> {
             on_their_way: Gate::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
+            audit,
         }
     }
 
@@ -84,7 +87,7 @@ impl<S: AppendStore> Door<S> {
     ) -> Response<Recorded> {
         let (head, body) = request.into_parts();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut record = Record::new(number, peer, head.method.as_str(), head.uri.path());
+        let mut record = Record::new(number, peer, head.method.as_str(), head.uri.path(), self.audit.clone());
         let mut upload = upload::upload(&head.headers, body, self.limits.stall);
         let mut place = None;
 
@@ -106,6 +109,9 @@ impl<S: AppendStore> Door<S> {
         let mut response = answered.unwrap_or_else(|refusal| refused(&refusal, &mut record));
         if !known {
             respond::to_a_stranger(&mut response, head.version);
+        }
+        if route::wants_no_body(&head.method) {
+            respond::without_body(&mut response);
         }
         let announced = respond::announced_bytes(&response);
         response.map(|body| Recorded::new(body, announced, record, working.respond(), place))

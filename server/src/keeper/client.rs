@@ -15,6 +15,8 @@ use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{oneshot, watch};
 
+use crate::audit::Decision;
+
 use super::message::{self, Refusal, Reply, Request, Slot};
 
 /// Files asked for at a time, ahead of need.
@@ -206,8 +208,19 @@ impl KeeperClient {
     }
 
     /// Removes a lock; done as well if it is not there.
-    pub async fn remove_lock(&self, repository: &RepositoryName, id: FileId) -> Result<(), KeeperError> {
-        done(self.ask(Request::RemoveLock { repository: repository.clone(), id }).await?.0)
+    pub async fn remove_lock(
+        &self,
+        repository: &RepositoryName,
+        id: FileId,
+        remover: &PrincipalName,
+    ) -> Result<(), KeeperError> {
+        let (repository, remover) = (repository.clone(), remover.clone());
+        done(self.ask(Request::RemoveLock { repository, id, remover }).await?.0)
+    }
+
+    /// Writes a decision into the audit log.
+    pub async fn note(&self, decision: Decision) -> Result<(), KeeperError> {
+        done(self.ask(Request::Note(decision)).await?.0)
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, KeeperError> {
@@ -217,7 +230,12 @@ impl KeeperClient {
             Some(waiting) => waiting.insert(number, answer),
             None => return Err(KeeperError::Gone),
         };
-        self.send(number, request).await?;
+        if let Err(error) = self.send(number, request).await {
+            if let Some(waiting) = self.shared.waiting().as_mut() {
+                waiting.remove(&number);
+            }
+            return Err(error);
+        }
         answered.await.map_err(|_| KeeperError::Gone)
     }
 
@@ -235,6 +253,9 @@ impl KeeperClient {
             .async_io(Interest::WRITABLE, || message::send(&self.shared.socket, number, &request, &[]))
             .await;
         sent.map_err(|error| {
+            if error.kind() == std::io::ErrorKind::InvalidData {
+                return KeeperError::Failed(error.to_string());
+            }
             tracing::debug!(%error, "cannot send to the keeper");
             KeeperError::Gone
         })

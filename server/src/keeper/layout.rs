@@ -6,6 +6,8 @@ use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
 /// Pawl's own directory in DATA. No repository name can start with a dot.
 pub(crate) const STATE: &str = ".pawl";
+/// The audit log.
+pub(crate) const AUDIT: &str = ".pawl/audit";
 /// Files that have no name yet lie here where the file system has no unnamed files.
 pub(crate) const STAGING: &str = ".pawl/staging";
 

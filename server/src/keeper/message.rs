@@ -15,6 +15,8 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Decision;
+
 /// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
 const MESSAGE_BYTES_MAX: usize = 2048;
 /// Most descriptors in one message, well below the kernel's 253.
@@ -71,7 +73,11 @@ pub(super) enum Request {
         repository: RepositoryName,
         #[serde(with = "as_text")]
         id: FileId,
+        #[serde(with = "as_text")]
+        remover: PrincipalName,
     },
+    /// Write the decision into the audit log.
+    Note(Decision),
 }
 
 /// What the keeper answers.

@@ -8,23 +8,28 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::audit_log::{AuditLog, Head};
 use super::commit::{self, Naming};
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
 use super::staging::{Staged, Staging};
 use super::{directory, facts, layout, lease, repository};
+use crate::audit::{Deed, Event};
 
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.
 const WORKERS: usize = 8;
 /// Files that wait for their name at a time: those of 64 busy hosts. Each is a descriptor.
 const SLOTS_MAX: usize = 8192;
+/// What a power cut may take of the audit log.
+const AUDIT_SYNC_EVERY: Duration = Duration::from_secs(1);
+const AUDIT_HEAD_EVERY: Duration = Duration::from_hours(1);
 /// How long a keeper whose door was killed may take to finish.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_millis(20);
@@ -68,12 +73,19 @@ fn lock(data: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
     message::send(socket, 0, Reply::Ready(keeper.footing), &[])?;
+    keeper.audit().append(Event::Started);
+    let ended = Ended::default();
     std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| keeper.serve(socket));
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| keeper.serve(socket))).collect();
+        scope.spawn(|| keeper.tend_audit_log(&ended));
+        for worker in workers {
+            let _ = worker.join(); // a panic there has been printed, and ends that worker only
         }
+        ended.tell();
     });
-    Ok(())
+    let mut audit = keeper.audit();
+    audit.append(Event::Stopped);
+    audit.sync()
 }
 
 /// Finds out what the file system offers, on a file that is never named.
@@ -104,6 +116,7 @@ struct Keeper {
     footing: Footing,
     slots: Mutex<HashMap<Slot, Staged>>,
     next_slot: AtomicU64,
+    audit: Mutex<AuditLog>,
     /// Held while a repository begins, so that keys are not set aside beneath a `config` just being stored.
     beginning: Mutex<()>,
 }
@@ -111,11 +124,13 @@ struct Keeper {
 impl Keeper {
     fn prepare(data: OwnedFd, staging: Staging) -> std::io::Result<Self> {
         let footing = probe(&staging)?;
+        let audit = Mutex::new(AuditLog::open(&data)?);
         Ok(Self {
             data,
             staging,
             footing,
             slots: Mutex::default(),
+            audit,
             next_slot: AtomicU64::new(1),
             beginning: Mutex::default(),
         })
@@ -191,14 +206,28 @@ impl Keeper {
             Request::Rescue { slot, repository, handle, creator } => {
                 let staged = self.take(slot)?;
                 let naming = Naming { repository: &repository, handle: &handle, creator: &creator };
-                commit::rescue(self.data.as_fd(), self.footing, &staged, &naming)
+                commit::rescue(self.data.as_fd(), self.footing, &staged, &naming)?;
+                self.audit().append(Event::Rescued(deed_with(&naming, &staged)));
+                Ok(())
             }
             Request::Discard { slot } => self.take(slot).map(drop),
             Request::CreateRepository { repository, creator } => {
                 let _beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(repository::create(self.data.as_fd(), &repository, &creator)?)
+                repository::create(self.data.as_fd(), &repository, &creator)?;
+                self.audit().append(Event::RepositoryCreated(deed(&repository, &creator, None)));
+                Ok(())
             }
-            Request::RemoveLock { repository, id } => Ok(self.remove_lock(&repository, &id)?),
+            Request::RemoveLock { repository, id, remover } => {
+                if self.remove_lock(&repository, &id)? {
+                    let handle = Handle::File(FileType::Locks, id);
+                    self.audit().append(Event::LockRemoved(deed(&repository, &remover, Some(&handle))));
+                }
+                Ok(())
+            }
+            Request::Note(decision) => {
+                self.audit().append(Event::Decision(decision));
+                Ok(())
+            }
         }
     }
 
@@ -211,6 +240,9 @@ impl Keeper {
         };
         let staged = self.take(slot)?;
         let outcome = commit::commit(self.data.as_fd(), self.footing, &staged, naming);
+        if outcome.is_ok() {
+            self.audit().append(Event::Stored(deed_with(naming, &staged)));
+        }
         if outcome == Err(Refusal::NameTaken) {
             self.slots().insert(slot, staged); // the door may ask to rescue it
         }
@@ -218,26 +250,85 @@ impl Keeper {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that removes a stored file: a lock")]
-    fn remove_lock(&self, repository: &RepositoryName, id: &FileId) -> rustix::io::Result<()> {
+    fn remove_lock(&self, repository: &RepositoryName, id: &FileId) -> rustix::io::Result<bool> {
         let locks = match directory::open(&self.data, &layout::type_directory(repository, FileType::Locks)) {
             Ok(locks) => locks,
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(false),
             Err(error) => return Err(error),
         };
         match rustix::fs::unlinkat(&locks, id.to_string(), AtFlags::empty()) {
-            Ok(()) => rustix::fs::fsync(&locks),
-            Err(Errno::NOENT) => Ok(()),
+            Ok(()) => rustix::fs::fsync(&locks).map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Brings the audit log to disk every second, and its head to the log every hour, where it can be witnessed.
+    fn tend_audit_log(&self, ended: &Ended) {
+        let mut told: Option<Instant> = None;
+        loop {
+            let mut audit = self.audit();
+            if let Err(error) = audit.sync() {
+                tracing::error!(%error, "the audit log cannot be synced");
+            }
+            if told.is_none_or(|told| told.elapsed() >= AUDIT_HEAD_EVERY) {
+                told = Some(Instant::now());
+                let Head { number, hash } = audit.head();
+                tracing::info!(number, head = hash, "audit log");
+            }
+            drop(audit);
+            if ended.wait(AUDIT_SYNC_EVERY) {
+                return;
+            }
+        }
+    }
+
+    fn audit(&self) -> MutexGuard<'_, AuditLog> {
+        self.audit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, slot: Slot) -> Result<Staged, Refusal> {
         self.slots().remove(&slot).ok_or(Refusal::Slot)
     }
 
-    fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<Slot, Staged>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<Slot, Staged>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells a thread that it is no longer needed.
+#[derive(Default)]
+struct Ended {
+    told: Mutex<bool>,
+    telling: Condvar,
+}
+
+impl Ended {
+    fn tell(&self) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.telling.notify_all();
+    }
+
+    /// Waits for a while; true if it was told.
+    fn wait(&self, time: Duration) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.telling.wait_timeout_while(told, time, |told| !*told);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+fn deed(repository: &RepositoryName, principal: &PrincipalName, handle: Option<&Handle>) -> Deed {
+    Deed {
+        principal: principal.to_string(),
+        repository: repository.to_string(),
+        file: handle.map(ToString::to_string),
+        bytes: None,
+    }
+}
+
+fn deed_with(naming: &Naming<'_>, staged: &Staged) -> Deed {
+    let bytes = staged.file().metadata().ok().map(|metadata| metadata.len());
+    Deed { bytes, ..deed(naming.repository, naming.creator, Some(naming.handle)) }
 }
 
 fn opened_slots(reply: &Reply) -> Vec<Slot> {

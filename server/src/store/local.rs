@@ -192,7 +192,10 @@ impl AppendStore for LocalStore {
     }
 
     async fn remove_lock(&self, permit: &Permitted<RemoveLock>) -> Result<(), StoreError> {
-        Ok(self.keeper.remove_lock(&permit.action().repository, permit.action().id).await?)
+        Ok(self
+            .keeper
+            .remove_lock(&permit.action().repository, permit.action().id, permit.principal())
+            .await?)
     }
 }
 

@@ -28,7 +28,7 @@ fn files(home: &Path) -> PathBuf {
     let files = home.join("files");
     plant(&files.join("empty"), b"");
     plant(&files.join("letter.txt"), "Dear diary\n".repeat(20_000).as_bytes());
-    plant(&files.join("deep/er/größer \u{1F4BE}/noise"), &noise("files", 5_000_000));
+    plant(&files.join("deep/er/größer \u{1F4BE}/noise"), &noise("files", 2_000_000));
     plant(&files.join("run.sh"), b"#!/bin/sh\n");
     fs::set_permissions(files.join("run.sh"), Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(files.join("nothing")).unwrap();

@@ -100,7 +100,7 @@ async fn fill(draft: &mut Draft, body: &mut VerifiedBody<'_>) -> Result<(), Crea
     while !body.is_exhausted() {
         let len = chunk.len() as u64;
         let (written, next) = tokio::join!(write(Arc::clone(&file), chunk, offset), body.next());
-        written?;
+        body.give_back(written?);
         offset += len;
         chunk = next?.unwrap_or_default();
     }
@@ -112,8 +112,13 @@ async fn fill_config(draft: &mut Draft, body: &ConfigBody) -> Result<(), CreateE
     finish(draft, file, body.content().clone(), 0).await
 }
 
-async fn write(file: Arc<File>, chunk: Bytes, offset: u64) -> Result<(), StoreError> {
-    join(tokio::task::spawn_blocking(move || Ok(file.write_all_at(&chunk, offset)?)).await)
+/// Writes a chunk and returns it.
+async fn write(file: Arc<File>, chunk: Bytes, offset: u64) -> Result<Bytes, StoreError> {
+    let writing = tokio::task::spawn_blocking(move || {
+        file.write_all_at(&chunk, offset)?;
+        Ok(chunk)
+    });
+    join(writing.await)
 }
 
 /// Writes the last chunk, syncs the content and closes every writing end, which the keeper insists on.

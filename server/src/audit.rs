@@ -1,0 +1,139 @@
+//! The audit log: what was asked, decided and done, as lines that hold each other in place.
+//!
+//! Invariant: each line carries the SHA-256 of the line before it, so that nothing can be changed, removed or moved
+//! without every later line saying so. Only the end can be cut unseen; a head kept elsewhere shows that as well.
+
+mod command;
+mod queue;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use command::run;
+pub use queue::Queue;
+pub use verify::{Broken, Verified, verify};
+
+/// What stands in place of the line before the first one.
+pub(crate) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Longest line in bytes. The keeper's messages bound what it writes; longer ones are none of its own.
+pub(crate) const LINE_BYTES_MAX: u64 = 8 << 10;
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Counts up by one, through all files.
+    pub number: u64,
+    /// The keeper's clock, RFC 3339 in UTC.
+    pub time: String,
+    /// SHA-256 of the line before, in hexadecimal.
+    pub previous: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What a line tells. Decisions are told by the door, all else by the keeper of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A request was answered.
+    Decision(Decision),
+    /// The keeper gave a file its name.
+    Stored(Deed),
+    /// The keeper kept good bytes of a file whose stored copy is damaged.
+    Rescued(Deed),
+    /// The keeper removed a lock.
+    LockRemoved(Deed),
+    /// The keeper made a repository, or set the half-made keys of a draft aside.
+    RepositoryCreated(Deed),
+    /// The keeper began to serve.
+    Started,
+    /// The keeper ended in good order.
+    Stopped,
+    /// Lines are missing here, because they could not be written.
+    Lost {
+        /// How many.
+        lines: u64,
+    },
+}
+
+/// A request and its answer, as the door tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Who asked; with a question mark in front if it was not proved.
+    pub principal: Option<String>,
+    /// From where.
+    pub peer: String,
+    /// What, for example `create data`.
+    pub action: String,
+    /// Where.
+    pub repository: Option<String>,
+    /// Which file, for example `data/…`.
+    pub file: Option<String>,
+    /// How it ended, in words.
+    pub outcome: String,
+    /// How it ended, in HTTP's number.
+    pub status: u16,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the response's body.
+    pub bytes_out: u64,
+}
+
+/// Something that the keeper did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deed {
+    /// For whom, by the door's word.
+    pub principal: String,
+    /// Where.
+    pub repository: String,
+    /// To which file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The file's size in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// What the next line must carry: the SHA-256 of this one, without its line feed.
+pub(crate) fn hash(line: &[u8]) -> String {
+    hex::encode(Sha256::digest(line))
+}
+
+/// The directory of the log in a data directory.
+#[must_use]
+pub fn directory(data: &Path) -> PathBuf {
+    data.join(".pawl/audit")
+}
+
+/// The name of the file that begins with this line number; `again` counts those that were begun with it and hold only
+/// a line that a crash cut. Names sort as the files follow each other.
+pub(crate) fn file_name(first_number: u64, again: u32) -> String {
+    if again == 0 {
+        format!("{first_number:016}.jsonl")
+    } else {
+        format!("{first_number:016}_{again:04}.jsonl")
+    }
+}
+
+/// All files of the log, in order.
+pub fn files(data: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory(data)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,169 @@
+//! `pawl audit`: is the log whole, and what does it say?
+//!
+//! Invariant: what `show` prints comes from a log that was verified while it was read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::{Broken, Decision, Event, Line, Verified, files, verify};
+use crate::cli::{Audit, ShowAudit, VerifyAudit};
+use crate::print::{self, Outcome};
+use crate::serve::configuration;
+
+/// Runs the command.
+pub fn run(command: Audit) -> Outcome {
+    match command {
+        Audit::Verify(options) => verify_log(options),
+        Audit::Show(options) => show(&options),
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    lines: u64,
+    number: u64,
+    head: Option<&'a str>,
+    torn: &'a [PathBuf],
+}
+
+fn verify_log(options: VerifyAudit) -> Outcome {
+    let files = match (options.data, options.files) {
+        (Some(data), _) => files(&data)?,
+        (None, files) => files,
+    };
+    let verified = verify(&files, options.head.as_deref(), |_| ())?;
+    if options.json {
+        let Verified { lines, number, head, torn } = &verified;
+        return print::json(&Report { lines: *lines, number: *number, head: head.as_deref(), torn });
+    }
+    for path in &verified.torn {
+        print::line(&format!("{}: the last line was cut by a crash; it is no record", path.display()))?;
+    }
+    match &verified.head {
+        None => print::line("There are no records."),
+        Some(head) => print::line(&format!(
+            "{} records without a break, the last is {}.\nIts hash, to be kept elsewhere: {head}",
+            verified.lines, verified.number
+        )),
+    }
+}
+
+/// What was stored, by repository and type.
+type Stored = BTreeMap<(String, String), (u64, u64)>;
+
+fn show(options: &ShowAudit) -> Outcome {
+    let data = configuration(&options.place)?.data;
+    let since = options.since.as_deref().map(parse_time).transpose()?;
+    let mut stored = Stored::new();
+    let mut snapshots = Vec::new();
+    let mut refused = 0_u64;
+    let mut printed: Outcome = Ok(());
+    let shown = verify(&files(&data)?, None, |line| {
+        if printed.is_err() || !is_wanted(&line, options, since) {
+            return;
+        }
+        match &line.event {
+            Event::Stored(deed) => {
+                let file = deed.file.as_deref().unwrap_or_default();
+                let kind = file.split('/').next().unwrap_or_default().to_owned();
+                let (files, bytes) = stored.entry((deed.repository.clone(), kind)).or_default();
+                *files += 1;
+                *bytes = bytes.saturating_add(deed.bytes.unwrap_or(0));
+                if let Some(id) = file.strip_prefix("snapshots/") {
+                    snapshots.push(format!(
+                        "{}  {} in {}",
+                        line.time,
+                        id.get(..8).unwrap_or(id),
+                        deed.repository
+                    ));
+                }
+            }
+            Event::Decision(decision) if decision.status >= 400 => refused += 1,
+            _ => {}
+        }
+        printed = if options.json { print::json(&line) } else { print::line(&readable(&line)) };
+    });
+    printed?;
+    if !options.json {
+        print::line(&summary(&stored, &snapshots, refused))?;
+    }
+    shown.map(drop).map_err(|broken: Broken| broken.into())
+}
+
+fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool {
+    let (principal, repository) = match &line.event {
+        Event::Decision(Decision { principal, repository, .. }) => {
+            (principal.as_deref(), repository.as_deref())
+        }
+        Event::Stored(deed)
+        | Event::Rescued(deed)
+        | Event::LockRemoved(deed)
+        | Event::RepositoryCreated(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
+        Event::Started | Event::Stopped | Event::Lost { .. } => (None, None),
+    };
+    let by_principal = options.principal.as_ref().is_none_or(|wanted| principal == Some(wanted.as_str()));
+    let by_repository = options.repository.as_ref().is_none_or(|wanted| repository == Some(wanted.as_str()));
+    // A time that cannot be read is shown rather than hidden.
+    let by_time = since.is_none_or(|since| line.time.parse::<Timestamp>().map_or(true, |time| time >= since));
+    by_principal && by_repository && by_time
+}
+
+fn readable(line: &Line) -> String {
+    let Line { number, time, event, .. } = line;
+    let told = match event {
+        Event::Decision(decision) => {
+            let Decision { principal, peer, action, repository, file, outcome, status, .. } = decision;
+            let who = principal.as_deref().unwrap_or("somebody");
+            let place =
+                [repository.as_deref(), file.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("/");
+            format!("{who} from {peer}: {action} {place}: {status} {outcome}")
+        }
+        Event::Stored(deed) => format!("stored {}/{} for {}", deed.repository, name(deed), deed.principal),
+        Event::Rescued(deed) => {
+            format!("kept good bytes of {}/{} from {}", deed.repository, name(deed), deed.principal)
+        }
+        Event::LockRemoved(deed) => {
+            format!("removed {}/{} for {}", deed.repository, name(deed), deed.principal)
+        }
+        Event::RepositoryCreated(deed) => format!("created {} for {}", deed.repository, deed.principal),
+        Event::Started => "started".to_owned(),
+        Event::Stopped => "stopped".to_owned(),
+        Event::Lost { lines } => format!("{lines} records could not be written"),
+    };
+    format!("{number} {time} {told}")
+}
+
+fn name(deed: &super::Deed) -> &str {
+    deed.file.as_deref().unwrap_or_default()
+}
+
+fn summary(stored: &Stored, snapshots: &[String], refused: u64) -> String {
+    let mut lines = vec![String::new()];
+    for ((repository, kind), (files, bytes)) in stored {
+        let size = bytesize::ByteSize(*bytes);
+        lines.push(format!("added to {repository}: {files} of {kind}, {size}"));
+    }
+    lines.push(format!("refused: {refused}"));
+    lines.push(format!("snapshots among what was added: {}", snapshots.len()));
+    lines.extend(snapshots.iter().map(|snapshot| format!("  {snapshot}")));
+    lines.join("\n")
+}
+
+/// A day (from its beginning in UTC) or a moment.
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let expected = |error: jiff::Error| {
+        format!(
+            "--since {text}: expected a day such as 2026-11-01 or a moment such as 2026-11-01T08:00:00Z ({error})"
+        )
+    };
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment);
+    }
+    let day: Date = text.parse().map_err(expected)?;
+    day.to_zoned(TimeZone::UTC).map(|day| day.timestamp()).map_err(expected)
+}

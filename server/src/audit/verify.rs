@@ -1,0 +1,135 @@
+//! Finding out whether an audit log is what was written.
+//!
+//! Invariant: one line is in memory at a time, and what is reported names the file and the line.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::{LINE_BYTES_MAX, Line, hash};
+
+/// A log without a break.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// How many lines there are.
+    pub lines: u64,
+    /// The number of the last line.
+    pub number: u64,
+    /// The hash of the last line: what to keep elsewhere.
+    pub head: Option<String>,
+    /// Files whose last line was cut by a crash; what was cut is no record.
+    pub torn: Vec<PathBuf>,
+}
+
+/// Where and how a log is not what was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// A file cannot be read.
+    #[error("cannot read {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A line is no record.
+    #[error("{}, line {line}: this is no record: {cause}", path.display())]
+    NoRecord {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1 in this file.
+        line: u64,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Lines are missing or stand elsewhere.
+    #[error("{}, line {line}: expected record {expected}, found {found}: records were removed or moved", path.display())]
+    Gap {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1 in this file.
+        line: u64,
+        /// The number that should stand here.
+        expected: u64,
+        /// The number that does.
+        found: u64,
+    },
+    /// The line before was changed.
+    #[error("{}, line {line}: record {} is not what it was when record {number} was written", path.display(), number.saturating_sub(1))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1 in this file: the line after the changed one.
+        line: u64,
+        /// Its number.
+        number: u64,
+    },
+    /// The given head is the hash of no line.
+    #[error(
+        "no record has the hash {0}: the end was cut off or the last record changed after that head was noted"
+    )]
+    Cut(String),
+}
+
+/// Reads the files, which must be in order, and checks every line against the one before. With a `head` that was noted
+/// elsewhere, that line must still be there.
+pub fn verify(files: &[PathBuf], head: Option<&str>, mut each: impl FnMut(Line)) -> Result<Verified, Broken> {
+    let mut verified = Verified { lines: 0, number: 0, head: None, torn: Vec::new() };
+    let mut head_is_there = head.is_none();
+    for path in files {
+        let mut reader = open(path)?;
+        let mut line = 0;
+        while let Some(bytes) = next_line(path, &mut reader, line + 1)? {
+            line += 1;
+            let Some(bytes) = bytes.strip_suffix(b"\n") else {
+                verified.torn.push(path.clone());
+                break;
+            };
+            let record: Line = serde_json::from_slice(bytes).map_err(|error| Broken::NoRecord {
+                path: path.clone(),
+                line,
+                cause: error.to_string(),
+            })?;
+            check(&verified, &record, path, line)?;
+            let this = hash(bytes);
+            head_is_there |= head == Some(this.as_str());
+            verified.lines += 1;
+            verified.number = record.number;
+            verified.head = Some(this);
+            each(record);
+        }
+    }
+    match head {
+        Some(head) if !head_is_there => Err(Broken::Cut(head.to_owned())),
+        _ => Ok(verified),
+    }
+}
+
+fn check(before: &Verified, record: &Line, path: &Path, line: u64) -> Result<(), Broken> {
+    // The first line of the first file given has nothing to be checked against: older files may be elsewhere.
+    let Some(head) = &before.head else { return Ok(()) };
+    let expected = before.number.saturating_add(1);
+    if record.number != expected {
+        return Err(Broken::Gap { path: path.to_owned(), line, expected, found: record.number });
+    }
+    if record.previous != *head {
+        return Err(Broken::Changed { path: path.to_owned(), line, number: record.number });
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<BufReader<std::fs::File>, Broken> {
+    let opened = std::fs::File::open(path);
+    opened.map(BufReader::new).map_err(|cause| Broken::Unreadable { path: path.to_owned(), cause })
+}
+
+/// The next line with its line feed, if it has one.
+fn next_line(path: &Path, reader: &mut impl BufRead, line: u64) -> Result<Option<Vec<u8>>, Broken> {
+    let mut bytes = Vec::new();
+    let read = reader.take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes);
+    read.map_err(|cause| Broken::Unreadable { path: path.to_owned(), cause })?;
+    if bytes.len() as u64 == LINE_BYTES_MAX {
+        let cause = format!("longer than {LINE_BYTES_MAX} bytes");
+        return Err(Broken::NoRecord { path: path.to_owned(), line, cause });
+    }
+    Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+}
