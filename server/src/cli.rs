@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pawl_policy::{PrincipalName, RepositoryName};
 
+use crate::config::{LogFormat, LogLevel};
+
 /// Everything that can be typed after `pawl`.
 #[derive(Debug, Parser)]
 #[command(
@@ -64,6 +66,12 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
         /// The directory that holds all repositories
         #[arg(long)]
         data: PathBuf,
+        /// What its log looks like
+        #[arg(long, value_enum)]
+        log_format: LogFormat,
+        /// From which level on it logs
+        #[arg(long, value_enum)]
+        log_level: LogLevel,
     },
 }
 

@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum;
 use pawl_policy::Caps;
 use serde::Deserialize;
 
@@ -141,7 +142,7 @@ impl Default for Log {
 }
 
 /// For people or for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// One readable line for each event.
@@ -151,7 +152,7 @@ pub enum LogFormat {
 }
 
 /// From which level on events are logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the levels of every logger")]
 pub enum LogLevel {

@@ -4,13 +4,16 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use pawl::cli::{Cli, Command, Policy};
+use pawl::config::Log;
 use pawl::{audit, hosts, print, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(&options),
-        Command::Keeper { data } => serve::keeper(&data),
+        Command::Keeper { data, log_format, log_level } => {
+            serve::keeper(&data, Log { format: log_format, level: log_level })
+        }
         Command::Host(command) => hosts::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Policy(Policy::Table) => print::line(pawl_policy::table().trim_end()),

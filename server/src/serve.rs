@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::audit::Queue;
 use crate::cli::{Place, Serve};
-use crate::config::{Config, ConfigError, Tls};
+use crate::config::{Config, ConfigError, Log, Tls};
 use crate::credentials::{Credentials, hosts_path};
 use crate::http::tls::{self, CertificateFiles, Certificates};
 use crate::http::{self, Bound, Door};
@@ -60,7 +60,7 @@ pub fn serve(options: &Serve) -> Outcome {
     let is_new = !hosts_path(&config.data).exists();
     files::make_directory(&config.data, DIRECTORY_MODE)?;
     files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
-    let keeper = KeeperProcess::start(&config.data)?;
+    let keeper = KeeperProcess::start(&config.data, config.log)?;
     say_footing(&keeper);
     let certificates = certificates(&config, &bound)?;
     let url = url(&config, &bound);
@@ -238,8 +238,8 @@ fn raise_descriptor_limit() {
 }
 
 /// The keeper's process: serves the door at the other end of standard input.
-pub fn keeper(data: &Path) -> Outcome {
-    log::start(crate::config::Log::default());
+pub fn keeper(data: &Path, log: Log) -> Outcome {
+    log::start(log);
     rustix::thread::set_name(c"pawl-keeper")?;
     // A stop is for the door, which lets uploads finish; the keeper ends when the door does.
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {

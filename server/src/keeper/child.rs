@@ -10,8 +10,11 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use clap::ValueEnum;
+
 use super::client::KeeperClient;
 use super::message::{self, Envelope, Footing, Reply};
+use crate::config::Log;
 
 /// The keeper as a child process.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ pub struct KeeperProcess {
 
 impl KeeperProcess {
     /// Starts a keeper for `data` and waits until it is ready.
-    pub fn start(data: &Path) -> std::io::Result<Self> {
+    pub fn start(data: &Path, log: Log) -> std::io::Result<Self> {
         let (socket, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let child = Command::new("/proc/self/exe")
@@ -31,6 +34,7 @@ impl KeeperProcess {
             .arg("keeper")
             .arg("--data")
             .arg(data)
+            .args(["--log-format", &word(log.format), "--log-level", &word(log.level)])
             .env_clear()
             .stdin(Stdio::from(theirs))
             .process_group(0) // Ctrl-C is for the door, which then lets uploads finish
@@ -51,4 +55,9 @@ impl KeeperProcess {
     pub fn connect(self) -> std::io::Result<(KeeperClient, Child)> {
         Ok((KeeperClient::new(self.socket)?, self.child))
     }
+}
+
+/// The word by which the command line knows this value.
+fn word(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|word| word.get_name().to_owned()).unwrap_or_default()
 }
