@@ -34,7 +34,7 @@ impl KeeperProcess {
             .arg("keeper")
             .arg("--data")
             .arg(data)
-            .args(["--log-format", &word(log.format), "--log-level", &word(log.level)])
+            .args(["--log-format", &word(&log.format), "--log-level", &word(&log.level)])
             .env_clear()
             .stdin(Stdio::from(theirs))
             .process_group(0) // Ctrl-C is for the door, which then lets uploads finish
@@ -58,6 +58,6 @@ impl KeeperProcess {
 }
 
 /// The word by which the command line knows this value.
-fn word(value: impl ValueEnum) -> String {
+fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|word| word.get_name().to_owned()).unwrap_or_default()
 }
