@@ -4,9 +4,10 @@
 //! out is what was decided.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use crate::action::{Action, Create, CreateRepository, Delete, List, Read, RemoveLock, Stat};
-use crate::grant::{Grant, Role};
+use crate::grant::{Grant, Role, Usage};
 use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
 use crate::name::{FileType, Handle, PrincipalName};
 
@@ -49,6 +50,12 @@ pub enum FileState {
 /// The facts that a decision may name, looked up beforehand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Circumstances {
+    /// From where the principal asks; `None` if not over a network.
+    pub peer: Option<IpAddr>,
+    /// The time, in Unix milliseconds.
+    pub now_ms: u64,
+    /// What the repository would hold with the file, and everything else that is on its way there.
+    pub usage: Usage,
     /// How far the repository has come.
     pub repository: RepositoryState,
     /// What is stored under the action's handle; [`FileState::Absent`] for actions without one.
@@ -66,6 +73,10 @@ pub struct Circumstances {
 pub enum Denial {
     /// The principal has no grant for this repository.
     NotGranted,
+    /// The grant is not for the network that the principal asks from.
+    Network,
+    /// The grant has ended.
+    Expired,
     /// The role does not include the action.
     Role,
     /// The file must not be known to this role.
@@ -82,14 +93,19 @@ pub enum Denial {
     LockOfAnother,
     /// Maintenance deleted a file of this name.
     Tombstone,
+    /// The repository holds as much as the grant allows.
+    Quota,
     /// The snapshot is younger than the floor.
     SnapshotTooYoung,
 }
 
 impl Denial {
     /// Every denial, for tables and tests.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::NotGranted,
+        Self::Network,
+        Self::Expired,
+        Self::Quota,
         Self::Role,
         Self::Hidden,
         Self::NoRepository,
@@ -106,6 +122,9 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotGranted => "no access to this repository",
+            Self::Network => "not from this network",
+            Self::Expired => "access to this repository has expired",
+            Self::Quota => "quota of this repository is used up",
             Self::Role => "append-only: not allowed with this credential",
             Self::Hidden => "no such file",
             Self::NoRepository => "no such repository: run restic init",
@@ -202,9 +221,7 @@ pub fn decide(
     action: Action,
     circumstances: &Circumstances,
 ) -> Result<Permit, Denial> {
-    if grant.repository != *action.repository() {
-        return Err(Denial::NotGranted);
-    }
+    check_reach(grant, &action, circumstances)?;
     let role = grant.role;
     match action {
         Action::List(action) => Ok(Permit::List(permitted(principal, role, action))),
@@ -242,6 +259,21 @@ pub fn decide(
             }
         },
         Action::DeleteRepository(_) => Err(Denial::Role),
+    }
+}
+
+/// What must hold before the action itself is looked at, or anything is looked up for it. Part of [`decide`].
+pub fn check_reach(grant: &Grant, action: &Action, circumstances: &Circumstances) -> Result<(), Denial> {
+    if grant.repository != *action.repository() {
+        return Err(Denial::NotGranted);
+    }
+    let within = |peer| grant.networks.iter().any(|network| network.contains(peer));
+    if !grant.networks.is_empty() && !circumstances.peer.is_some_and(within) {
+        return Err(Denial::Network);
+    }
+    match grant.expires_ms {
+        Some(expires_ms) if circumstances.now_ms >= expires_ms => Err(Denial::Expired),
+        _ => Ok(()),
     }
 }
 
@@ -298,6 +330,7 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> R
             Err(Denial::TooManyKeys)
         }
         (Role::Backup, _) if circumstances.tombstone => Err(Denial::Tombstone),
+        (Role::Backup, _) if !grant.quota.allows(circumstances.usage) => Err(Denial::Quota),
         (Role::Backup, _) => Ok(()),
     }
 }

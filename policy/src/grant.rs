@@ -5,7 +5,10 @@
 use core::fmt;
 use core::str::FromStr;
 
+use alloc::vec::Vec;
+
 use crate::name::RepositoryName;
+use crate::network::Network;
 
 /// What a principal may do in a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +62,54 @@ impl fmt::Display for UnknownRole {
 
 impl core::error::Error for UnknownRole {}
 
+/// How much may be stored; `None` is without limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// In bytes.
+    pub bytes: Option<u64>,
+    /// In files.
+    pub files: Option<u64>,
+}
+
+/// How much is stored, locks apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In bytes.
+    pub bytes: u64,
+    /// In files.
+    pub files: u64,
+}
+
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { bytes: self.bytes.saturating_add(other.bytes), files: self.files.saturating_add(other.files) }
+    }
+}
+
+impl Quota {
+    /// Whether this much may be stored.
+    #[must_use]
+    pub const fn allows(self, usage: Usage) -> bool {
+        let bytes = match self.bytes {
+            Some(bytes) => usage.bytes <= bytes,
+            None => true,
+        };
+        let files = match self.files {
+            Some(files) => usage.files <= files,
+            None => true,
+        };
+        bytes && files
+    }
+
+    /// Whether everything is allowed.
+    #[must_use]
+    pub const fn is_unlimited(self) -> bool {
+        self.bytes.is_none() && self.files.is_none()
+    }
+}
+
 /// One principal's role on one repository. It reaches no other repository: neither parents nor children.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -68,4 +119,19 @@ pub struct Grant {
     pub role: Role,
     /// With [`Role::Backup`]: whether key files may be added once the repository is initialised.
     pub may_add_keys: bool,
+    /// From where it may be used; from anywhere if this is empty.
+    pub networks: Vec<Network>,
+    /// When it ends, in Unix milliseconds.
+    pub expires_ms: Option<u64>,
+    /// How much the repository may hold for the principal to add to it.
+    pub quota: Quota,
+}
+
+impl Grant {
+    /// A grant from anywhere, for good and without limit.
+    #[must_use]
+    pub const fn new(repository: RepositoryName, role: Role) -> Self {
+        let quota = Quota { bytes: None, files: None };
+        Self { repository, role, may_add_keys: false, networks: Vec::new(), expires_ms: None, quota }
+    }
 }

@@ -13,13 +13,16 @@ mod decide;
 mod grant;
 mod limits;
 mod name;
+mod network;
 mod table;
 
 pub use action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, RemoveLock, Stat};
 pub use decide::{
-    Audience, Circumstances, Denial, FileState, Permit, Permitted, RepositoryState, decide, lock_has_expired,
+    Audience, Circumstances, Denial, FileState, Permit, Permitted, RepositoryState, check_reach, decide,
+    lock_has_expired,
 };
-pub use grant::{Grant, Role};
+pub use grant::{Grant, Quota, Role, Usage};
 pub use limits::{Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
 pub use name::{FileId, FileType, Handle, InvalidName, PrincipalName, RepositoryName};
+pub use network::{InvalidNetwork, Network};
 pub use table::table;

@@ -9,9 +9,12 @@ use core::fmt::Write as _;
 
 use crate::action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, Stat};
 use crate::decide::{Audience, Circumstances, Denial, FileState, Permit, RepositoryState, decide};
-use crate::grant::{Grant, Role};
+use crate::grant::{Grant, Quota, Role, Usage};
 use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
 use crate::name::{FileId, FileType, Handle, PrincipalName, RepositoryName};
+
+/// When the grants of the table end, in Unix milliseconds.
+const EXPIRES_MS: u64 = 1;
 
 const COLUMNS: [(&str, Role, bool); 4] = [
     ("restore", Role::Restore, false),
@@ -50,7 +53,8 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
     let (Ok(principal), Ok(repository)) = ("asker".parse::<PrincipalName>(), sample_repository()) else {
         return "?";
     };
-    let grant = Grant { repository, role, may_add_keys };
+    let quota = Quota { bytes: None, files: Some(1) };
+    let grant = Grant { may_add_keys, expires_ms: Some(EXPIRES_MS), quota, ..Grant::new(repository, role) };
     match decide(&principal, &grant, action.clone(), facts) {
         Ok(Permit::Confirm(_)) => "confirm",
         Ok(Permit::RemoveLock(_)) => "remove",
@@ -61,6 +65,8 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         Err(Denial::TooManyKeys | Denial::TooManyLocks) => "no (limit)",
         Err(Denial::Tombstone) => "no (deleted)",
         Err(Denial::SnapshotTooYoung) => "no (floor)",
+        Err(Denial::Quota) => "no (quota)",
+        Err(Denial::Network | Denial::Expired) => "no",
         Err(Denial::NotGranted | Denial::Role | Denial::AlreadyInitialised | Denial::LockOfAnother) => "no",
     }
 }
@@ -78,6 +84,9 @@ fn rows() -> Vec<Row> {
     handles.extend(FileType::ALL.map(|file_type| Handle::File(file_type, id)));
 
     let mut rows = Vec::new();
+    let expired = Circumstances { now_ms: EXPIRES_MS, ..in_state(RepositoryState::Initialised) };
+    let action = Action::List(List { repository: repository.clone(), file_type: FileType::Data });
+    rows.push((action, Vec::from([("grant expired, or not from its network".into(), expired)])));
     for file_type in FileType::ALL {
         let action = Action::List(List { repository: repository.clone(), file_type });
         rows.push((action, Vec::from([any()])));
@@ -117,7 +126,9 @@ const fn label(state: RepositoryState) -> &'static str {
 }
 
 const fn in_state(repository: RepositoryState) -> Circumstances {
-    Circumstances { repository, file: FileState::Absent, tombstone: false, live_locks: 0, keys: 0 }
+    let usage = Usage { bytes: 0, files: 0 };
+    let file = FileState::Absent;
+    Circumstances { peer: None, now_ms: 0, usage, repository, file, tombstone: false, live_locks: 0, keys: 0 }
 }
 
 fn any() -> (String, Circumstances) {
@@ -144,6 +155,9 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
         RepositoryState::ALL.map(|state| (label(state).into(), in_state(state))).into();
     let initialised = in_state(RepositoryState::Initialised);
     cases.push(("name taken".into(), present(None, 0, Audience::All)));
+    let full =
+        Circumstances { usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
+    cases.push(("over the grant's quota".into(), full));
     match handle.file_type() {
         Some(FileType::Keys) => {
             cases.push((

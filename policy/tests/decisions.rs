@@ -6,7 +6,8 @@
 use pawl_policy::{
     Action, Audience, Circumstances, Create, CreateRepository, Delete, DeleteRepository, Denial, FileId,
     FileState, FileType, Grant, Handle, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, List, Permit,
-    PrincipalName, Read, RepositoryName, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Stat, decide,
+    PrincipalName, Quota, Read, RepositoryName, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Stat, Usage,
+    decide,
 };
 
 #[test]
@@ -29,7 +30,7 @@ struct Case {
 impl Case {
     fn decide(&self) -> Result<Permit, Denial> {
         let repository = self.action.repository().clone();
-        let grant = Grant { repository, role: self.role, may_add_keys: self.may_add_keys };
+        let grant = Grant { may_add_keys: self.may_add_keys, ..Grant::new(repository, self.role) };
         decide(&asker(), &grant, self.action.clone(), &self.facts)
     }
 }
@@ -91,13 +92,33 @@ fn all_facts() -> Vec<Circumstances> {
                 for live_locks in [0, LIVE_LOCKS_MAX - 1, LIVE_LOCKS_MAX, u32::MAX] {
                     for keys in [0, KEYS_MAX - 1, KEYS_MAX, u32::MAX] {
                         let file = file.clone();
-                        all.push(Circumstances { repository, file, tombstone, live_locks, keys });
+                        all.push(Circumstances {
+                            repository,
+                            file,
+                            tombstone,
+                            live_locks,
+                            keys,
+                            ..nothing()
+                        });
                     }
                 }
             }
         }
     }
     all
+}
+
+fn nothing() -> Circumstances {
+    Circumstances {
+        peer: None,
+        now_ms: 0,
+        usage: Usage { bytes: 0, files: 0 },
+        repository: RepositoryState::Absent,
+        file: FileState::Absent,
+        tombstone: false,
+        live_locks: 0,
+        keys: 0,
+    }
 }
 
 fn cases() -> Vec<Case> {
@@ -237,17 +258,11 @@ fn a_wider_role_loses_nothing() {
 
 #[test]
 fn a_grant_reaches_its_repository_only() {
-    let facts = Circumstances {
-        repository: RepositoryState::Draft,
-        file: FileState::Absent,
-        tombstone: false,
-        live_locks: 0,
-        keys: 0,
-    };
+    let facts = Circumstances { repository: RepositoryState::Draft, ..nothing() };
     for other in ["hosts", "hosts/web", "hosts/web11", "hosts/web1/a", "web1", "Hosts/web1"] {
         for action in actions(&other.parse().unwrap()) {
             for role in Role::ALL {
-                let grant = Grant { repository: repository(), role, may_add_keys: true };
+                let grant = Grant { may_add_keys: true, ..Grant::new(repository(), role) };
                 let decision = decide(&asker(), &grant, action.clone(), &facts);
                 assert_eq!(decision, Err(Denial::NotGranted), "{action} in {other}");
             }
@@ -278,15 +293,9 @@ fn the_permit_is_for_what_was_asked() {
 #[test]
 fn a_listing_hides_expired_locks_and_keys_for_maintenance() {
     let permit = |role, file_type| {
-        let grant = Grant { repository: repository(), role, may_add_keys: false };
+        let grant = Grant::new(repository(), role);
         let action = Action::List(List { repository: repository(), file_type });
-        let facts = Circumstances {
-            repository: RepositoryState::Initialised,
-            file: FileState::Absent,
-            tombstone: false,
-            live_locks: 0,
-            keys: 0,
-        };
+        let facts = Circumstances { repository: RepositoryState::Initialised, ..nothing() };
         match decide(&asker(), &grant, action, &facts) {
             Ok(Permit::List(permit)) => permit,
             other => panic!("{other:?}"),
@@ -300,5 +309,68 @@ fn a_listing_hides_expired_locks_and_keys_for_maintenance() {
     assert!(permit(Role::Maintenance, FileType::Keys).shows(Audience::Maintenance, 0));
     for file_type in [FileType::Data, FileType::Index, FileType::Snapshots] {
         assert!(permit(Role::Restore, file_type).shows(Audience::All, u64::MAX));
+    }
+}
+
+/// Every action and every fact under this grant.
+fn decisions(
+    grant: &Grant,
+    peer: Option<&str>,
+    now_ms: u64,
+    usage: Usage,
+) -> Vec<(Action, Result<Permit, Denial>)> {
+    let mut decisions = Vec::new();
+    for action in actions(&repository()) {
+        for facts in all_facts() {
+            let facts =
+                Circumstances { peer: peer.map(|peer| peer.parse().unwrap()), now_ms, usage, ..facts };
+            decisions.push((action.clone(), decide(&asker(), grant, action.clone(), &facts)));
+        }
+    }
+    decisions
+}
+
+#[test]
+fn a_grant_for_networks_is_for_no_other_network_and_for_none() {
+    for role in Role::ALL {
+        let networks = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        let grant = Grant { networks, ..Grant::new(repository(), role) };
+        for peer in [None, Some("198.51.100.1"), Some("2001:db9::1")] {
+            for (action, decision) in decisions(&grant, peer, 0, Usage::default()) {
+                assert_eq!(decision, Err(Denial::Network), "{action} from {peer:?}");
+            }
+        }
+        for peer in ["192.0.2.9", "::ffff:192.0.2.9", "2001:db8::9"] {
+            let decisions = decisions(&grant, Some(peer), 0, Usage::default());
+            assert!(decisions.iter().any(|(_, decision)| decision.is_ok()));
+        }
+    }
+}
+
+#[test]
+fn a_grant_ends_when_it_expires() {
+    let grant = Grant { expires_ms: Some(1000), ..Grant::new(repository(), Role::Maintenance) };
+    for now_ms in [1000, 1001, u64::MAX] {
+        for (action, decision) in decisions(&grant, None, now_ms, Usage::default()) {
+            assert_eq!(decision, Err(Denial::Expired), "{action} at {now_ms}");
+        }
+    }
+    assert!(decisions(&grant, None, 999, Usage::default()).iter().any(|(_, decision)| decision.is_ok()));
+}
+
+#[test]
+fn over_its_quota_a_host_stores_nothing_but_locks_and_still_reads() {
+    for quota in [Quota { bytes: Some(10), files: None }, Quota { bytes: None, files: Some(2) }] {
+        let grant = Grant { quota, may_add_keys: true, ..Grant::new(repository(), Role::Backup) };
+        let over = decisions(&grant, None, 0, Usage { bytes: 11, files: 3 });
+        for (action, decision) in &over {
+            if let Ok(Permit::Create(permit)) = decision {
+                assert_eq!(permit.action().handle.file_type(), Some(FileType::Locks), "{action}");
+            }
+        }
+        assert!(over.iter().any(|(_, decision)| matches!(decision, Ok(Permit::Read(_)))));
+        let within = decisions(&grant, None, 0, Usage { bytes: 10, files: 2 });
+        let unlimited = Grant { quota: Quota::default(), ..grant };
+        assert_eq!(within, decisions(&unlimited, None, 0, Usage { bytes: 10, files: 2 }));
     }
 }

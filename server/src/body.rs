@@ -73,6 +73,12 @@ impl Upload {
         Self { source, declared_bytes, received_bytes: 0, ended: false }
     }
 
+    /// How long the client said that the body is.
+    #[must_use]
+    pub const fn declared_bytes(&self) -> Option<u64> {
+        self.declared_bytes
+    }
+
     /// Bytes that have arrived so far.
     #[must_use]
     pub const fn received_bytes(&self) -> u64 {

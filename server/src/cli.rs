@@ -5,8 +5,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pawl_policy::{PrincipalName, RepositoryName};
+use pawl_policy::{Network, PrincipalName, RepositoryName};
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -106,6 +107,7 @@ pub enum Host {
 Examples:
   pawl host add web1 --data ./pawl-data                      # backs up to the repository web1
   pawl host add web1 --repository hosts/web1 --config /etc/pawl/pawl.toml
+  pawl host add db1 --quota 200GiB --network 192.0.2.0/24 --expires 2027-12-31 --data ./pawl-data
   pawl host add spare --role restore --repository web1 --data ./pawl-data   # may only read
 
 The password is shown once; only its hash is kept. A running server knows the host at once.")]
@@ -154,6 +156,18 @@ pub struct AddHost {
     /// Let it add key files (`restic key add`) to repositories that are initialised
     #[arg(long)]
     pub may_add_keys: bool,
+    /// Only from this network, such as 192.0.2.0/24, or this address; can be repeated
+    #[arg(long = "network", value_name = "CIDR")]
+    pub networks: Vec<Network>,
+    /// Until this day (UTC) or moment
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<String>,
+    /// Only as long as the repository holds less than this, such as 200GiB
+    #[arg(long, value_name = "SIZE")]
+    pub quota: Option<ByteSize>,
+    /// Only as long as the repository holds fewer files
+    #[arg(long, value_name = "NUMBER")]
+    pub quota_files: Option<u64>,
     /// Its password is in the htpasswd file that the configuration names
     #[arg(long)]
     pub password_in_htpasswd: bool,

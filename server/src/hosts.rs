@@ -81,15 +81,22 @@ fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Erro
         repository: repository.to_string(),
         role: role.to_owned(),
         may_add_keys: options.may_add_keys,
+        networks: options.networks.iter().map(ToString::to_string).collect(),
+        expires: options.expires.clone(),
+        quota: options.quota.map(|size| size.display().iec().to_string()),
+        quota_files: options.quota_files,
     };
-    Ok(repositories.into_iter().map(grant).collect())
+    let grants: Vec<_> = repositories.into_iter().map(grant).collect();
+    for grant in &grants {
+        grant.parse()?;
+    }
+    Ok(grants)
 }
 
 /// Adds the first host of a new data directory and returns what to paste there.
 pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dyn std::error::Error>> {
     let secret = Secret::generate()?;
-    let grants =
-        vec![GrantEntry { repository: name.to_string(), role: "backup".to_owned(), may_add_keys: false }];
+    let grants = vec![GrantEntry::backup(name.as_str())];
     Hosts::update(&hosts_path(&config.data), |hosts| {
         hosts.add(name, Host { secret_sha256: Some(secret.hash()), grants: grants.clone() })
     })?;
@@ -126,11 +133,39 @@ fn list(at: &Place, json: bool) -> Outcome {
             print::line(&format!("{:<24} revoked", host.user))?;
         }
         for grant in host.grants {
-            let keys = if grant.may_add_keys { ", may add keys" } else { "" };
-            print::line(&format!("{:<24} {:<8} {}{keys}", host.user, grant.role, grant.repository))?;
+            print::line(&format!(
+                "{:<24} {:<8} {}{}",
+                host.user,
+                grant.role,
+                grant.repository,
+                limits(grant)
+            ))?;
         }
     }
     Ok(())
+}
+
+/// What a grant is limited by, in words.
+fn limits(grant: &GrantEntry) -> String {
+    let mut words = String::new();
+    if grant.may_add_keys {
+        words.push_str(", may add keys");
+    }
+    if !grant.networks.is_empty() {
+        words.push_str(", from ");
+        words.push_str(&grant.networks.join(" "));
+    }
+    for (label, value) in [
+        (", until ", grant.expires.clone()),
+        (", up to ", grant.quota.clone()),
+        (", files up to ", grant.quota_files.map(|files| files.to_string())),
+    ] {
+        if let Some(value) = value {
+            words.push_str(label);
+            words.push_str(&value);
+        }
+    }
+    words
 }
 
 fn revoke(name: &PrincipalName, at: &Place) -> Outcome {

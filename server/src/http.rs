@@ -12,6 +12,7 @@ mod listen;
 mod listing;
 mod range;
 mod record;
+mod reserve;
 mod respond;
 mod route;
 mod service;

@@ -15,11 +15,13 @@ mod message;
 mod process;
 mod repository;
 mod staging;
+mod usage;
 
 pub use child::KeeperProcess;
 pub use client::{Draft, KeeperClient, KeeperError};
 pub use process::run;
 pub(crate) use repository::state as repository_state;
+pub(crate) use usage::read as repository_usage;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -20,3 +20,4 @@ pub mod log;
 pub mod print;
 pub mod serve;
 pub mod store;
+pub mod time;

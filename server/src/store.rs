@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use pawl_policy::{
     Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, Read, RemoveLock,
-    RepositoryName, RepositoryState, Stat,
+    RepositoryName, RepositoryState, Stat, Usage,
 };
 
 use crate::body::{BodyError, Upload};
@@ -84,6 +84,8 @@ pub struct Survey {
     pub file: Option<Facts>,
     /// Whether maintenance has deleted a file of that name.
     pub tombstone: bool,
+    /// How much the repository holds; `None` if that was never counted.
+    pub usage: Option<Usage>,
 }
 
 /// A part of a file: `start..start + len`, both in bytes.
@@ -115,6 +117,9 @@ pub trait AppendStore: Send + Sync + 'static {
         repository: &RepositoryName,
         handle: &Handle,
     ) -> impl Future<Output = Result<Survey, StoreError>> + Send;
+
+    /// Counts how much a repository holds. This may take as long as looking at each of its files.
+    fn count(&self, repository: &RepositoryName) -> impl Future<Output = Result<Usage, StoreError>> + Send;
 
     /// What is known of a file; `None` only if it certainly does not exist.
     fn facts(

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{Broken, Decision, Event, Line, Verified, files, verify};
 use crate::cli::{Audit, ShowAudit, VerifyAudit};
 use crate::print::{self, Outcome};
 use crate::serve::configuration;
+use crate::time;
 
 /// Runs the command.
 pub fn run(command: Audit) -> Outcome {
@@ -58,7 +57,7 @@ type Stored = BTreeMap<(String, String), (u64, u64)>;
 
 fn show(options: &ShowAudit) -> Outcome {
     let data = configuration(&options.place)?.data;
-    let since = options.since.as_deref().map(parse_time).transpose()?;
+    let since = options.since.as_deref().map(time::parse).transpose()?;
     let mut stored = Stored::new();
     let mut snapshots = Vec::new();
     let mut refused = 0_u64;
@@ -152,18 +151,4 @@ fn summary(stored: &Stored, snapshots: &[String], refused: u64) -> String {
     lines.push(format!("snapshots among what was added: {}", snapshots.len()));
     lines.extend(snapshots.iter().map(|snapshot| format!("  {snapshot}")));
     lines.join("\n")
-}
-
-/// A day (from its beginning in UTC) or a moment.
-fn parse_time(text: &str) -> Result<Timestamp, String> {
-    let expected = |error: jiff::Error| {
-        format!(
-            "--since {text}: expected a day such as 2026-11-01 or a moment such as 2026-11-01T08:00:00Z ({error})"
-        )
-    };
-    if let Ok(moment) = text.parse::<Timestamp>() {
-        return Ok(moment);
-    }
-    let day: Date = text.parse().map_err(expected)?;
-    day.to_zoned(TimeZone::UTC).map(|day| day.timestamp()).map_err(expected)
 }

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use pawl_policy::{Grant, InvalidName, PrincipalName, RepositoryName, Role};
+use bytesize::ByteSize;
+use pawl_policy::{Grant, InvalidName, InvalidNetwork, PrincipalName, Quota, RepositoryName, Role};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::files::{self, FileError};
+use crate::time;
 
 const HEADER: &str =
     "# Hosts and what they may do. Written by `pawl host`; it holds no secrets, only their SHA-256.\n\n";
@@ -115,9 +117,35 @@ pub struct GrantEntry {
     /// Whether key files may be added to the initialised repository.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_add_keys: bool,
+    /// From where it may be used; from anywhere if this is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// The day (UTC) or moment at which it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// How much the repository may hold for the host to add to it, such as `200 GiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// The same in files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota_files: Option<u64>,
 }
 
 impl GrantEntry {
+    /// May back up to this repository, from anywhere, for good and without limit.
+    #[must_use]
+    pub fn backup(repository: &str) -> Self {
+        Self {
+            repository: repository.to_owned(),
+            role: "backup".to_owned(),
+            may_add_keys: false,
+            networks: Vec::new(),
+            expires: None,
+            quota: None,
+            quota_files: None,
+        }
+    }
+
     /// The grant, if every word of it is valid at the backup door.
     pub fn parse(&self) -> Result<Grant, String> {
         let repository: RepositoryName =
@@ -128,7 +156,22 @@ impl GrantEntry {
                 return Err(format!("role '{}': expected backup or restore", self.role));
             }
         };
-        Ok(Grant { repository, role, may_add_keys: self.may_add_keys })
+        let networks = self
+            .networks
+            .iter()
+            .map(|text| text.parse().map_err(|error: InvalidNetwork| format!("networks '{text}': {error}")));
+        let expires = self.expires.as_deref().map(time::parse).transpose();
+        let expires = expires.map_err(|error| format!("expires {error}"))?;
+        let bytes = self.quota.as_deref().map(str::parse::<ByteSize>).transpose();
+        let bytes = bytes.map_err(|error| format!("quota: expected a size such as 200 GiB: {error}"))?;
+        Ok(Grant {
+            may_add_keys: self.may_add_keys,
+            networks: networks.collect::<Result<_, _>>()?,
+            // Before 1970 is over as well.
+            expires_ms: expires.map(|moment| u64::try_from(moment.as_millisecond()).unwrap_or(0)),
+            quota: Quota { bytes: bytes.map(|size| size.as_u64()), files: self.quota_files },
+            ..Grant::new(repository, role)
+        })
     }
 }
 

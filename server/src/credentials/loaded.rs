@@ -104,7 +104,7 @@ fn cost(password: &ChosenPassword) -> Option<u32> {
 /// A user of the htpasswd file alone backs up to the repository of its own name.
 fn own_repository(name: &str) -> Option<Grant> {
     let repository: RepositoryName = name.parse().ok()?;
-    Some(Grant { repository, role: Role::Backup, may_add_keys: false })
+    Some(Grant::new(repository, Role::Backup))
 }
 
 /// Reads the files again when they have changed.

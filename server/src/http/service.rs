@@ -12,12 +12,13 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_policy::{
     Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
-    RepositoryName, RepositoryState, decide, lock_has_expired,
+    RepositoryName, RepositoryState, Usage, check_reach, decide, lock_has_expired,
 };
 
 use super::deadline::Working;
 use super::gate::{Entered, Gate};
 use super::record::{Record, Recorded};
+use super::reserve::{Reservations, Reserved};
 use super::respond::{self, Body, Refusal};
 use super::{authenticate, route, upload};
 use crate::audit::Queue;
@@ -30,6 +31,12 @@ use tokio::task::JoinError;
 /// Locks of one principal, or keys of all, in one repository.
 type Newcomers = (RepositoryName, FileType, Option<PrincipalName>);
 
+/// A file that is counted until it is stored.
+struct Newcomer {
+    on_its_way: Option<Entered<Newcomers>>,
+    reserved: Option<Reserved>,
+}
+
 /// The backup door in front of a store.
 #[derive(Debug)]
 pub struct Door<S> {
@@ -39,6 +46,7 @@ pub struct Door<S> {
     pub(super) limits: Limits,
     /// New locks and keys on their way to the store.
     on_their_way: Gate<Newcomers>,
+    reservations: Reservations,
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
@@ -55,6 +63,7 @@ impl<S: AppendStore> Door<S> {
             caps,
             limits,
             on_their_way: Gate::default(),
+            reservations: Reservations::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
             audit,
@@ -99,7 +108,7 @@ impl<S: AppendStore> Door<S> {
                 let answered = if entered.before() >= self.limits.requests_per_host {
                     Err(Refusal::TooManyRequests)
                 } else {
-                    self.answer(&principal, &head, &mut upload, &mut record).await
+                    self.answer(&principal, peer, &head, &mut upload, &mut record).await
                 };
                 (answered, true)
             }
@@ -141,6 +150,7 @@ impl<S: AppendStore> Door<S> {
     async fn answer(
         &self,
         principal: &Principal,
+        peer: SocketAddr,
         head: &Parts,
         upload: &mut Upload,
         record: &mut Record,
@@ -148,23 +158,50 @@ impl<S: AppendStore> Door<S> {
         let action = route::route(&head.method, &head.uri).map_err(Refusal::Route)?;
         record.note_action(&action);
         let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
-        let (permit, _on_its_way) = self.permit(principal, grant, action).await?;
+        let (permit, _newcomer) =
+            self.permit(principal, grant, action, peer, upload.declared_bytes()).await?;
         self.carry_out(permit, &head.headers, upload, record).await
     }
 
-    /// Looks up what the decision needs to know, and decides. What is returned beside the permit counts a new
-    /// lock or key until it is stored.
+    /// Looks up what the decision needs to know, and decides. What is returned beside the permit counts a new file
+    /// until it is stored.
     async fn permit(
         &self,
         principal: &Principal,
         grant: &Grant,
         action: Action,
-    ) -> Result<(Permit, Option<Entered<Newcomers>>), Refusal> {
-        let on_its_way = self.enter_gate(&principal.name, &action);
-        let before = on_its_way.as_ref().map_or(0, Entered::before);
-        let circumstances = self.circumstances(&principal.name, &action, before).await?;
+        peer: SocketAddr,
+        declared_bytes: Option<u64>,
+    ) -> Result<(Permit, Newcomer), Refusal> {
+        let newcomer = Newcomer {
+            on_its_way: self.enter_gate(&principal.name, &action),
+            reserved: self.reserve(grant, &action, declared_bytes),
+        };
+        let known = Circumstances {
+            peer: Some(peer.ip()),
+            now_ms: now_ms(),
+            usage: newcomer.reserved.as_ref().map_or_else(Usage::default, Reserved::total),
+            repository: RepositoryState::Absent,
+            file: FileState::Absent,
+            tombstone: false,
+            live_locks: newcomer.on_its_way.as_ref().map_or(0, Entered::before),
+            keys: newcomer.on_its_way.as_ref().map_or(0, Entered::before),
+        };
+        check_reach(grant, &action, &known)?;
+        let circumstances = self.circumstances(&principal.name, grant, &action, known).await?;
         let permit = decide(&principal.name, grant, action, &circumstances)?;
-        Ok((permit, on_its_way))
+        Ok((permit, newcomer))
+    }
+
+    /// Room for a file that counts against a quota. One that does not say how long it is may become as long as its
+    /// type allows.
+    fn reserve(&self, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<Reserved> {
+        let Action::Create(create) = action else { return None };
+        if grant.quota.is_unlimited() || create.handle.file_type() == Some(FileType::Locks) {
+            return None;
+        }
+        let bytes = declared_bytes.unwrap_or_else(|| *self.caps.sizes(&create.handle).end());
+        Some(self.reservations.reserve(&create.repository, bytes))
     }
 
     fn enter_gate(&self, principal: &PrincipalName, action: &Action) -> Option<Entered<Newcomers>> {
@@ -179,20 +216,15 @@ impl<S: AppendStore> Door<S> {
         Some(self.on_their_way.enter(group))
     }
 
+    /// Completes what is known by what the decision on this action names. Reach was checked before anything is looked
+    /// up.
     async fn circumstances(
         &self,
         principal: &PrincipalName,
+        grant: &Grant,
         action: &Action,
-        on_their_way: u32,
+        mut known: Circumstances,
     ) -> Result<Circumstances, StoreError> {
-        // Where nothing is looked up below, nothing of this is named by the decision.
-        let mut known = Circumstances {
-            repository: RepositoryState::Absent,
-            file: FileState::Absent,
-            tombstone: false,
-            live_locks: 0,
-            keys: 0,
-        };
         let repository = action.repository();
         match action {
             Action::List(_) | Action::CreateRepository(_) | Action::DeleteRepository(_) => {}
@@ -209,13 +241,20 @@ impl<S: AppendStore> Door<S> {
                 match create.handle.file_type() {
                     Some(FileType::Locks) => {
                         let live = self.live_locks(repository, principal).await?;
-                        known.live_locks = live.saturating_add(on_their_way);
+                        known.live_locks = known.live_locks.saturating_add(live);
                     }
                     Some(FileType::Keys) => {
                         let keys = self.store.all_facts(repository, FileType::Keys).await?.len();
-                        known.keys = u32::try_from(keys).unwrap_or(u32::MAX).saturating_add(on_their_way);
+                        known.keys = known.keys.saturating_add(u32::try_from(keys).unwrap_or(u32::MAX));
                     }
                     Some(FileType::Data | FileType::Index | FileType::Snapshots) | None => {}
+                }
+                if !grant.quota.is_unlimited() && survey.repository != RepositoryState::Absent {
+                    let held = match survey.usage {
+                        Some(usage) => usage,
+                        None => self.store.count(repository).await?,
+                    };
+                    known.usage = known.usage.plus(held);
                 }
             }
         }

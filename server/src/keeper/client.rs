@@ -218,6 +218,11 @@ impl KeeperClient {
         done(self.ask(Request::RemoveLock { repository, id, remover }).await?.0)
     }
 
+    /// Counts what a repository holds, if that was never done.
+    pub async fn count(&self, repository: &RepositoryName) -> Result<(), KeeperError> {
+        done(self.ask(Request::Count { repository: repository.clone() }).await?.0)
+    }
+
     /// Writes a decision into the audit log.
     pub async fn note(&self, decision: Decision) -> Result<(), KeeperError> {
         done(self.ask(Request::Note(decision)).await?.0)

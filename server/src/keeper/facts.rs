@@ -6,7 +6,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pawl_policy::{Audience, PrincipalName};
+use pawl_policy::{Audience, PrincipalName, Usage};
 use rustix::fs::{AtFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 
@@ -14,6 +14,7 @@ const CREATOR: &str = "user.pawl.creator";
 const RECEIVED: &str = "user.pawl.received";
 const AUDIENCE: &str = "user.pawl.audience";
 const CONTENT: &str = "user.pawl.sha256";
+const USAGE: &str = "user.pawl.usage";
 const INITIALISED: &str = "user.pawl.initialised";
 
 /// Longer values are none of ours.
@@ -80,6 +81,20 @@ pub(super) fn is_initialised(directory: impl AsFd) -> rustix::io::Result<bool> {
 /// Marks a repository as initialised, for good.
 pub(super) fn mark_initialised(directory: impl AsFd) -> rustix::io::Result<()> {
     set(directory, INITIALISED, "1")
+}
+
+/// A repository's usage, `BYTES FILES`; `None` if it was never counted.
+pub(super) fn usage(directory: impl AsFd) -> rustix::io::Result<Option<Usage>> {
+    let parse = |text: String| {
+        let (bytes, files) = text.split_once(' ')?;
+        Some(Usage { bytes: bytes.parse().ok()?, files: files.parse().ok()? })
+    };
+    Ok(attribute(directory, USAGE)?.and_then(parse))
+}
+
+/// Writes a repository's usage.
+pub(super) fn write_usage(directory: impl AsFd, usage: Usage) -> rustix::io::Result<()> {
+    set(directory, USAGE, &format!("{} {}", usage.bytes, usage.files))
 }
 
 /// Whether the file system under `file` keeps attributes at all.

@@ -76,6 +76,11 @@ pub(super) enum Request {
         #[serde(with = "as_text")]
         remover: PrincipalName,
     },
+    /// Count what a repository holds, if that was never done.
+    Count {
+        #[serde(with = "as_text")]
+        repository: RepositoryName,
+    },
     /// Write the decision into the audit log.
     Note(Decision),
 }

@@ -19,6 +19,7 @@ use super::audit_log::{AuditLog, Head};
 use super::commit::{self, Naming};
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
 use super::staging::{Staged, Staging};
+use super::usage::{self, UsageBook};
 use super::{directory, facts, layout, lease, repository};
 use crate::audit::{Deed, Event};
 
@@ -116,6 +117,7 @@ struct Keeper {
     footing: Footing,
     slots: Mutex<HashMap<Slot, Staged>>,
     next_slot: AtomicU64,
+    usage: UsageBook,
     audit: Mutex<AuditLog>,
     /// Held while a repository begins, so that keys are not set aside beneath a `config` just being stored.
     beginning: Mutex<()>,
@@ -130,6 +132,7 @@ impl Keeper {
             staging,
             footing,
             slots: Mutex::default(),
+            usage: UsageBook::default(),
             audit,
             next_slot: AtomicU64::new(1),
             beginning: Mutex::default(),
@@ -213,7 +216,9 @@ impl Keeper {
             Request::Discard { slot } => self.take(slot).map(drop),
             Request::CreateRepository { repository, creator } => {
                 let _beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
-                repository::create(self.data.as_fd(), &repository, &creator)?;
+                if repository::create(self.data.as_fd(), &repository, &creator)? {
+                    self.usage.begin(self.data.as_fd(), &repository)?;
+                }
                 self.audit().append(Event::RepositoryCreated(deed(&repository, &creator, None)));
                 Ok(())
             }
@@ -223,6 +228,13 @@ impl Keeper {
                     self.audit().append(Event::LockRemoved(deed(&repository, &remover, Some(&handle))));
                 }
                 Ok(())
+            }
+            Request::Count { repository } => {
+                if self.usage.count(self.data.as_fd(), &repository)? {
+                    Ok(())
+                } else {
+                    Err(Refusal::Failed("the repository is being counted".to_owned()))
+                }
             }
             Request::Note(decision) => {
                 self.audit().append(Event::Decision(decision));
@@ -239,12 +251,25 @@ impl Keeper {
             Handle::File(..) => None,
         };
         let staged = self.take(slot)?;
-        let outcome = commit::commit(self.data.as_fd(), self.footing, &staged, naming);
+        let outcome = self.commit_counted(&staged, naming);
         if outcome.is_ok() {
             self.audit().append(Event::Stored(deed_with(naming, &staged)));
         }
         if outcome == Err(Refusal::NameTaken) {
             self.slots().insert(slot, staged); // the door may ask to rescue it
+        }
+        outcome
+    }
+
+    fn commit_counted(&self, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
+        if !usage::counts(naming.handle) {
+            return commit::commit(self.data.as_fd(), self.footing, staged, naming);
+        }
+        let bytes = staged.file().metadata()?.len();
+        self.usage.add(self.data.as_fd(), naming.repository, bytes)?;
+        let outcome = commit::commit(self.data.as_fd(), self.footing, staged, naming);
+        if outcome.is_err() {
+            self.usage.take_back(self.data.as_fd(), naming.repository, bytes)?;
         }
         outcome
     }

@@ -48,19 +48,20 @@ pub(crate) fn state(
 }
 
 /// Makes a repository's directories. A draft's key files of the same creator are set aside, so that an interrupted
-/// initialisation can be repeated: restic refuses a new repository that has keys.
+/// initialisation can be repeated: restic refuses a new repository that has keys. Returns whether there was none before.
 pub(super) fn create(
     data: BorrowedFd<'_>,
     repository: &RepositoryName,
     creator: &PrincipalName,
-) -> rustix::io::Result<()> {
-    if state(data, repository)? == RepositoryState::Draft {
+) -> rustix::io::Result<bool> {
+    let state = state(data, repository)?;
+    if state == RepositoryState::Draft {
         set_keys_aside(data, repository, creator)?;
     }
     for file_type in FileType::ALL {
         directory::open_or_make(data, &layout::type_directory(repository, file_type))?;
     }
-    Ok(())
+    Ok(state == RepositoryState::Absent)
 }
 
 #[expect(clippy::disallowed_methods, reason = "moves the keys of a draft out of the way without replacing")]

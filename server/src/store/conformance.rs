@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{
     Action, Audience, Caps, Circumstances, Create, CreateRepository, Delete, FileId, FileState, FileType,
-    Grant, Handle, List, Permit, PrincipalName, Read, RepositoryName, RepositoryState, Role, Stat, decide,
+    Grant, Handle, List, Permit, PrincipalName, Read, RepositoryName, RepositoryState, Role, Stat, Usage,
+    decide,
 };
 use sha2::{Digest, Sha256};
 
@@ -52,9 +53,19 @@ fn principal() -> PrincipalName {
 
 /// A permit as the door would have it, in circumstances that allow everything.
 fn permit(action: Action, file: FileState) -> Permit {
-    let grant = Grant { repository: action.repository().clone(), role: Role::Backup, may_add_keys: true };
+    let grant = Grant { may_add_keys: true, ..Grant::new(action.repository().clone(), Role::Backup) };
     let repository = RepositoryState::Draft;
-    let facts = Circumstances { repository, file, tombstone: false, live_locks: 0, keys: 0 };
+    let usage = Usage::default();
+    let facts = Circumstances {
+        peer: None,
+        now_ms: 0,
+        usage,
+        repository,
+        file,
+        tombstone: false,
+        live_locks: 0,
+        keys: 0,
+    };
     decide(&principal(), &grant, action, &facts).unwrap()
 }
 
@@ -336,6 +347,20 @@ pub(crate) async fn facts_are_kept_with_the_file<S: AppendStore, P>(f: Fixture<S
     assert!((before..=now_ms()).contains(&facts.received_ms));
 }
 
+pub(crate) async fn usage_is_what_is_visible_and_locks_are_none_of_it<S: AppendStore, P>(f: Fixture<S, P>) {
+    f.initialised().await;
+    let usage = async || f.store.survey(&repository(), &Handle::Config).await.unwrap().usage;
+    let config = b"the config".len() as u64;
+    assert_eq!(usage().await, Some(Usage { bytes: config, files: 1 }));
+    assert_eq!(f.create(FileType::Data, &content(1, 1000)).await, Outcome::Stored);
+    assert_eq!(f.create(FileType::Locks, &content(2, 100)).await, Outcome::Stored);
+    assert_eq!(f.create(FileType::Data, &content(1, 1000)).await, Outcome::AlreadyThere);
+    let handle = Handle::File(FileType::Data, id_of(b"something else"));
+    assert_eq!(f.send(handle, upload(&content(3, 500))).await, Outcome::BadBody);
+    assert_eq!(usage().await, Some(Usage { bytes: config + 1000, files: 2 }));
+    assert_eq!(f.store.count(&repository()).await.unwrap(), Usage { bytes: config + 1000, files: 2 });
+}
+
 pub(crate) async fn nothing_is_stored_in_a_repository_that_does_not_exist<S: AppendStore, P>(
     f: Fixture<S, P>,
 ) {
@@ -388,6 +413,7 @@ macro_rules! suite {
                 creating_again_sets_aside_the_keys_of_a_draft_only
                 a_lock_is_removed_and_removing_it_again_is_no_error
                 facts_are_kept_with_the_file
+                usage_is_what_is_visible_and_locks_are_none_of_it
                 nothing_is_stored_in_a_repository_that_does_not_exist
                 parallel_readers_and_writers_do_not_disturb_each_other
             );

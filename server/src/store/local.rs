@@ -13,7 +13,7 @@ use std::sync::Arc;
 use futures_util::Stream;
 use pawl_policy::{
     Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, Read, RemoveLock,
-    RepositoryName, RepositoryState, Stat,
+    RepositoryName, RepositoryState, Stat, Usage,
 };
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use super::{AppendStore, CreateError, Created, Entry, Facts, StoreError, Survey};
 use crate::body::Upload;
-use crate::keeper::{KeeperClient, KeeperError, layout, repository_state};
+use crate::keeper::{KeeperClient, KeeperError, layout, repository_state, repository_usage};
 pub use read::LocalFile;
 
 /// A store in a local directory.
@@ -105,9 +105,17 @@ impl AppendStore for LocalStore {
                 repository: repository_state(data.as_fd(), &repository)?,
                 file: facts(data, &layout::file(&repository, &handle))?,
                 tombstone: exists(data, &layout::tombstone(&repository, &handle))?,
+                usage: repository_usage(data.as_fd(), &repository)?,
             })
         })
         .await
+    }
+
+    async fn count(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
+        self.keeper.count(repository).await?;
+        let repository = repository.clone();
+        let counted = self.blocking(move |data| Ok(repository_usage(data.as_fd(), &repository)?)).await?;
+        counted.ok_or_else(|| StoreError::Unavailable("the repository was not counted".to_owned()))
     }
 
     async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {

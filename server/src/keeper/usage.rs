@@ -1,0 +1,157 @@
+//! How much each repository holds, kept with it in an attribute of its directory.
+//!
+//! Invariant: a file is counted before it has its name, so that usage is never less than what is visible. A failed
+//! commit is taken back. Locks are not counted.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pawl_policy::{FileType, Handle, RepositoryName, Usage};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{directory, facts, layout};
+
+/// The usage of all repositories.
+#[derive(Debug, Default)]
+pub(super) struct UsageBook {
+    /// Held while an attribute is read and written.
+    writing: Mutex<()>,
+    /// Repositories that are being counted, with what was stored there since the counting began.
+    counting: Mutex<HashMap<RepositoryName, Usage>>,
+}
+
+/// Reads a repository's usage; `None` if it was never counted.
+pub(crate) fn read(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<Option<Usage>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(data, repository.as_str(), flags, Mode::empty()) {
+        Ok(root) => facts::usage(root),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file of this kind counts.
+pub(super) const fn counts(handle: &Handle) -> bool {
+    !matches!(handle, Handle::File(FileType::Locks, _))
+}
+
+impl UsageBook {
+    /// A repository that was just made holds nothing.
+    pub(super) fn begin(&self, data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<()> {
+        let _writing = self.writing();
+        facts::write_usage(directory::open(data, repository.as_str())?, Usage::default())
+    }
+
+    /// Counts a file that is about to be stored.
+    pub(super) fn add(
+        &self,
+        data: BorrowedFd<'_>,
+        repository: &RepositoryName,
+        bytes: u64,
+    ) -> rustix::io::Result<()> {
+        self.change(data, repository, |usage| usage.plus(Usage { bytes, files: 1 }))
+    }
+
+    /// Takes back a file that was not stored after all.
+    pub(super) fn take_back(
+        &self,
+        data: BorrowedFd<'_>,
+        repository: &RepositoryName,
+        bytes: u64,
+    ) -> rustix::io::Result<()> {
+        self.change(data, repository, |usage| Usage {
+            bytes: usage.bytes.saturating_sub(bytes),
+            files: usage.files.saturating_sub(1),
+        })
+    }
+
+    fn change(
+        &self,
+        data: BorrowedFd<'_>,
+        repository: &RepositoryName,
+        change: impl Fn(Usage) -> Usage,
+    ) -> rustix::io::Result<()> {
+        let _writing = self.writing();
+        if let Some(since) = self.counting().get_mut(repository) {
+            *since = change(*since);
+        }
+        let root = directory::open(data, repository.as_str())?;
+        match facts::usage(&root)? {
+            Some(usage) => facts::write_usage(&root, change(usage)),
+            None => Ok(()), // nobody has asked yet; a count will find the file
+        }
+    }
+
+    /// Counts a repository that never was, unless somebody is counting it already. Stores go on meanwhile; what they
+    /// add may be counted twice, never not at all.
+    pub(super) fn count(
+        &self,
+        data: BorrowedFd<'_>,
+        repository: &RepositoryName,
+    ) -> rustix::io::Result<bool> {
+        {
+            let mut counting = self.counting();
+            if counting.contains_key(repository) {
+                return Ok(false);
+            }
+            counting.insert(repository.clone(), Usage::default());
+        }
+        let counted = walk(data, repository);
+        let _writing = self.writing();
+        let since = self.counting().remove(repository).unwrap_or_default();
+        let root = directory::open(data, repository.as_str())?;
+        facts::write_usage(&root, counted?.plus(since))?;
+        rustix::fs::fsync(&root)?;
+        Ok(true)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counting(&self) -> MutexGuard<'_, HashMap<RepositoryName, Usage>> {
+        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn walk(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<Usage> {
+    let mut usage = Usage::default();
+    let root = directory::open(data, repository.as_str())?;
+    if let Ok(stat) = rustix::fs::statat(&root, "config", AtFlags::SYMLINK_NOFOLLOW) {
+        usage = usage.plus(one(stat.st_size));
+    }
+    for file_type in [FileType::Index, FileType::Keys, FileType::Snapshots] {
+        usage = usage.plus(walk_directory(data, &layout::type_directory(repository, file_type))?);
+    }
+    let packs = layout::type_directory(repository, FileType::Data);
+    for first in 0..=u8::MAX {
+        usage = usage.plus(walk_directory(data, &format!("{packs}/{first:02x}"))?);
+    }
+    Ok(usage)
+}
+
+fn walk_directory(data: BorrowedFd<'_>, path: &str) -> rustix::io::Result<Usage> {
+    let directory = match directory::open(data, path) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(Usage::default()),
+        Err(error) => return Err(error),
+    };
+    let mut usage = Usage::default();
+    for entry in Dir::read_from(directory.as_fd())? {
+        let entry = entry?;
+        match rustix::fs::statat(&directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() => {
+                usage = usage.plus(one(stat.st_size));
+            }
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(usage)
+}
+
+fn one(size: i64) -> Usage {
+    Usage { bytes: u64::try_from(size).unwrap_or(0), files: 1 }
+}
