@@ -56,6 +56,8 @@ pub struct Circumstances {
     pub now_ms: u64,
     /// What the repository would hold with the file, and everything else that is on its way there.
     pub usage: Usage,
+    /// Whether the store has room for the file beside what is kept for locks and maintenance.
+    pub room: bool,
     /// How far the repository has come.
     pub repository: RepositoryState,
     /// What is stored under the action's handle; [`FileState::Absent`] for actions without one.
@@ -95,13 +97,16 @@ pub enum Denial {
     Tombstone,
     /// The repository holds as much as the grant allows.
     Quota,
+    /// What is left of the store is kept for locks and maintenance.
+    Room,
     /// The snapshot is younger than the floor.
     SnapshotTooYoung,
 }
 
 impl Denial {
     /// Every denial, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
+        Self::Room,
         Self::NotGranted,
         Self::Network,
         Self::Expired,
@@ -124,6 +129,7 @@ impl fmt::Display for Denial {
             Self::NotGranted => "no access to this repository",
             Self::Network => "not from this network",
             Self::Expired => "access to this repository has expired",
+            Self::Room => "no space left on the server",
             Self::Quota => "quota of this repository is used up",
             Self::Role => "append-only: not allowed with this credential",
             Self::Hidden => "no such file",
@@ -331,6 +337,7 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> R
         }
         (Role::Backup, _) if circumstances.tombstone => Err(Denial::Tombstone),
         (Role::Backup, _) if !grant.quota.allows(circumstances.usage) => Err(Denial::Quota),
+        (Role::Backup, _) if !circumstances.room => Err(Denial::Room),
         (Role::Backup, _) => Ok(()),
     }
 }

@@ -66,6 +66,7 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         Err(Denial::Tombstone) => "no (deleted)",
         Err(Denial::SnapshotTooYoung) => "no (floor)",
         Err(Denial::Quota) => "no (quota)",
+        Err(Denial::Room) => "no (room)",
         Err(Denial::Network | Denial::Expired) => "no",
         Err(Denial::NotGranted | Denial::Role | Denial::AlreadyInitialised | Denial::LockOfAnother) => "no",
     }
@@ -128,7 +129,17 @@ const fn label(state: RepositoryState) -> &'static str {
 const fn in_state(repository: RepositoryState) -> Circumstances {
     let usage = Usage { bytes: 0, files: 0 };
     let file = FileState::Absent;
-    Circumstances { peer: None, now_ms: 0, usage, repository, file, tombstone: false, live_locks: 0, keys: 0 }
+    Circumstances {
+        peer: None,
+        now_ms: 0,
+        usage,
+        room: true,
+        repository,
+        file,
+        tombstone: false,
+        live_locks: 0,
+        keys: 0,
+    }
 }
 
 fn any() -> (String, Circumstances) {
@@ -158,6 +169,8 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
     let full =
         Circumstances { usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
     cases.push(("over the grant's quota".into(), full));
+    let crowded = Circumstances { room: false, ..in_state(RepositoryState::Initialised) };
+    cases.push(("no room beside the reserve".into(), crowded));
     match handle.file_type() {
         Some(FileType::Keys) => {
             cases.push((

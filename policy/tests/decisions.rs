@@ -113,6 +113,7 @@ fn nothing() -> Circumstances {
         peer: None,
         now_ms: 0,
         usage: Usage { bytes: 0, files: 0 },
+        room: true,
         repository: RepositoryState::Absent,
         file: FileState::Absent,
         tombstone: false,
@@ -372,5 +373,19 @@ fn over_its_quota_a_host_stores_nothing_but_locks_and_still_reads() {
         let within = decisions(&grant, None, 0, Usage { bytes: 10, files: 2 });
         let unlimited = Grant { quota: Quota::default(), ..grant };
         assert_eq!(within, decisions(&unlimited, None, 0, Usage { bytes: 10, files: 2 }));
+    }
+}
+
+#[test]
+fn without_room_beside_the_reserve_a_host_stores_nothing_but_locks_and_maintenance_goes_on() {
+    for case in cases() {
+        let facts = Circumstances { room: false, ..case.facts.clone() };
+        let crowded = Case { facts, action: case.action.clone(), ..case };
+        if let (Role::Backup, Ok(Permit::Create(permit))) = (crowded.role, crowded.decide()) {
+            assert_eq!(permit.action().handle.file_type(), Some(FileType::Locks));
+        }
+        if case.role == Role::Maintenance {
+            assert_eq!(crowded.decide(), case.decide());
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use pawl_policy::{PrincipalName, RepositoryName};
 use serde::Serialize;
 
@@ -83,7 +84,7 @@ fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Erro
         may_add_keys: options.may_add_keys,
         networks: options.networks.iter().map(ToString::to_string).collect(),
         expires: options.expires.clone(),
-        quota: options.quota.map(|size| size.display().iec().to_string()),
+        quota: options.quota.map(exactly),
         quota_files: options.quota_files,
     };
     let grants: Vec<_> = repositories.into_iter().map(grant).collect();
@@ -91,6 +92,12 @@ fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Erro
         grant.parse()?;
     }
     Ok(grants)
+}
+
+/// A size as people write it, if that is exact, else in bytes.
+fn exactly(size: ByteSize) -> String {
+    let readable = size.display().iec().to_string();
+    if readable.parse() == Ok(size) { readable } else { format!("{} B", size.as_u64()) }
 }
 
 /// Adds the first host of a new data directory and returns what to paste there.

@@ -86,6 +86,8 @@ pub struct Survey {
     pub tombstone: bool,
     /// How much the repository holds; `None` if that was never counted.
     pub usage: Option<Usage>,
+    /// Bytes that files other than locks may still take; some are kept for locks and maintenance.
+    pub room_bytes: u64,
 }
 
 /// A part of a file: `start..start + len`, both in bytes.

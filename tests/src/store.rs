@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 const FACTS: &str = "user.pawl.";
+const USAGE: &str = "user.pawl.usage";
 /// The audit log grows with every request, refused ones included; the address is written at each start.
 const NOT_STORED: [&str; 2] = [".pawl/audit", ".pawl/url"];
 
@@ -90,7 +91,8 @@ impl Stored {
                         .map(|target| target.into_os_string().into_encoded_bytes())
                         .unwrap_or_default()
                 };
-                let facts = read_facts(&path).expect("attributes");
+                let mut facts = read_facts(&path).expect("attributes");
+                facts.remove(USAGE); // what a repository holds changes with every addition
                 entries.insert(name, Entry { mode: metadata.mode(), content, facts });
             }
         }

@@ -181,6 +181,7 @@ impl<S: AppendStore> Door<S> {
             peer: Some(peer.ip()),
             now_ms: now_ms(),
             usage: newcomer.reserved.as_ref().map_or_else(Usage::default, Reserved::total),
+            room: true,
             repository: RepositoryState::Absent,
             file: FileState::Absent,
             tombstone: false,
@@ -188,7 +189,8 @@ impl<S: AppendStore> Door<S> {
             keys: newcomer.on_its_way.as_ref().map_or(0, Entered::before),
         };
         check_reach(grant, &action, &known)?;
-        let circumstances = self.circumstances(&principal.name, grant, &action, known).await?;
+        let circumstances =
+            self.circumstances(&principal.name, grant, &action, declared_bytes, known).await?;
         let permit = decide(&principal.name, grant, action, &circumstances)?;
         Ok((permit, newcomer))
     }
@@ -223,6 +225,7 @@ impl<S: AppendStore> Door<S> {
         principal: &PrincipalName,
         grant: &Grant,
         action: &Action,
+        declared_bytes: Option<u64>,
         mut known: Circumstances,
     ) -> Result<Circumstances, StoreError> {
         let repository = action.repository();
@@ -235,6 +238,9 @@ impl<S: AppendStore> Door<S> {
             }
             Action::Create(create) => {
                 let survey = self.store.survey(repository, &create.handle).await?;
+                // Of a body that does not say how long it is, the disk itself will tell.
+                let bytes = declared_bytes.unwrap_or(0);
+                known.room = survey.room_bytes >= bytes;
                 known.repository = survey.repository;
                 known.file = state(survey.file);
                 known.tombstone = survey.tombstone;

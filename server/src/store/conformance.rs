@@ -60,6 +60,7 @@ fn permit(action: Action, file: FileState) -> Permit {
         peer: None,
         now_ms: 0,
         usage,
+        room: true,
         repository,
         file,
         tombstone: false,

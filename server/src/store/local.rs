@@ -33,6 +33,11 @@ pub struct LocalStore {
     hashing: Arc<Semaphore>,
 }
 
+/// Kept free for locks, without which nobody could restore, and for maintenance, which writes before it frees: a 50th
+/// of the file system, and of a large one no more than this.
+const RESERVE_BYTES_MAX: u64 = 1 << 30;
+const RESERVE_PARTS: u64 = 50;
+
 /// Half of a small machine, and no more of the disk than two readers take.
 const HASHING_MAX: usize = 2;
 
@@ -87,6 +92,14 @@ fn facts(data: &OwnedFd, path: &str) -> Result<Option<Facts>, StoreError> {
     }
 }
 
+/// What is free beyond the reserve.
+fn room(data: &OwnedFd) -> Result<u64, StoreError> {
+    let stat = rustix::fs::fstatvfs(data)?;
+    let (free, total) =
+        (stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize));
+    Ok(free.saturating_sub(RESERVE_BYTES_MAX.min(total / RESERVE_PARTS)))
+}
+
 fn exists(data: &OwnedFd, path: &str) -> Result<bool, StoreError> {
     match rustix::fs::statat(data, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Ok(true),
@@ -106,6 +119,7 @@ impl AppendStore for LocalStore {
                 file: facts(data, &layout::file(&repository, &handle))?,
                 tombstone: exists(data, &layout::tombstone(&repository, &handle))?,
                 usage: repository_usage(data.as_fd(), &repository)?,
+                room_bytes: room(data)?,
             })
         })
         .await

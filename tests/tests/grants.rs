@@ -1,0 +1,240 @@
+//! Grants that reach only as far as they must: networks, time, quotas, and the reserve of the disk.
+//!
+//! Invariant: each limit is tried just below, at, and beyond it, and what was stored before is still there.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+
+use pawl_tests::clients::{Restic, Version};
+use pawl_tests::command::pawl;
+use pawl_tests::content::{id_of, noise};
+use pawl_tests::http::{Body, Client, Connection, Request, Response};
+use pawl_tests::server::Server;
+use pawl_tests::store;
+
+fn created(server: &Server, name: &str, options: &[&str]) -> Client {
+    let client = server.add_client(name, options);
+    assert_eq!(client.ask("POST", &format!("/{name}/?create=true")).unwrap().status, 200);
+    client
+}
+
+fn target(repository: &str, kind: &str, content: &[u8]) -> String {
+    format!("/{repository}/{kind}/{}", id_of(content))
+}
+
+fn post(client: &Client, kind: &str, content: &[u8]) -> Response {
+    client.post(&target("web1", kind, content), content).unwrap()
+}
+
+fn from(address: Ipv4Addr, server: &Server, client: &Client, request: Request) -> Response {
+    Connection::open_from(address, server.address()).unwrap().exchange(&client.signed(request)).unwrap()
+}
+
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A62: a thief of a credential uses it from another network than it is for.
+#[test]
+fn a_credential_is_for_its_networks_only() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--network", "127.0.0.1", "--network", "192.0.2.0/24"]);
+    let content = noise("a pack", 1000);
+    assert_eq!(post(&web1, "data", &content).status, 200);
+    let before = server.stored();
+    for (method, path) in [
+        ("GET", target("web1", "data", &content)),
+        ("HEAD", "/web1/config".to_owned()),
+        ("GET", "/web1/data/".to_owned()),
+        ("POST", "/web1/?create=true".to_owned()),
+        ("DELETE", target("web1", "locks", b"x")),
+    ] {
+        let refused = from(ELSEWHERE, &server, &web1, Request::new(method, &path));
+        assert_eq!(
+            (refused.status, refused.reason.as_str()),
+            (403, "not from this network"),
+            "{method} {path}"
+        );
+    }
+    // What a client says of its own address counts for nothing.
+    let forged = Request::new("GET", "/web1/data/")
+        .header("X-Forwarded-For", "127.0.0.1")
+        .header("Forwarded", "for=127.0.0.1")
+        .header("X-Real-IP", "127.0.0.1");
+    assert_eq!(from(ELSEWHERE, &server, &web1, forged).status, 403);
+    let other = noise("another pack", 1000);
+    let upload = Request::new("POST", &target("web1", "data", &other)).body(Body::Sized(other));
+    assert_eq!(from(ELSEWHERE, &server, &web1, upload).status, 403);
+    assert_eq!(web1.ask("GET", "/web1/data/").unwrap().status, 200);
+    before.assert_unchanged(&server.stored());
+}
+
+#[test]
+fn a_network_that_is_none_is_refused_with_words() {
+    let server = Server::start();
+    for (network, words) in [("office", "such as 192.0.2.0/24"), ("192.0.2.1/24", "bits behind the prefix")] {
+        let refused = server.host(&["add", "web1", "--network", network]).expect_code(2);
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
+}
+
+/// A63: a thief of a credential uses it after its time.
+#[test]
+fn a_credential_ends_with_its_time() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--expires", "2126-01-01"]);
+    assert_eq!(web1.ask("GET", "/web1/data/").unwrap().status, 200);
+    let before = server.stored();
+    let hosts = server.data().join(".pawl/hosts.toml");
+    let text = std::fs::read_to_string(&hosts).unwrap();
+    assert!(text.contains("expires = \"2126-01-01\""), "{text}");
+    store::remove(&hosts);
+    store::plant(&hosts, text.replace("2126-01-01", "2026-01-01T08:00:00Z").as_bytes());
+    for (method, path) in [("GET", "/web1/data/"), ("POST", "/web1/?create=true"), ("HEAD", "/web1/config")] {
+        let refused = web1.ask(method, path).unwrap();
+        assert_eq!((refused.status, refused.reason.as_str()), (403, "access to this repository has expired"));
+    }
+    store::remove(&hosts);
+    store::plant(&hosts, text.as_bytes());
+    std::fs::set_permissions(&hosts, std::fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(web1.ask("GET", "/web1/data/").unwrap().status, 200);
+    before.assert_unchanged(&server.stored());
+}
+
+#[test]
+fn limits_are_listed_and_wrong_ones_are_refused() {
+    let server = Server::start();
+    let _ = server
+        .host(&["add", "web1", "--quota", "200GiB", "--network", "10.0.0.0/8", "--expires", "2027-12-31"])
+        .expect_code(0);
+    let listed = server.host(&["list"]).expect_code(0).stdout;
+    for words in ["from 10.0.0.0/8", "until 2027-12-31", "up to 200.0 GiB"] {
+        assert!(listed.contains(words), "expected {words:?} in {listed}");
+    }
+    let refused = server.host(&["add", "web2", "--expires", "soon"]).expect_code(1);
+    assert!(refused.stderr.contains("2026-11-01"), "{}", refused.stderr);
+    let refused = server.host(&["add", "web2", "--quota", "much"]).expect_code(2);
+    assert!(refused.stderr.contains("much"), "{}", refused.stderr);
+    assert_eq!(server.host(&["list", "--json"]).json().as_array().unwrap().len(), 1);
+    let _ = pawl(["policy", "table"]).expect_code(0);
+}
+
+#[test]
+fn a_quota_is_reached_exactly_and_not_exceeded_by_a_byte() {
+    let mut server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "3000B"]);
+    assert_eq!(post(&web1, "data", &noise("first", 1000)).status, 200);
+    let refused = post(&web1, "data", &noise("too large", 2001));
+    assert_eq!((refused.status, refused.reason.as_str()), (507, "quota of this repository is used up"));
+    assert_eq!(post(&web1, "data", &noise("just right", 2000)).status, 200);
+    assert_eq!(post(&web1, "index", &noise("one more", 32)).status, 507);
+
+    // What is there can be sent again, read and locked; a restart changes nothing.
+    for _ in 0..2 {
+        assert_eq!(post(&web1, "data", &noise("first", 1000)).status, 200);
+        assert_eq!(post(&web1, "locks", &noise("a lock", 200)).status, 200);
+        assert_eq!(post(&web1, "data", &noise("one byte", 1)).status, 507);
+        let read = web1.ask("GET", &target("web1", "data", &noise("just right", 2000))).unwrap();
+        assert_eq!(read.body, noise("just right", 2000));
+        assert!(server.stop().success());
+        server.start_again();
+    }
+}
+
+#[test]
+fn a_quota_of_files_counts_files() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--quota-files", "2"]);
+    assert_eq!(post(&web1, "data", &noise("first", 10)).status, 200);
+    assert_eq!(post(&web1, "snapshots", &noise("second", 100)).status, 200);
+    assert_eq!(post(&web1, "data", &noise("third", 10)).status, 507);
+    assert_eq!(post(&web1, "locks", &noise("a lock", 100)).status, 200);
+}
+
+#[test]
+fn an_upload_that_fails_gives_its_room_back() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "1000B"]);
+    let content = noise("right", 1000);
+    for _ in 0..3 {
+        let wrong =
+            Request::new("POST", &target("web1", "data", &content)).body(Body::Sized(noise("wrong", 1000)));
+        assert_eq!(web1.send(wrong).unwrap().status, 400);
+    }
+    assert_eq!(post(&web1, "data", &content).status, 200);
+}
+
+#[test]
+fn a_body_without_a_length_needs_room_for_the_largest() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "1MiB"]);
+    let content = noise("an index", 1000);
+    let chunked =
+        Request::new("POST", &target("web1", "index", &content)).body(Body::Chunked(content.clone()));
+    assert_eq!(web1.send(chunked).unwrap().status, 507);
+    assert_eq!(post(&web1, "index", &content).status, 200);
+}
+
+/// A64: a host exceeds its quota by uploading in parallel.
+#[test]
+fn a_race_of_uploads_stays_within_the_quota() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "100kB"]);
+    let contents: Vec<_> = (0..32).map(|seed| noise(&format!("upload {seed}"), 10_000)).collect();
+    let before = server.stored();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let uploads: Vec<_> =
+            contents.iter().map(|content| scope.spawn(|| post(&web1, "data", content).status)).collect();
+        uploads.into_iter().map(|upload| upload.join().unwrap()).collect()
+    });
+    let stored = statuses.iter().filter(|status| **status == 200).count();
+    assert!((1..=10).contains(&stored), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 507].contains(status)), "{statuses:?}");
+    let after = server.stored();
+    before.assert_kept(&after);
+    assert_eq!(after.names().filter(|name| name.to_string_lossy().contains("/data/")).count(), stored);
+    // Room that was promised and not used is there again.
+    for content in contents.iter().take(10 - stored.min(10)) {
+        let fresh = noise(&format!("again {}", id_of(content)), 10_000);
+        assert_eq!(post(&web1, "data", &fresh).status, 200);
+    }
+    assert_eq!(post(&web1, "data", &noise("beyond", 10_000)).status, 507);
+}
+
+#[test]
+fn hosts_that_share_a_repository_share_what_it_holds() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "2000B"]);
+    let web2 = server.add_client("web2", &["--repository", "web1"]);
+    assert_eq!(post(&web2, "data", &noise("of another", 1500)).status, 200);
+    assert_eq!(post(&web1, "data", &noise("too much", 501)).status, 507);
+    assert_eq!(post(&web2, "data", &noise("without limit", 5000)).status, 200);
+}
+
+#[test]
+fn a_repository_that_was_never_counted_is_counted_when_a_quota_asks() {
+    let server = Server::start();
+    let pack = noise("of rest-server", 1000);
+    store::plant(&store::path_of(server.data(), &format!("web1/data/{}", id_of(&pack))), &pack);
+    store::plant(&server.data().join("web1/config"), b"a config of rest-server");
+    let web1 = server.add_client("web1", &["--quota", "2000B"]);
+    assert_eq!(post(&web1, "data", &noise("too much", 1000)).status, 507);
+    assert_eq!(post(&web1, "data", &noise("enough", 900)).status, 200);
+}
+
+#[test]
+fn restic_says_that_the_quota_is_used_up_and_still_restores() {
+    let server = Server::start();
+    let credential = server.add_host("web1", &["--quota", "20MiB"]);
+    let restic = Restic::new(Version::V0_19, &credential);
+    restic.succeed(["init"]);
+    let (small, large) = (server.dir().join("small"), server.dir().join("large"));
+    store::plant(&small.join("file"), &noise("small", 1 << 20));
+    store::plant(&large.join("file"), &noise("large", 200 << 20));
+    restic.backup(&small);
+    let before = server.stored();
+    restic.refused(["backup", large.to_str().unwrap()], "quota of this repository is used up");
+    before.assert_kept(&server.stored());
+    let restored = restic.restore(&small, &[]);
+    assert_eq!(std::fs::read(restored.join("file")).unwrap(), noise("small", 1 << 20));
+}
