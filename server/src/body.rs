@@ -12,6 +12,8 @@ use futures_util::{Stream, StreamExt};
 use pawl_policy::{Caps, FileId, FileType, Handle};
 use sha2::{Digest, Sha256};
 
+use crate::pace::Pace;
+
 /// Bytes handed to a store at a time. Measured: larger writes cost more on ext4, smaller ones more system calls.
 pub const CHUNK_BYTES: usize = 128 << 10;
 
@@ -55,6 +57,7 @@ pub struct Upload {
     declared_bytes: Option<u64>,
     received_bytes: u64,
     ended: bool,
+    pace: Pace,
 }
 
 impl std::fmt::Debug for Upload {
@@ -70,7 +73,12 @@ impl Upload {
     /// A body from `source`, of which the client said that it has `declared_bytes`.
     #[must_use]
     pub fn new(source: Source, declared_bytes: Option<u64>) -> Self {
-        Self { source, declared_bytes, received_bytes: 0, ended: false }
+        Self { source, declared_bytes, received_bytes: 0, ended: false, pace: Pace::default() }
+    }
+
+    /// Lets the rest of the body arrive no faster than this.
+    pub fn slow_down(&mut self, pace: &Pace) {
+        self.pace = pace.clone();
     }
 
     /// How long the client said that the body is.
@@ -106,6 +114,7 @@ impl Upload {
         match self.source.next().await {
             Some(Ok(piece)) => {
                 self.received_bytes = self.received_bytes.saturating_add(piece.len() as u64);
+                self.pace.bytes(piece.len()).await;
                 Ok(Some(piece))
             }
             Some(Err(cut)) => {

@@ -3,6 +3,7 @@
 //! Invariant: parsing has no effect; shell completions and the man page are made from the same definitions.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
@@ -168,6 +169,12 @@ pub struct AddHost {
     /// Only as long as the repository holds fewer files
     #[arg(long, value_name = "NUMBER")]
     pub quota_files: Option<u64>,
+    /// At most so many requests a second; more wait
+    #[arg(long, value_name = "NUMBER")]
+    pub requests_per_second: Option<NonZeroU32>,
+    /// At most so many bytes a second, up and down together, such as 50MiB; more wait
+    #[arg(long, value_name = "SIZE")]
+    pub bytes_per_second: Option<ByteSize>,
     /// Its password is in the htpasswd file that the configuration names
     #[arg(long)]
     pub password_in_htpasswd: bool,

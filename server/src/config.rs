@@ -99,6 +99,8 @@ pub struct Limits {
     pub connections: u32,
     /// Of these, from one address (one /64 in IPv6); more are closed. A proxy in front is one address.
     pub connections_per_address: u32,
+    /// New connections from one address each minute; more are closed.
+    pub new_connections_per_minute: NonZeroU32,
     /// Requests of one host at a time. restic has 5 unless told otherwise.
     pub requests_per_host: u32,
     /// To finish a TLS handshake, and to finish sending a request's head.
@@ -116,6 +118,7 @@ impl Default for Limits {
         Self {
             connections: 1024,
             connections_per_address: 256,
+            new_connections_per_minute: NonZeroU32::new(1200).unwrap_or(NonZeroU32::MIN),
             requests_per_host: 128,
             header: Duration::from_secs(10),
             idle: Duration::from_mins(3),

@@ -7,7 +7,6 @@ mod chosen;
 mod hosts;
 mod htpasswd;
 mod loaded;
-mod throttle;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -19,17 +18,20 @@ use pawl_policy::{Grant, PrincipalName, RepositoryName};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::pace::Pace;
+use crate::throttle::Throttle;
+
 use chosen::ChosenCheck;
 pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
 use loaded::{Loaded, Reloader, StoredSecret};
-use throttle::Throttle;
-pub(crate) use throttle::network;
 
 /// Somebody who proved who they are.
 #[derive(Debug)]
 pub struct Principal {
     /// Its name.
     pub name: PrincipalName,
+    /// How fast it may go.
+    pub pace: Pace,
     grants: Vec<Grant>,
 }
 

@@ -60,7 +60,12 @@ fn add(options: &AddHost) -> Outcome {
     let grants = grants(options)?;
     Hosts::update(&hosts_path(&config.data), |hosts| {
         let secret_sha256 = secret.as_ref().map(Secret::hash);
-        hosts.add(&options.name, Host { secret_sha256, grants: grants.clone() })
+        let host = Host {
+            requests_per_second: options.requests_per_second,
+            bytes_per_second: options.bytes_per_second.map(exactly),
+            ..Host::new(secret_sha256, grants.clone())
+        };
+        hosts.add(&options.name, host)
     })?;
     let invitation = Invitation::new(&config, &options.name, secret.as_ref(), &grants)?;
     if options.json { print::json(&invitation) } else { print::line(&invitation.to_paste()) }
@@ -105,7 +110,7 @@ pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dy
     let secret = Secret::generate()?;
     let grants = vec![GrantEntry::backup(name.as_str())];
     Hosts::update(&hosts_path(&config.data), |hosts| {
-        hosts.add(name, Host { secret_sha256: Some(secret.hash()), grants: grants.clone() })
+        hosts.add(name, Host::new(Some(secret.hash()), grants.clone()))
     })?;
     Ok(Invitation::new(config, name, Some(&secret), &grants)?.to_paste())
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: each limit is tried just below, at, and beyond it, and what was stored before is still there.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;

@@ -87,6 +87,7 @@ fn every_command_of_the_readme_is_known_to_a_test() {
         "restic restore latest --target ./restored",
         "scripts/test", // what runs this
         "pawl host add db1 --data ./pawl-data",
+        "pawl host add db2 --quota 200GiB --network 192.0.2.0/24 --expires 2027-12-31 --data ./pawl-data",
         "pawl audit show --principal db1 --since 2026-11-01 --data ./pawl-data",
         "pawl serve --config /etc/pawl/pawl.toml",
     ];
@@ -153,13 +154,13 @@ fn a_stranger_gets_to_a_first_backup_and_everything_back() {
 fn hosts_are_managed_as_the_readme_says() {
     let terminal = Terminal::open();
     std::fs::create_dir(terminal.path().join("pawl-data")).unwrap();
-    let block = blocks("sh")[4];
-    let output = terminal.run(block);
-    assert!(output.status.success());
+    for block in &blocks("sh")[4..=5] {
+        assert!(terminal.run(block).status.success());
+    }
     let hosts = terminal.run("pawl host list --json --data ./pawl-data");
     let hosts: serde_json::Value = serde_json::from_slice(&hosts.stdout).unwrap();
     let users: Vec<_> = hosts.as_array().unwrap().iter().map(|host| host["user"].as_str().unwrap()).collect();
-    assert_eq!(users, ["db1", "spare"]);
+    assert_eq!(users, ["db1", "db2", "db3", "spare"]);
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn the_audit_log_is_read_as_the_readme_says() {
     let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(log.any(|line| line.contains("listening on http")));
     drop(server);
-    let output = terminal.run(blocks("sh")[5]);
+    let output = terminal.run(blocks("sh")[6]);
     assert!(output.status.success());
     assert!(text(&output.stdout).contains("records without a break"));
 }
@@ -193,7 +194,7 @@ fn the_configuration_of_the_readme_is_accepted_block_by_block() {
         place(&whole).replace("/etc/pawl/tls", tls.to_str().unwrap()).replace("0.0.0.0:8000", "127.0.0.1:0");
     write(&terminal.path().join("pawl.toml"), &config);
 
-    let command = blocks("sh")[6].replace("/etc/pawl/pawl.toml", "./pawl.toml");
+    let command = blocks("sh")[7].replace("/etc/pawl/pawl.toml", "./pawl.toml");
     let mut shell = terminal.shell(&format!("exec {command}"));
     let mut server = Running(shell.stderr(Stdio::piped()).spawn().unwrap());
     let log = BufReader::new(server.0.stderr.take().unwrap());

@@ -56,6 +56,7 @@ struct WrittenCredentials {
 struct WrittenLimits {
     connections: Option<NonZeroU32>,
     connections_per_address: Option<NonZeroU32>,
+    new_connections_per_minute: Option<NonZeroU32>,
     requests_per_host: Option<NonZeroU32>,
     header_seconds: Option<NonZeroU32>,
     idle_seconds: Option<NonZeroU32>,
@@ -156,6 +157,11 @@ fn connections_per_address(written: &WrittenLimits, plain_http: bool) -> u32 {
     written.connections_per_address.map_or(default, NonZeroU32::get)
 }
 
+fn new_connections_per_minute(written: &WrittenLimits, plain_http: bool) -> NonZeroU32 {
+    let default = if plain_http { NonZeroU32::MAX } else { Limits::default().new_connections_per_minute };
+    written.new_connections_per_minute.unwrap_or(default)
+}
+
 fn limits(written: &WrittenLimits, plain_http: bool) -> Limits {
     let seconds = |value: Option<NonZeroU32>, default| {
         value.map_or(default, |seconds| Duration::from_secs(u64::from(seconds.get())))
@@ -164,6 +170,7 @@ fn limits(written: &WrittenLimits, plain_http: bool) -> Limits {
     Limits {
         connections: written.connections.map_or(default.connections, NonZeroU32::get),
         connections_per_address: connections_per_address(written, plain_http),
+        new_connections_per_minute: new_connections_per_minute(written, plain_http),
         requests_per_host: written.requests_per_host.map_or(default.requests_per_host, NonZeroU32::get),
         header: seconds(written.header_seconds, default.header),
         idle: seconds(written.idle_seconds, default.idle),

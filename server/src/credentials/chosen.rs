@@ -14,8 +14,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::throttle::Throttle;
 use super::{AuthenticationError, same};
+use crate::throttle::Throttle;
 
 /// bcrypts at a time: one, so that half of a small machine stays free for uploads.
 const RUNNING_MAX: usize = 1;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::files::{self, FileError};
+use crate::pace::Pace;
 use crate::time;
 
 const HEADER: &str =
@@ -102,6 +104,12 @@ pub struct Host {
     /// SHA-256 of the password in hexadecimal; absent if the password is in the htpasswd file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_sha256: Option<String>,
+    /// Requests each second; more wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Bytes each second of uploads and downloads together, such as `50 MiB`; more wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<String>,
     /// What it may do where.
     pub grants: Vec<GrantEntry>,
 }
@@ -185,6 +193,7 @@ impl Hosts {
             let at = |cause: String| invalid(format!("host '{name}': {cause}"));
             name.parse::<PrincipalName>().map_err(|error| at(error.to_string()))?;
             host.secret().ok_or_else(|| at("secret_sha256: expected 64 hexadecimal digits".to_owned()))?;
+            host.pace().map_err(at)?;
             for grant in &host.grants {
                 grant.parse().map_err(at)?;
             }
@@ -219,7 +228,7 @@ impl Hosts {
     /// without grants stays, too, so that the host does not come back as a user of that file.
     pub fn revoke(&mut self, name: &PrincipalName, with_htpasswd: bool) -> Result<(), HostsError> {
         if with_htpasswd {
-            let revoked = Host { secret_sha256: None, grants: Vec::new() };
+            let revoked = Host::new(None, Vec::new());
             self.hosts.insert(name.to_string(), revoked);
             return Ok(());
         }
@@ -246,6 +255,20 @@ fn without_quote(error: &toml::de::Error, text: &str) -> String {
 }
 
 impl Host {
+    /// A host that may do this, as fast as it likes.
+    #[must_use]
+    pub fn new(secret_sha256: Option<String>, grants: Vec<GrantEntry>) -> Self {
+        Self { secret_sha256, requests_per_second: None, bytes_per_second: None, grants }
+    }
+
+    /// How fast it may go.
+    pub fn pace(&self) -> Result<Pace, String> {
+        let bytes = self.bytes_per_second.as_deref().map(str::parse::<ByteSize>).transpose();
+        let bytes =
+            bytes.map_err(|error| format!("bytes_per_second: expected a size such as 50 MiB: {error}"))?;
+        Ok(Pace::new(self.requests_per_second, bytes.map(|size| size.as_u64())))
+    }
+
     /// Whether this is what a host leaves that was revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {

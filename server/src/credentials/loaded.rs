@@ -13,6 +13,7 @@ use super::chosen::ChosenPassword;
 use super::hosts::{Hosts, HostsError};
 use super::{Principal, htpasswd};
 use crate::files::{self, FileError};
+use crate::pace::Pace;
 
 /// What is known of a secret.
 #[derive(Debug, Clone)]
@@ -75,11 +76,12 @@ impl Loaded {
                 continue;
             };
             let grants = host.grants.iter().filter_map(|grant| grant.parse().ok()).collect();
-            loaded.insert(Principal { name, grants }, secret);
+            let pace = host.pace().unwrap_or_default();
+            loaded.insert(Principal { name, pace, grants }, secret);
         }
         for (name, secret) in elsewhere {
             let grants = own_repository(name.as_str()).into_iter().collect();
-            loaded.insert(Principal { name, grants }, StoredSecret::Chosen(secret));
+            loaded.insert(Principal { name, pace: Pace::default(), grants }, StoredSecret::Chosen(secret));
         }
         Ok(loaded)
     }

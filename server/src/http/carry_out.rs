@@ -15,6 +15,7 @@ use super::record::Record;
 use super::respond::{self, Body, Refusal};
 use super::service::Door;
 use crate::body::Upload;
+use crate::pace::Pace;
 use crate::store::{AppendStore, Created, Span, StoredFile};
 
 const OK: u16 = 200;
@@ -25,6 +26,7 @@ impl<S: AppendStore> Door<S> {
         permit: Permit,
         headers: &HeaderMap,
         upload: &mut Upload,
+        pace: &Pace,
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
         match permit {
@@ -39,7 +41,7 @@ impl<S: AppendStore> Door<S> {
                 record.note_outcome(OK, "found");
                 Ok(respond::size(size))
             }
-            Permit::Read(permit) => self.read(&permit, headers, record).await,
+            Permit::Read(permit) => self.read(&permit, headers, pace, record).await,
             Permit::CreateRepository(permit) => {
                 self.store.create_repository(&permit).await?;
                 record.note_outcome(OK, "created");
@@ -67,6 +69,7 @@ impl<S: AppendStore> Door<S> {
         &self,
         permit: &Permitted<Read>,
         headers: &HeaderMap,
+        pace: &Pace,
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
         let file = self.store.open(permit).await?;
@@ -77,7 +80,15 @@ impl<S: AppendStore> Door<S> {
             Wanted::Part(span) => span,
             Wanted::Unsatisfiable => return Err(Refusal::Range { size }),
         };
-        let body = StreamBody::new(file.read(span).map_ok(Frame::data)).boxed_unsync();
+        let pace = pace.clone();
+        let paced = file.read(span).and_then(move |chunk| {
+            let pace = pace.clone();
+            async move {
+                pace.bytes(chunk.len()).await;
+                Ok(Frame::data(chunk))
+            }
+        });
+        let body = StreamBody::new(paced).boxed_unsync();
         let response = respond::file(wanted, size, body);
         record.note_outcome(response.status().as_u16(), "read");
         Ok(response)

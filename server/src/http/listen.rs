@@ -14,8 +14,8 @@ use super::connection::{self, Accepted};
 use super::gate::Gate;
 use super::service::Door;
 use super::tls::Certificates;
-use crate::credentials::network;
 use crate::store::AppendStore;
+use crate::throttle::{Throttle, network};
 
 /// After accepting failed, usually for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -69,6 +69,7 @@ impl Bound {
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(usize::try_from(door.limits.connections).unwrap_or(usize::MAX)));
         let addresses = Gate::default();
+        let arrivals = Throttle::per_minute(door.limits.new_connections_per_minute);
         let mut stop = std::pin::pin!(stop);
         loop {
             let place = tokio::select! {
@@ -82,6 +83,10 @@ impl Bound {
             match accepted {
                 Ok((stream, peer)) => {
                     let entered = addresses.enter(network(peer.ip()));
+                    if arrivals.count(peer.ip()).is_err() {
+                        tracing::debug!(%peer, "new connections come too fast from this address; closed");
+                        continue;
+                    }
                     if entered.before() >= door.limits.connections_per_address {
                         tracing::debug!(%peer, "too many connections from this address; closed");
                         continue;

@@ -108,6 +108,8 @@ impl<S: AppendStore> Door<S> {
                 let answered = if entered.before() >= self.limits.requests_per_host {
                     Err(Refusal::TooManyRequests)
                 } else {
+                    principal.pace.request().await;
+                    upload.slow_down(&principal.pace);
                     self.answer(&principal, peer, &head, &mut upload, &mut record).await
                 };
                 (answered, true)
@@ -160,7 +162,7 @@ impl<S: AppendStore> Door<S> {
         let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
         let (permit, _newcomer) =
             self.permit(principal, grant, action, peer, upload.declared_bytes()).await?;
-        self.carry_out(permit, &head.headers, upload, record).await
+        self.carry_out(permit, &head.headers, upload, &principal.pace, record).await
     }
 
     /// Looks up what the decision needs to know, and decides. What is returned beside the permit counts a new file

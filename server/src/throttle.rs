@@ -1,4 +1,4 @@
-//! Counts failed logins by address.
+//! Counts events by address: failed logins, new connections.
 //!
 //! Invariant: memory is bounded, whatever the number of addresses that try.
 
@@ -20,18 +20,18 @@ type Limiter = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
 
 /// A limit on events by address.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     limiter: Limiter,
     clock: DefaultClock,
     swept: Mutex<Instant>,
 }
 
 impl Throttle {
-    pub(super) fn per_minute(events: NonZeroU32) -> Self {
+    pub(crate) fn per_minute(events: NonZeroU32) -> Self {
         Self::new(Quota::per_minute(events))
     }
 
-    pub(super) fn per_second_with_burst(events: NonZeroU32, burst: NonZeroU32) -> Self {
+    pub(crate) fn per_second_with_burst(events: NonZeroU32, burst: NonZeroU32) -> Self {
         Self::new(Quota::per_second(events).allow_burst(burst))
     }
 
@@ -44,7 +44,7 @@ impl Throttle {
     }
 
     /// Counts one event, unless there were too many; then says how long to wait.
-    pub(super) fn count(&self, peer: IpAddr) -> Result<(), Duration> {
+    pub(crate) fn count(&self, peer: IpAddr) -> Result<(), Duration> {
         if self.limiter.len() > ADDRESSES_MAX && !self.sweep() {
             return Err(SWEEP_EVERY);
         }
