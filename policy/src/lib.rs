@@ -25,4 +25,4 @@ pub use grant::{Grant, Quota, Role, Usage};
 pub use limits::{Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
 pub use name::{FileId, FileType, Handle, InvalidName, PrincipalName, RepositoryName};
 pub use network::{InvalidNetwork, Network};
-pub use table::table;
+pub use table::{table, table_for};

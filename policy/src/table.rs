@@ -16,7 +16,10 @@ use crate::name::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 /// When the grants of the table end, in Unix milliseconds.
 const EXPIRES_MS: u64 = 1;
 
-const COLUMNS: [(&str, Role, bool); 4] = [
+/// Title, role, and whether it may add keys.
+type Column = (&'static str, Role, bool);
+
+const COLUMNS: [Column; 4] = [
     ("restore", Role::Restore, false),
     ("backup", Role::Backup, false),
     ("backup+keys", Role::Backup, true),
@@ -27,15 +30,26 @@ const COLUMNS: [(&str, Role, bool); 4] = [
 /// each role. `backup+keys` is the backup role with `may_add_keys`.
 #[must_use]
 pub fn table() -> String {
+    render(&COLUMNS)
+}
+
+/// The table's one column for a role.
+#[must_use]
+pub fn table_for(role: Role, may_add_keys: bool) -> String {
+    let is_asked = |column: &&Column| column.1 == role && (column.2 == may_add_keys || role != Role::Backup);
+    render(&COLUMNS.iter().filter(is_asked).copied().collect::<Vec<_>>())
+}
+
+fn render(columns: &[Column]) -> String {
     let mut text = format!("{:<18} {:<44}", "action", "circumstances");
-    for (title, ..) in COLUMNS {
+    for (title, ..) in columns {
         let _ = write!(text, " {title:<13}"); // writing to a String cannot fail
     }
     trim_line(&mut text);
     for (action, circumstances) in rows() {
         for (label, facts) in circumstances {
             let _ = write!(text, "{:<18} {label:<44}", format!("{action}"));
-            for (_, role, may_add_keys) in COLUMNS {
+            for &(_, role, may_add_keys) in columns {
                 let _ = write!(text, " {:<13}", cell(role, may_add_keys, &action, &facts));
             }
             trim_line(&mut text);

@@ -195,6 +195,20 @@ pub enum HostRole {
     Restore,
 }
 
+/// Options of `pawl policy table`.
+#[derive(Debug, Args)]
+pub struct PolicyTable {
+    /// Only what this principal can do
+    #[arg(long, requires = "place")]
+    pub principal: Option<PrincipalName>,
+    /// The directory that holds all repositories
+    #[arg(long, value_name = "DIR", group = "place", requires = "principal")]
+    pub data: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", group = "place", requires = "principal")]
+    pub config: Option<PathBuf>,
+}
+
 /// `pawl audit …`
 #[derive(Debug, Subcommand)]
 pub enum Audit {
@@ -257,5 +271,9 @@ pub struct ShowAudit {
 #[derive(Debug, Subcommand)]
 pub enum Policy {
     /// Print the decision table: each action, each circumstance, each role
-    Table,
+    #[command(after_long_help = "\
+Examples:
+  pawl policy table
+  pawl policy table --principal web1 --data ./pawl-data   # what this one can do, where, and how far")]
+    Table(PolicyTable),
 }

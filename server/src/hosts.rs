@@ -8,9 +8,9 @@ use bytesize::ByteSize;
 use pawl_policy::{PrincipalName, RepositoryName};
 use serde::Serialize;
 
-use crate::cli::{AddHost, Host as Command, HostRole, Place};
+use crate::cli::{AddHost, Host as Command, HostRole, Place, PolicyTable};
 use crate::config::{Config, Tls};
-use crate::credentials::{GrantEntry, Host, Hosts, Secret, hosts_path};
+use crate::credentials::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
 use crate::files;
 use crate::http::tls::ca_file;
 use crate::print::{self, Outcome};
@@ -155,6 +155,20 @@ fn list(at: &Place, json: bool) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// `pawl policy table`: the whole table, or what one principal can do.
+pub fn policy_table(options: PolicyTable) -> Outcome {
+    let Some(name) = options.principal else { return print::line(pawl_policy::table().trim_end()) };
+    let config = place(&Place { data: options.data, config: options.config })?;
+    let hosts = Hosts::read(&hosts_path(&config.data))?;
+    let Some(host) = hosts.hosts.get(name.as_str()) else { return Err(HostsError::Unknown(name).into()) };
+    for entry in &host.grants {
+        let grant = entry.parse()?;
+        print::line(&format!("{name} in {}: {}{}\n", grant.repository, grant.role, limits(entry)))?;
+        print::line(&pawl_policy::table_for(grant.role, grant.may_add_keys))?;
+    }
+    print::line("In any other repository: nothing.")
 }
 
 /// What a grant is limited by, in words.

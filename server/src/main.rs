@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         }
         Command::Host(command) => hosts::run(command),
         Command::Audit(command) => audit::run(command),
-        Command::Policy(Policy::Table) => print::line(pawl_policy::table().trim_end()),
+        Command::Policy(Policy::Table(options)) => hosts::policy_table(options),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };

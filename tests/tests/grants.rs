@@ -116,7 +116,14 @@ fn limits_are_listed_and_wrong_ones_are_refused() {
     let refused = server.host(&["add", "web2", "--quota", "much"]).expect_code(2);
     assert!(refused.stderr.contains("much"), "{}", refused.stderr);
     assert_eq!(server.host(&["list", "--json"]).json().as_array().unwrap().len(), 1);
-    let _ = pawl(["policy", "table"]).expect_code(0);
+    let [_, config] = server.place();
+    let table = pawl(["policy", "table", "--principal", "web1", "--config", config]).expect_code(0).stdout;
+    for words in ["web1 in web1: backup, from 10.0.0.0/8", "\ncreate data        initialised", "nothing."] {
+        assert!(table.contains(words), "expected {words:?} in {table}");
+    }
+    assert!(!table.contains("backup+keys"), "one column only: {table}");
+    let whole = pawl(["policy", "table"]).expect_code(0).stdout;
+    assert!(whole.contains("restore       backup        backup+keys   maintenance"), "{whole}");
 }
 
 #[test]
