@@ -2,11 +2,12 @@
 //!
 //! Invariant: parsing has no effect; shell completions and the man page are made from the same definitions.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pawl_policy::{PrincipalName, RepositoryName};
+
+use crate::config::Listen;
 
 /// Everything that can be typed after `pawl`.
 #[derive(Debug, Parser)]
@@ -36,6 +37,7 @@ pub enum Command {
 Examples:
   pawl serve --data ./pawl-data                        # this machine only; makes all it needs
   pawl serve --data /srv/backup --listen 192.0.2.1:8000  # with TLS and a private CA
+  pawl serve --data /srv/backup --listen unix:/run/pawl.sock  # processes of this machine; restic 0.17 or newer
   pawl serve --config /etc/pawl/pawl.toml              # a real deployment; see deploy/example.toml
 
 SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running uploads finish.")]
@@ -82,9 +84,10 @@ pub struct Serve {
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
-    /// Where to listen instead of 127.0.0.1:8000 or what the configuration says; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
+    /// Where to listen instead of 127.0.0.1:8000 or what the configuration says; port 0 picks a free one; can be
+    /// repeated
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
+    pub listen: Vec<Listen>,
 }
 
 /// `pawl host …`

@@ -9,7 +9,6 @@ mod htpasswd;
 mod loaded;
 mod throttle;
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,11 +18,12 @@ use pawl_policy::{Grant, PrincipalName, RepositoryName};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::peer::Origin;
+
 use chosen::ChosenCheck;
 pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
 use loaded::{Loaded, Reloader, StoredSecret};
 use throttle::Throttle;
-pub(crate) use throttle::network;
 
 /// Somebody who proved who they are.
 #[derive(Debug)]
@@ -97,16 +97,16 @@ impl Credentials {
         &self,
         user: &str,
         password: &str,
-        peer: IpAddr,
+        from: Origin,
     ) -> Result<Arc<Principal>, AuthenticationError> {
         let loaded = self.reloader.current().map_err(|error| {
             tracing::error!(%error, "no host can log in until this is mended");
             AuthenticationError::Unavailable(error.to_string())
         })?;
-        if let Some(principal) = self.check(&loaded, user, password, peer).await? {
+        if let Some(principal) = self.check(&loaded, user, password, from).await? {
             return Ok(principal);
         }
-        match self.failures.count(peer) {
+        match self.failures.count(from) {
             Ok(()) => Err(AuthenticationError::Denied),
             Err(wait) => Err(AuthenticationError::Throttled(wait)),
         }
@@ -117,13 +117,13 @@ impl Credentials {
         loaded: &Loaded,
         user: &str,
         password: &str,
-        peer: IpAddr,
+        from: Origin,
     ) -> Result<Option<Arc<Principal>>, AuthenticationError> {
         let known = loaded.find(user);
         let right = match known.map(|known| &known.secret) {
             Some(StoredSecret::Random(stored)) => same(stored, &Sha256::digest(password)),
             Some(StoredSecret::Chosen(stored)) => {
-                let right = self.chosen.is_right(stored, password, peer).await?;
+                let right = self.chosen.is_right(stored, password, from).await?;
                 return Ok(known.filter(|_| right).map(|known| Arc::clone(&known.principal)));
             }
             None => {
@@ -138,7 +138,7 @@ impl Credentials {
         // Where there are chosen passwords, every failure costs the verification of one, or its time would tell
         // users apart.
         if let Some(decoy) = loaded.costliest() {
-            self.chosen.is_right(decoy, password, peer).await?;
+            self.chosen.is_right(decoy, password, from).await?;
         }
         Ok(None)
     }

@@ -16,6 +16,8 @@ pub mod hosts;
 pub mod http;
 pub mod keeper;
 pub mod log;
+pub mod peer;
 pub mod print;
 pub mod serve;
+pub mod socket;
 pub mod store;

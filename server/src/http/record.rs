@@ -3,7 +3,6 @@
 //! Invariant: the line is written when the response's last byte was handed over or given up, exactly once, and
 //! holds no secret. Text from the network that did not parse appears escaped and shortened.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use super::deadline::Responding;
 use super::gate::Entered;
 use super::respond::{Body, Refusal};
+use crate::peer::Peer;
 use crate::store::StoreError;
 
 /// Longest text from the network in a line, in characters.
@@ -25,7 +25,7 @@ const SHOWN_MAX: usize = 80;
 pub(super) struct Record {
     /// Number of the request in this process.
     request: u64,
-    peer: SocketAddr,
+    peer: Peer,
     started: Instant,
     principal: Option<String>,
     action: Option<Action>,
@@ -38,7 +38,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(request: u64, peer: SocketAddr, method: &str, path: &str) -> Self {
+    pub(super) fn new(request: u64, peer: Peer, method: &str, path: &str) -> Self {
         Self {
             request,
             peer,

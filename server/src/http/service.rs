@@ -3,7 +3,6 @@
 //! Invariant: authentication comes before anything else is looked at, the grant before anything is looked up, and
 //! nothing is done without a permit.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +22,7 @@ use super::{authenticate, route, upload};
 use crate::body::Upload;
 use crate::config::Limits;
 use crate::credentials::{AuthenticationError, Credentials, Principal};
+use crate::peer::Peer;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
 use tokio::task::JoinError;
 
@@ -69,7 +69,7 @@ impl<S: AppendStore> Door<S> {
     /// half-way, before it is counted, given back or written to the log.
     pub(super) async fn handle(
         self: Arc<Self>,
-        peer: SocketAddr,
+        peer: Peer,
         working: Working,
         request: Request<Incoming>,
     ) -> Result<Response<Recorded>, JoinError> {
@@ -78,7 +78,7 @@ impl<S: AppendStore> Door<S> {
 
     async fn work(
         self: Arc<Self>,
-        peer: SocketAddr,
+        peer: Peer,
         working: Working,
         request: Request<Incoming>,
     ) -> Response<Recorded> {
@@ -114,11 +114,11 @@ impl<S: AppendStore> Door<S> {
     async fn authenticate(
         &self,
         head: &Parts,
-        peer: SocketAddr,
+        peer: Peer,
         record: &mut Record,
     ) -> Result<Arc<Principal>, Refusal> {
         let basic = authenticate::basic(&head.headers).ok_or(Refusal::NoCredential)?;
-        match self.credentials.authenticate(&basic.user, &basic.password, peer.ip()).await {
+        match self.credentials.authenticate(&basic.user, &basic.password, peer.origin()).await {
             Ok(principal) => {
                 record.note_principal(&principal.name);
                 Ok(principal)
