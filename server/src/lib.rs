@@ -19,5 +19,6 @@ pub mod log;
 pub mod peer;
 pub mod print;
 pub mod serve;
+pub mod service_manager;
 pub mod socket;
 pub mod store;

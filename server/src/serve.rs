@@ -22,7 +22,7 @@ use crate::keeper::{KeeperClient, KeeperProcess};
 use crate::print::{self, Outcome};
 use crate::socket::{self, Bound};
 use crate::store::local::LocalStore;
-use crate::{files, hosts, log};
+use crate::{files, hosts, log, service_manager};
 
 /// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -108,7 +108,7 @@ async fn run(
     let store = LocalStore::open(&config.data, keeper.clone())?;
     let door = Arc::new(Door::new(store, credentials, config.caps, config.limits));
     let status = format!("listening on {url}");
-    reload_on_hangup(Arc::clone(&door), certificates.clone())?;
+    reload_on_hangup(Arc::clone(&door), certificates.clone(), status.clone())?;
     let stop = stop_signal()?;
     let others: Vec<_> = bound.iter().skip(1).map(|bound| bound.place().clone()).collect();
     let serving = http::serve(bound, door, certificates, stop);
@@ -116,6 +116,8 @@ async fn run(
     if !others.is_empty() {
         tracing::info!("listening as well on {}", list(&others));
     }
+    service_manager::ready(&status);
+    tokio::spawn(service_manager::keep_watchdog(keeper.clone()));
     tokio::select! {
         served = serving => {
             if !served? {
@@ -123,6 +125,7 @@ async fn run(
             }
         }
         () = keeper.died() => {
+            service_manager::stopping("the keeper process has ended");
             tracing::error!("the keeper process has ended; nothing can be stored any more, so the server stops");
             return Err("the keeper process has ended unexpectedly".into());
         }
@@ -151,6 +154,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        service_manager::stopping("uploads may finish");
         tracing::info!("stopping; uploads may finish");
     })
 }
@@ -158,14 +162,17 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 fn reload_on_hangup(
     door: Arc<Door<LocalStore>>,
     certificates: Option<Arc<Certificates>>,
+    status: String,
 ) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
+            service_manager::reloading();
             door.reload_credentials();
             if let Some(certificates) = &certificates {
                 certificates.reload();
             }
+            service_manager::ready(&status);
         }
     });
     Ok(())

@@ -72,6 +72,8 @@ pub(super) enum Request {
         #[serde(with = "as_text")]
         id: FileId,
     },
+    /// Say that requests are being answered.
+    Ping,
 }
 
 /// What the keeper answers.

@@ -199,6 +199,7 @@ impl Keeper {
                 Ok(repository::create(self.data.as_fd(), &repository, &creator)?)
             }
             Request::RemoveLock { repository, id } => Ok(self.remove_lock(&repository, &id)?),
+            Request::Ping => Ok(()),
         }
     }
 
