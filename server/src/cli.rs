@@ -2,7 +2,6 @@
 //!
 //! Invariant: parsing has no effect; shell completions and the man page are made from the same definitions.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -10,7 +9,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pawl_policy::{Network, PrincipalName, RepositoryName};
 
-use crate::config::{LogFormat, LogLevel};
+use crate::config::{Listen, LogFormat, LogLevel};
 
 /// Everything that can be typed after `pawl`.
 #[derive(Debug, Parser)]
@@ -40,6 +39,7 @@ pub enum Command {
 Examples:
   pawl serve --data ./pawl-data                        # this machine only; makes all it needs
   pawl serve --data /srv/backup --listen 192.0.2.1:8000  # with TLS and a private CA
+  pawl serve --data /srv/backup --listen unix:/run/pawl.sock  # processes of this machine; restic 0.17 or newer
   pawl serve --config /etc/pawl/pawl.toml              # a real deployment; see deploy/example.toml
 
 SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running uploads finish.")]
@@ -95,9 +95,10 @@ pub struct Serve {
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
-    /// Where to listen instead of 127.0.0.1:8000 or what the configuration says; port 0 picks a free one
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
+    /// Where to listen instead of 127.0.0.1:8000 or what the configuration says; port 0 picks a free one; can be
+    /// repeated
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
+    pub listen: Vec<Listen>,
 }
 
 /// `pawl host …`

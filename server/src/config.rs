@@ -3,9 +3,10 @@
 //! Invariant: a [`Config`] is free of contradictions. Unknown keys and values out of range are errors that name
 //! the file, the key and what is allowed.
 
+mod listen;
 mod written;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,9 +16,10 @@ use pawl_policy::Caps;
 use serde::Deserialize;
 
 use crate::files;
+pub use listen::{Listen, ListenError};
 
 /// Where the backup door listens unless told otherwise: this machine only.
-pub const LISTEN_DEFAULT: &str = "127.0.0.1:8000";
+pub const LISTEN_DEFAULT: Listen = Listen::Tcp(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000)));
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +55,8 @@ pub enum ConfigError {
 pub struct Config {
     /// The directory that holds all repositories.
     pub data: PathBuf,
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where to listen: at least one place. Hosts are told of the first.
+    pub listen: Vec<Listen>,
     /// What hosts are told to use, for example `https://backup.example.org:8000`; derived if absent.
     pub public_url: Option<String>,
     /// TLS, or plain HTTP.
@@ -175,7 +177,7 @@ impl Config {
     pub fn for_data(data: PathBuf) -> Self {
         Self {
             data,
-            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            listen: vec![LISTEN_DEFAULT],
             public_url: None,
             tls: Tls::Off,
             plain_http: false,
@@ -194,8 +196,9 @@ impl Config {
     }
 
     /// Listens elsewhere than configured. With TLS left to itself it follows the address.
-    pub fn listen_on(&mut self, listen: SocketAddr) {
-        if self.tls == Tls::Off && !self.plain_http && !listen.ip().is_loopback() {
+    pub fn listen_on(&mut self, listen: Vec<Listen>) {
+        let exposed = listen.iter().any(|place| place.exposed().is_some());
+        if self.tls == Tls::Off && !self.plain_http && exposed {
             self.tls = Tls::PrivateCa { names: Vec::new() };
         }
         self.listen = listen;

@@ -8,7 +8,6 @@ mod hosts;
 mod htpasswd;
 mod loaded;
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::pace::Pace;
+use crate::peer::Origin;
 use crate::throttle::Throttle;
 
 use chosen::ChosenCheck;
@@ -99,16 +99,16 @@ impl Credentials {
         &self,
         user: &str,
         password: &str,
-        peer: IpAddr,
+        from: Origin,
     ) -> Result<Arc<Principal>, AuthenticationError> {
         let loaded = self.reloader.current().map_err(|error| {
             tracing::error!(%error, "no host can log in until this is mended");
             AuthenticationError::Unavailable(error.to_string())
         })?;
-        if let Some(principal) = self.check(&loaded, user, password, peer).await? {
+        if let Some(principal) = self.check(&loaded, user, password, from).await? {
             return Ok(principal);
         }
-        match self.failures.count(peer) {
+        match self.failures.count(from) {
             Ok(()) => Err(AuthenticationError::Denied),
             Err(wait) => Err(AuthenticationError::Throttled(wait)),
         }
@@ -119,13 +119,13 @@ impl Credentials {
         loaded: &Loaded,
         user: &str,
         password: &str,
-        peer: IpAddr,
+        from: Origin,
     ) -> Result<Option<Arc<Principal>>, AuthenticationError> {
         let known = loaded.find(user);
         let right = match known.map(|known| &known.secret) {
             Some(StoredSecret::Random(stored)) => same(stored, &Sha256::digest(password)),
             Some(StoredSecret::Chosen(stored)) => {
-                let right = self.chosen.is_right(stored, password, peer).await?;
+                let right = self.chosen.is_right(stored, password, from).await?;
                 return Ok(known.filter(|_| right).map(|known| Arc::clone(&known.principal)));
             }
             None => {
@@ -140,7 +140,7 @@ impl Credentials {
         // Where there are chosen passwords, every failure costs the verification of one, or its time would tell
         // users apart.
         if let Some(decoy) = loaded.costliest() {
-            self.chosen.is_right(decoy, password, peer).await?;
+            self.chosen.is_right(decoy, password, from).await?;
         }
         Ok(None)
     }

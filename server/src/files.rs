@@ -4,7 +4,7 @@
 //! files of repositories never pass through here.
 
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A small file could not be read or written.
@@ -85,6 +85,15 @@ fn write_new(new: &Path, directory: &Path, content: &str, mode: u32) -> std::io:
     adopt(&file, directory)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()
+}
+
+/// Removes a Unix socket; anything else stays, and is an error.
+#[expect(clippy::disallowed_methods, reason = "removes a socket, never a stored file")]
+pub fn remove_socket(path: &Path) -> std::io::Result<()> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(std::io::Error::other("there is something else, which is no socket"));
+    }
+    std::fs::remove_file(path)
 }
 
 /// Gives a new file to the owner of its directory, so that `sudo pawl …` leaves nothing that the server cannot read.

@@ -9,12 +9,12 @@ use pawl_policy::{PrincipalName, RepositoryName};
 use serde::Serialize;
 
 use crate::cli::{AddHost, Host as Command, HostRole, Place, PolicyTable};
-use crate::config::{Config, Tls};
+use crate::config::{Config, LISTEN_DEFAULT, Tls};
 use crate::credentials::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
 use crate::files;
 use crate::http::tls::ca_file;
 use crate::print::{self, Outcome};
-use crate::serve::{configuration, url_path};
+use crate::serve::{configuration, url_of, url_path};
 
 /// Runs the command.
 pub fn run(command: Command) -> Outcome {
@@ -259,6 +259,5 @@ fn base_url(config: &Config) -> Result<String, files::FileError> {
     if let Some(url) = files::read(&url_path(&config.data))? {
         return Ok(url.trim().to_owned());
     }
-    let scheme = if config.tls == Tls::Off { "http" } else { "https" };
-    Ok(format!("{scheme}://{}", config.listen))
+    Ok(url_of(config.listen.first().unwrap_or(&LISTEN_DEFAULT), &config.tls))
 }

@@ -19,5 +19,5 @@ mod service;
 pub mod tls;
 mod upload;
 
-pub use listen::{Bound, ServeError, bind};
+pub use listen::serve;
 pub use service::Door;

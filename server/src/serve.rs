@@ -15,14 +15,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::audit::Queue;
 use crate::cli::{Place, Serve};
-use crate::config::{Config, ConfigError, Log, Tls};
+use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Log, Tls};
 use crate::credentials::{Credentials, hosts_path};
 use crate::http::tls::{self, CertificateFiles, Certificates};
-use crate::http::{self, Bound, Door};
+use crate::http::{self, Door};
 use crate::keeper::{KeeperClient, KeeperProcess};
 use crate::print::{self, Outcome};
+use crate::socket::{self, Bound};
 use crate::store::local::LocalStore;
-use crate::{files, hosts, log};
+use crate::{files, hosts, log, service_manager};
 
 /// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -51,12 +52,12 @@ pub fn configuration(place: &Place) -> Result<Config, ConfigError> {
 /// Serves until it is told to stop.
 pub fn serve(options: &Serve) -> Outcome {
     let mut config = configuration(&options.place)?;
-    if let Some(listen) = options.listen {
-        config.listen_on(listen);
+    if !options.listen.is_empty() {
+        config.listen_on(options.listen.clone());
     }
     log::start(config.log);
     raise_descriptor_limit();
-    let bound = http::bind(config.listen)?;
+    let bound = bind(&mut config)?;
     let is_new = !hosts_path(&config.data).exists();
     files::make_directory(&config.data, DIRECTORY_MODE)?;
     files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
@@ -79,9 +80,26 @@ pub fn serve(options: &Serve) -> Outcome {
     outcome
 }
 
+/// The sockets that systemd passed, else those that the configuration asks for.
+fn bind(config: &mut Config) -> Result<Vec<Bound>, Box<dyn Error>> {
+    let passed = socket::passed()?.door;
+    if passed.is_empty() {
+        return Ok(socket::bind(&config.listen)?);
+    }
+    if config.listen != [LISTEN_DEFAULT] {
+        tracing::info!("systemd passes sockets, so that `listen` ({}) is not used", list(&config.listen));
+    }
+    config.listen_on(passed.iter().map(|bound| bound.place().clone()).collect());
+    Ok(passed)
+}
+
+fn list(places: &[Listen]) -> String {
+    places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 async fn run(
     config: Config,
-    bound: Bound,
+    bound: Vec<Bound>,
     certificates: Option<Arc<Certificates>>,
     credentials: Credentials,
     keeper: KeeperProcess,
@@ -91,10 +109,17 @@ async fn run(
     let store = LocalStore::open(&config.data, keeper.clone())?;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(Door::new(store, credentials, config.caps, config.limits, audit.clone()));
-    reload_on_hangup(Arc::clone(&door), certificates.clone())?;
+    let status = format!("listening on {url}");
+    reload_on_hangup(Arc::clone(&door), certificates.clone(), status.clone())?;
     let stop = stop_signal()?;
-    let serving = bound.serve(door, certificates, stop);
-    tracing::info!(data = %config.data.display(), "listening on {url}");
+    let others: Vec<_> = bound.iter().skip(1).map(|bound| bound.place().clone()).collect();
+    let serving = http::serve(bound, door, certificates, stop);
+    tracing::info!(data = %config.data.display(), "{status}");
+    if !others.is_empty() {
+        tracing::info!("listening as well on {}", list(&others));
+    }
+    service_manager::ready(&status);
+    tokio::spawn(service_manager::keep_watchdog(keeper.clone()));
     tokio::select! {
         served = serving => {
             if !served? {
@@ -102,6 +127,7 @@ async fn run(
             }
         }
         () = keeper.died() => {
+            service_manager::stopping("the keeper process has ended");
             tracing::error!("the keeper process has ended; nothing can be stored any more, so the server stops");
             return Err("the keeper process has ended unexpectedly".into());
         }
@@ -131,6 +157,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        service_manager::stopping("uploads may finish");
         tracing::info!("stopping; uploads may finish");
     })
 }
@@ -138,45 +165,62 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 fn reload_on_hangup(
     door: Arc<Door<LocalStore>>,
     certificates: Option<Arc<Certificates>>,
+    status: String,
 ) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
+            service_manager::reloading();
             door.reload_credentials();
             if let Some(certificates) = &certificates {
                 certificates.reload();
             }
+            service_manager::ready(&status);
         }
     });
     Ok(())
 }
 
-fn certificates(config: &Config, bound: &Bound) -> Result<Option<Arc<Certificates>>, tls::TlsError> {
+fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certificates>>, tls::TlsError> {
     let files = match &config.tls {
         Tls::Off => return Ok(None),
         Tls::Given { certificate, key } => {
             CertificateFiles { certificate: certificate.clone(), key: key.clone() }
         }
-        Tls::PrivateCa { names } => tls::issue(&config.data, names, bound.address())?,
+        Tls::PrivateCa { names } => {
+            let addresses: Vec<_> = bound.iter().filter_map(|bound| bound.place().address()).collect();
+            tls::issue(&config.data, names, &addresses)?
+        }
     };
     Ok(Some(Arc::new(Certificates::load(files)?)))
 }
 
 /// By what hosts reach the server, as far as it can tell.
-fn url(config: &Config, bound: &Bound) -> String {
-    if let Some(url) = &config.public_url {
-        return url.clone();
+fn url(config: &Config, bound: &[Bound]) -> String {
+    match (&config.public_url, bound.first().map(Bound::place)) {
+        (Some(url), _) => url.clone(),
+        (None, Some(place)) => url_of(place, &config.tls),
+        (None, None) => String::new(), // there is at least one
     }
-    let scheme = if config.tls == Tls::Off { "http" } else { "https" };
-    let name = match &config.tls {
+}
+
+/// The URL of a place to listen, as restic knows it.
+#[must_use]
+pub fn url_of(place: &Listen, tls: &Tls) -> String {
+    let address = match place {
+        Listen::Unix(path) => return format!("http+unix://{}:", path.display()),
+        Listen::Tcp(address) => *address,
+    };
+    let scheme = if *tls == Tls::Off { "http" } else { "https" };
+    let name = match tls {
         Tls::PrivateCa { names } => names.first().cloned(),
-        Tls::Off | Tls::Given { .. } if bound.address().ip().is_unspecified() => Some(machine_name()),
+        Tls::Off | Tls::Given { .. } if address.ip().is_unspecified() => Some(machine_name()),
         Tls::Off | Tls::Given { .. } => None,
     };
     match name {
-        Some(name) if name.contains(':') => format!("{scheme}://[{name}]:{}", bound.address().port()),
-        Some(name) => format!("{scheme}://{name}:{}", bound.address().port()),
-        None => format!("{scheme}://{}", bound.address()),
+        Some(name) if name.contains(':') => format!("{scheme}://[{name}]:{}", address.port()),
+        Some(name) => format!("{scheme}://{name}:{}", address.port()),
+        None => format!("{scheme}://{address}"),
     }
 }
 

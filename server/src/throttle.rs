@@ -2,7 +2,6 @@
 //!
 //! Invariant: memory is bounded, whatever the number of addresses that try.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,12 +10,14 @@ use governor::clock::{Clock, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
+use crate::peer::Origin;
+
 /// Addresses remembered. While more are busy, each counts as having had too many events.
 const ADDRESSES_MAX: usize = 10_000;
 /// Forgetting looks at all of them.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-type Limiter = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
+type Limiter = RateLimiter<Origin, HashMapStateStore<Origin>, DefaultClock>;
 
 /// A limit on events by address.
 #[derive(Debug)]
@@ -44,11 +45,11 @@ impl Throttle {
     }
 
     /// Counts one event, unless there were too many; then says how long to wait.
-    pub(crate) fn count(&self, peer: IpAddr) -> Result<(), Duration> {
+    pub(crate) fn count(&self, from: Origin) -> Result<(), Duration> {
         if self.limiter.len() > ADDRESSES_MAX && !self.sweep() {
             return Err(SWEEP_EVERY);
         }
-        self.limiter.check_key(&network(peer)).map_err(|wait| wait.wait_time_from(self.clock.now()))
+        self.limiter.check_key(&from).map_err(|wait| wait.wait_time_from(self.clock.now()))
     }
 
     /// Forgets addresses that have been quiet; false if there is no room even so, or none was made just now.
@@ -64,17 +65,6 @@ impl Throttle {
     }
 }
 
-/// What is taken for one address: whoever has one of IPv6 usually has the whole /64.
-pub(crate) fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,19 +72,9 @@ mod tests {
     #[test]
     fn one_address_does_not_use_up_what_another_has() {
         let throttle = Throttle::per_minute(NonZeroU32::new(2).unwrap());
-        let (first, second) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let (first, second) = (Origin::of("192.0.2.1".parse().unwrap()), Origin::User(1000));
         assert_eq!((throttle.count(first), throttle.count(first)), (Ok(()), Ok(())));
         assert!(throttle.count(first).unwrap_err() > Duration::ZERO);
         assert_eq!(throttle.count(second), Ok(()));
-    }
-
-    #[test]
-    fn a_network_of_ipv6_counts_as_one_and_a_mapped_address_as_what_it_maps() {
-        let throttle = Throttle::per_minute(NonZeroU32::MIN);
-        assert!(throttle.count("2001:db8::1".parse().unwrap()).is_ok());
-        assert!(throttle.count("2001:db8::ffff:1".parse().unwrap()).is_err());
-        assert!(throttle.count("2001:db8:0:1::1".parse().unwrap()).is_ok());
-        assert!(throttle.count("192.0.2.9".parse().unwrap()).is_ok());
-        assert!(throttle.count("::ffff:192.0.2.9".parse().unwrap()).is_err());
     }
 }

@@ -26,8 +26,10 @@ use crate::store::Stored;
 use crate::wait;
 
 mod builder;
+mod passed;
 
 pub use builder::Builder;
+pub use passed::Passed;
 
 const KEEPER: &str = "pawl-keeper";
 const READY: &str = "listening on http";
@@ -52,6 +54,9 @@ pub struct Server {
     data: PathBuf,
     place: [String; 2],
     args: Vec<String>,
+    listen_by_config: bool,
+    env: Vec<(String, String)>,
+    passed: Option<Passed>,
     address: SocketAddr,
     url: String,
     log: Log,
@@ -104,20 +109,22 @@ impl Server {
     pub fn start_again(&mut self) {
         assert!(self.running.is_none(), "the server still runs");
         let seen = self.log.bytes().len();
-        let mut door = pawl_command()
-            .arg("serve")
-            .args(&self.place)
-            .args(["--listen", &self.address.to_string()])
-            .args(&self.args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("pawl starts");
-        let collectors = vec![
-            self.log.collect(door.stderr.take().unwrap()),
-            self.output.collect(door.stdout.take().unwrap()),
-        ];
+        let mut command = self.passed.as_ref().map_or_else(
+            || {
+                let mut command = pawl_command();
+                command.stdin(Stdio::null()).stdout(Stdio::piped());
+                command
+            },
+            Passed::command,
+        );
+        command.arg("serve").args(&self.place);
+        if !self.listen_by_config {
+            command.args(["--listen", &self.address.to_string()]);
+        }
+        command.args(&self.args).envs(self.env.iter().cloned());
+        let mut door = command.stderr(Stdio::piped()).spawn().expect("pawl starts");
+        let mut collectors = vec![self.log.collect(door.stderr.take().unwrap())];
+        collectors.extend(door.stdout.take().map(|output| self.output.collect(output)));
         let running = self.running.insert(Running { door, keeper: None, collectors });
         let log = &self.log;
         let url = wait::until("the server says where it listens", || {
@@ -129,8 +136,10 @@ impl Server {
             listening(&new)
         });
         running.find_keeper();
-        let port = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        self.address.set_port(port.expect("the URL ends with a port"));
+        if !url.starts_with("http+unix:") {
+            let port = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+            self.address.set_port(port.expect("the URL ends with a port"));
+        }
         self.url = url;
     }
 
@@ -161,7 +170,7 @@ impl Server {
         SocketAddr::new(ip, self.address.port())
     }
 
-    /// What hosts are told to use, as in `http://127.0.0.1:43211`.
+    /// What hosts are told to use, as in `http://127.0.0.1:43211` or `http+unix:///run/pawl.sock:`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

@@ -2,7 +2,6 @@
 //!
 //! Invariant: whatever contradicts itself ends here, in an error that names the key.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,14 +10,17 @@ use bytesize::ByteSize;
 use pawl_policy::Caps;
 use serde::Deserialize;
 
-use super::{Config, ConfigError, FAILED_LOGINS_PER_MINUTE, Limits, Log, Tls};
+use super::{
+    Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, listen,
+};
 
 /// The file as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     data: PathBuf,
-    listen: Option<SocketAddr>,
+    #[serde(default, deserialize_with = "listen::one_or_more")]
+    listen: Option<Vec<Listen>>,
     public_url: Option<String>,
     #[serde(default)]
     plain_http: bool,
@@ -81,13 +83,16 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         cause: error.to_string().trim_end().to_owned(),
     })?;
     let value = |(key, reason): Refused| ConfigError::Value { path: path.to_owned(), key, reason };
-    let listen = written.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8000)));
+    let listen = written.listen.unwrap_or_else(|| vec![LISTEN_DEFAULT]);
+    if listen.is_empty() {
+        return Err(value(("listen", "expected at least one address".to_owned())));
+    }
     if !written.data.is_absolute() {
         return Err(value(("data", "expected an absolute path".to_owned())));
     }
     check_public_url(written.public_url.as_deref()).map_err(value)?;
     let plain_http = written.plain_http;
-    let tls = tls(written.tls, plain_http, listen).map_err(value)?;
+    let tls = tls(written.tls, plain_http, &listen).map_err(value)?;
     Ok(Config {
         data: written.data,
         listen,
@@ -120,18 +125,24 @@ fn check_public_url(url: Option<&str>) -> Result<(), Refused> {
     }
 }
 
-fn tls(written: WrittenTls, plain_http: bool, listen: SocketAddr) -> Result<Tls, Refused> {
+fn tls(written: WrittenTls, plain_http: bool, listen: &[Listen]) -> Result<Tls, Refused> {
+    let exposed = listen.iter().find_map(Listen::exposed);
     let configured = written.certificate.is_some() || written.key.is_some() || !written.names.is_empty();
-    let enabled = written.enabled.unwrap_or(configured || (!plain_http && !listen.ip().is_loopback()));
+    let enabled = written.enabled.unwrap_or(configured || (!plain_http && exposed.is_some()));
     if plain_http && (configured || written.enabled == Some(true)) {
         let reason = "plain_http is true, but [tls] is configured as well; remove one of them";
         return Err(("plain_http", reason.to_owned()));
     }
-    if !enabled && !plain_http && !listen.ip().is_loopback() {
+    if let (false, false, Some(exposed)) = (enabled, plain_http, exposed) {
         let reason = format!(
-            "TLS is off, but {listen} is not a loopback address; set plain_http = true if a proxy with TLS stands in front"
+            "TLS is off, but {exposed} is not a loopback address; set plain_http = true if a proxy with TLS stands in front"
         );
         return Err(("tls.enabled", reason));
+    }
+    if enabled && listen.iter().all(|place| place.address().is_none()) {
+        let reason =
+            "[tls] is configured, but Unix sockets, the only ones in listen, go without; remove one of them";
+        return Err(("tls", reason.to_owned()));
     }
     if !enabled && configured {
         let reason =
@@ -201,7 +212,6 @@ fn caps(written: &WrittenCaps) -> Result<Caps, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LISTEN_DEFAULT;
 
     fn parse(text: &str) -> Result<Config, String> {
         super::parse(text, Path::new("pawl.toml")).map_err(|error| error.to_string())
@@ -210,7 +220,7 @@ mod tests {
     #[test]
     fn the_least_configuration_is_a_directory_and_serves_this_machine_only() {
         let config = parse("data = '/srv/pawl'").unwrap();
-        assert_eq!(config.listen.to_string(), LISTEN_DEFAULT);
+        assert_eq!(config.listen, [LISTEN_DEFAULT]);
         assert_eq!(config.tls, Tls::Off);
         assert_eq!(config.caps, Caps::default());
     }
@@ -229,8 +239,18 @@ mod tests {
         let config = parse("data = '/srv'\nlisten = '0.0.0.0:8000'\nplain_http = true").unwrap();
         assert_eq!(config.tls, Tls::Off);
         let mut config = Config::for_data("/srv".into());
-        config.listen_on("192.0.2.1:8000".parse().unwrap());
+        config.listen_on(vec!["unix:/run/p".parse().unwrap(), "192.0.2.1:8000".parse().unwrap()]);
         assert_eq!(config.tls, Tls::PrivateCa { names: Vec::new() });
+    }
+
+    #[test]
+    fn listen_is_one_place_or_a_list_and_a_unix_socket_needs_no_tls() {
+        let config = parse("data = '/srv'\nlisten = 'unix:/run/p'").unwrap();
+        assert_eq!((config.listen.len(), config.tls), (1, Tls::Off));
+        let config = parse("data = '/srv'\nlisten = ['127.0.0.1:1', 'unix:/run/p']").unwrap();
+        assert_eq!((config.listen.len(), config.tls), (2, Tls::Off));
+        let config = parse("data = '/srv'\nlisten = ['unix:/run/p', '127.0.0.1:1', '192.0.2.1:1']").unwrap();
+        assert_eq!((config.listen.len(), config.tls), (3, Tls::PrivateCa { names: Vec::new() }));
     }
 
     #[test]
@@ -241,6 +261,10 @@ mod tests {
             ("data = 'relative'", "data"),
             ("listen = '127.0.0.1:1'", "data"),
             ("data = '/srv'\nlisten = 'nowhere'", "listen"),
+            ("data = '/srv'\nlisten = []", "listen"),
+            ("data = '/srv'\nlisten = 8000", "listen"),
+            ("data = '/srv'\nlisten = ['127.0.0.1:1', 'unix:pawl.sock']", "absolute path"),
+            ("data = '/srv'\nlisten = 'unix:/run/p'\n[tls]\nnames = ['a']", "tls"),
             ("data = '/srv'\n[tls]\ncertificate = '/c'", "tls.key"),
             ("data = '/srv'\n[tls]\nkey = '/k'", "tls.certificate"),
             ("data = '/srv'\n[tls]\ncertificate = '/c'\nkey = '/k'\nnames = ['a']", "tls.names"),

@@ -5,7 +5,6 @@
 //! that was right is remembered under a hash keyed with a secret of this process.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{AuthenticationError, same};
+use crate::peer::Origin;
 use crate::throttle::Throttle;
 
 /// bcrypts at a time: one, so that half of a small machine stays free for uploads.
@@ -79,13 +79,13 @@ impl ChosenCheck {
         &self,
         stored: &ChosenPassword,
         password: &str,
-        peer: IpAddr,
+        from: Origin,
     ) -> Result<bool, AuthenticationError> {
         let memory = self.key.map(|key| memory_of(&key, stored, password));
         if memory.is_some_and(|memory| self.remembered().contains(&memory)) {
             return Ok(true);
         }
-        self.wait_for_turn(peer).await?;
+        self.wait_for_turn(from).await?;
         let right = match stored {
             ChosenPassword::Sha1(digest) => same(digest, &Sha1::digest(password)),
             ChosenPassword::Bcrypt(hash) => self.verify_bcrypt(hash.clone(), password.to_owned()).await?,
@@ -100,10 +100,10 @@ impl ChosenCheck {
         Ok(right)
     }
 
-    async fn wait_for_turn(&self, peer: IpAddr) -> Result<(), AuthenticationError> {
+    async fn wait_for_turn(&self, from: Origin) -> Result<(), AuthenticationError> {
         let mut wait = Duration::ZERO;
         for _ in 0..TURNS_MAX {
-            match self.turns.count(peer) {
+            match self.turns.count(from) {
                 Ok(()) => return Ok(()),
                 Err(longer) => wait = longer,
             }
@@ -143,8 +143,8 @@ mod tests {
         ChosenPassword::Bcrypt(bcrypt::hash(password, 4).unwrap())
     }
 
-    fn peer() -> IpAddr {
-        "192.0.2.1".parse().unwrap()
+    fn peer() -> Origin {
+        Origin::User(1000)
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 //!
 //! Invariant: every wait for the client has a limit, and so has the memory that one connection can take.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +10,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::deadline::{Clock, Patience, Watched};
 use super::service::Door;
+use crate::peer::Peer;
 use crate::store::AppendStore;
 
 /// Buffer for reading of HTTP/1.1, which also bounds a request's head, in bytes.
@@ -48,17 +47,20 @@ pub(super) const ALPN_H2: &[u8] = b"h2";
 pub(super) const ALPN_H1: &[u8] = b"http/1.1";
 
 /// A connection just accepted.
-pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
+pub(super) struct Accepted<T> {
+    pub(super) stream: T,
+    pub(super) peer: Peer,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) watcher: Watcher,
 }
 
 /// Serves the connection until it ends, errs, or keeps the server waiting for too long.
-pub(super) async fn serve<S: AppendStore>(door: Arc<Door<S>>, accepted: Accepted) {
+pub(super) async fn serve<S, T>(door: Arc<Door<S>>, accepted: Accepted<T>)
+where
+    S: AppendStore,
+    T: AsyncRead + AsyncWrite + Send + 'static,
+{
     let Accepted { stream, peer, tls, watcher } = accepted;
-    let _ = stream.set_nodelay(true); // an optimisation only
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(door.limits.stall));
     let stream = Box::pin(stream);
@@ -78,7 +80,7 @@ pub(super) async fn serve<S: AppendStore>(door: Arc<Door<S>>, accepted: Accepted
     }
 }
 
-async fn serve_http1<S, T>(door: Arc<Door<S>>, stream: T, peer: SocketAddr, watcher: Watcher)
+async fn serve_http1<S, T>(door: Arc<Door<S>>, stream: T, peer: Peer, watcher: Watcher)
 where
     S: AppendStore,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -99,7 +101,7 @@ where
     drive(connection, &door, &clock, peer, watcher).await;
 }
 
-async fn serve_http2<S, T>(door: Arc<Door<S>>, stream: T, peer: SocketAddr, watcher: Watcher)
+async fn serve_http2<S, T>(door: Arc<Door<S>>, stream: T, peer: Peer, watcher: Watcher)
 where
     S: AppendStore,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -123,7 +125,7 @@ where
     drive(connection, &door, &clock, peer, watcher).await;
 }
 
-async fn drive<S, C>(connection: C, door: &Door<S>, clock: &Clock, peer: SocketAddr, watcher: Watcher)
+async fn drive<S, C>(connection: C, door: &Door<S>, clock: &Clock, peer: Peer, watcher: Watcher)
 where
     C: GracefulConnection<Error = hyper::Error>,
 {

@@ -1,116 +1,159 @@
 //! Accepting connections, and stopping.
 //!
-//! Invariant: the number of connections is bounded, and stopping lets requests finish for a bounded time.
+//! Invariant: the number of connections is bounded, all sockets together, and stopping lets requests finish for a
+//! bounded time.
 
-use std::net::SocketAddr;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use super::connection::{self, Accepted};
 use super::gate::Gate;
 use super::service::Door;
 use super::tls::Certificates;
+use crate::peer::Peer;
+use crate::socket::{Bound, Socket, SocketError, SocketFile};
 use crate::store::AppendStore;
-use crate::throttle::{Throttle, network};
+use crate::throttle::Throttle;
 
 /// After accepting failed, usually for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Why the door cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {cause}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        cause: std::io::Error,
-    },
-}
-
-/// A bound socket, not yet listened to.
-#[derive(Debug)]
-pub struct Bound {
-    listener: std::net::TcpListener,
-    address: SocketAddr,
-}
-
-/// Binds the address; a port of 0 becomes a free one.
-pub fn bind(address: SocketAddr) -> Result<Bound, ServeError> {
-    let failed = |cause| ServeError::Listen { address, cause };
-    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, address })
-}
-
-impl Bound {
-    /// The address, with the port that is really used.
-    #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Serves until `stop` returns, then lets requests finish for a while. Returns whether all did.
-    pub async fn serve<S: AppendStore>(
-        self,
-        door: Arc<Door<S>>,
-        certificates: Option<Arc<Certificates>>,
-        stop: impl Future<Output = ()>,
-    ) -> Result<bool, ServeError> {
-        let address = self.address;
-        let listener =
-            TcpListener::from_std(self.listener).map_err(|cause| ServeError::Listen { address, cause })?;
-        let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(usize::try_from(door.limits.connections).unwrap_or(usize::MAX)));
-        let addresses = Gate::default();
-        let arrivals = Throttle::per_minute(door.limits.new_connections_per_minute);
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            let place = tokio::select! {
-                place = Arc::clone(&places).acquire_owned() => place,
-                () = &mut stop => break,
-            };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = &mut stop => break,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    let entered = addresses.enter(network(peer.ip()));
-                    if arrivals.count(peer.ip()).is_err() {
-                        tracing::debug!(%peer, "new connections come too fast from this address; closed");
-                        continue;
-                    }
-                    if entered.before() >= door.limits.connections_per_address {
-                        tracing::debug!(%peer, "too many connections from this address; closed");
-                        continue;
-                    }
-                    let accepted = Accepted {
-                        stream,
-                        peer,
-                        tls: certificates.as_ref().map(|certificates| certificates.acceptor()),
-                        watcher: graceful.watcher(),
-                    };
-                    let door = Arc::clone(&door);
-                    tokio::spawn(async move {
-                        connection::serve(door, accepted).await;
-                        drop((place, entered));
-                    });
+/// Serves until `stop` returns, then lets requests finish for a while. Returns whether all did. Certificates are for
+/// TCP: what passes through a Unix socket does not leave the machine.
+pub async fn serve<S: AppendStore>(
+    bound: Vec<Bound>,
+    door: Arc<Door<S>>,
+    certificates: Option<Arc<Certificates>>,
+    stop: impl Future<Output = ()>,
+) -> Result<bool, SocketError> {
+    let mut listeners = Listeners::open(bound)?;
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(usize::try_from(door.limits.connections).unwrap_or(usize::MAX)));
+    let origins = Gate::default();
+    let arrivals = Throttle::per_minute(door.limits.new_connections_per_minute);
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            () = &mut stop => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listeners.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let entered = origins.enter(peer.origin());
+                if arrivals.count(peer.origin()).is_err() {
+                    tracing::debug!(%peer, "new connections come too fast from this address; closed");
+                    continue;
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(PAUSE).await;
+                if entered.before() >= door.limits.connections_per_address {
+                    tracing::debug!(%peer, "too many connections from this address; closed");
+                    continue;
+                }
+                let (door, watcher) = (Arc::clone(&door), graceful.watcher());
+                let held = (place, entered);
+                match stream {
+                    Stream::Tcp(stream) => {
+                        let _ = stream.set_nodelay(true); // an optimisation only
+                        let tls = certificates.as_ref().map(|certificates| certificates.acceptor());
+                        spawn(door, Accepted { stream, peer, tls, watcher }, held);
+                    }
+                    Stream::Unix(stream) => spawn(door, Accepted { stream, peer, tls: None, watcher }, held),
                 }
             }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
         }
-        drop(listener);
-        let patience = door.limits.stop;
-        Ok(tokio::time::timeout(patience, graceful.shutdown()).await.is_ok())
+    }
+    drop(listeners);
+    let patience = door.limits.stop;
+    Ok(tokio::time::timeout(patience, graceful.shutdown()).await.is_ok())
+}
+
+/// Serves the connection beside others, and then drops what was held for it.
+fn spawn<S, T>(door: Arc<Door<S>>, accepted: Accepted<T>, held: impl Send + 'static)
+where
+    S: AppendStore,
+    T: AsyncRead + AsyncWrite + Send + 'static,
+{
+    tokio::spawn(async move {
+        connection::serve(door, accepted).await;
+        drop(held);
+    });
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// All sockets, accepted from in turn.
+struct Listeners {
+    /// Removed before the sockets are closed.
+    _files: Vec<SocketFile>,
+    sockets: Vec<Listener>,
+    /// Where to look first, so that a busy socket does not hold up the others.
+    first: usize,
+}
+
+impl Listeners {
+    fn open(bound: Vec<Bound>) -> Result<Self, SocketError> {
+        let (mut files, mut sockets) = (Vec::new(), Vec::new());
+        for bound in bound {
+            let place = bound.place().clone();
+            let socket = match bound.socket {
+                Socket::Tcp(listener) => TcpListener::from_std(listener).map(Listener::Tcp),
+                Socket::Unix(listener) => UnixListener::from_std(listener).map(Listener::Unix),
+            };
+            sockets.push(socket.map_err(|cause| SocketError { place, cause })?);
+            files.extend(bound.file);
+        }
+        Ok(Self { _files: files, sockets, first: 0 })
+    }
+
+    async fn accept(&mut self) -> std::io::Result<(Stream, Peer)> {
+        poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<(Stream, Peer)>> {
+        let (before, from_first) = self.sockets.split_at(self.first.min(self.sockets.len()));
+        for (at, socket) in from_first.iter().chain(before).enumerate() {
+            if let Poll::Ready(accepted) = socket.poll_accept(context) {
+                self.first = (self.first + at + 1) % self.sockets.len();
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Listener {
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<std::io::Result<(Stream, Peer)>> {
+        match self {
+            Self::Tcp(listener) => listener.poll_accept(context).map(|accepted| {
+                accepted.map(|(stream, address)| (Stream::Tcp(stream), Peer::Network(address)))
+            }),
+            Self::Unix(listener) => listener.poll_accept(context).map(|accepted| {
+                let (stream, _) = accepted?;
+                let user = stream.peer_cred()?;
+                Ok((Stream::Unix(stream), Peer::Local { uid: user.uid(), pid: user.pid() }))
+            }),
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! Invariant: the line is written when the response's last byte was handed over or given up, exactly once, and
 //! holds no secret. Text from the network that did not parse appears escaped and shortened.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,6 +15,7 @@ use super::deadline::Responding;
 use super::gate::Entered;
 use super::respond::{Body, Refusal};
 use crate::audit::{Decision, Queue};
+use crate::peer::Peer;
 use crate::store::StoreError;
 
 /// Longest text from the network in a line, in characters.
@@ -26,7 +26,7 @@ const SHOWN_MAX: usize = 160;
 pub(super) struct Record {
     /// Number of the request in this process.
     request: u64,
-    peer: SocketAddr,
+    peer: Peer,
     started: Instant,
     principal: Option<String>,
     action: Option<Action>,
@@ -40,7 +40,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(request: u64, peer: SocketAddr, method: &str, path: &str, audit: Queue) -> Self {
+    pub(super) fn new(request: u64, peer: Peer, method: &str, path: &str, audit: Queue) -> Self {
         Self {
             request,
             peer,

@@ -3,7 +3,6 @@
 //! Invariant: authentication comes before anything else is looked at, the grant before anything is looked up, and
 //! nothing is done without a permit.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +24,7 @@ use crate::audit::Queue;
 use crate::body::Upload;
 use crate::config::Limits;
 use crate::credentials::{AuthenticationError, Credentials, Principal};
+use crate::peer::Peer;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
 use tokio::task::JoinError;
 
@@ -81,7 +81,7 @@ impl<S: AppendStore> Door<S> {
     /// half-way, before it is counted, given back or written to the log.
     pub(super) async fn handle(
         self: Arc<Self>,
-        peer: SocketAddr,
+        peer: Peer,
         working: Working,
         request: Request<Incoming>,
     ) -> Result<Response<Recorded>, JoinError> {
@@ -90,7 +90,7 @@ impl<S: AppendStore> Door<S> {
 
     async fn work(
         self: Arc<Self>,
-        peer: SocketAddr,
+        peer: Peer,
         working: Working,
         request: Request<Incoming>,
     ) -> Response<Recorded> {
@@ -131,11 +131,11 @@ impl<S: AppendStore> Door<S> {
     async fn authenticate(
         &self,
         head: &Parts,
-        peer: SocketAddr,
+        peer: Peer,
         record: &mut Record,
     ) -> Result<Arc<Principal>, Refusal> {
         let basic = authenticate::basic(&head.headers).ok_or(Refusal::NoCredential)?;
-        match self.credentials.authenticate(&basic.user, &basic.password, peer.ip()).await {
+        match self.credentials.authenticate(&basic.user, &basic.password, peer.origin()).await {
             Ok(principal) => {
                 record.note_principal(&principal.name);
                 Ok(principal)
@@ -152,7 +152,7 @@ impl<S: AppendStore> Door<S> {
     async fn answer(
         &self,
         principal: &Principal,
-        peer: SocketAddr,
+        peer: Peer,
         head: &Parts,
         upload: &mut Upload,
         record: &mut Record,
@@ -172,7 +172,7 @@ impl<S: AppendStore> Door<S> {
         principal: &Principal,
         grant: &Grant,
         action: Action,
-        peer: SocketAddr,
+        peer: Peer,
         declared_bytes: Option<u64>,
     ) -> Result<(Permit, Newcomer), Refusal> {
         let newcomer = Newcomer {
@@ -180,7 +180,7 @@ impl<S: AppendStore> Door<S> {
             reserved: self.reserve(grant, &action, declared_bytes),
         };
         let known = Circumstances {
-            peer: Some(peer.ip()),
+            peer: peer.ip(),
             now_ms: now_ms(),
             usage: newcomer.reserved.as_ref().map_or_else(Usage::default, Reserved::total),
             room: true,

@@ -3,7 +3,8 @@
 //! Invariant: TLS 1.2 or newer, with one provider. A certificate that cannot be read leaves the last good one in
 //! place and says so.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -135,15 +136,15 @@ pub fn ca_file(data: &Path) -> PathBuf {
     data.join(DIRECTORY).join("ca.crt")
 }
 
-/// Makes the private CA if there is none, and a fresh certificate of it for these names, or for the address.
+/// Makes the private CA if there is none, and a fresh certificate of it for these names, or for the addresses.
 /// Hosts trust the CA, so that every start can make a new certificate.
-pub fn issue(data: &Path, names: &[String], listen: SocketAddr) -> Result<CertificateFiles, TlsError> {
+pub fn issue(data: &Path, names: &[String], listen: &[SocketAddr]) -> Result<CertificateFiles, TlsError> {
     let directory = data.join(DIRECTORY);
     files::make_directory(&directory, 0o750)?;
     let ca = certificate_authority(&directory)?;
 
     let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(names_or_address(names, listen)?)?;
+    let mut params = CertificateParams::new(names_or_addresses(names, listen)?)?;
     params.distinguished_name = distinguished_name("Pawl");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -204,13 +205,19 @@ fn distinguished_name(common_name: &str) -> DistinguishedName {
     name
 }
 
-fn names_or_address(names: &[String], listen: SocketAddr) -> Result<Vec<String>, TlsError> {
-    match listen.ip() {
-        _ if !names.is_empty() => Ok(names.to_vec()),
-        address if address.is_unspecified() => Err(TlsError::NoNames(listen)),
-        address @ (IpAddr::V4(_) | IpAddr::V6(_)) if address.is_loopback() => {
-            Ok(vec![address.to_string(), "localhost".to_owned()])
-        }
-        address => Ok(vec![address.to_string()]),
+fn names_or_addresses(names: &[String], listen: &[SocketAddr]) -> Result<Vec<String>, TlsError> {
+    if !names.is_empty() {
+        return Ok(names.to_vec());
     }
+    let mut all = BTreeSet::new();
+    for address in listen {
+        if address.ip().is_unspecified() {
+            return Err(TlsError::NoNames(*address));
+        }
+        all.insert(address.ip().to_string());
+        if address.ip().is_loopback() {
+            all.insert("localhost".to_owned());
+        }
+    }
+    Ok(all.into_iter().collect())
 }

@@ -228,6 +228,11 @@ impl KeeperClient {
         done(self.ask(Request::Note(decision)).await?.0)
     }
 
+    /// Returns when the keeper has answered, however long that takes.
+    pub async fn ping(&self) -> Result<(), KeeperError> {
+        done(self.ask(Request::Ping).await?.0)
+    }
+
     async fn ask(&self, request: Request) -> Result<Answer, KeeperError> {
         let (answer, answered) = oneshot::channel();
         let number = self.shared.next_number.fetch_add(1, Ordering::Relaxed);

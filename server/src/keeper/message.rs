@@ -83,6 +83,8 @@ pub(super) enum Request {
     },
     /// Write the decision into the audit log.
     Note(Decision),
+    /// Say that requests are being answered.
+    Ping,
 }
 
 /// What the keeper answers.

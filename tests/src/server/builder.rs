@@ -5,9 +5,11 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::Server;
+use super::passed::Passed;
 use crate::log::Log;
 
 /// How a server is to be started.
@@ -17,6 +19,9 @@ pub struct Builder {
     config: String,
     args: Vec<String>,
     listen: Option<SocketAddr>,
+    places: Vec<String>,
+    env: Vec<(String, String)>,
+    passed: Option<Passed>,
     tls: bool,
     without_config: bool,
 }
@@ -51,6 +56,27 @@ impl Builder {
         self
     }
 
+    /// Listens at these places by its config file, with no word of it on the command line.
+    #[must_use]
+    pub fn listen_at(mut self, places: &[&str]) -> Self {
+        self.places.extend(places.iter().map(|&place| place.to_owned()));
+        self
+    }
+
+    /// Sets a variable in the server's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Passes these sockets, one or two, as systemd does, with `LISTEN_FDNAMES` if there are names.
+    #[must_use]
+    pub fn passing(mut self, sockets: Vec<OwnedFd>, names: Option<&str>) -> Self {
+        self.passed = Some(Passed::new(sockets, names));
+        self
+    }
+
     /// Serves HTTPS with the private certificate authority.
     #[must_use]
     pub const fn tls(mut self) -> Self {
@@ -77,7 +103,12 @@ impl Builder {
             let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&path).unwrap();
             let tls = if self.tls { "tls.enabled = true\n" } else { "" };
             let data = data.to_str().unwrap();
-            write!(file, "data = \"{data}\"\nlisten = \"127.0.0.1:0\"\n{tls}{}", self.config).unwrap();
+            let listen = match &self.places[..] {
+                [] => "\"127.0.0.1:0\"".to_owned(),
+                [one] => format!("{one:?}"),
+                several => format!("{several:?}"),
+            };
+            write!(file, "data = \"{data}\"\nlisten = {listen}\n{tls}{}", self.config).unwrap();
             ["--config".to_owned(), path.to_str().unwrap().to_owned()]
         };
         let mut server = Server {
@@ -85,6 +116,9 @@ impl Builder {
             data,
             place,
             args: self.args,
+            listen_by_config: !self.places.is_empty(),
+            env: self.env,
+            passed: self.passed,
             address: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             url: String::new(),
             log: Log::default(),
