@@ -83,6 +83,8 @@ pub(super) enum Request {
     },
     /// Write the decision into the audit log.
     Note(Decision),
+    /// Find out whether a file could be stored now: open an unnamed one and forget it.
+    Probe,
 }
 
 /// What the keeper answers.

@@ -240,6 +240,7 @@ impl Keeper {
                 self.audit().append(Event::Decision(decision));
                 Ok(())
             }
+            Request::Probe => Ok(self.staging.open().map(drop)?),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod create;
 mod list;
+mod observe;
 mod read;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -84,7 +85,7 @@ fn stat_file(data: impl AsFd, path: &str) -> Result<u64, StoreError> {
     u64::try_from(stat.st_size).map_err(|_| StoreError::Unavailable("negative size".to_owned()))
 }
 
-fn facts(data: &OwnedFd, path: &str) -> Result<Option<Facts>, StoreError> {
+fn facts(data: impl AsFd, path: &str) -> Result<Option<Facts>, StoreError> {
     match open_file(data, path) {
         Ok(file) => Ok(Some(Facts::read(&file)?)),
         Err(StoreError::NotFound) => Ok(None),
