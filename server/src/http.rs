@@ -10,6 +10,7 @@ mod deadline;
 mod gate;
 mod listen;
 mod listing;
+mod metrics;
 mod range;
 mod record;
 mod reserve;

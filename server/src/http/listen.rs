@@ -18,7 +18,7 @@ use crate::store::AppendStore;
 use crate::throttle::{Throttle, network};
 
 /// After accepting failed, usually for want of descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the door cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,12 @@ impl Bound {
         self.address
     }
 
+    /// Begins to listen. Needs a runtime.
+    pub(super) fn into_listener(self) -> Result<TcpListener, ServeError> {
+        let address = self.address;
+        TcpListener::from_std(self.listener).map_err(|cause| ServeError::Listen { address, cause })
+    }
+
     /// Serves until `stop` returns, then lets requests finish for a while. Returns whether all did.
     pub async fn serve<S: AppendStore>(
         self,
@@ -63,9 +69,7 @@ impl Bound {
         certificates: Option<Arc<Certificates>>,
         stop: impl Future<Output = ()>,
     ) -> Result<bool, ServeError> {
-        let address = self.address;
-        let listener =
-            TcpListener::from_std(self.listener).map_err(|cause| ServeError::Listen { address, cause })?;
+        let listener = self.into_listener()?;
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(usize::try_from(door.limits.connections).unwrap_or(usize::MAX)));
         let addresses = Gate::default();
@@ -97,10 +101,10 @@ impl Bound {
                         tls: certificates.as_ref().map(|certificates| certificates.acceptor()),
                         watcher: graceful.watcher(),
                     };
-                    let door = Arc::clone(&door);
+                    let (door, present) = (Arc::clone(&door), door.metrics.connection());
                     tokio::spawn(async move {
                         connection::serve(door, accepted).await;
-                        drop((place, entered));
+                        drop((place, entered, present));
                     });
                 }
                 Err(error) => {

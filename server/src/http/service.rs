@@ -17,6 +17,7 @@ use pawl_policy::{
 
 use super::deadline::Working;
 use super::gate::{Entered, Gate};
+use super::metrics::Metrics;
 use super::record::{Record, Recorded};
 use super::reserve::{Reservations, Reserved};
 use super::respond::{self, Body, Refusal};
@@ -51,6 +52,7 @@ pub struct Door<S> {
     places: Gate<PrincipalName>,
     requests: AtomicU64,
     audit: Queue,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<S: AppendStore> Door<S> {
@@ -67,6 +69,7 @@ impl<S: AppendStore> Door<S> {
             places: Gate::default(),
             requests: AtomicU64::new(1),
             audit,
+            metrics: Arc::new(Metrics::new(now_ms() / 1000)),
         }
     }
 
@@ -96,7 +99,8 @@ impl<S: AppendStore> Door<S> {
     ) -> Response<Recorded> {
         let (head, body) = request.into_parts();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut record = Record::new(number, peer, head.method.as_str(), head.uri.path(), self.audit.clone());
+        let books = (Arc::clone(&self.metrics), self.audit.clone());
+        let mut record = Record::new(books.0, books.1, number, peer, head.method.as_str(), head.uri.path());
         let mut upload = upload::upload(&head.headers, body, self.limits.stall);
         let mut place = None;
 
