@@ -17,6 +17,7 @@ mod reserve;
 mod respond;
 mod route;
 mod service;
+pub mod status;
 pub mod tls;
 mod upload;
 

@@ -18,7 +18,7 @@ use crate::cli::{Place, Serve};
 use crate::config::{Config, ConfigError, Log, Tls};
 use crate::credentials::{Credentials, hosts_path};
 use crate::http::tls::{self, CertificateFiles, Certificates};
-use crate::http::{self, Bound, Door};
+use crate::http::{self, Bound, Door, status};
 use crate::keeper::{KeeperClient, KeeperProcess};
 use crate::print::{self, Outcome};
 use crate::store::local::LocalStore;
@@ -57,6 +57,7 @@ pub fn serve(options: &Serve) -> Outcome {
     log::start(config.log);
     raise_descriptor_limit();
     let bound = http::bind(config.listen)?;
+    let status = config.status.map(http::bind).transpose()?;
     let is_new = !hosts_path(&config.data).exists();
     files::make_directory(&config.data, DIRECTORY_MODE)?;
     files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
@@ -74,7 +75,7 @@ pub fn serve(options: &Serve) -> Outcome {
         config.failed_logins_per_minute,
     )?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(config, bound, certificates, credentials, keeper, url));
+    let outcome = runtime.block_on(run(config, bound, status, certificates, credentials, keeper, url));
     runtime.shutdown_timeout(DISK_WAIT_MAX); // for work that waits for a disk that does not answer
     outcome
 }
@@ -82,16 +83,23 @@ pub fn serve(options: &Serve) -> Outcome {
 async fn run(
     config: Config,
     bound: Bound,
+    status: Option<Bound>,
     certificates: Option<Arc<Certificates>>,
     credentials: Credentials,
     keeper: KeeperProcess,
     url: String,
 ) -> Outcome {
+    let footing = keeper.footing();
     let (keeper, child) = keeper.connect()?;
     let store = LocalStore::open(&config.data, keeper.clone())?;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(Door::new(store, credentials, config.caps, config.limits, audit.clone()));
     reload_on_hangup(Arc::clone(&door), certificates.clone())?;
+    if let Some(bound) = status {
+        let about = status::About { unnamed_files: footing.unnamed_files, leases: footing.leases };
+        tracing::info!("metrics and health at http://{}", bound.address());
+        tokio::spawn(status::serve(bound, Arc::clone(&door), about)?);
+    }
     let stop = stop_signal()?;
     let serving = bound.serve(door, certificates, stop);
     tracing::info!(data = %config.data.display(), "listening on {url}");
