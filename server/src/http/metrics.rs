@@ -326,3 +326,30 @@ const fn denied(denial: Denial) -> &'static str {
         Denial::SnapshotTooYoung => "snapshot_too_young",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_snapshot_that_is_read_late_does_not_hide_a_later_one() {
+        let metrics = Metrics::new(0);
+        let web1 = "web1".parse().unwrap();
+        for received_ms in [0, 7_000, 5_000, 0] {
+            metrics.note_snapshot(&web1, received_ms);
+        }
+        let line = "pawl_last_snapshot_timestamp_seconds{repository=\"web1\"} 7\n";
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+        metrics.forget_snapshots(&web1);
+        assert!(!metrics.text().contains("web1"));
+    }
+
+    #[test]
+    fn every_reason_is_there_from_the_beginning() {
+        let text = Metrics::new(0).text();
+        for reason in Denial::ALL.map(denied).into_iter().chain(OTHER_REASONS) {
+            let line = format!("pawl_refusals_total{{reason=\"{reason}\"}} 0\n");
+            assert!(text.contains(&line), "{line}");
+        }
+    }
+}
