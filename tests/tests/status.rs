@@ -130,6 +130,7 @@ fn the_refused_removal_of_a_lock_is_no_attempt_to_delete() {
 fn failed_logins_are_counted_and_throttled_ones_again() {
     let server = Server::build().config("credentials.failed_logins_per_minute = 1").config(ON).start();
     let status = Status::of(&server);
+    let _ = server.add_host("web1", &[]);
     let nobody = server.nobody();
     assert_eq!(nobody.ask("GET", "/web1/config").unwrap().status, 401);
     let guess = || Client::new(server.address(), "web1", "guess").ask("GET", "/web1/config").unwrap();
@@ -139,6 +140,8 @@ fn failed_logins_are_counted_and_throttled_ones_again() {
         ("pawl_logins_throttled_total", 2),
         ("pawl_requests_total{action=\"\",status=\"401\"}", 2),
     ]);
+    let claimed = "pawl_received_bytes_total{principal=\"web1\"}";
+    assert!(!status.metrics().contains_key(claimed), "nobody proved to be web1");
 }
 
 #[test]
@@ -204,11 +207,14 @@ fn snapshots_are_waited_for_where_somebody_may_store_them() {
     let series = |name: &str| format!("pawl_last_snapshot_timestamp_seconds{{repository=\"{name}\"}}");
     let _ = server.add_client("web2", &["--repository", "hosts/web2"]);
     status.wait_for(&[(&series("hosts/web2"), 0)]);
-    store(&web1, "snapshots", &noise("snapshot", 200));
+    let snapshot = noise("snapshot", 200);
+    store(&web1, "snapshots", &snapshot);
     let _ = server.host(&["revoke", "web1"]).expect_code(0);
     wait::until("the repository that nobody has a grant for is forgotten", || {
         (!status.metrics().contains_key(&series("web1"))).then_some(())
     });
+    let _ = server.add_host("web3", &["--role", "restore", "--repository", "web1"]);
+    status.wait_for(&[(&series("web1"), received(&server, &snapshot))]);
 }
 
 #[test]
@@ -248,8 +254,26 @@ fn dashboard_and_alerts_name_only_metrics_that_there_are() {
         let named = metrics_named_in(name);
         assert!(named.len() > 5 && named.is_subset(&there), "{name}: {:?}", named.difference(&there));
     }
-    let dashboard = std::fs::read_to_string(deploy("grafana-dashboard.json")).unwrap();
-    let _: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+}
+
+#[test]
+fn prometheus_accepts_what_the_dashboard_asks() {
+    let text = std::fs::read_to_string(deploy("grafana-dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let rules: Vec<_> = targets
+        .map(|target| target["expr"].as_str().unwrap())
+        .map(|asked| asked.replace("$instance", ".*").replace("$__rate_interval", "5m"))
+        .enumerate()
+        .map(|(number, asked)| serde_json::json!({"record": format!("panel:{number}"), "expr": asked}))
+        .collect();
+    assert!(rules.len() > 10);
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("rules.yml");
+    let rules = serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    plant(&path, rules.to_string().as_bytes()); // JSON is YAML
+    let _ = promtool(&["check", "rules", path.to_str().unwrap()], "").expect_code(0);
 }
 
 #[test]
