@@ -76,7 +76,7 @@ struct Status<S> {
 }
 
 /// Answers about the door until the returned future is dropped.
-pub fn serve<S: AppendStore + Observed>(
+pub fn serve<S: AppendStore + Observed + Clone>(
     bound: Bound,
     door: Arc<Door<S>>,
     about: About,
@@ -85,14 +85,14 @@ pub fn serve<S: AppendStore + Observed>(
     let status = Arc::new(Status {
         about,
         started: Instant::now(),
-        health: Health::new(Arc::clone(&door)),
+        health: Health::new(door.store.clone(), Arc::clone(&door.metrics)),
         snapshots: Arc::new(Snapshots::new(Arc::clone(&door))),
         door,
     });
     Ok(accept(listener, status))
 }
 
-async fn accept<S: AppendStore + Observed>(listener: TcpListener, status: Arc<Status<S>>) {
+async fn accept<S: AppendStore + Observed + Clone>(listener: TcpListener, status: Arc<Status<S>>) {
     status.snapshots.catch_up();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
@@ -112,7 +112,7 @@ async fn accept<S: AppendStore + Observed>(listener: TcpListener, status: Arc<St
     }
 }
 
-async fn connection<S: AppendStore + Observed>(status: Arc<Status<S>>, stream: TcpStream) {
+async fn connection<S: AppendStore + Observed + Clone>(status: Arc<Status<S>>, stream: TcpStream) {
     let header = status.door.limits.header;
     let service = service_fn(move |request| {
         let status = Arc::clone(&status);
@@ -132,7 +132,7 @@ async fn connection<S: AppendStore + Observed>(status: Arc<Status<S>>, stream: T
     }
 }
 
-impl<S: AppendStore + Observed> Status<S> {
+impl<S: AppendStore + Observed + Clone> Status<S> {
     async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         match route::page(request.method(), request.uri()) {
             Ok(Page::Metrics) => self.metrics().await,

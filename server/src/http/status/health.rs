@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::http::service::Door;
-use crate::store::{AppendStore, Observed, Space, StoreError};
+use crate::http::metrics::Metrics;
+use crate::store::{Observed, Space, StoreError};
 
 /// How long the store may take to answer. A keeper that works answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,7 +56,8 @@ impl From<StoreError> for Unready {
 type Verdict = Result<(), Unready>;
 
 pub(super) struct Health<S> {
-    door: Arc<Door<S>>,
+    store: S,
+    metrics: Arc<Metrics>,
     known: Mutex<Known>,
 }
 
@@ -67,9 +68,9 @@ struct Known {
     under_way: Option<JoinHandle<Verdict>>,
 }
 
-impl<S: AppendStore + Observed> Health<S> {
-    pub(super) fn new(door: Arc<Door<S>>) -> Self {
-        Self { door, known: Mutex::default() }
+impl<S: Observed + Clone> Health<S> {
+    pub(super) fn new(store: S, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics, known: Mutex::default() }
     }
 
     /// The verdict of a moment ago, or a new one. Those who ask meanwhile wait for the same.
@@ -87,7 +88,7 @@ impl<S: AppendStore + Observed> Health<S> {
             Ok(()) if !was_ready => tracing::info!("backups can be taken again"),
             Ok(()) | Err(_) => {}
         }
-        self.door.metrics.note_ready(verdict.is_ok());
+        self.metrics.note_ready(verdict.is_ok());
         known.verdict = Some((Instant::now(), verdict.clone()));
         verdict
     }
@@ -95,7 +96,8 @@ impl<S: AppendStore + Observed> Health<S> {
     async fn ask(&self, under_way: &mut Option<JoinHandle<Verdict>>) -> Verdict {
         // One that has ended meanwhile tells of the past.
         let earlier = under_way.take().filter(|check| !check.is_finished());
-        let mut check = earlier.unwrap_or_else(|| tokio::spawn(check(Arc::clone(&self.door))));
+        let mut check =
+            earlier.unwrap_or_else(|| tokio::spawn(check(self.store.clone(), Arc::clone(&self.metrics))));
         match timeout(PATIENCE, &mut check).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(error)) => Err(Unready::Failed(error.to_string())),
@@ -107,10 +109,10 @@ impl<S: AppendStore + Observed> Health<S> {
     }
 }
 
-async fn check<S: AppendStore + Observed>(door: Arc<Door<S>>) -> Verdict {
-    let space = door.store.space().await?;
-    door.metrics.note_space(space);
-    door.store.probe().await?;
+async fn check(store: impl Observed, metrics: Arc<Metrics>) -> Verdict {
+    let space = store.space().await?;
+    metrics.note_space(space);
+    store.probe().await?;
     if is_full(space) { Err(Unready::Full) } else { Ok(()) }
 }
 
@@ -120,7 +122,91 @@ fn is_full(space: Space) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use pawl_policy::{FileType, RepositoryName};
+    use tokio::sync::watch;
+    use tokio::time::advance;
+
     use super::*;
+
+    /// A store that counts how often it is troubled, and answers while it is awake.
+    #[derive(Clone)]
+    struct Counting {
+        probes: watch::Sender<u32>,
+        awake: watch::Sender<bool>,
+    }
+
+    impl Counting {
+        fn new() -> Self {
+            Self { probes: watch::Sender::new(0), awake: watch::Sender::new(true) }
+        }
+
+        fn probes(&self) -> u32 {
+            *self.probes.borrow()
+        }
+
+        fn health(&self) -> Health<Self> {
+            Health::new(self.clone(), Arc::new(Metrics::new(0)))
+        }
+    }
+
+    impl Observed for Counting {
+        async fn space(&self) -> Result<Space, StoreError> {
+            Ok(Space { free_bytes: 1 << 40, size_bytes: 1 << 40 })
+        }
+
+        async fn probe(&self) -> Result<(), StoreError> {
+            self.probes.send_modify(|probes| *probes += 1);
+            let _ = self.awake.subscribe().wait_for(|awake| *awake).await;
+            Ok(())
+        }
+
+        async fn last_received(&self, _: &RepositoryName, _: FileType) -> Result<Option<u64>, StoreError> {
+            Ok(None)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asking_often_troubles_the_store_once_a_second() {
+        let store = Counting::new();
+        let health = store.health();
+        for second in 1..=3 {
+            for _ in 0..100 {
+                assert!(health.verdict().await.is_ok());
+            }
+            assert_eq!(store.probes(), second);
+            advance(STANDS).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_does_not_answer_is_not_asked_again_until_it_does() {
+        let store = Counting::new();
+        let health = store.health();
+        store.awake.send_replace(false);
+        for _ in 0..10 {
+            let started = Instant::now();
+            assert!(matches!(health.verdict().await, Err(Unready::Silent)));
+            assert_eq!(started.elapsed(), PATIENCE);
+            advance(STANDS).await;
+        }
+        assert_eq!(store.probes(), 1);
+        store.awake.send_replace(true);
+        assert!(health.verdict().await.is_ok());
+        assert_eq!(store.probes(), 1, "the answer to the first was still waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_from_long_ago_counts_for_nothing() {
+        let store = Counting::new();
+        let health = store.health();
+        store.awake.send_replace(false);
+        assert!(health.verdict().await.is_err());
+        store.awake.send_replace(true);
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        store.awake.send_replace(false);
+        assert!(health.verdict().await.is_err());
+        assert_eq!(store.probes(), 2);
+    }
 
     #[test]
     fn a_disk_is_full_before_its_last_byte_and_a_large_one_not_for_a_hundredth() {
