@@ -71,6 +71,8 @@ pub struct Config {
     pub limits: Limits,
     /// The largest file of each kind.
     pub caps: Caps,
+    /// Where metrics and health can be asked for, if anywhere.
+    pub status: Option<SocketAddr>,
     /// What the log looks like.
     pub log: Log,
 }
@@ -185,6 +187,7 @@ impl Config {
             failed_logins_per_minute: FAILED_LOGINS_PER_MINUTE,
             limits: Limits::default(),
             caps: Caps::default(),
+            status: None,
             log: Log::default(),
         }
     }

@@ -8,6 +8,7 @@ mod hosts;
 mod htpasswd;
 mod loaded;
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,6 +86,11 @@ impl Credentials {
         if let Err(error) = self.reloader.current() {
             tracing::error!(%error, "no host can log in until this is mended");
         }
+    }
+
+    /// The repositories that anybody has a grant for.
+    pub fn repositories(&self) -> Result<HashSet<RepositoryName>, HostsError> {
+        Ok(self.reloader.current()?.repositories().cloned().collect())
     }
 
     /// The name, if anybody has it. Whoever claimed it has not proved anything.

@@ -10,12 +10,14 @@ mod deadline;
 mod gate;
 mod listen;
 mod listing;
+mod metrics;
 mod range;
 mod record;
 mod reserve;
 mod respond;
 mod route;
 mod service;
+pub mod status;
 pub mod tls;
 mod upload;
 

@@ -18,7 +18,7 @@ use crate::cli::{Place, Serve};
 use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Log, Tls};
 use crate::credentials::{Credentials, hosts_path};
 use crate::http::tls::{self, CertificateFiles, Certificates};
-use crate::http::{self, Door};
+use crate::http::{self, Door, status};
 use crate::keeper::{KeeperClient, KeeperProcess};
 use crate::print::{self, Outcome};
 use crate::socket::{self, Bound};
@@ -57,14 +57,14 @@ pub fn serve(options: &Serve) -> Outcome {
     }
     log::start(config.log);
     raise_descriptor_limit();
-    let bound = bind(&mut config)?;
+    let sockets = bind(&mut config)?;
     let is_new = !hosts_path(&config.data).exists();
     files::make_directory(&config.data, DIRECTORY_MODE)?;
     files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
     let keeper = KeeperProcess::start(&config.data, config.log)?;
     say_footing(&keeper);
-    let certificates = certificates(&config, &bound)?;
-    let url = url(&config, &bound);
+    let certificates = certificates(&config, &sockets.door)?;
+    let url = url(&config, &sockets.door);
     write_down_url(&config, &url);
     if is_new && options.place.config.is_none() {
         welcome(&config)?;
@@ -75,22 +75,33 @@ pub fn serve(options: &Serve) -> Outcome {
         config.failed_logins_per_minute,
     )?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(config, bound, certificates, credentials, keeper, url));
+    let outcome = runtime.block_on(run(config, sockets, certificates, credentials, keeper, url));
     runtime.shutdown_timeout(DISK_WAIT_MAX); // for work that waits for a disk that does not answer
     outcome
 }
 
+/// The sockets of the door, and of the status listener if there is one.
+struct Sockets {
+    door: Vec<Bound>,
+    status: Option<Bound>,
+}
+
 /// The sockets that systemd passed, else those that the configuration asks for.
-fn bind(config: &mut Config) -> Result<Vec<Bound>, Box<dyn Error>> {
-    let passed = socket::passed()?.door;
-    if passed.is_empty() {
-        return Ok(socket::bind(&config.listen)?);
+fn bind(config: &mut Config) -> Result<Sockets, Box<dyn Error>> {
+    let passed = socket::passed()?;
+    let status = match (passed.status, config.status) {
+        (Some(bound), _) => Some(bound),
+        (None, Some(address)) => socket::bind(&[Listen::Tcp(address)])?.pop(),
+        (None, None) => None,
+    };
+    if passed.door.is_empty() {
+        return Ok(Sockets { door: socket::bind(&config.listen)?, status });
     }
     if config.listen != [LISTEN_DEFAULT] {
         tracing::info!("systemd passes sockets, so that `listen` ({}) is not used", list(&config.listen));
     }
-    config.listen_on(passed.iter().map(|bound| bound.place().clone()).collect());
-    Ok(passed)
+    config.listen_on(passed.door.iter().map(|bound| bound.place().clone()).collect());
+    Ok(Sockets { door: passed.door, status })
 }
 
 fn list(places: &[Listen]) -> String {
@@ -99,26 +110,32 @@ fn list(places: &[Listen]) -> String {
 
 async fn run(
     config: Config,
-    bound: Vec<Bound>,
+    sockets: Sockets,
     certificates: Option<Arc<Certificates>>,
     credentials: Credentials,
     keeper: KeeperProcess,
     url: String,
 ) -> Outcome {
+    let footing = keeper.footing();
     let (keeper, child) = keeper.connect()?;
     let store = LocalStore::open(&config.data, keeper.clone())?;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(Door::new(store, credentials, config.caps, config.limits, audit.clone()));
-    let status = format!("listening on {url}");
-    reload_on_hangup(Arc::clone(&door), certificates.clone(), status.clone())?;
+    let listening = format!("listening on {url}");
+    reload_on_hangup(Arc::clone(&door), certificates.clone(), listening.clone())?;
+    if let Some(bound) = sockets.status {
+        let about = status::About { unnamed_files: footing.unnamed_files, leases: footing.leases };
+        tracing::info!("metrics and health at http://{}", bound.place());
+        tokio::spawn(status::serve(bound, Arc::clone(&door), about)?);
+    }
     let stop = stop_signal()?;
-    let others: Vec<_> = bound.iter().skip(1).map(|bound| bound.place().clone()).collect();
-    let serving = http::serve(bound, door, certificates, stop);
-    tracing::info!(data = %config.data.display(), "{status}");
+    let others: Vec<_> = sockets.door.iter().skip(1).map(|bound| bound.place().clone()).collect();
+    let serving = http::serve(sockets.door, door, certificates, stop);
+    tracing::info!(data = %config.data.display(), "{listening}");
     if !others.is_empty() {
         tracing::info!("listening as well on {}", list(&others));
     }
-    service_manager::ready(&status);
+    service_manager::ready(&listening);
     tokio::spawn(service_manager::keep_watchdog(keeper.clone()));
     tokio::select! {
         served = serving => {

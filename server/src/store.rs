@@ -99,6 +99,15 @@ pub struct Span {
     pub len: u64,
 }
 
+/// Room in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that can still be stored.
+    pub free_bytes: u64,
+    /// Bytes there are in all.
+    pub size_bytes: u64,
+}
+
 /// A stored file, opened.
 pub trait StoredFile: Send + 'static {
     /// Its size in bytes.
@@ -178,4 +187,20 @@ pub trait AppendStore: Send + Sync + 'static {
         &self,
         permit: &Permitted<RemoveLock>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A store of which can be told how it does. Needs no permit: none of it says what is stored, but for a time.
+pub trait Observed: Send + Sync + 'static {
+    /// How much room there is.
+    fn space(&self) -> impl Future<Output = Result<Space, StoreError>> + Send;
+
+    /// Whether a file could be stored now, found out without storing one.
+    fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// When the newest file of this type was received, in Unix milliseconds; `None` if there is none.
+    fn last_received(
+        &self,
+        repository: &RepositoryName,
+        file_type: FileType,
+    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 }

@@ -5,6 +5,7 @@
 pub mod clients;
 pub mod command;
 pub mod content;
+pub mod disk;
 pub mod http;
 pub mod log;
 pub mod memory;
@@ -13,5 +14,6 @@ pub mod program;
 pub mod proxy;
 pub mod script;
 pub mod server;
+pub mod status;
 pub mod store;
 pub mod wait;

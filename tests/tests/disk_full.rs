@@ -2,103 +2,24 @@
 //!
 //! Invariant: the client is told with 507, what was there stays as it is and can be read, and all works again once
 //! there is space.
-//!
-//! The disk is a small tmpfs, which only root may mount. Others are told loudly that nothing was tested.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::content::{id_of, noise};
+use pawl_tests::disk::Disk;
 use pawl_tests::http::{Body, Client, Request, Response};
 use pawl_tests::server::Server;
-use pawl_tests::store::{path_of, plant, remove};
+use pawl_tests::store::{path_of, plant};
 use pawl_tests::wait;
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 const FULL: (u16, &str) = (507, "no space left on the server");
 /// restic's usual pack.
 const PACK_BYTES: usize = 16 << 20;
-
-/// A disk of its own. It is unmounted when this is dropped.
-struct Disk {
-    place: TempDir,
-}
-
-impl Disk {
-    /// A disk of this size, or `None` if it may not be mounted.
-    fn new(options: &str) -> Option<Self> {
-        let place = tempfile::tempdir().unwrap();
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place.path()).output();
-        match mount {
-            Ok(output) if output.status.success() => {
-                fs::create_dir(place.path().join("names")).unwrap();
-                Some(Self { place })
-            }
-            other => {
-                assert!(
-                    !rustix::process::geteuid().is_root(),
-                    "root may not mount a tmpfs here, so a full disk cannot be tested: {other:?}"
-                );
-                eprintln!("NOT TESTED: only root can mount a small disk to fill");
-                None
-            }
-        }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.place.path().join("data")
-    }
-
-    /// Takes all space that is left.
-    fn fill(&self) {
-        let mut ballast = OpenOptions::new().append(true).create(true).open(self.ballast()).unwrap();
-        for bytes in [1 << 20, 4096, 1] {
-            while ballast.write_all(&vec![0; bytes]).is_ok() {}
-        }
-    }
-
-    /// Takes every inode that is left.
-    fn fill_with_names(&self) {
-        let taken = |number: u64| {
-            let name = self.place.path().join(format!("names/{number}"));
-            OpenOptions::new().write(true).create_new(true).open(name).is_ok()
-        };
-        let count = (0..1_000_000).take_while(|&number| taken(number)).count();
-        assert!(count > 0, "there were inodes to take");
-    }
-
-    /// Gives all that back.
-    fn free(&self) {
-        if self.ballast().exists() {
-            remove(&self.ballast());
-        }
-        for name in fs::read_dir(self.place.path().join("names")).unwrap() {
-            remove(&name.unwrap().path());
-        }
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.place.path().join("ballast")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: the server's last files may still be open.
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.place.path()).status();
-        assert!(
-            unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(),
-            "the disk is unmounted"
-        );
-    }
-}
 
 /// A server with its data on this disk, and a host whose repository is initialised.
 fn serve(disk: &Disk) -> (Server, Client) {

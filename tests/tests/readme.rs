@@ -190,8 +190,10 @@ fn the_configuration_of_the_readme_is_accepted_block_by_block() {
         echo 'ana:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=' >pawl-data/.htpasswd";
     assert!(terminal.run(certificate).status.success());
     let tls = terminal.path().join("tls");
-    let config =
-        place(&whole).replace("/etc/pawl/tls", tls.to_str().unwrap()).replace("0.0.0.0:8000", "127.0.0.1:0");
+    let config = place(&whole)
+        .replace("/etc/pawl/tls", tls.to_str().unwrap())
+        .replace("0.0.0.0:8000", "127.0.0.1:0")
+        .replace("127.0.0.1:8001", "127.0.0.1:0");
     write(&terminal.path().join("pawl.toml"), &config);
 
     let command = blocks("sh")[7].replace("/etc/pawl/pawl.toml", "./pawl.toml");

@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever contradicts itself ends here, in an error that names the key.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +33,7 @@ struct Written {
     limits: WrittenLimits,
     #[serde(default)]
     caps: WrittenCaps,
+    status: Option<WrittenStatus>,
     #[serde(default)]
     log: Log,
 }
@@ -76,6 +78,14 @@ struct WrittenCaps {
     keys: Option<ByteSize>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenStatus {
+    listen: Option<SocketAddr>,
+    #[serde(default)]
+    public: bool,
+}
+
 /// Parses the text of the file at `path`.
 pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let written: Written = toml::from_str(text).map_err(|error| ConfigError::Syntax {
@@ -106,6 +116,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
             .unwrap_or(FAILED_LOGINS_PER_MINUTE),
         limits: limits(&written.limits, plain_http),
         caps: caps(&written.caps).map_err(value)?,
+        status: written.status.map(|written| status(&written)).transpose().map_err(value)?,
         log: written.log,
     })
 }
@@ -190,6 +201,19 @@ fn limits(written: &WrittenLimits, plain_http: bool) -> Limits {
     }
 }
 
+/// Where the status listener listens: this machine only, unless it is said that others may ask, too.
+fn status(written: &WrittenStatus) -> Result<SocketAddr, Refused> {
+    let listen = written.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8001)));
+    if listen.ip().is_loopback() || written.public {
+        return Ok(listen);
+    }
+    let reason = format!(
+        "{listen} is not a loopback address, and metrics and health are given to whoever asks, without a credential \
+         and without TLS; set status.public = true if all who can reach that address may read them"
+    );
+    Err(("status.listen", reason))
+}
+
 fn caps(written: &WrittenCaps) -> Result<Caps, Refused> {
     let default = Caps::default();
     let bytes = |value: Option<ByteSize>, default| value.map_or(default, |size| size.as_u64());
@@ -254,6 +278,16 @@ mod tests {
     }
 
     #[test]
+    fn status_is_told_only_where_that_was_asked_for() {
+        let status = |text: &str| parse(&format!("data = '/srv'\n{text}")).unwrap().status;
+        assert_eq!(status(""), None);
+        assert_eq!(status("[status]"), Some("127.0.0.1:8001".parse().unwrap()));
+        assert_eq!(status("[status]\nlisten = '[::1]:1'"), Some("[::1]:1".parse().unwrap()));
+        let public = "[status]\nlisten = '0.0.0.0:8001'\npublic = true";
+        assert_eq!(status(public), Some("0.0.0.0:8001".parse().unwrap()));
+    }
+
+    #[test]
     fn errors_name_the_file_and_the_key() {
         for (text, key) in [
             ("data = '/srv'\nlissten = '0.0.0.0:1'", "lissten"),
@@ -275,6 +309,8 @@ mod tests {
             ("data = '/srv'\n[caps]\nkeys = '1 MiB'", "caps.keys"),
             ("data = '/srv'\n[log]\nlevel = 'loud'", "level"),
             ("data = '/srv'\npublic_url = 'ftp://x'", "public_url"),
+            ("data = '/srv'\n[status]\nlisten = '0.0.0.0:8001'", "status.listen"),
+            ("data = '/srv'\n[status]\nport = 8001", "port"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains("pawl.toml") && error.contains(key), "{text:?}: {error}");

@@ -43,6 +43,11 @@ impl Loaded {
         self.known.get(user)
     }
 
+    /// The repositories that anybody has a grant for, some of them several times.
+    pub(super) fn repositories(&self) -> impl Iterator<Item = &RepositoryName> {
+        self.known.values().flat_map(|known| &known.principal.grants).map(|grant| &grant.repository)
+    }
+
     /// The chosen password that takes longest to verify, if there are any.
     pub(super) const fn costliest(&self) -> Option<&ChosenPassword> {
         self.costliest.as_ref()

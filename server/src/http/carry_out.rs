@@ -48,10 +48,12 @@ impl<S: AppendStore> Door<S> {
                 Ok(respond::done())
             }
             Permit::Create(permit) => {
+                let _present = self.metrics.upload();
                 let created = self.store.create(&permit, upload, &self.caps).await?;
                 Ok(stored(created, record))
             }
             Permit::Confirm(permit) => {
+                let _present = self.metrics.upload();
                 let created = self.store.confirm(&permit, upload, &self.caps).await?;
                 Ok(stored(created, record))
             }
@@ -97,7 +99,10 @@ impl<S: AppendStore> Door<S> {
 
 fn stored(created: Created, record: &mut Record) -> Response<Body> {
     let outcome = match created {
-        Created::Stored => "stored",
+        Created::Stored => {
+            record.note_stored();
+            "stored"
+        }
         Created::AlreadyThere => "already there",
     };
     record.note_outcome(OK, outcome);

@@ -23,7 +23,7 @@ use crate::store::AppendStore;
 use crate::throttle::Throttle;
 
 /// After accepting failed, usually for want of descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` returns, then lets requests finish for a while. Returns whether all did. Certificates are for
 /// TCP: what passes through a Unix socket does not leave the machine.
@@ -60,7 +60,7 @@ pub async fn serve<S: AppendStore>(
                     continue;
                 }
                 let (door, watcher) = (Arc::clone(&door), graceful.watcher());
-                let held = (place, entered);
+                let held = (place, entered, door.metrics.connection());
                 match stream {
                     Stream::Tcp(stream) => {
                         let _ = stream.set_nodelay(true); // an optimisation only
@@ -79,6 +79,16 @@ pub async fn serve<S: AppendStore>(
     drop(listeners);
     let patience = door.limits.stop;
     Ok(tokio::time::timeout(patience, graceful.shutdown()).await.is_ok())
+}
+
+/// Listens on one socket, which must be one of TCP. Needs a runtime.
+pub(super) fn tcp(bound: Bound) -> Result<TcpListener, SocketError> {
+    let place = bound.place().clone();
+    let listener = match bound.socket {
+        Socket::Tcp(listener) => TcpListener::from_std(listener),
+        Socket::Unix(_) => Err(std::io::Error::other("expected a socket of TCP")),
+    };
+    listener.map_err(|cause| SocketError { place, cause })
 }
 
 /// Serves the connection beside others, and then drops what was held for it.

@@ -1,9 +1,10 @@
-//! One line in the log for each request: who, what, and how it ended.
+//! One line in the log for each request, and its part in the metrics: who, what, and how it ended.
 //!
 //! Invariant: the line is written when the response's last byte was handed over or given up, exactly once, and
 //! holds no secret. Text from the network that did not parse appears escaped and shortened.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,10 +14,11 @@ use tokio::time::Instant;
 
 use super::deadline::Responding;
 use super::gate::Entered;
+use super::metrics::{Ended, Metrics};
 use super::respond::{Body, Refusal};
 use crate::audit::{Decision, Queue};
 use crate::peer::Peer;
-use crate::store::StoreError;
+use crate::store::{StoreError, now_ms};
 
 /// Longest text from the network in a line, in characters.
 const SHOWN_MAX: usize = 160;
@@ -28,7 +30,7 @@ pub(super) struct Record {
     request: u64,
     peer: Peer,
     started: Instant,
-    principal: Option<String>,
+    principal: Asker,
     action: Option<Action>,
     /// Method and path, for requests that are no action.
     asked: String,
@@ -36,33 +38,50 @@ pub(super) struct Record {
     status: u16,
     received_bytes: u64,
     sent_bytes: u64,
+    metrics: Arc<Metrics>,
     audit: Queue,
 }
 
+/// Who asked.
+#[derive(Debug)]
+enum Asker {
+    Nobody,
+    Proved(PrincipalName),
+    Claimed(PrincipalName),
+}
+
 impl Record {
-    pub(super) fn new(request: u64, peer: Peer, method: &str, path: &str, audit: Queue) -> Self {
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        audit: Queue,
+        request: u64,
+        peer: Peer,
+        method: &str,
+        path: &str,
+    ) -> Self {
         Self {
+            metrics,
+            audit,
             request,
             peer,
             started: Instant::now(),
-            principal: None,
+            principal: Asker::Nobody,
             action: None,
             asked: format!("{} {}", shown(method), shown(path)),
             outcome: String::new(),
             status: 0,
             received_bytes: 0,
             sent_bytes: 0,
-            audit,
         }
     }
 
     pub(super) fn note_principal(&mut self, name: &PrincipalName) {
-        self.principal = Some(name.to_string());
+        self.principal = Asker::Proved(name.clone());
     }
 
     /// A known name that nobody proved. Unknown ones are not noted: people type passwords where names belong.
     pub(super) fn note_claimed(&mut self, name: &PrincipalName) {
-        self.principal = Some(format!("?{name}"));
+        self.principal = Asker::Claimed(name.clone());
     }
 
     pub(super) fn note_action(&mut self, action: &Action) {
@@ -80,11 +99,42 @@ impl Record {
 
     pub(super) fn note_refusal(&mut self, refusal: &Refusal) {
         self.note_outcome(refusal.status().as_u16(), refusal.to_string());
+        self.metrics.note_refusal(refusal, self.action.as_ref());
+    }
+
+    /// What was sent is stored now, and was not before.
+    pub(super) fn note_stored(&self) {
+        if let Some(Action::Create(create)) = &self.action {
+            self.metrics.note_stored(&create.repository, &create.handle, now_ms());
+        }
+    }
+
+    /// The principal as it stands in the log.
+    fn asker(&self) -> Option<String> {
+        match &self.principal {
+            Asker::Nobody => None,
+            Asker::Proved(name) => Some(name.to_string()),
+            Asker::Claimed(name) => Some(format!("?{name}")),
+        }
+    }
+
+    fn count(&self) {
+        self.metrics.note_ended(&Ended {
+            action: self.action.as_ref(),
+            status: self.status,
+            principal: match &self.principal {
+                Asker::Proved(name) => Some(name),
+                Asker::Claimed(_) | Asker::Nobody => None,
+            },
+            received_bytes: self.received_bytes,
+            sent_bytes: self.sent_bytes,
+        });
     }
 
     /// Writes the line, and the same into the audit log.
     fn write(&self) {
         let action = self.action.as_ref().map_or_else(|| self.asked.clone(), ToString::to_string);
+        let principal = self.asker();
         let file = self.action.as_ref().and_then(Action::handle).map(ToString::to_string);
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         macro_rules! line {
@@ -93,7 +143,7 @@ impl Record {
                     $level,
                     action = action.as_str(),
                     outcome = self.outcome,
-                    principal = self.principal.as_deref(),
+                    principal = principal.as_deref(),
                     repository = self.action.as_ref().map(|action| action.repository().as_str()),
                     file = file.as_deref(),
                     status = self.status,
@@ -112,7 +162,7 @@ impl Record {
             _ => line!(tracing::Level::INFO),
         }
         self.audit.note(Decision {
-            principal: self.principal.clone(),
+            principal,
             peer: self.peer.to_string(),
             repository: self.action.as_ref().map(|action| action.repository().to_string()),
             action,
@@ -200,5 +250,6 @@ impl Drop for Recorded {
             self.record.outcome.push_str(", client went away");
         }
         self.record.write();
+        self.record.count();
     }
 }

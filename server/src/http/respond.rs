@@ -183,6 +183,19 @@ pub(super) fn without_body(response: &mut Response<Body>) {
     *response.body_mut() = empty();
 }
 
+/// 200: a page of the status listener.
+pub(super) fn page(content_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// 503: the page, which says why backups cannot be taken.
+pub(super) fn unready(mut page: Response<Body>) -> Response<Body> {
+    *page.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    page
+}
+
 /// The length of the body, where it was announced.
 pub(super) fn announced_bytes(response: &Response<Body>) -> Option<u64> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()

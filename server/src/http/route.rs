@@ -65,6 +65,31 @@ pub(super) fn route(method: &Method, uri: &Uri) -> Result<Action, RouteError> {
     }
 }
 
+/// A page of the status listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    /// `/metrics`
+    Metrics,
+    /// `/healthz`
+    Health,
+    /// `/readyz`
+    Readiness,
+}
+
+/// The page of the status listener that a request asks for.
+pub(super) fn page(method: &Method, uri: &Uri) -> Result<Page, RouteError> {
+    let page = match uri.path() {
+        "/metrics" => Page::Metrics,
+        "/healthz" => Page::Health,
+        "/readyz" => Page::Readiness,
+        _ => return Err(RouteError::NotFound),
+    };
+    match *method {
+        Method::GET | Method::HEAD => Ok(page),
+        _ => Err(RouteError::Method("GET, HEAD")),
+    }
+}
+
 fn place(path: &str) -> Option<Place> {
     let path = path.strip_prefix('/')?;
     if let Some(path) = path.strip_suffix('/') {

@@ -16,6 +16,7 @@ use pawl_policy::{
 
 use super::deadline::Working;
 use super::gate::{Entered, Gate};
+use super::metrics::Metrics;
 use super::record::{Record, Recorded};
 use super::reserve::{Reservations, Reserved};
 use super::respond::{self, Body, Refusal};
@@ -51,6 +52,7 @@ pub struct Door<S> {
     places: Gate<PrincipalName>,
     requests: AtomicU64,
     audit: Queue,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<S: AppendStore> Door<S> {
@@ -67,6 +69,7 @@ impl<S: AppendStore> Door<S> {
             places: Gate::default(),
             requests: AtomicU64::new(1),
             audit,
+            metrics: Arc::new(Metrics::new(now_ms() / 1000)),
         }
     }
 
@@ -96,7 +99,8 @@ impl<S: AppendStore> Door<S> {
     ) -> Response<Recorded> {
         let (head, body) = request.into_parts();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut record = Record::new(number, peer, head.method.as_str(), head.uri.path(), self.audit.clone());
+        let books = (Arc::clone(&self.metrics), self.audit.clone());
+        let mut record = Record::new(books.0, books.1, number, peer, head.method.as_str(), head.uri.path());
         let mut upload = upload::upload(&head.headers, body, self.limits.stall);
         let mut place = None;
 
@@ -204,7 +208,8 @@ impl<S: AppendStore> Door<S> {
         if grant.quota.is_unlimited() || create.handle.file_type() == Some(FileType::Locks) {
             return None;
         }
-        let bytes = declared_bytes.unwrap_or_else(|| *self.caps.sizes(&create.handle).end());
+        let most = *self.caps.sizes(&create.handle).end();
+        let bytes = declared_bytes.unwrap_or(most).min(most); // what is longer is refused for that
         Some(self.reservations.reserve(&create.repository, bytes))
     }
 
@@ -241,7 +246,7 @@ impl<S: AppendStore> Door<S> {
             Action::Create(create) => {
                 let survey = self.store.survey(repository, &create.handle).await?;
                 // Of a body that does not say how long it is, the disk itself will tell.
-                let bytes = declared_bytes.unwrap_or(0);
+                let bytes = declared_bytes.unwrap_or(0).min(*self.caps.sizes(&create.handle).end());
                 known.room = survey.room_bytes >= bytes;
                 known.repository = survey.repository;
                 known.file = state(survey.file);

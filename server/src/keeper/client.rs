@@ -233,6 +233,11 @@ impl KeeperClient {
         done(self.ask(Request::Ping).await?.0)
     }
 
+    /// Whether the keeper answers and a file could be stored now.
+    pub async fn probe(&self) -> Result<(), KeeperError> {
+        done(self.ask(Request::Probe).await?.0)
+    }
+
     async fn ask(&self, request: Request) -> Result<Answer, KeeperError> {
         let (answer, answered) = oneshot::channel();
         let number = self.shared.next_number.fetch_add(1, Ordering::Relaxed);

@@ -85,6 +85,8 @@ pub(super) enum Request {
     Note(Decision),
     /// Say that requests are being answered.
     Ping,
+    /// Find out whether a file could be stored now: open an unnamed one and forget it.
+    Probe,
 }
 
 /// What the keeper answers.

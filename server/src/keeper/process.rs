@@ -241,6 +241,7 @@ impl Keeper {
                 Ok(())
             }
             Request::Ping => Ok(()),
+            Request::Probe => Ok(self.staging.open().map(drop)?),
         }
     }
 

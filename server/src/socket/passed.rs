@@ -7,13 +7,15 @@ use listenfd::ListenFd;
 use super::{Bound, Socket};
 
 /// What the sockets are for, by the name that systemd gives them (`FileDescriptorName=`).
-const NAMES: &str = "'pawl' (the backup door)";
+const NAMES: &str = "'pawl' (the backup door) or 'status' (metrics and health)";
 
 /// Sockets that were passed, by what they are for.
 #[derive(Debug, Default)]
 pub struct Passed {
     /// For hosts that back up.
     pub door: Vec<Bound>,
+    /// For those who watch the server.
+    pub status: Option<Bound>,
 }
 
 /// Sockets were passed that cannot be listened on.
@@ -47,13 +49,14 @@ pub fn passed() -> Result<Passed, PassedError> {
     }
     let mut sockets = ListenFd::from_env();
     for (at, (_, name)) in announced.enumerate() {
-        let group = match name.as_str() {
-            // Without FileDescriptorName= a socket has the name of its unit; without LISTEN_FDNAMES, "unknown".
-            "pawl" | "pawl.socket" | "unknown" | "" => &mut passed.door,
-            _ => return Err(PassedError::Name(name)),
-        };
         let bound = take(&mut sockets, at);
-        group.push(bound.map_err(|cause| PassedError::Socket { name, number: at + 1, cause })?);
+        let bound = |name| bound.map_err(|cause| PassedError::Socket { name, number: at + 1, cause });
+        match name.as_str() {
+            // Without FileDescriptorName= a socket has the name of its unit; without LISTEN_FDNAMES, "unknown".
+            "pawl" | "pawl.socket" | "unknown" | "" => passed.door.push(bound(name)?),
+            "status" => passed.status = Some(bound(name)?),
+            _ => return Err(PassedError::Name(name)),
+        }
     }
     Ok(passed)
 }

@@ -4,6 +4,7 @@
 
 mod create;
 mod list;
+mod observe;
 mod read;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -84,7 +85,7 @@ fn stat_file(data: impl AsFd, path: &str) -> Result<u64, StoreError> {
     u64::try_from(stat.st_size).map_err(|_| StoreError::Unavailable("negative size".to_owned()))
 }
 
-fn facts(data: &OwnedFd, path: &str) -> Result<Option<Facts>, StoreError> {
+fn facts(data: impl AsFd, path: &str) -> Result<Option<Facts>, StoreError> {
     match open_file(data, path) {
         Ok(file) => Ok(Some(Facts::read(&file)?)),
         Err(StoreError::NotFound) => Ok(None),
@@ -262,6 +263,7 @@ mod tests {
 
     use super::*;
     use crate::keeper::testing::keeper;
+    use crate::store::Observed;
     use crate::store::conformance::{self, Fixture, Outcome, content, id_of};
 
     /// A store in a directory of its own, which goes away with the fixture.
@@ -338,6 +340,39 @@ mod tests {
         let other = content(8, 100);
         assert_eq!(fixture.create(FileType::Data, &other).await, Outcome::Failed);
         assert!(!outside.path().join(id_of(&other).to_string()).exists());
+    }
+
+    #[tokio::test]
+    async fn a_probe_leaves_nothing_behind() {
+        for named_staging in [false, true] {
+            let fixture = fixture(named_staging);
+            for _ in 0..3 {
+                fixture.store.probe().await.unwrap();
+            }
+            let staging = fixture.place.path().join(".pawl/staging");
+            assert!(!named_staging || std::fs::read_dir(staging).unwrap().next().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_snapshot_is_the_one_received_last_whatever_else_lies_there() {
+        let fixture = fixture(false);
+        let web1 = "web1".parse().unwrap();
+        let last = || fixture.store.last_received(&web1, FileType::Snapshots);
+        assert_eq!(last().await.unwrap(), None);
+        fixture.initialised().await;
+        assert_eq!(last().await.unwrap(), None);
+        let snapshots = fixture.place.path().join("web1/snapshots");
+        overwrite(&snapshots.join("tmp"), b"part");
+        for (number, received) in [(1, "2000"), (2, "3000"), (3, "1000")] {
+            let content = content(number, 100);
+            assert_eq!(fixture.create(FileType::Snapshots, &content).await, Outcome::Stored);
+            let path = snapshots.join(id_of(&content).to_string());
+            let flags = rustix::fs::XattrFlags::empty();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            rustix::fs::setxattr(path, "user.pawl.received", received.as_bytes(), flags).unwrap();
+        }
+        assert_eq!(last().await.unwrap(), Some(3000));
     }
 
     #[expect(clippy::disallowed_methods, reason = "does what a broken disk does")]

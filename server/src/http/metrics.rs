@@ -1,0 +1,355 @@
+//! What is counted while the door works, and how Prometheus is told.
+//!
+//! Invariant: no label holds what a stranger wrote. Principals have proved who they are, repositories were granted to
+//! them, and all other labels are words of Pawl's own: the hosts file bounds how many series there are.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pawl_policy::{Action, Denial, FileType, Handle, PrincipalName, RepositoryName};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Metric, Registry};
+
+use super::respond::Refusal;
+use crate::body::BodyError;
+use crate::credentials::AuthenticationError;
+use crate::store::{CreateError, Space};
+
+/// A number that only grows. The crate's own counter speaks `OpenMetrics`, where `_total` is no part of the name; in
+/// Prometheus' text format, which more programs read, it is.
+#[derive(Debug, Clone, Default)]
+struct Total(Arc<AtomicU64>);
+
+impl Total {
+    fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
+impl TypedMetric for Total {
+    const TYPE: MetricType = MetricType::Counter;
+}
+
+impl EncodeMetric for Total {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_gauge(&self.0.load(Ordering::Relaxed))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+/// One that is there at the moment. Dropping it counts it no more.
+#[derive(Debug)]
+pub(super) struct Present(Gauge);
+
+impl Present {
+    fn count(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    /// As in the log, or nothing for a request that is no action or came from a stranger.
+    action: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PrincipalLabel {
+    principal: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RepositoryLabel {
+    repository: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    repository: String,
+    r#type: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VersionLabel {
+    version: &'static str,
+}
+
+/// A request that has ended.
+#[derive(Debug)]
+pub(super) struct Ended<'a> {
+    pub(super) action: Option<&'a Action>,
+    pub(super) status: u16,
+    /// Who asked, if that was proved.
+    pub(super) principal: Option<&'a PrincipalName>,
+    pub(super) received_bytes: u64,
+    pub(super) sent_bytes: u64,
+}
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Total>,
+    received_bytes: Family<PrincipalLabel, Total>,
+    sent_bytes: Family<PrincipalLabel, Total>,
+    refusals: Family<ReasonLabel, Total>,
+    refused_deletions: Total,
+    hash_mismatches: Total,
+    damaged_copies: Total,
+    login_failures: Total,
+    logins_throttled: Total,
+    files_created: Family<FileLabels, Total>,
+    last_snapshot: Family<RepositoryLabel, Gauge>,
+    uploads: Gauge,
+    connections: Gauge,
+    free_bytes: Gauge,
+    size_bytes: Gauge,
+    ready: Gauge,
+}
+
+impl Metrics {
+    pub(super) fn new(started_seconds: u64) -> Self {
+        let mut registry = Registry::with_prefix("pawl");
+        let r = &mut registry;
+        let build: Family<VersionLabel, Gauge> =
+            register(r, "build_info", "Always 1, with the program's version");
+        build.get_or_create(&VersionLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
+        let started: Gauge = register(r, "start_time_seconds", "When the server was started, in Unix time");
+        started.set(signed(started_seconds));
+        let refusals: Family<ReasonLabel, Total> =
+            register(r, "refusals_total", "Requests of known principals that were refused, by reason");
+        // From the beginning, or the first of a kind would not look like an increase.
+        for reason in Denial::ALL.map(denied).into_iter().chain(OTHER_REASONS) {
+            refusals.get_or_create(&ReasonLabel { reason }).add(0);
+        }
+        Self {
+            requests: register(r, "requests_total", "Requests that ended, by action and status"),
+            received_bytes: register(r, "received_bytes_total", "Bytes of bodies that a principal sent"),
+            sent_bytes: register(r, "sent_bytes_total", "Bytes of bodies that a principal took"),
+            refusals,
+            refused_deletions: register(
+                r,
+                "refused_deletions_total",
+                "Attempts to delete anything but locks, all refused",
+            ),
+            hash_mismatches: register(
+                r,
+                "hash_mismatches_total",
+                "Uploads that did not hash to their name, none of them stored",
+            ),
+            damaged_copies: register(
+                r,
+                "damaged_copies_total",
+                "Stored copies found damaged when the file was sent again; good bytes are in .pawl/rescued",
+            ),
+            login_failures: register(
+                r,
+                "login_failures_total",
+                "Logins with an unknown user or a wrong password, throttled ones included",
+            ),
+            logins_throttled: register(
+                r,
+                "logins_throttled_total",
+                "Failed logins beyond the number that an address has a minute",
+            ),
+            files_created: register(r, "files_created_total", "Files stored since the server was started"),
+            last_snapshot: register(
+                r,
+                "last_snapshot_timestamp_seconds",
+                "When the repository last received a snapshot, in Unix time; 0 if it has none",
+            ),
+            uploads: register(r, "uploads_in_flight", "Uploads that are being received"),
+            connections: register(r, "connections_open", "Open connections of hosts and strangers"),
+            free_bytes: register(r, "disk_free_bytes", "Room left on the data directory's file system"),
+            size_bytes: register(r, "disk_size_bytes", "Size of the data directory's file system"),
+            ready: register(r, "ready", "1 if backups can be taken, 0 if /readyz would say why not"),
+            registry,
+        }
+    }
+
+    /// All of it in Prometheus' text format.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        let _ = text::encode(&mut text, &self.registry); // a string takes everything
+        text
+    }
+
+    pub(super) fn connection(&self) -> Present {
+        Present::count(&self.connections)
+    }
+
+    pub(super) fn connections(&self) -> i64 {
+        self.connections.get()
+    }
+
+    pub(super) fn upload(&self) -> Present {
+        Present::count(&self.uploads)
+    }
+
+    pub(super) fn note_ended(&self, ended: &Ended<'_>) {
+        let action = ended.action.map(ToString::to_string).unwrap_or_default();
+        self.requests.get_or_create(&RequestLabels { action, status: ended.status }).add(1);
+        if let Some(principal) = ended.principal {
+            let label = PrincipalLabel { principal: principal.to_string() };
+            self.received_bytes.get_or_create(&label).add(ended.received_bytes);
+            self.sent_bytes.get_or_create(&label).add(ended.sent_bytes);
+        }
+    }
+
+    pub(super) fn note_refusal(&self, refusal: &Refusal, action: Option<&Action>) {
+        match refusal {
+            Refusal::Authentication(AuthenticationError::Denied) => self.login_failures.add(1),
+            Refusal::Authentication(AuthenticationError::Throttled(_)) => {
+                self.login_failures.add(1);
+                self.logins_throttled.add(1);
+            }
+            Refusal::Create(CreateError::Body(BodyError::Mismatch)) => self.hash_mismatches.add(1),
+            Refusal::Create(CreateError::Damaged) => self.damaged_copies.add(1),
+            other => {
+                if let Some(reason) = reason(other) {
+                    self.refusals.get_or_create(&ReasonLabel { reason }).add(1);
+                }
+            }
+        }
+        if matches!(refusal, Refusal::Denied(_) | Refusal::OtherDoor) && action.is_some_and(would_destroy) {
+            self.refused_deletions.add(1);
+        }
+    }
+
+    /// A file was stored, just now.
+    pub(super) fn note_stored(&self, repository: &RepositoryName, handle: &Handle, now_ms: u64) {
+        let file_type = handle.file_type();
+        let r#type = file_type.map_or_else(|| "config".to_owned(), |file_type| file_type.to_string());
+        self.files_created.get_or_create(&FileLabels { repository: repository.to_string(), r#type }).add(1);
+        if file_type == Some(FileType::Snapshots) {
+            self.note_snapshot(repository, now_ms);
+        }
+    }
+
+    /// The repository has a snapshot received at this time; what is known of later ones stands.
+    pub(super) fn note_snapshot(&self, repository: &RepositoryName, received_ms: u64) {
+        let label = RepositoryLabel { repository: repository.to_string() };
+        let gauge = self.last_snapshot.get_or_create(&label);
+        gauge.inner().fetch_max(signed(received_ms / 1000), Ordering::Relaxed);
+    }
+
+    /// Nobody has a grant for the repository any more, so nobody waits for its snapshots.
+    pub(super) fn forget_snapshots(&self, repository: &RepositoryName) {
+        self.last_snapshot.remove(&RepositoryLabel { repository: repository.to_string() });
+    }
+
+    pub(super) fn note_space(&self, space: Space) {
+        self.free_bytes.set(signed(space.free_bytes));
+        self.size_bytes.set(signed(space.size_bytes));
+    }
+
+    pub(super) fn note_ready(&self, is_ready: bool) {
+        self.ready.set(i64::from(is_ready));
+    }
+}
+
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+const fn would_destroy(action: &Action) -> bool {
+    match action {
+        Action::DeleteRepository(_) => true,
+        Action::Delete(delete) => !matches!(delete.handle, Handle::File(FileType::Locks, _)),
+        _ => false,
+    }
+}
+
+/// What [`reason`] can say beside the policy's own reasons.
+const OTHER_REASONS: [&str; 5] =
+    ["config_differs", "not_a_key", "size_not_allowed", "too_many_requests", "no_space"];
+
+fn reason(refusal: &Refusal) -> Option<&'static str> {
+    use crate::store::StoreError;
+    match refusal {
+        Refusal::Denied(denial) => Some(denied(*denial)),
+        Refusal::OtherDoor => Some(denied(Denial::Role)),
+        Refusal::Create(CreateError::Differs) => Some("config_differs"),
+        Refusal::Create(CreateError::Body(BodyError::NotAKey(_))) => Some("not_a_key"),
+        Refusal::Create(CreateError::Body(BodyError::TooLong(_) | BodyError::TooShort(_))) => {
+            Some("size_not_allowed")
+        }
+        Refusal::TooManyRequests => Some("too_many_requests"),
+        Refusal::Store(StoreError::Full) | Refusal::Create(CreateError::Store(StoreError::Full)) => {
+            Some("no_space")
+        }
+        _ => None, // answers such as "not found", and failures, of which the status tells
+    }
+}
+
+const fn denied(denial: Denial) -> &'static str {
+    match denial {
+        Denial::NotGranted => "not_granted",
+        Denial::Network => "network",
+        Denial::Expired => "expired",
+        Denial::Quota => "quota",
+        Denial::Room => "room",
+        Denial::Role => "role",
+        Denial::Hidden => "hidden",
+        Denial::NoRepository => "no_repository",
+        Denial::AlreadyInitialised => "already_initialised",
+        Denial::TooManyKeys => "too_many_keys",
+        Denial::TooManyLocks => "too_many_locks",
+        Denial::LockOfAnother => "lock_of_another",
+        Denial::Tombstone => "tombstone",
+        Denial::SnapshotTooYoung => "snapshot_too_young",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_snapshot_that_is_read_late_does_not_hide_a_later_one() {
+        let metrics = Metrics::new(0);
+        let web1 = "web1".parse().unwrap();
+        for received_ms in [0, 7_000, 5_000, 0] {
+            metrics.note_snapshot(&web1, received_ms);
+        }
+        let line = "pawl_last_snapshot_timestamp_seconds{repository=\"web1\"} 7\n";
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+        metrics.forget_snapshots(&web1);
+        assert!(!metrics.text().contains("web1"));
+    }
+
+    #[test]
+    fn every_reason_is_there_from_the_beginning() {
+        let text = Metrics::new(0).text();
+        for reason in Denial::ALL.map(denied).into_iter().chain(OTHER_REASONS) {
+            let line = format!("pawl_refusals_total{{reason=\"{reason}\"}} 0\n");
+            assert!(text.contains(&line), "{line}");
+        }
+    }
+}

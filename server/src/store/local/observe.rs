@@ -1,0 +1,55 @@
+//! How the directory does.
+//!
+//! Invariant: nothing is stored to find out; the keeper's probe is a file that never has a name.
+
+use pawl_policy::{FileType, RepositoryName};
+use rustix::fs::{Dir, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{LocalStore, facts};
+use crate::keeper::layout;
+use crate::store::{Observed, Space, StoreError};
+
+impl Observed for LocalStore {
+    async fn space(&self) -> Result<Space, StoreError> {
+        self.blocking(|data| {
+            let stat = rustix::fs::fstatvfs(data)?;
+            Ok(Space {
+                free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+                size_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            })
+        })
+        .await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(self.keeper.probe().await?)
+    }
+
+    async fn last_received(
+        &self,
+        repository: &RepositoryName,
+        file_type: FileType,
+    ) -> Result<Option<u64>, StoreError> {
+        let path = layout::type_directory(repository, file_type);
+        self.blocking(move |data| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = match rustix::fs::openat(data, &path, flags, Mode::empty()) {
+                Ok(directory) => directory,
+                Err(Errno::NOENT) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            let mut last = None;
+            for entry in Dir::read_from(&directory)? {
+                let entry = entry?;
+                let Some(name) = entry.file_name().to_str().ok() else { continue };
+                if name.parse::<pawl_policy::FileId>().is_ok() {
+                    let received = facts(&directory, name)?.map(|facts| facts.received_ms);
+                    last = last.max(received);
+                }
+            }
+            Ok(last)
+        })
+        .await
+    }
+}

@@ -1,0 +1,93 @@
+//! A disk that can be full.
+//!
+//! Invariant: it is a small tmpfs, which only root may mount; others are told loudly that nothing was tested.
+
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should stop")]
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::store::remove;
+
+/// A disk of its own. It is unmounted when this is dropped.
+#[derive(Debug)]
+pub struct Disk {
+    place: TempDir,
+}
+
+impl Disk {
+    /// A disk of this size, or `None` if it may not be mounted.
+    #[must_use]
+    pub fn new(options: &str) -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place.path()).output();
+        match mount {
+            Ok(output) if output.status.success() => {
+                fs::create_dir(place.path().join("names")).unwrap();
+                Some(Self { place })
+            }
+            other => {
+                assert!(
+                    !rustix::process::geteuid().is_root(),
+                    "root may not mount a tmpfs here, so a full disk cannot be tested: {other:?}"
+                );
+                eprintln!("NOT TESTED: only root can mount a small disk to fill");
+                None
+            }
+        }
+    }
+
+    /// Where a server's data goes.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.place.path().join("data")
+    }
+
+    /// Takes all space that is left.
+    pub fn fill(&self) {
+        let mut ballast = OpenOptions::new().append(true).create(true).open(self.ballast()).unwrap();
+        for bytes in [1 << 20, 4096, 1] {
+            while ballast.write_all(&vec![0; bytes]).is_ok() {}
+        }
+    }
+
+    /// Takes every inode that is left.
+    pub fn fill_with_names(&self) {
+        let taken = |number: u64| {
+            let name = self.place.path().join(format!("names/{number}"));
+            OpenOptions::new().write(true).create_new(true).open(name).is_ok()
+        };
+        let count = (0..1_000_000).take_while(|&number| taken(number)).count();
+        assert!(count > 0, "there were inodes to take");
+    }
+
+    /// Gives all that back.
+    pub fn free(&self) {
+        if self.ballast().exists() {
+            remove(&self.ballast());
+        }
+        for name in fs::read_dir(self.place.path().join("names")).unwrap() {
+            remove(&name.unwrap().path());
+        }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.place.path().join("ballast")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: the server's last files may still be open.
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.place.path()).status();
+        assert!(
+            unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "the disk is unmounted"
+        );
+    }
+}
