@@ -8,7 +8,7 @@ use pawl_tests::store::plant;
 use tempfile::TempDir;
 
 /// Exposure that is accepted, in tenths: 0 is none, 100 is all. What the network needs is most of it.
-const EXPOSURE_MAX: &str = "12";
+const EXPOSURE_MAX: &str = "14";
 
 fn unit(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy/systemd").join(name);
@@ -56,10 +56,17 @@ fn the_service_can_do_little_beside_its_work() {
     analyze(&["security", "--offline=yes", "--threshold", EXPOSURE_MAX], &[&service]);
 }
 
+/// What looks as if it could be tightened, and cannot: Pawl would not start, not store, or not stop well.
 #[test]
-fn all_that_is_stored_is_one_mount() {
+fn the_service_keeps_what_it_needs() {
     let unit = unit("pawl.service");
-    let writable: Vec<_> = unit.lines().filter(|line| line.starts_with("ReadWritePaths=")).collect();
-    assert_eq!(writable, ["ReadWritePaths=/var/lib/pawl"]);
-    assert!(unit.lines().any(|line| line == "KillMode=mixed"), "the keeper gets no signal of its own");
+    let values = |key: &str| unit.lines().filter_map(|line| line.strip_prefix(key)).collect::<Vec<_>>();
+    assert_eq!(
+        values("ReadWritePaths="),
+        ["/var/lib/pawl"],
+        "files cannot be linked from one mount to another"
+    );
+    assert_eq!(values("RestrictSUIDSGID="), [""; 0], "it refuses openat2");
+    assert_eq!(values("KillMode="), ["mixed"], "the keeper gets no signal of its own");
+    assert_eq!(values("Type="), ["notify"], "systemd 252 does not know notify-reload");
 }

@@ -156,6 +156,15 @@ fn the_log_names_the_user_and_limits_count_it_apart_from_the_network() {
 }
 
 #[test]
+fn a_grant_for_a_network_does_not_hold_on_a_unix_socket() {
+    let (_dir, place, path) = place();
+    let server = Server::build().args(&["--listen", &place]).start();
+    let web1 = server.add_host("web1", &["--network", "0.0.0.0/0", "--network", "::/0"]);
+    assert_eq!(server.client(&web1).ask("GET", "/web1/config").unwrap().status, 404);
+    assert_eq!(ask(&path, &web1.user, &web1.password, "/web1/config"), Some(403));
+}
+
+#[test]
 fn connections_of_one_user_are_limited_as_those_of_one_address_are() {
     let (_dir, place, path) = place();
     let server =
