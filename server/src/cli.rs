@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pawl_policy::{PrincipalName, RepositoryName};
 
 use crate::config::{LogFormat, LogLevel};
+use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 
 /// Everything that can be typed after `pawl`.
 #[derive(Debug, Parser)]
@@ -101,14 +102,17 @@ pub struct Serve {
 /// `pawl host …`
 #[derive(Debug, Subcommand)]
 pub enum Host {
-    /// Give a new host a password and say what to paste there
+    /// Give a new host a password or a certificate and say what to paste there
     #[command(after_long_help = "\
 Examples:
   pawl host add web1 --data ./pawl-data                      # backs up to the repository web1
   pawl host add web1 --repository hosts/web1 --config /etc/pawl/pawl.toml
   pawl host add spare --role restore --repository web1 --data ./pawl-data   # may only read
+  pawl host add web1 --certificate web1.pem --config /etc/pawl/pawl.toml    # for restic --tls-client-cert
+  pawl host add web1 --certificate web1.pem --and-password --config /etc/pawl/pawl.toml   # needs both
 
-The password is shown once; only its hash is kept. A running server knows the host at once.")]
+The password is shown once; only its hash is kept. The same goes for a certificate: it and its key are in the file
+and nowhere else. A running server knows the host at once.")]
     Add(AddHost),
     /// List hosts and what they may do
     List {
@@ -127,10 +131,13 @@ The password is shown once; only its hash is kept. A running server knows the ho
         #[command(flatten)]
         place: Place,
     },
-    /// Give a host a new password; the old one ends at once
+    /// Renew what a host has, password, certificate or both; the old one ends at once
     Rotate {
         /// The host
         name: PrincipalName,
+        /// If it has a certificate, where the new one goes
+        #[command(flatten)]
+        certificate: NewCertificate,
         /// Data directory or configuration
         #[command(flatten)]
         place: Place,
@@ -140,8 +147,22 @@ The password is shown once; only its hash is kept. A running server knows the ho
     },
 }
 
+/// A certificate that is to be made.
+#[derive(Debug, Args)]
+pub struct NewCertificate {
+    /// Write a certificate and its key, PEM, into this new file; the host comes in with it instead of a password
+    #[arg(long = "certificate", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How many days it is valid
+    #[arg(long = "certificate-days", value_name = "DAYS", requires = "file",
+          default_value_t = CERTIFICATE_DAYS_DEFAULT,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
+    pub days: u16,
+}
+
 /// Options of `pawl host add`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct AddHost {
     /// The host's name, which is its user name as well
     pub name: PrincipalName,
@@ -155,8 +176,14 @@ pub struct AddHost {
     #[arg(long)]
     pub may_add_keys: bool,
     /// Its password is in the htpasswd file that the configuration names
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     pub password_in_htpasswd: bool,
+    /// Give it a certificate
+    #[command(flatten)]
+    pub certificate: NewCertificate,
+    /// Give it a password as well as the certificate; it has to bring both
+    #[arg(long, requires = "file")]
+    pub and_password: bool,
     /// Print JSON with user, password, repository and `ca_file`
     #[arg(long)]
     pub json: bool,

@@ -14,9 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::deadline::{Clock, Patience, Watched};
 use super::service::Door;
+use crate::credentials::Fingerprint;
 use crate::store::AppendStore;
 
 /// Buffer for reading of HTTP/1.1, which also bounds a request's head, in bytes.
@@ -63,14 +65,18 @@ pub(super) async fn serve<S: AppendStore>(door: Arc<Door<S>>, accepted: Accepted
     stream.set_write_timeout(Some(door.limits.stall));
     let stream = Box::pin(stream);
     match tls {
-        None => serve_http1(door, stream, peer, watcher).await,
+        None => serve_http1(door, stream, peer, None, watcher).await,
         Some(acceptor) => {
             let handshake = tokio::time::timeout(door.limits.header, acceptor.accept(stream)).await;
             match handshake {
                 Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) => {
-                    serve_http2(door, stream, peer, watcher).await;
+                    let certificate = certificate_of(&stream);
+                    serve_http2(door, stream, peer, certificate, watcher).await;
                 }
-                Ok(Ok(stream)) => serve_http1(door, stream, peer, watcher).await,
+                Ok(Ok(stream)) => {
+                    let certificate = certificate_of(&stream);
+                    serve_http1(door, stream, peer, certificate, watcher).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
             }
@@ -78,8 +84,20 @@ pub(super) async fn serve<S: AppendStore>(door: Arc<Door<S>>, accepted: Accepted
     }
 }
 
-async fn serve_http1<S, T>(door: Arc<Door<S>>, stream: T, peer: SocketAddr, watcher: Watcher)
-where
+/// What stands for the certificate that the peer brought, if it did. Whether it is one that the door knows is asked
+/// again for every request.
+fn certificate_of<T>(stream: &TlsStream<T>) -> Option<Fingerprint> {
+    let (_, session) = stream.get_ref();
+    session.peer_certificates()?.first().map(|certificate| Fingerprint::of(certificate))
+}
+
+async fn serve_http1<S, T>(
+    door: Arc<Door<S>>,
+    stream: T,
+    peer: SocketAddr,
+    certificate: Option<Fingerprint>,
+    watcher: Watcher,
+) where
     S: AppendStore,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -87,7 +105,7 @@ where
     let io = TokioIo::new(Watched { io: stream, clock: clock.clone() });
     let service = service_fn({
         let (door, clock) = (Arc::clone(&door), clock.clone());
-        move |request| Arc::clone(&door).handle(peer, clock.begin(), request)
+        move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -99,15 +117,20 @@ where
     drive(connection, &door, &clock, peer, watcher).await;
 }
 
-async fn serve_http2<S, T>(door: Arc<Door<S>>, stream: T, peer: SocketAddr, watcher: Watcher)
-where
+async fn serve_http2<S, T>(
+    door: Arc<Door<S>>,
+    stream: T,
+    peer: SocketAddr,
+    certificate: Option<Fingerprint>,
+    watcher: Watcher,
+) where
     S: AppendStore,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let clock = Clock::start();
     let service = service_fn({
         let (door, clock) = (Arc::clone(&door), clock.clone());
-        move |request| Arc::clone(&door).handle(peer, clock.begin(), request)
+        move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request)
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
