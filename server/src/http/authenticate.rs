@@ -22,13 +22,16 @@ impl std::fmt::Debug for Basic {
 }
 
 /// What a request over a connection with this certificate brings; `None` if that is nothing, or if there is a header
-/// that is not understood.
+/// that is not understood. An empty name with an empty password is what restic since 0.15 sends without either.
 pub(super) fn presented<'a>(
     headers: &HeaderMap,
     basic: Option<&'a Basic>,
     certificate: Option<Fingerprint>,
 ) -> Option<Presented<'a>> {
     match basic {
+        Some(Basic { user, password }) if user.is_empty() && password.is_empty() => {
+            certificate.map(|_| Presented { login: None, certificate })
+        }
         Some(basic) => Some(Presented { login: Some((&basic.user, &basic.password)), certificate }),
         None if headers.contains_key(AUTHORIZATION) => None,
         None => certificate.map(|_| Presented { login: None, certificate }),
@@ -78,6 +81,11 @@ mod tests {
         assert!(presented(&headers, None, certificate).is_some_and(|presented| presented.login.is_none()));
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer d2ViMTphOmI="));
         assert!(presented(&headers, basic(&headers).as_ref(), certificate).is_none());
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic Og=="));
+        let empty = basic(&headers);
+        assert!(presented(&headers, empty.as_ref(), None).is_none());
+        let alone = presented(&headers, empty.as_ref(), certificate);
+        assert!(alone.is_some_and(|presented| presented.login.is_none()));
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic d2ViMTphOmI="));
         let basic = basic(&headers);
         let both = presented(&headers, basic.as_ref(), certificate).unwrap();

@@ -77,11 +77,20 @@ pub(super) async fn serve<S: AppendStore>(door: Arc<Door<S>>, accepted: Accepted
                     let certificate = certificate_of(&stream);
                     serve_http1(door, stream, peer, certificate, watcher).await;
                 }
+                Ok(Err(error)) if is_about_a_certificate(&error) => {
+                    tracing::warn!(%peer, %error, "a host's certificate was refused");
+                }
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
             }
         }
     }
+}
+
+/// Whether the peer's certificate ended the handshake: its admin, who sees a broken line, has to be told why.
+fn is_about_a_certificate(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What stands for the certificate that the peer brought, if it did. Whether it is one that the door knows is asked
