@@ -108,8 +108,9 @@ Examples:
   pawl host add web1 --data ./pawl-data                      # backs up to the repository web1
   pawl host add web1 --repository hosts/web1 --config /etc/pawl/pawl.toml
   pawl host add spare --role restore --repository web1 --data ./pawl-data   # may only read
-  pawl host add web1 --certificate web1.pem --config /etc/pawl/pawl.toml    # for restic --tls-client-cert
-  pawl host add web1 --certificate web1.pem --and-password --config /etc/pawl/pawl.toml   # needs both
+  pawl host add web1 --certificate web1.pem --config /etc/pawl/pawl.toml   # instead of a password
+
+With --and-password the host has to bring both.
 
 The password is shown once; only its hash is kept. The same goes for a certificate: it and its key are in the file
 and nowhere else. A running server knows the host at once.")]
@@ -184,7 +185,7 @@ pub struct AddHost {
     /// Give it a password as well as the certificate; it has to bring both
     #[arg(long, requires = "file")]
     pub and_password: bool,
-    /// Print JSON with user, password, repository and `ca_file`
+    /// Print JSON with user, password, repository, `ca_file` and, with a certificate, `client_certificate`
     #[arg(long)]
     pub json: bool,
     /// Data directory or configuration
