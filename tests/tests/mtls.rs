@@ -421,6 +421,24 @@ fn failed_logins_by_certificate_are_throttled_like_wrong_passwords() {
     assert_eq!(get(&server, Some(&web2.file), None, "/web2/config"), Ok(404), "a right one always works");
 }
 
+/// How many of six connections one after the other were begun with what the server remembered of an earlier one.
+fn resumed(server: &Server) -> usize {
+    let openssl = Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-reconnect", "-connect", &server.address().to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl starts");
+    String::from_utf8_lossy(&openssl.stdout).matches("Reused, TLS").count()
+}
+
+#[test]
+fn no_session_is_resumed_where_certificates_are_asked_for() {
+    let server = server();
+    assert!(resumed(&server) > 0, "without certificates nothing is lost by it");
+    let _web1 = add(&server, "web1", &[]);
+    assert_eq!(resumed(&server), 0);
+}
+
 /// A62: somebody brings a certificate in a host's name of an authority of their own, of whatever name.
 #[test]
 fn a_certificate_of_another_authority_ends_the_handshake() {
