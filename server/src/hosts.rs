@@ -214,6 +214,9 @@ impl Invitation {
     /// knows no other place, and into the environment, where other users cannot see it.
     fn to_paste(&self) -> String {
         let mut lines = Vec::new();
+        if let Some(file) = &self.client_certificate {
+            lines.push(format!("# Move {} to the host as /etc/pawl-host.pem, mode 0600.", file.display()));
+        }
         if let Some(ca) = &self.ca_file {
             lines.push(format!("# Copy {} to the host as /etc/pawl-ca.crt, then paste there:", ca.display()));
             lines.push("export RESTIC_CACERT=/etc/pawl-ca.crt".to_owned());
@@ -225,11 +228,7 @@ impl Invitation {
                 format!("://{}:{password}@", self.user.replace('@', "%40"))
             }
         };
-        if let Some(certificate) = &self.client_certificate {
-            lines.push(format!(
-                "# Move {} to the host as /etc/pawl-host.pem, mode 0600:",
-                certificate.display()
-            ));
+        if self.client_certificate.is_some() {
             lines.push("export RESTIC_TLS_CLIENT_CERT=/etc/pawl-host.pem".to_owned());
         }
         lines.push(format!("export RESTIC_REPOSITORY='{}'", self.repository.replacen("://", &credential, 1)));
