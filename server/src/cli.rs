@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pawl_policy::{Network, PrincipalName, RepositoryName};
 
 use crate::config::{Listen, LogFormat, LogLevel};
+use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 
 /// Everything that can be typed after `pawl`.
 #[derive(Debug, Parser)]
@@ -104,15 +105,19 @@ pub struct Serve {
 /// `pawl host …`
 #[derive(Debug, Subcommand)]
 pub enum Host {
-    /// Give a new host a password and say what to paste there
+    /// Give a new host a password or a certificate and say what to paste there
     #[command(after_long_help = "\
 Examples:
   pawl host add web1 --data ./pawl-data                      # backs up to the repository web1
   pawl host add web1 --repository hosts/web1 --config /etc/pawl/pawl.toml
   pawl host add db1 --quota 200GiB --network 192.0.2.0/24 --expires 2027-12-31 --data ./pawl-data
   pawl host add spare --role restore --repository web1 --data ./pawl-data   # may only read
+  pawl host add web1 --certificate web1.pem --config /etc/pawl/pawl.toml   # instead of a password
 
-The password is shown once; only its hash is kept. A running server knows the host at once.")]
+With --and-password the host has to bring both.
+
+The password is shown once; only its hash is kept. The same goes for a certificate: it and its key are in the file
+and nowhere else. A running server knows the host at once.")]
     Add(AddHost),
     /// List hosts and what they may do
     List {
@@ -131,10 +136,13 @@ The password is shown once; only its hash is kept. A running server knows the ho
         #[command(flatten)]
         place: Place,
     },
-    /// Give a host a new password; the old one ends at once
+    /// Renew what a host has, password, certificate or both; the old one ends at once
     Rotate {
         /// The host
         name: PrincipalName,
+        /// If it has a certificate, where the new one goes
+        #[command(flatten)]
+        certificate: NewCertificate,
         /// Data directory or configuration
         #[command(flatten)]
         place: Place,
@@ -144,8 +152,22 @@ The password is shown once; only its hash is kept. A running server knows the ho
     },
 }
 
+/// A certificate that is to be made.
+#[derive(Debug, Args)]
+pub struct NewCertificate {
+    /// Write a certificate and its key, PEM, into this new file; the host comes in with it instead of a password
+    #[arg(long = "certificate", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How many days it is valid
+    #[arg(long = "certificate-days", value_name = "DAYS", requires = "file",
+          default_value_t = CERTIFICATE_DAYS_DEFAULT,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
+    pub days: u16,
+}
+
 /// Options of `pawl host add`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct AddHost {
     /// The host's name, which is its user name as well
     pub name: PrincipalName,
@@ -177,9 +199,15 @@ pub struct AddHost {
     #[arg(long, value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
     /// Its password is in the htpasswd file that the configuration names
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     pub password_in_htpasswd: bool,
-    /// Print JSON with user, password, repository and `ca_file`
+    /// Give it a certificate
+    #[command(flatten)]
+    pub certificate: NewCertificate,
+    /// Give it a password as well as the certificate; it has to bring both
+    #[arg(long, requires = "file")]
+    pub and_password: bool,
+    /// Print JSON with user, password, repository, `ca_file` and, with a certificate, `client_certificate`
     #[arg(long)]
     pub json: bool,
     /// Data directory or configuration

@@ -1,9 +1,10 @@
-//! Who is asking: from user name and password to a principal with its grants.
+//! Who is asking: from user name and password, certificate, or both, to a principal with its grants.
 //!
 //! Invariant: a lookup that fails refuses; secrets are compared in constant time, and an unknown user costs as
 //! much as a wrong secret. Nothing here is printed or logged but names.
 
 mod chosen;
+mod client_ca;
 mod hosts;
 mod htpasswd;
 mod loaded;
@@ -23,8 +24,11 @@ use crate::peer::Origin;
 use crate::throttle::Throttle;
 
 use chosen::ChosenCheck;
+pub use client_ca::{
+    CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX, CertificateOrder, Fingerprint, client_ca_path,
+};
 pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
-use loaded::{Loaded, Reloader, StoredSecret};
+use loaded::{Known, Loaded, Reloader, StoredSecret};
 
 /// Somebody who proved who they are.
 #[derive(Debug)]
@@ -44,11 +48,26 @@ impl Principal {
     }
 }
 
+/// What somebody brings to say who they are.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// User name and password.
+    pub login: Option<(&'a str, &'a str)>,
+    /// The certificate that the connection began with, whose key the peer has.
+    pub certificate: Option<Fingerprint>,
+}
+
+impl std::fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Presented(…)")
+    }
+}
+
 /// Why nobody was recognised.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthenticationError {
-    /// Unknown user or wrong secret; which of them is not said.
-    #[error("unknown user or wrong password")]
+    /// Unknown user, or not what this user has to bring; which of them is not said.
+    #[error("unknown user, wrong password or wrong certificate")]
     Denied,
     /// Too many of these from this address.
     #[error("too many failed logins from this address")]
@@ -93,26 +112,33 @@ impl Credentials {
         Ok(self.reloader.current()?.repositories().cloned().collect())
     }
 
-    /// The name, if anybody has it. Whoever claimed it has not proved anything.
+    /// The name that is claimed, if anybody has it. Whoever claimed it has not proved to be that.
     #[must_use]
-    pub fn known_name(&self, user: &str) -> Option<PrincipalName> {
+    pub fn known_name(&self, presented: Presented<'_>) -> Option<PrincipalName> {
         let loaded = self.reloader.current().ok()?;
-        loaded.find(user).map(|known| known.principal.name.clone())
+        claimed(&loaded, presented).map(|known| known.principal.name.clone())
     }
 
-    /// Recognises a principal by its user name and password.
+    /// Recognises a principal by all that it has to bring: its user name and password, its certificate, or both.
+    /// A certificate that is not asked for contradicts.
     pub async fn authenticate(
         &self,
-        user: &str,
-        password: &str,
+        presented: Presented<'_>,
         from: Origin,
     ) -> Result<Arc<Principal>, AuthenticationError> {
         let loaded = self.reloader.current().map_err(|error| {
             tracing::error!(%error, "no host can log in until this is mended");
             AuthenticationError::Unavailable(error.to_string())
         })?;
-        if let Some(principal) = self.check(&loaded, user, password, from).await? {
-            return Ok(principal);
+        let known = claimed(&loaded, presented);
+        let secret = known.and_then(|known| known.secret.as_ref());
+        let password_is_right = match presented.login {
+            Some((_, password)) => self.is_right(&loaded, secret, password, from).await?,
+            None => secret.is_none(),
+        };
+        let all_is_right = |known: &&Known| password_is_right && known.certificate == presented.certificate;
+        if let Some(known) = known.filter(all_is_right) {
+            return Ok(Arc::clone(&known.principal));
         }
         match self.failures.count(from) {
             Ok(()) => Err(AuthenticationError::Denied),
@@ -120,35 +146,37 @@ impl Credentials {
         }
     }
 
-    async fn check(
+    /// Whether this is the password that is stored; without one it never is.
+    async fn is_right(
         &self,
         loaded: &Loaded,
-        user: &str,
+        stored: Option<&StoredSecret>,
         password: &str,
         from: Origin,
-    ) -> Result<Option<Arc<Principal>>, AuthenticationError> {
-        let known = loaded.find(user);
-        let right = match known.map(|known| &known.secret) {
+    ) -> Result<bool, AuthenticationError> {
+        let right = match stored {
             Some(StoredSecret::Random(stored)) => same(stored, &Sha256::digest(password)),
-            Some(StoredSecret::Chosen(stored)) => {
-                let right = self.chosen.is_right(stored, password, from).await?;
-                return Ok(known.filter(|_| right).map(|known| Arc::clone(&known.principal)));
-            }
+            Some(StoredSecret::Chosen(stored)) => return self.chosen.is_right(stored, password, from).await,
             None => {
                 // The same work as for a known user, and never right.
                 let _ = same(&[0; 32], &Sha256::digest(password));
                 false
             }
         };
-        if right {
-            return Ok(known.map(|known| Arc::clone(&known.principal)));
-        }
         // Where there are chosen passwords, every failure costs the verification of one, or its time would tell
         // users apart.
-        if let Some(decoy) = loaded.costliest() {
+        if !right && let Some(decoy) = loaded.costliest() {
             self.chosen.is_right(decoy, password, from).await?;
         }
-        Ok(None)
+        Ok(right)
+    }
+}
+
+/// Who they say they are: by user name, or without one by certificate.
+fn claimed<'a>(loaded: &'a Loaded, presented: Presented<'_>) -> Option<&'a Known> {
+    match presented {
+        Presented { login: Some((user, _)), .. } => loaded.find(user),
+        Presented { login: None, certificate } => loaded.holder(certificate?),
     }
 }
 

@@ -105,6 +105,37 @@ fn adopt(file: &std::fs::File, directory: &Path) -> std::io::Result<()> {
     std::os::unix::fs::fchown(file, Some(above.uid()), Some(above.gid()))
 }
 
+/// Makes a file that must not be there yet, durably. It belongs to whoever runs the command.
+pub fn create(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
+    try_create(path, content, mode).map_err(|error| FileError::new("make the new file", path, error))
+}
+
+fn try_create(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()
+}
+
+/// What tells one version of a file from the next.
+pub type Stamp = (u64, u64, i64, u64, i64, i64, u64);
+
+/// The stamp of the file as it is now; `None` if there is none.
+pub fn stamp(path: &Path) -> Result<Option<Stamp>, FileError> {
+    match rustix::fs::stat(path) {
+        Ok(stat) => Ok(Some((
+            stat.st_dev,
+            stat.st_ino,
+            stat.st_mtime,
+            stat.st_mtime_nsec,
+            stat.st_size,
+            stat.st_ctime,
+            stat.st_ctime_nsec,
+        ))),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(FileError::new("look at", path, error.into())),
+    }
+}
+
 /// Holds other processes off while a file is read, changed and replaced. Released on drop.
 pub fn lock(path: &Path) -> Result<std::fs::File, FileError> {
     try_lock(path).map_err(|error| FileError::new("lock", path, error))

@@ -1,16 +1,17 @@
 //! `pawl host`: who may use the backup door.
 //!
-//! Invariant: a password is printed once, by the command that made it, and kept nowhere.
+//! Invariant: a password is printed once, by the command that made it, and kept nowhere. A host's key is in the file
+//! that was asked for and nowhere else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use pawl_policy::{PrincipalName, RepositoryName};
 use serde::Serialize;
 
-use crate::cli::{AddHost, Host as Command, HostRole, Place, PolicyTable};
+use crate::cli::{AddHost, Host as Command, HostRole, NewCertificate, Place, PolicyTable};
 use crate::config::{Config, LISTEN_DEFAULT, Tls};
-use crate::credentials::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
+use crate::credentials::{CertificateOrder, GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
 use crate::files;
 use crate::http::tls::ca_file;
 use crate::print::{self, Outcome};
@@ -22,7 +23,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Add(options) => add(&options),
         Command::List { place, json } => list(&place, json),
         Command::Revoke { name, place } => revoke(&name, &place),
-        Command::Rotate { name, place, json } => rotate(&name, &place, json),
+        Command::Rotate { name, certificate, place, json } => rotate(&name, &certificate, &place, json),
     }
 }
 
@@ -41,7 +42,7 @@ fn place(place: &Place) -> Result<Config, Box<dyn std::error::Error>> {
 #[derive(Debug, Serialize)]
 struct Invitation {
     user: String,
-    /// Absent if it is in the htpasswd file.
+    /// Absent if it is in the htpasswd file, or if a certificate takes its place.
     password: Option<String>,
     /// The first repository, as restic wants it, without the credential.
     repository: String,
@@ -49,6 +50,23 @@ struct Invitation {
     repositories: Vec<String>,
     /// The CA that the host must trust; `null` if it trusts the server anyway or TLS is off.
     ca_file: Option<PathBuf>,
+    /// The host's certificate with its key, if it has to bring one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<PathBuf>,
+}
+
+/// What is ordered with the options, if anything is.
+fn order<'a>(
+    config: &'a Config,
+    certificate: &'a NewCertificate,
+) -> Result<Option<CertificateOrder<'a>>, Box<dyn std::error::Error>> {
+    let Some(file) = certificate.file.as_deref() else {
+        return Ok(None);
+    };
+    if config.plain_http || !base_url(config)?.starts_with("https:") {
+        return Err("--certificate: this server speaks plain HTTP, and certificates are a part of TLS".into());
+    }
+    Ok(Some(CertificateOrder { data: &config.data, file, days: certificate.days }))
 }
 
 fn add(options: &AddHost) -> Outcome {
@@ -56,18 +74,23 @@ fn add(options: &AddHost) -> Outcome {
     if options.password_in_htpasswd && config.htpasswd.is_none() {
         return Err("--password-in-htpasswd needs a configuration with credentials.htpasswd".into());
     }
-    let secret = if options.password_in_htpasswd { None } else { Some(Secret::generate()?) };
+    let order = order(&config, &options.certificate)?;
+    let has_password = !options.password_in_htpasswd && (order.is_none() || options.and_password);
+    let secret = if has_password { Some(Secret::generate()?) } else { None };
     let grants = grants(options)?;
     Hosts::update(&hosts_path(&config.data), |hosts| {
         let secret_sha256 = secret.as_ref().map(Secret::hash);
         let host = Host {
+            secret_sha256,
             requests_per_second: options.requests_per_second,
             bytes_per_second: options.bytes_per_second.map(exactly),
-            ..Host::new(secret_sha256, grants.clone())
+            grants: grants.clone(),
+            ..Host::default()
         };
-        hosts.add(&options.name, host)
+        hosts.add(&options.name, host, order.as_ref())
     })?;
-    let invitation = Invitation::new(&config, &options.name, secret.as_ref(), &grants)?;
+    let invitation =
+        Invitation::new(&config, &options.name, secret.as_ref(), &grants)?.with_certificate(order.as_ref());
     if options.json { print::json(&invitation) } else { print::line(&invitation.to_paste()) }
 }
 
@@ -110,7 +133,8 @@ pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dy
     let secret = Secret::generate()?;
     let grants = vec![GrantEntry::backup(name.as_str())];
     Hosts::update(&hosts_path(&config.data), |hosts| {
-        hosts.add(name, Host::new(Some(secret.hash()), grants.clone()))
+        let secret_sha256 = Some(secret.hash());
+        hosts.add(name, Host { secret_sha256, grants: grants.clone(), ..Host::default() }, None)
     })?;
     Ok(Invitation::new(config, name, Some(&secret), &grants)?.to_paste())
 }
@@ -119,6 +143,7 @@ pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dy
 struct Listed<'a> {
     user: &'a str,
     password_in_htpasswd: bool,
+    way_in: &'static str,
     grants: &'a [GrantEntry],
 }
 
@@ -130,7 +155,8 @@ fn list(at: &Place, json: bool) -> Outcome {
         .iter()
         .map(|(user, host)| Listed {
             user,
-            password_in_htpasswd: host.secret_sha256.is_none(),
+            password_in_htpasswd: host.secret_sha256.is_none() && host.certificate_sha256.is_none(),
+            way_in: host.way_in(),
             grants: &host.grants,
         })
         .collect();
@@ -146,11 +172,12 @@ fn list(at: &Place, json: bool) -> Outcome {
         }
         for grant in host.grants {
             print::line(&format!(
-                "{:<24} {:<8} {}{}",
+                "{:<24} {:<8} {}{}, by {}",
                 host.user,
                 grant.role,
                 grant.repository,
-                limits(grant)
+                limits(grant),
+                host.way_in
             ))?;
         }
     }
@@ -200,11 +227,16 @@ fn revoke(name: &PrincipalName, at: &Place) -> Outcome {
     print::line(&format!("{name} has no access any more. What it stored is still there."))
 }
 
-fn rotate(name: &PrincipalName, at: &Place, json: bool) -> Outcome {
+fn rotate(name: &PrincipalName, certificate: &NewCertificate, at: &Place, json: bool) -> Outcome {
     let config = place(at)?;
+    let order = order(&config, certificate)?;
     let secret = Secret::generate()?;
-    let grants = Hosts::update(&hosts_path(&config.data), |hosts| hosts.rotate(name, &secret))?;
-    let invitation = Invitation::new(&config, name, Some(&secret), &grants)?;
+    let (has_password, grants) = Hosts::update(&hosts_path(&config.data), |hosts| {
+        let host = hosts.rotate(name, &secret, order.as_ref())?;
+        Ok((host.secret_sha256.is_some(), host.grants.clone()))
+    })?;
+    let secret = has_password.then_some(&secret);
+    let invitation = Invitation::new(&config, name, secret, &grants)?.with_certificate(order.as_ref());
     if json { print::json(&invitation) } else { print::line(&invitation.to_paste()) }
 }
 
@@ -230,19 +262,37 @@ impl Invitation {
             repository,
             repositories,
             ca_file: own_ca.then_some(ca),
+            client_certificate: None,
         })
+    }
+
+    fn with_certificate(mut self, order: Option<&CertificateOrder<'_>>) -> Self {
+        let absolute = |file: &Path| std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        self.client_certificate = order.map(|order| absolute(order.file));
+        self
     }
 
     /// Lines for a shell on the host. The credential goes into the repository's URL, since restic before 0.15
     /// knows no other place, and into the environment, where other users cannot see it.
     fn to_paste(&self) -> String {
         let mut lines = Vec::new();
+        if let Some(file) = &self.client_certificate {
+            lines.push(format!("# Move {} to the host as /etc/pawl-host.pem, mode 0600.", file.display()));
+        }
         if let Some(ca) = &self.ca_file {
             lines.push(format!("# Copy {} to the host as /etc/pawl-ca.crt, then paste there:", ca.display()));
             lines.push("export RESTIC_CACERT=/etc/pawl-ca.crt".to_owned());
         }
-        let password = self.password.as_deref().unwrap_or("PASSWORD");
-        let credential = format!("://{}:{password}@", self.user.replace('@', "%40"));
+        let credential = match (&self.password, &self.client_certificate) {
+            (None, Some(_)) => "://".to_owned(),
+            (password, _) => {
+                let password = password.as_deref().unwrap_or("PASSWORD");
+                format!("://{}:{password}@", self.user.replace('@', "%40"))
+            }
+        };
+        if self.client_certificate.is_some() {
+            lines.push("export RESTIC_TLS_CLIENT_CERT=/etc/pawl-host.pem".to_owned());
+        }
         lines.push(format!("export RESTIC_REPOSITORY='{}'", self.repository.replacen("://", &credential, 1)));
         lines.push("restic init".to_owned());
         lines.push("restic backup ~".to_owned());

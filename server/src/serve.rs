@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::audit::Queue;
 use crate::cli::{Place, Serve};
 use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Log, Tls};
-use crate::credentials::{Credentials, hosts_path};
+use crate::credentials::{Credentials, client_ca_path, hosts_path};
 use crate::http::tls::{self, CertificateFiles, Certificates};
 use crate::http::{self, Door, status};
 use crate::keeper::{KeeperClient, KeeperProcess};
@@ -209,7 +209,7 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
             tls::issue(&config.data, names, &addresses)?
         }
     };
-    Ok(Some(Arc::new(Certificates::load(files)?)))
+    Ok(Some(Arc::new(Certificates::load(files, client_ca_path(&config.data))?)))
 }
 
 /// By what hosts reach the server, as far as it can tell.

@@ -12,6 +12,7 @@ use pawl_policy::{Grant, InvalidName, InvalidNetwork, PrincipalName, Quota, Repo
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::client_ca::{CertificateOrder, Fingerprint};
 use crate::files::{self, FileError};
 use crate::pace::Pace;
 use crate::time;
@@ -44,7 +45,7 @@ pub enum HostsError {
     Name(String, InvalidName),
     /// The host to be added is there.
     #[error(
-        "host '{0}' exists; `pawl host rotate {0}` gives it a new password, `pawl host revoke {0}` removes it"
+        "host '{0}' exists; `pawl host rotate {0}` renews its credential, `pawl host revoke {0}` removes it"
     )]
     Exists(PrincipalName),
     /// The host to be changed is not there.
@@ -53,6 +54,26 @@ pub enum HostsError {
     /// The host's password is in an htpasswd file.
     #[error("the password of host '{0}' is in the htpasswd file; change it there")]
     InHtpasswd(PrincipalName),
+    /// A host's certificate cannot be renewed without a file for the new one.
+    #[error("host '{0}' has a certificate: say where the new one goes with --certificate FILE")]
+    NoFile(PrincipalName),
+    /// A host without a certificate gets none by renewing.
+    #[error(
+        "host '{0}' has no certificate to renew; `pawl host revoke {0}`, then add it with --certificate FILE"
+    )]
+    NoCertificate(PrincipalName),
+    /// The authority's key is away.
+    #[error(
+        "{}: the key of {} is not there: put it back, or remove both, which ends the certificates of all hosts",
+        .0.display(), .1.display()
+    )]
+    NoAuthorityKey(PathBuf, PathBuf),
+    /// A certificate cannot be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// The clock stands before 1970.
+    #[error("cannot make a certificate: the clock of this machine is wrong")]
+    Clock,
     /// No randomness for a secret.
     #[error("the system gives no randomness: {0}")]
     Randomness(#[from] getrandom::Error),
@@ -98,10 +119,11 @@ pub struct Hosts {
 }
 
 /// One host.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
-    /// SHA-256 of the password in hexadecimal; absent if the password is in the htpasswd file.
+    /// SHA-256 of the password in hexadecimal; absent if the password is in the htpasswd file, or if there is a
+    /// certificate instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_sha256: Option<String>,
     /// Requests each second; more wait.
@@ -110,6 +132,9 @@ pub struct Host {
     /// Bytes each second of uploads and downloads together, such as `50 MiB`; more wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<String>,
+    /// SHA-256 of the certificate in hexadecimal, if the host has to bring one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_sha256: Option<String>,
     /// What it may do where.
     pub grants: Vec<GrantEntry>,
 }
@@ -194,6 +219,8 @@ impl Hosts {
             name.parse::<PrincipalName>().map_err(|error| at(error.to_string()))?;
             host.secret().ok_or_else(|| at("secret_sha256: expected 64 hexadecimal digits".to_owned()))?;
             host.pace().map_err(at)?;
+            host.certificate()
+                .ok_or_else(|| at("certificate_sha256: expected 64 hexadecimal digits".to_owned()))?;
             for grant in &host.grants {
                 grant.parse().map_err(at)?;
             }
@@ -215,10 +242,18 @@ impl Hosts {
         Ok(result)
     }
 
-    /// Adds a host.
-    pub fn add(&mut self, name: &PrincipalName, host: Host) -> Result<(), HostsError> {
+    /// Adds a host, with the certificate that is ordered for it.
+    pub fn add(
+        &mut self,
+        name: &PrincipalName,
+        mut host: Host,
+        order: Option<&CertificateOrder<'_>>,
+    ) -> Result<(), HostsError> {
         if self.hosts.get(name.as_str()).is_some_and(|there| !there.is_revoked()) {
             return Err(HostsError::Exists(name.clone()));
+        }
+        if let Some(order) = order {
+            host.certificate_sha256 = Some(order.issue(name)?.to_string());
         }
         self.hosts.insert(name.to_string(), host);
         Ok(())
@@ -228,23 +263,31 @@ impl Hosts {
     /// without grants stays, too, so that the host does not come back as a user of that file.
     pub fn revoke(&mut self, name: &PrincipalName, with_htpasswd: bool) -> Result<(), HostsError> {
         if with_htpasswd {
-            let revoked = Host::new(None, Vec::new());
-            self.hosts.insert(name.to_string(), revoked);
+            self.hosts.insert(name.to_string(), Host::default());
             return Ok(());
         }
         self.hosts.remove(name.as_str()).map(drop).ok_or_else(|| HostsError::Unknown(name.clone()))
     }
 
-    /// Gives a host another secret and returns its grants.
-    pub fn rotate(&mut self, name: &PrincipalName, secret: &Secret) -> Result<Vec<GrantEntry>, HostsError> {
+    /// Renews what a host has: its password with `secret`, its certificate as ordered. Returns the host.
+    pub fn rotate(
+        &mut self,
+        name: &PrincipalName,
+        secret: &Secret,
+        order: Option<&CertificateOrder<'_>>,
+    ) -> Result<&Host, HostsError> {
         let host = self.hosts.get_mut(name.as_str()).ok_or_else(|| HostsError::Unknown(name.clone()))?;
-        match &mut host.secret_sha256 {
-            None => Err(HostsError::InHtpasswd(name.clone())),
-            Some(hash) => {
-                *hash = secret.hash();
-                Ok(host.grants.clone())
-            }
+        match (&host.certificate_sha256, order) {
+            (None, None) if host.secret_sha256.is_none() => return Err(HostsError::InHtpasswd(name.clone())),
+            (None, None) => {}
+            (None, Some(_)) => return Err(HostsError::NoCertificate(name.clone())),
+            (Some(_), None) => return Err(HostsError::NoFile(name.clone())),
+            (Some(_), Some(order)) => host.certificate_sha256 = Some(order.issue(name)?.to_string()),
         }
+        if let Some(hash) = &mut host.secret_sha256 {
+            *hash = secret.hash();
+        }
+        Ok(host)
     }
 }
 
@@ -255,12 +298,6 @@ fn without_quote(error: &toml::de::Error, text: &str) -> String {
 }
 
 impl Host {
-    /// A host that may do this, as fast as it likes.
-    #[must_use]
-    pub fn new(secret_sha256: Option<String>, grants: Vec<GrantEntry>) -> Self {
-        Self { secret_sha256, requests_per_second: None, bytes_per_second: None, grants }
-    }
-
     /// How fast it may go.
     pub fn pace(&self) -> Result<Pace, String> {
         let bytes = self.bytes_per_second.as_deref().map(str::parse::<ByteSize>).transpose();
@@ -272,7 +309,27 @@ impl Host {
     /// Whether this is what a host leaves that was revoked.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        self.secret_sha256.is_none() && self.grants.is_empty()
+        self.secret_sha256.is_none() && self.certificate_sha256.is_none() && self.grants.is_empty()
+    }
+
+    /// How the host says who it is.
+    #[must_use]
+    pub const fn way_in(&self) -> &'static str {
+        match (&self.secret_sha256, &self.certificate_sha256) {
+            (Some(_), None) => "password",
+            (Some(_), Some(_)) => "certificate and password",
+            (None, Some(_)) => "certificate",
+            (None, None) => "password in htpasswd",
+        }
+    }
+
+    /// What the certificate must be, as with [`Self::secret`].
+    #[expect(clippy::option_option, reason = "absent and invalid are different things")]
+    pub(super) fn certificate(&self) -> Option<Option<Fingerprint>> {
+        match &self.certificate_sha256 {
+            None => Some(None),
+            Some(text) => Fingerprint::parse(text).map(Some),
+        }
     }
 
     /// The stored hash, `Some(None)` if the password is elsewhere, `None` if what stands there is no hash.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pawl_policy::{Grant, RepositoryName, Role};
-use rustix::io::Errno;
 
 use super::chosen::ChosenPassword;
+use super::client_ca::Fingerprint;
 use super::hosts::{Hosts, HostsError};
 use super::{Principal, htpasswd};
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Stamp};
 use crate::pace::Pace;
 
 /// What is known of a secret.
@@ -24,17 +24,20 @@ pub(super) enum StoredSecret {
     Chosen(ChosenPassword),
 }
 
-/// A principal and what is known of its secret.
+/// A principal and what it has to bring: all of what is here, and nothing else.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) principal: Arc<Principal>,
-    pub(super) secret: StoredSecret,
+    /// `None` if it has no password. Then it has a certificate.
+    pub(super) secret: Option<StoredSecret>,
+    pub(super) certificate: Option<Fingerprint>,
 }
 
 /// The content of the files.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     known: HashMap<String, Known>,
+    holders: HashMap<Fingerprint, String>,
     costliest: Option<ChosenPassword>,
 }
 
@@ -46,6 +49,11 @@ impl Loaded {
     /// The repositories that anybody has a grant for, some of them several times.
     pub(super) fn repositories(&self) -> impl Iterator<Item = &RepositoryName> {
         self.known.values().flat_map(|known| &known.principal.grants).map(|grant| &grant.repository)
+    }
+
+    /// Whose certificate this is.
+    pub(super) fn holder(&self, certificate: Fingerprint) -> Option<&Known> {
+        self.known.get(self.holders.get(&certificate)?)
     }
 
     /// The chosen password that takes longest to verify, if there are any.
@@ -71,33 +79,45 @@ impl Loaded {
             if host.is_revoked() {
                 continue;
             }
+            let certificate = host.certificate().flatten();
             let secret = match host.secret() {
                 Some(Some(hash)) => Some(StoredSecret::Random(hash)),
-                Some(None) => in_htpasswd.map(StoredSecret::Chosen),
-                None => None,
+                // Whoever has a certificate alone has no password, whatever an htpasswd file says.
+                Some(None) if certificate.is_none() => in_htpasswd.map(StoredSecret::Chosen),
+                Some(None) | None => None,
             };
-            let Some(secret) = secret else {
+            if secret.is_none() && certificate.is_none() {
                 tracing::warn!(host = %name, "this host has no password here nor in an htpasswd file; it cannot log in");
                 continue;
-            };
+            }
             let grants = host.grants.iter().filter_map(|grant| grant.parse().ok()).collect();
             let pace = host.pace().unwrap_or_default();
-            loaded.insert(Principal { name, pace, grants }, secret);
+            loaded.insert(Principal { name, pace, grants }, secret, certificate);
         }
         for (name, secret) in elsewhere {
             let grants = own_repository(name.as_str()).into_iter().collect();
-            loaded.insert(Principal { name, pace: Pace::default(), grants }, StoredSecret::Chosen(secret));
+            let principal = Principal { name, pace: Pace::default(), grants };
+            loaded.insert(principal, Some(StoredSecret::Chosen(secret)), None);
         }
         Ok(loaded)
     }
 
-    fn insert(&mut self, principal: Principal, secret: StoredSecret) {
-        if let StoredSecret::Chosen(password) = &secret
+    fn insert(
+        &mut self,
+        principal: Principal,
+        secret: Option<StoredSecret>,
+        certificate: Option<Fingerprint>,
+    ) {
+        if let Some(StoredSecret::Chosen(password)) = &secret
             && self.costliest.as_ref().is_none_or(|costliest| cost(password) > cost(costliest))
         {
             self.costliest = Some(password.clone());
         }
-        self.known.insert(principal.name.to_string(), Known { principal: Arc::new(principal), secret });
+        if let Some(certificate) = certificate {
+            self.holders.insert(certificate, principal.name.to_string());
+        }
+        let name = principal.name.to_string();
+        self.known.insert(name, Known { principal: Arc::new(principal), secret, certificate });
     }
 }
 
@@ -124,7 +144,6 @@ pub(super) struct Reloader {
 
 /// What tells one version of the files from the next.
 type Stamps = (Option<Stamp>, Option<Stamp>);
-type Stamp = (u64, u64, i64, u64, i64, i64, u64);
 
 impl Reloader {
     pub(super) fn load(hosts: PathBuf, htpasswd: Option<PathBuf>) -> Result<Self, HostsError> {
@@ -147,21 +166,5 @@ impl Reloader {
 }
 
 fn stamps(hosts: &Path, htpasswd: Option<&Path>) -> Result<Stamps, HostsError> {
-    Ok((stamp(hosts)?, htpasswd.map(stamp).transpose()?.flatten()))
-}
-
-fn stamp(path: &Path) -> Result<Option<Stamp>, HostsError> {
-    match rustix::fs::stat(path) {
-        Ok(stat) => Ok(Some((
-            stat.st_dev,
-            stat.st_ino,
-            stat.st_mtime,
-            stat.st_mtime_nsec,
-            stat.st_size,
-            stat.st_ctime,
-            stat.st_ctime_nsec,
-        ))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(FileError::new("look at", path, error.into()).into()),
-    }
+    Ok((files::stamp(hosts)?, htpasswd.map(files::stamp).transpose()?.flatten()))
 }

@@ -12,9 +12,11 @@ use hyper_util::server::graceful::{GracefulConnection, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::deadline::{Clock, Patience, Watched};
 use super::service::Door;
+use crate::credentials::Fingerprint;
 use crate::peer::Peer;
 use crate::store::AppendStore;
 
@@ -65,14 +67,21 @@ where
     stream.set_write_timeout(Some(door.limits.stall));
     let stream = Box::pin(stream);
     match tls {
-        None => serve_http1(door, stream, peer, watcher).await,
+        None => serve_http1(door, stream, peer, None, watcher).await,
         Some(acceptor) => {
             let handshake = tokio::time::timeout(door.limits.header, acceptor.accept(stream)).await;
             match handshake {
                 Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) => {
-                    serve_http2(door, stream, peer, watcher).await;
+                    let certificate = certificate_of(&stream);
+                    serve_http2(door, stream, peer, certificate, watcher).await;
                 }
-                Ok(Ok(stream)) => serve_http1(door, stream, peer, watcher).await,
+                Ok(Ok(stream)) => {
+                    let certificate = certificate_of(&stream);
+                    serve_http1(door, stream, peer, certificate, watcher).await;
+                }
+                Ok(Err(error)) if is_about_a_certificate(&error) => {
+                    tracing::warn!(%peer, %error, "a host's certificate was refused");
+                }
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
             }
@@ -80,8 +89,26 @@ where
     }
 }
 
-async fn serve_http1<S, T>(door: Arc<Door<S>>, stream: T, peer: Peer, watcher: Watcher)
-where
+/// Whether the peer's certificate ended the handshake: its admin, who sees a broken line, has to be told why.
+fn is_about_a_certificate(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// What stands for the certificate that the peer brought, if it did. Whether it is one that the door knows is asked
+/// again for every request.
+fn certificate_of<T>(stream: &TlsStream<T>) -> Option<Fingerprint> {
+    let (_, session) = stream.get_ref();
+    session.peer_certificates()?.first().map(|certificate| Fingerprint::of(certificate))
+}
+
+async fn serve_http1<S, T>(
+    door: Arc<Door<S>>,
+    stream: T,
+    peer: Peer,
+    certificate: Option<Fingerprint>,
+    watcher: Watcher,
+) where
     S: AppendStore,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -89,7 +116,7 @@ where
     let io = TokioIo::new(Watched { io: stream, clock: clock.clone() });
     let service = service_fn({
         let (door, clock) = (Arc::clone(&door), clock.clone());
-        move |request| Arc::clone(&door).handle(peer, clock.begin(), request)
+        move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -101,15 +128,20 @@ where
     drive(connection, &door, &clock, peer, watcher).await;
 }
 
-async fn serve_http2<S, T>(door: Arc<Door<S>>, stream: T, peer: Peer, watcher: Watcher)
-where
+async fn serve_http2<S, T>(
+    door: Arc<Door<S>>,
+    stream: T,
+    peer: Peer,
+    certificate: Option<Fingerprint>,
+    watcher: Watcher,
+) where
     S: AppendStore,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let clock = Clock::start();
     let service = service_fn({
         let (door, clock) = (Arc::clone(&door), clock.clone());
-        move |request| Arc::clone(&door).handle(peer, clock.begin(), request)
+        move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request)
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -24,7 +24,7 @@ use super::{authenticate, route, upload};
 use crate::audit::Queue;
 use crate::body::Upload;
 use crate::config::Limits;
-use crate::credentials::{AuthenticationError, Credentials, Principal};
+use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principal};
 use crate::peer::Peer;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
 use tokio::task::JoinError;
@@ -85,15 +85,17 @@ impl<S: AppendStore> Door<S> {
     pub(super) async fn handle(
         self: Arc<Self>,
         peer: Peer,
+        certificate: Option<Fingerprint>,
         working: Working,
         request: Request<Incoming>,
     ) -> Result<Response<Recorded>, JoinError> {
-        tokio::spawn(self.work(peer, working, request)).await
+        tokio::spawn(self.work(peer, certificate, working, request)).await
     }
 
     async fn work(
         self: Arc<Self>,
         peer: Peer,
+        certificate: Option<Fingerprint>,
         working: Working,
         request: Request<Incoming>,
     ) -> Response<Recorded> {
@@ -104,7 +106,7 @@ impl<S: AppendStore> Door<S> {
         let mut upload = upload::upload(&head.headers, body, self.limits.stall);
         let mut place = None;
 
-        let (answered, known) = match self.authenticate(&head, peer, &mut record).await {
+        let (answered, known) = match self.authenticate(&head, peer, certificate, &mut record).await {
             Err(refusal) => (Err(refusal), false),
             Ok(principal) => {
                 working.trust();
@@ -136,16 +138,19 @@ impl<S: AppendStore> Door<S> {
         &self,
         head: &Parts,
         peer: Peer,
+        certificate: Option<Fingerprint>,
         record: &mut Record,
     ) -> Result<Arc<Principal>, Refusal> {
-        let basic = authenticate::basic(&head.headers).ok_or(Refusal::NoCredential)?;
-        match self.credentials.authenticate(&basic.user, &basic.password, peer.origin()).await {
+        let basic = authenticate::basic(&head.headers);
+        let presented = authenticate::presented(&head.headers, basic.as_ref(), certificate)
+            .ok_or(Refusal::NoCredential)?;
+        match self.credentials.authenticate(presented, peer.origin()).await {
             Ok(principal) => {
                 record.note_principal(&principal.name);
                 Ok(principal)
             }
             Err(error) => {
-                if let Some(name) = self.credentials.known_name(&basic.user) {
+                if let Some(name) = self.credentials.known_name(presented) {
                     record.note_claimed(&name);
                 }
                 Err(error.into())

@@ -1,12 +1,12 @@
-//! TLS: a given certificate, or one of a private CA that Pawl makes.
+//! TLS: a given certificate, or one of a private CA that Pawl makes; and what hosts' certificates must be signed by.
 //!
 //! Invariant: TLS 1.2 or newer, with one provider. A certificate that cannot be read leaves the last good one in
-//! place and says so.
+//! place and says so. A host's certificate is asked for, never required: who comes in is decided by request.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -15,13 +15,14 @@ use rcgen::{
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, crypto::CryptoProvider};
+use rustls::{RootCertStore, ServerConfig, crypto::CryptoProvider};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{ALPN_H1, ALPN_H2};
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Stamp};
 
 /// The private CA's directory in DATA.
 const DIRECTORY: &str = ".pawl/tls";
@@ -67,12 +68,15 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// The certificate in use, which can be read again.
+/// The certificates in use, which can be read again.
 #[derive(Debug)]
 pub struct Certificates {
     files: CertificateFiles,
     current: Arc<Current>,
-    config: Arc<ServerConfig>,
+    provider: Arc<CryptoProvider>,
+    /// The authority of hosts' certificates. While there is none, no certificate is asked for.
+    client_ca: PathBuf,
+    config: Mutex<(Option<Stamp>, Arc<ServerConfig>)>,
 }
 
 #[derive(Debug)]
@@ -85,21 +89,18 @@ impl ResolvesServerCert for Current {
 }
 
 impl Certificates {
-    /// Reads certificate and key.
-    pub fn load(files: CertificateFiles) -> Result<Self, TlsError> {
+    /// Reads certificate and key, and the authority of hosts' certificates, if it is there.
+    pub fn load(files: CertificateFiles, client_ca: PathBuf) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let current = Arc::new(Current(RwLock::new(Arc::new(read(&files, &provider)?))));
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()];
-        Ok(Self { files, current, config: Arc::new(config) })
+        let stamp = files::stamp(&client_ca)?;
+        let config = server_config(&provider, &current, stamp.map(|_| client_ca.as_path()))?;
+        Ok(Self { files, current, provider, client_ca, config: Mutex::new((stamp, config)) })
     }
 
     /// Reads certificate and key again. New connections get the new ones.
     pub fn reload(&self) {
-        match read(&self.files, self.config.crypto_provider()) {
+        match read(&self.files, &self.provider) {
             Ok(key) => {
                 *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
                 tracing::info!("certificate was read again");
@@ -110,9 +111,62 @@ impl Certificates {
         }
     }
 
+    /// For one connection. The authority of hosts' certificates is read again when it has changed, so that the first
+    /// certificate that is issued counts at once.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.renew(&mut config) {
+            tracing::error!(%error, "the authority of hosts' certificates cannot be read; the last one stays in use");
+        }
+        TlsAcceptor::from(Arc::clone(&config.1))
     }
+
+    fn renew(&self, config: &mut (Option<Stamp>, Arc<ServerConfig>)) -> Result<(), TlsError> {
+        let stamp = files::stamp(&self.client_ca)?;
+        if stamp != config.0 {
+            config.0 = stamp; // first, so that what is wrong with a file is said once
+            config.1 = server_config(&self.provider, &self.current, stamp.map(|_| self.client_ca.as_path()))?;
+            tracing::info!("the authority of hosts' certificates has changed and was read again");
+        }
+        Ok(())
+    }
+}
+
+fn server_config(
+    provider: &Arc<CryptoProvider>,
+    current: &Arc<Current>,
+    client_ca: Option<&Path>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(current) as Arc<dyn ResolvesServerCert>);
+    config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()];
+    if client_ca.is_some() {
+        // A session that is resumed is not verified again, so that a certificate would outlive its expiry.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Arc::new(config))
+}
+
+/// Lets those through who bring no certificate, or a valid one of this authority.
+fn verifier(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let wrong = |cause: String| TlsError::Content {
+        path: path.to_owned(),
+        expected: "the certificate of the authority of hosts",
+        cause,
+    };
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_file(path).map_err(|error| wrong(error.to_string()))?;
+    roots.add(authority).map_err(|error| wrong(error.to_string()))?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| wrong(error.to_string()))
 }
 
 fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
