@@ -16,6 +16,7 @@ use pawl_policy::Caps;
 use serde::Deserialize;
 
 use crate::files;
+use crate::http::proxy::Proxies;
 pub use listen::{Listen, ListenError};
 
 /// Where the backup door listens unless told otherwise: this machine only.
@@ -63,6 +64,8 @@ pub struct Config {
     pub tls: Tls,
     /// Plain HTTP on any address, for a proxy that speaks TLS.
     pub plain_http: bool,
+    /// Proxies that are believed when they say who asks.
+    pub proxies: Proxies,
     /// Users beside the hosts file.
     pub htpasswd: Option<PathBuf>,
     /// Wrong passwords that one address may try each minute.
@@ -183,6 +186,7 @@ impl Config {
             public_url: None,
             tls: Tls::Off,
             plain_http: false,
+            proxies: Proxies::default(),
             htpasswd: None,
             failed_logins_per_minute: FAILED_LOGINS_PER_MINUTE,
             limits: Limits::default(),

@@ -11,6 +11,7 @@ mod gate;
 mod listen;
 mod listing;
 mod metrics;
+pub mod proxy;
 mod range;
 mod record;
 mod reserve;

@@ -10,6 +10,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 pub enum Peer {
     /// A machine, over the network.
     Network(SocketAddr),
+    /// A machine, by the word of a proxy that is believed.
+    Forwarded {
+        /// The client's address.
+        address: IpAddr,
+        /// The proxy that connected.
+        proxy: SocketAddr,
+    },
     /// A process of this machine, over a Unix socket. Its user is known for sure, its number is for the log.
     Local {
         /// The user it ran as when it connected.
@@ -34,6 +41,7 @@ impl Peer {
     pub fn origin(self) -> Origin {
         match self {
             Self::Network(address) => Origin::of(address.ip()),
+            Self::Forwarded { address, .. } => Origin::of(address),
             Self::Local { uid, .. } => Origin::User(uid),
         }
     }
@@ -43,6 +51,7 @@ impl Peer {
     pub const fn ip(self) -> Option<IpAddr> {
         match self {
             Self::Network(address) => Some(address.ip()),
+            Self::Forwarded { address, .. } => Some(address),
             Self::Local { .. } => None,
         }
     }
@@ -66,6 +75,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(address) => address.fmt(f),
+            Self::Forwarded { address, proxy } => write!(f, "{address} via {proxy}"),
             Self::Local { uid, pid: Some(pid) } => write!(f, "unix:uid={uid},pid={pid}"),
             Self::Local { uid, pid: None } => write!(f, "unix:uid={uid}"),
         }

@@ -120,7 +120,10 @@ async fn run(
     let (keeper, child) = keeper.connect()?;
     let store = LocalStore::open(&config.data, keeper.clone())?;
     let audit = Queue::start(keeper.clone());
-    let door = Arc::new(Door::new(store, credentials, config.caps, config.limits, audit.clone()));
+    let door = Arc::new(
+        Door::new(store, credentials, config.caps, config.limits, audit.clone())
+            .behind(config.proxies.clone()),
+    );
     let listening = format!("listening on {url}");
     reload_on_hangup(Arc::clone(&door), certificates.clone(), listening.clone())?;
     if let Some(bound) = sockets.status {

@@ -245,3 +245,20 @@ fn restic_says_that_the_quota_is_used_up_and_still_restores() {
     let restored = restic.restore(&small, &[]);
     assert_eq!(std::fs::read(restored.join("file")).unwrap(), noise("small", 1 << 20));
 }
+
+#[test]
+fn a_proxy_is_believed_if_it_is_configured_and_only_in_what_it_writes() {
+    let proxy = "plain_http = true\nproxy.addresses = [\"127.0.0.2\"]";
+    let server = Server::build().config(proxy).start();
+    let web1 = server.add_client("web1", &["--network", "192.0.2.0/24"]);
+    let asked = |from_address, forwarded: &str| {
+        let request = Request::new("POST", "/web1/?create=true").header("X-Forwarded-For", forwarded);
+        from(from_address, &server, &web1, request).status
+    };
+    assert_eq!(asked(ELSEWHERE, "192.0.2.7"), 200);
+    assert_eq!(asked(ELSEWHERE, "198.51.100.1, 192.0.2.7"), 200);
+    assert_eq!(asked(ELSEWHERE, "192.0.2.7, 198.51.100.1"), 403, "what the client wrote stands left");
+    assert_eq!(asked(Ipv4Addr::LOCALHOST, "192.0.2.7"), 403, "no proxy");
+    assert_eq!(from(ELSEWHERE, &server, &web1, Request::new("GET", "/web1/data/")).status, 403);
+    let _ = server.log().wait_for_line(&["peer=192.0.2.7 via 127.0.0.2"]);
+}

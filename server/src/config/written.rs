@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use pawl_policy::Caps;
+use pawl_policy::{Caps, InvalidNetwork};
 use serde::Deserialize;
+
+use crate::http::proxy::Proxies;
 
 use super::{
     Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, listen,
@@ -27,6 +29,7 @@ struct Written {
     plain_http: bool,
     #[serde(default)]
     tls: WrittenTls,
+    proxy: Option<WrittenProxy>,
     #[serde(default)]
     credentials: WrittenCredentials,
     #[serde(default)]
@@ -46,6 +49,13 @@ struct WrittenTls {
     key: Option<PathBuf>,
     #[serde(default)]
     names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenProxy {
+    addresses: Vec<String>,
+    header: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,6 +119,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         public_url: written.public_url.map(|url| url.trim_end_matches('/').to_owned()),
         tls,
         plain_http,
+        proxies: written.proxy.as_ref().map_or_else(|| Ok(Proxies::default()), proxies).map_err(value)?,
         htpasswd: written.credentials.htpasswd,
         failed_logins_per_minute: written
             .credentials
@@ -171,6 +182,15 @@ fn tls(written: WrittenTls, plain_http: bool, listen: &[Listen]) -> Result<Tls, 
         (None, None) if enabled => Ok(Tls::PrivateCa { names: written.names }),
         (None, None) => Ok(Tls::Off),
     }
+}
+
+fn proxies(written: &WrittenProxy) -> Result<Proxies, Refused> {
+    let networks = written.addresses.iter().map(|text| {
+        text.parse().map_err(|error: InvalidNetwork| ("proxy.addresses", format!("'{text}': {error}")))
+    });
+    let name = written.header.as_deref().unwrap_or("x-forwarded-for");
+    let header = name.parse().map_err(|_| ("proxy.header", format!("'{name}' is no name of a header")))?;
+    Ok(Proxies::new(networks.collect::<Result<_, _>>()?, header))
 }
 
 /// All connections of a proxy come from its address.
@@ -293,6 +313,8 @@ mod tests {
             ("data = '/srv'\nlissten = '0.0.0.0:1'", "lissten"),
             ("data = '/srv'\n[tls]\nnane = 1", "nane"),
             ("data = 'relative'", "data"),
+            ("data = '/srv'\n[proxy]\naddresses = ['proxy.example.org']", "proxy.addresses"),
+            ("data = '/srv'\n[proxy]\naddresses = []\nheader = 'a b'", "proxy.header"),
             ("listen = '127.0.0.1:1'", "data"),
             ("data = '/srv'\nlisten = 'nowhere'", "listen"),
             ("data = '/srv'\nlisten = []", "listen"),

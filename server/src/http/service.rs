@@ -17,6 +17,7 @@ use pawl_policy::{
 use super::deadline::Working;
 use super::gate::{Entered, Gate};
 use super::metrics::Metrics;
+use super::proxy::Proxies;
 use super::record::{Record, Recorded};
 use super::reserve::{Reservations, Reserved};
 use super::respond::{self, Body, Refusal};
@@ -51,6 +52,7 @@ pub struct Door<S> {
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
+    proxies: Proxies,
     audit: Queue,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -68,9 +70,17 @@ impl<S: AppendStore> Door<S> {
             reservations: Reservations::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
+            proxies: Proxies::default(),
             audit,
             metrics: Arc::new(Metrics::new(now_ms() / 1000)),
         }
+    }
+
+    /// The same door behind these proxies.
+    #[must_use]
+    pub fn behind(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
     }
 
     /// Looks again at who may come in.
@@ -100,6 +110,7 @@ impl<S: AppendStore> Door<S> {
         request: Request<Incoming>,
     ) -> Response<Recorded> {
         let (head, body) = request.into_parts();
+        let peer = self.proxies.client(peer, &head.headers);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let books = (Arc::clone(&self.metrics), self.audit.clone());
         let mut record = Record::new(books.0, books.1, number, peer, head.method.as_str(), head.uri.path());
