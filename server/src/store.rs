@@ -104,6 +104,8 @@ pub struct Span {
 pub struct Space {
     /// Bytes that can still be stored.
     pub free_bytes: u64,
+    /// Of these, bytes that hosts can still store: the rest is kept for locks and maintenance.
+    pub room_bytes: u64,
     /// Bytes there are in all.
     pub size_bytes: u64,
 }

@@ -323,6 +323,24 @@ fn a_server_is_ready_until_the_disk_is_full() {
     wait_until_ready(&status);
 }
 
+/// What is kept for locks and maintenance is no room for backups.
+#[test]
+fn a_server_is_not_ready_when_only_the_reserve_is_left() {
+    let Some(disk) = Disk::new("size=64m") else { return };
+    let server = Server::build().data(&disk.data()).config(ON).start();
+    let web1 = server.client(&clients::ready(&server, "web1"));
+    let status = Status::of(&server);
+    wait_until_ready(&status);
+    plant(&disk.data().with_file_name("ballast"), &vec![0; 63 << 20]);
+    wait_until_unready(&status, "no space left");
+    let pack = noise("pack", 1000);
+    assert_eq!(web1.post(&target("data", &pack), &pack).unwrap().status, 507);
+    status.wait_for(&[("pawl_refusals_total{reason=\"room\"}", 1)]);
+    assert!(status.metrics()["pawl_disk_free_bytes"] > 0);
+    disk.free();
+    wait_until_ready(&status);
+}
+
 #[test]
 fn a_server_is_not_ready_without_inodes() {
     let Some(disk) = Disk::new("size=64m,nr_inodes=4000") else { return };

@@ -112,8 +112,8 @@ impl<S: AppendStore> Door<S> {
         let (head, body) = request.into_parts();
         let peer = self.proxies.client(peer, &head.headers);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let books = (Arc::clone(&self.metrics), self.audit.clone());
-        let mut record = Record::new(books.0, books.1, number, peer, head.method.as_str(), head.uri.path());
+        let (metrics, audit) = (Arc::clone(&self.metrics), self.audit.clone());
+        let mut record = Record::new(metrics, audit, number, peer, head.method.as_str(), head.uri.path());
         let mut upload = upload::upload(&head.headers, body, self.limits.stall);
         let mut place = None;
 

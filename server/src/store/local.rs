@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
-use super::{AppendStore, CreateError, Created, Entry, Facts, StoreError, Survey};
+use super::{AppendStore, CreateError, Created, Entry, Facts, Space, StoreError, Survey};
 use crate::body::Upload;
 use crate::keeper::{KeeperClient, KeeperError, layout, repository_state, repository_usage};
 pub use read::LocalFile;
@@ -93,12 +93,12 @@ fn facts(data: impl AsFd, path: &str) -> Result<Option<Facts>, StoreError> {
     }
 }
 
-/// What is free beyond the reserve.
-fn room(data: &OwnedFd) -> Result<u64, StoreError> {
+fn space(data: &OwnedFd) -> Result<Space, StoreError> {
     let stat = rustix::fs::fstatvfs(data)?;
-    let (free, total) =
+    let (free_bytes, size_bytes) =
         (stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize));
-    Ok(free.saturating_sub(RESERVE_BYTES_MAX.min(total / RESERVE_PARTS)))
+    let room_bytes = free_bytes.saturating_sub(RESERVE_BYTES_MAX.min(size_bytes / RESERVE_PARTS));
+    Ok(Space { free_bytes, room_bytes, size_bytes })
 }
 
 fn exists(data: &OwnedFd, path: &str) -> Result<bool, StoreError> {
@@ -120,7 +120,7 @@ impl AppendStore for LocalStore {
                 file: facts(data, &layout::file(&repository, &handle))?,
                 tombstone: exists(data, &layout::tombstone(&repository, &handle))?,
                 usage: repository_usage(data.as_fd(), &repository)?,
-                room_bytes: room(data)?,
+                room_bytes: space(data)?.room_bytes,
             })
         })
         .await

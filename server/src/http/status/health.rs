@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a verdict stands.
 const STANDS: Duration = Duration::from_secs(1);
 /// Less room than this is as good as none: four of restic's usual packs, on their way at once.
-const FREE_BYTES_MIN: u64 = 64 << 20;
+const ROOM_BYTES_MIN: u64 = 64 << 20;
 /// A disk on which that would be much needs a hundredth of itself.
-const FREE_PART_MIN: u64 = 100;
+const ROOM_PARTS: u64 = 100;
 
 /// Why backups cannot be taken.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -117,7 +117,7 @@ async fn check(store: impl Observed, metrics: Arc<Metrics>) -> Verdict {
 }
 
 fn is_full(space: Space) -> bool {
-    space.free_bytes < FREE_BYTES_MIN.min(space.size_bytes / FREE_PART_MIN)
+    space.room_bytes < ROOM_BYTES_MIN.min(space.size_bytes / ROOM_PARTS)
 }
 
 #[cfg(test)]
@@ -151,7 +151,7 @@ mod tests {
 
     impl Observed for Counting {
         async fn space(&self) -> Result<Space, StoreError> {
-            Ok(Space { free_bytes: 1 << 40, size_bytes: 1 << 40 })
+            Ok(Space { free_bytes: 1 << 40, room_bytes: 1 << 40, size_bytes: 1 << 40 })
         }
 
         async fn probe(&self) -> Result<(), StoreError> {
@@ -210,15 +210,16 @@ mod tests {
 
     #[test]
     fn a_disk_is_full_before_its_last_byte_and_a_large_one_not_for_a_hundredth() {
-        for (free_bytes, size_bytes, full) in [
+        for (room_bytes, size_bytes, full) in [
             (0, 1 << 40, true),
-            (FREE_BYTES_MIN - 1, 1 << 40, true),
-            (FREE_BYTES_MIN, 1 << 40, false),
+            (ROOM_BYTES_MIN - 1, 1 << 40, true),
+            (ROOM_BYTES_MIN, 1 << 40, false),
             (24 << 20, 24 << 20, false),
             (1 << 20, 24 << 20, false),
             (100 << 10, 24 << 20, true),
         ] {
-            assert_eq!(is_full(Space { free_bytes, size_bytes }), full, "{free_bytes} of {size_bytes}");
+            let space = Space { free_bytes: size_bytes, room_bytes, size_bytes };
+            assert_eq!(is_full(space), full, "{room_bytes} of {size_bytes}");
         }
     }
 }

@@ -6,20 +6,13 @@ use pawl_policy::{FileType, RepositoryName};
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{LocalStore, facts};
+use super::{LocalStore, facts, space};
 use crate::keeper::layout;
 use crate::store::{Observed, Space, StoreError};
 
 impl Observed for LocalStore {
     async fn space(&self) -> Result<Space, StoreError> {
-        self.blocking(|data| {
-            let stat = rustix::fs::fstatvfs(data)?;
-            Ok(Space {
-                free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
-                size_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
-            })
-        })
-        .await
+        self.blocking(space).await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
