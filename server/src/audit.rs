@@ -99,6 +99,15 @@ pub struct Deed {
     pub bytes: Option<u64>,
 }
 
+/// Number and hash of the last line, to be kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The line's number.
+    pub number: u64,
+    /// Its SHA-256 in hexadecimal.
+    pub hash: String,
+}
+
 /// What the next line must carry: the SHA-256 of this one, without its line feed.
 pub(crate) fn hash(line: &[u8]) -> String {
     hex::encode(Sha256::digest(line))

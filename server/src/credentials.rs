@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pawl_policy::{Grant, PrincipalName, RepositoryName};
+use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -105,6 +105,11 @@ impl Credentials {
         if let Err(error) = self.reloader.current() {
             tracing::error!(%error, "no host can log in until this is mended");
         }
+    }
+
+    /// Who has a quota in which repository.
+    pub fn quotas(&self) -> Result<Vec<(RepositoryName, PrincipalName, Quota)>, HostsError> {
+        Ok(self.reloader.current()?.quotas().collect())
     }
 
     /// The repositories that anybody has a grant for.

@@ -199,6 +199,12 @@ pub trait Observed: Send + Sync + 'static {
     /// Whether a file could be stored now, found out without storing one.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// How much each of these repositories holds; `None` if that was never counted.
+    fn usages(
+        &self,
+        repositories: Vec<RepositoryName>,
+    ) -> impl Future<Output = Result<Vec<(RepositoryName, Option<Usage>)>, StoreError>> + Send;
+
     /// When the newest file of this type was received, in Unix milliseconds; `None` if there is none.
     fn last_received(
         &self,

@@ -2,13 +2,20 @@
 //!
 //! Invariant: what is checked is what came of each request, never how long it took.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
 
 use std::thread;
 
+use pawl_tests::clients::{Restic, Version};
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::http::{Body, Client, Connection, Request};
 use pawl_tests::server::Server;
+use pawl_tests::store::plant;
+use rustix::process::{Resource, Rlimit};
+
+/// Connections of a host that asks nothing more, and of one that sends a byte now and then.
+const IDLE: usize = 1000;
+const SLOW: usize = 200;
 
 const CLIENTS: usize = 8;
 const FILES: usize = 40;
@@ -104,4 +111,62 @@ fn readers_see_whole_files_while_others_write() {
         }
         assert_eq!(writer.join().unwrap(), Vec::<String>::new());
     });
+}
+
+#[test]
+fn restic_backs_up_beside_a_thousand_idle_and_two_hundred_slow_connections() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let server = Server::build()
+        .config("limits.connections = 2000")
+        .config("limits.connections_per_address = 2000")
+        .config("limits.new_connections_per_minute = 100000")
+        .config("limits.requests_per_host = 500")
+        .start();
+    let web1 = server.add_client("web1", &[]);
+    assert_eq!(web1.ask("POST", "/web1/?create=true").unwrap().status, 200);
+    let asked = web1.signed(Request::new("HEAD", "/web1/config"));
+    let mut idle: Vec<_> = (0..IDLE).map(|_| Connection::open(server.address()).unwrap()).collect();
+    for connection in &mut idle {
+        assert_eq!(connection.exchange(&asked).unwrap().status, 404);
+    }
+    let contents: Vec<_> = (0..SLOW).map(|number| noise(&format!("slow {number}"), 1000)).collect();
+    let mut slow: Vec<_> = contents
+        .iter()
+        .map(|content| {
+            let target = format!("/web1/data/{}", id_of(content));
+            let head = web1.signed(Request::new("POST", &target)).header("Content-Length", "1000");
+            let mut connection = Connection::open(server.address()).unwrap();
+            connection.send(&head.header("Expect", "100-continue")).unwrap();
+            connection.wait_for_continue().unwrap();
+            connection
+        })
+        .collect();
+    let mut sent = 0;
+    let mut drip = |slow: &mut Vec<Connection>| {
+        for (connection, content) in slow.iter_mut().zip(&contents) {
+            connection.send_bytes(&content[sent..=sent]).unwrap();
+        }
+        sent += 1;
+    };
+    drip(&mut slow);
+
+    let credential = server.add_host("web2", &[]);
+    let restic = Restic::new(Version::V0_19, &credential);
+    restic.succeed(["init"]);
+    let documents = server.dir().join("documents");
+    plant(&documents.join("file"), &noise("document", 20 << 20));
+    restic.backup(&documents);
+    drip(&mut slow);
+    restic.check();
+    let restored = restic.restore(&documents, &[]);
+    assert!(std::fs::read(restored.join("file")).unwrap() == noise("document", 20 << 20));
+
+    for (connection, content) in slow.iter_mut().zip(&contents) {
+        connection.send_bytes(&content[2..]).unwrap();
+        assert_eq!(connection.receive("POST").unwrap().status, 200);
+    }
+    for connection in &mut idle {
+        assert_eq!(connection.exchange(&asked).unwrap().status, 404);
+    }
 }

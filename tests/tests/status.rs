@@ -243,7 +243,8 @@ fn metrics_named_in(name: &str) -> BTreeSet<String> {
 
 #[test]
 fn dashboard_and_alerts_name_only_metrics_that_there_are() {
-    let (_server, status, web1) = serve();
+    let (server, status, web1) = serve();
+    let _ = server.add_host("limited", &["--repository", "web1", "--quota", "1MiB", "--quota-files", "9"]);
     store(&web1, "snapshots", &noise("snapshot", 200));
     let text = status.page("/metrics").text();
     let there: BTreeSet<_> = text
@@ -278,7 +279,7 @@ fn prometheus_accepts_what_the_dashboard_asks() {
 
 #[test]
 fn health_tells_what_is_running() {
-    let (_server, status, _) = serve();
+    let (server, status, _) = serve();
     let (code, health) = status.json("/healthz");
     assert_eq!(code, 200);
     let version = pawl(["--version"]).expect_code(0).stdout;
@@ -288,7 +289,28 @@ fn health_tells_what_is_running() {
     assert_eq!(health["staging"], "unnamed");
     assert_eq!(health["leases"], true);
     assert!(health["connections"].is_u64());
-    assert_eq!(health.as_object().unwrap().len(), 6);
+    assert!(health["audit"]["number"].as_u64().unwrap() > 0);
+    assert_eq!(health["audit"]["hash"].as_str().unwrap().len(), 64);
+    assert_eq!(health.as_object().unwrap().len(), 7);
+}
+
+#[test]
+fn what_repositories_hold_and_may_hold_is_told() {
+    let (server, status, web1) = serve();
+    let _ = server.add_host("web2", &["--repository", "web1", "--quota", "1MiB", "--quota-files", "100"]);
+    let before = status.metrics();
+    let (bytes, files) =
+        ("pawl_repository_bytes{repository=\"web1\"}", "pawl_repository_files{repository=\"web1\"}");
+    store(&web1, "data", &noise("pack", 1000));
+    store(&web1, "locks", &noise("lock", 1000));
+    status.wait_for(&[
+        (bytes, before[bytes] + 1000),
+        (files, before[files] + 1),
+        ("pawl_quota_bytes{repository=\"web1\",principal=\"web2\"}", 1 << 20),
+        ("pawl_quota_files{repository=\"web1\",principal=\"web2\"}", 100),
+    ]);
+    let _ = server.host(&["revoke", "web2"]).expect_code(0);
+    assert!(!status.metrics().contains_key("pawl_quota_bytes{repository=\"web1\",principal=\"web2\"}"));
 }
 
 fn wait_until_ready(status: &Status) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::Decision;
+use super::{Decision, Head};
 use crate::keeper::{KeeperClient, KeeperError};
 
 /// Decisions that wait at a time: a second's worth of small requests on a busy machine.
@@ -18,6 +18,7 @@ const WAITING_MAX: usize = 4096;
 pub struct Queue {
     sender: mpsc::Sender<Item>,
     lost: Arc<AtomicU64>,
+    keeper: KeeperClient,
 }
 
 #[derive(Debug)]
@@ -32,8 +33,8 @@ impl Queue {
     pub fn start(keeper: KeeperClient) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        tokio::spawn(carry(receiver, keeper, Arc::clone(&lost)));
-        Self { sender, lost }
+        tokio::spawn(carry(receiver, keeper.clone(), Arc::clone(&lost)));
+        Self { sender, lost, keeper }
     }
 
     /// Queues a decision.
@@ -41,6 +42,11 @@ impl Queue {
         if self.sender.try_send(Item::Decision(decision)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Where the log ends; nothing if the keeper cannot tell.
+    pub async fn head(&self) -> Option<Head> {
+        self.keeper.audit_head().await.ok()
     }
 
     /// Returns when everything queued before has reached the keeper, or the keeper is gone.

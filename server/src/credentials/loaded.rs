@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pawl_policy::{Grant, RepositoryName, Role};
+use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName, Role};
 
 use super::chosen::ChosenPassword;
 use super::client_ca::Fingerprint;
@@ -46,6 +46,18 @@ impl Loaded {
         self.known.get(user)
     }
 
+    /// Grants with a quota.
+    pub(super) fn quotas(&self) -> impl Iterator<Item = (RepositoryName, PrincipalName, Quota)> {
+        let principals = self.known.values().map(|known| &known.principal);
+        let limited = principals.flat_map(|principal| {
+            principal
+                .grants
+                .iter()
+                .map(|grant| (grant.repository.clone(), principal.name.clone(), grant.quota))
+        });
+        limited.filter(|(_, _, quota)| !quota.is_unlimited())
+    }
+
     /// The repositories that anybody has a grant for, some of them several times.
     pub(super) fn repositories(&self) -> impl Iterator<Item = &RepositoryName> {
         self.known.values().flat_map(|known| &known.principal.grants).map(|grant| &grant.repository)
@@ -72,7 +84,7 @@ impl Loaded {
         }
         let mut loaded = Self::default();
         for (name, host) in Hosts::read(hosts)?.hosts {
-            let Ok(name) = name.parse::<pawl_policy::PrincipalName>() else {
+            let Ok(name) = name.parse::<PrincipalName>() else {
                 continue;
             };
             let in_htpasswd = elsewhere.remove(&name);

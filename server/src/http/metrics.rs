@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pawl_policy::{Action, Denial, FileType, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{Action, Denial, FileType, Handle, PrincipalName, Quota, RepositoryName, Usage};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -84,6 +84,12 @@ struct RepositoryLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GrantLabels {
+    repository: String,
+    principal: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FileLabels {
     repository: String,
     r#type: String,
@@ -120,6 +126,10 @@ pub(super) struct Metrics {
     logins_throttled: Total,
     files_created: Family<FileLabels, Total>,
     last_snapshot: Family<RepositoryLabel, Gauge>,
+    repository_bytes: Family<RepositoryLabel, Gauge>,
+    repository_files: Family<RepositoryLabel, Gauge>,
+    quota_bytes: Family<GrantLabels, Gauge>,
+    quota_files: Family<GrantLabels, Gauge>,
     uploads: Gauge,
     connections: Gauge,
     free_bytes: Gauge,
@@ -178,6 +188,14 @@ impl Metrics {
                 "last_snapshot_timestamp_seconds",
                 "When the repository last received a snapshot, in Unix time; 0 if it has none",
             ),
+            repository_bytes: register(r, "repository_bytes", "What the repository holds, locks apart"),
+            repository_files: register(r, "repository_files", "Files that the repository holds, locks apart"),
+            quota_bytes: register(
+                r,
+                "quota_bytes",
+                "What the repository may hold for this principal to add to it",
+            ),
+            quota_files: register(r, "quota_files", "Files that it may hold for this principal to add to it"),
             uploads: register(r, "uploads_in_flight", "Uploads that are being received"),
             connections: register(r, "connections_open", "Open connections of hosts and strangers"),
             free_bytes: register(r, "disk_free_bytes", "Room left on the data directory's file system"),
@@ -251,6 +269,33 @@ impl Metrics {
         let label = RepositoryLabel { repository: repository.to_string() };
         let gauge = self.last_snapshot.get_or_create(&label);
         gauge.inner().fetch_max(signed(received_ms / 1000), Ordering::Relaxed);
+    }
+
+    /// What repositories hold and may hold, as of now.
+    pub(super) fn note_usages(
+        &self,
+        usages: &[(RepositoryName, Option<Usage>)],
+        quotas: &[(RepositoryName, PrincipalName, Quota)],
+    ) {
+        self.repository_bytes.clear();
+        self.repository_files.clear();
+        for (repository, usage) in usages {
+            let Some(usage) = usage else { continue };
+            let label = RepositoryLabel { repository: repository.to_string() };
+            self.repository_bytes.get_or_create(&label).set(signed(usage.bytes));
+            self.repository_files.get_or_create(&label).set(signed(usage.files));
+        }
+        self.quota_bytes.clear();
+        self.quota_files.clear();
+        for (repository, principal, quota) in quotas {
+            let labels = GrantLabels { repository: repository.to_string(), principal: principal.to_string() };
+            if let Some(bytes) = quota.bytes {
+                self.quota_bytes.get_or_create(&labels).set(signed(bytes));
+            }
+            if let Some(files) = quota.files {
+                self.quota_files.get_or_create(&labels).set(signed(files));
+            }
+        }
     }
 
     /// Nobody has a grant for the repository any more, so nobody waits for its snapshots.

@@ -53,7 +53,7 @@ pub struct Door<S> {
     places: Gate<PrincipalName>,
     requests: AtomicU64,
     proxies: Proxies,
-    audit: Queue,
+    pub(super) audit: Queue,
     pub(super) metrics: Arc<Metrics>,
 }
 

@@ -18,16 +18,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::listen::{PAUSE, tcp};
 use super::respond::{self, Body};
 use super::route::{self, Page};
 use super::service::Door;
+use crate::audit::Head;
 use crate::socket::{Bound, SocketError};
 use crate::store::{AppendStore, Observed};
 use health::Health;
 use snapshots::Snapshots;
+
+/// How long the keeper may take to say where the audit log ends.
+const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections at a time; more wait. A monitoring system has one or two.
 const CONNECTIONS_MAX: usize = 16;
@@ -52,6 +56,8 @@ pub struct About {
 /// The page `/healthz`.
 #[derive(Serialize)]
 struct Healthy {
+    /// The last record of the audit log, to be kept elsewhere; nothing if the keeper does not answer.
+    audit: Option<Head>,
     status: &'static str,
     version: &'static str,
     uptime_seconds: u64,
@@ -126,7 +132,7 @@ async fn connection<S: AppendStore + Observed + Clone>(status: Arc<Status<S>>, s
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIME_MAX, connection).await {
+    match timeout(CONNECTION_TIME_MAX, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "connection to the status listener ended"),
         Err(_) => tracing::debug!("connection to the status listener took too long"),
@@ -137,7 +143,7 @@ impl<S: AppendStore + Observed + Clone> Status<S> {
     async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         match route::page(request.method(), request.uri()) {
             Ok(Page::Metrics) => self.metrics().await,
-            Ok(Page::Health) => self.health(),
+            Ok(Page::Health) => self.health().await,
             Ok(Page::Readiness) => self.readiness().await,
             Err(error) => respond::refusal(&respond::Refusal::Route(error)),
         }
@@ -146,11 +152,23 @@ impl<S: AppendStore + Observed + Clone> Status<S> {
     async fn metrics(&self) -> Response<Body> {
         self.snapshots.catch_up();
         let _ = self.health.verdict().await; // brings the metrics of disk and keeper up to date
+        self.count_usage().await;
         respond::page(METRICS, self.door.metrics.text())
     }
 
-    fn health(&self) -> Response<Body> {
+    /// Brings the metrics of repositories and quotas up to date. If that fails, the last ones stand.
+    async fn count_usage(&self) {
+        let (repositories, quotas) = (self.door.credentials.repositories(), self.door.credentials.quotas());
+        if let (Ok(repositories), Ok(quotas)) = (repositories, quotas)
+            && let Ok(usages) = self.door.store.usages(repositories.into_iter().collect()).await
+        {
+            self.door.metrics.note_usages(&usages, &quotas);
+        }
+    }
+
+    async fn health(&self) -> Response<Body> {
         json(&Healthy {
+            audit: timeout(AUDIT_PATIENCE, self.door.audit.head()).await.ok().flatten(),
             status: "ok",
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.started.elapsed().as_secs(),

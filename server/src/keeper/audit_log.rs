@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{directory, facts, layout};
-use crate::audit::{Event, LINE_BYTES_MAX, Line, NOTHING_BEFORE, file_name, hash};
+use crate::audit::{Event, Head, LINE_BYTES_MAX, Line, NOTHING_BEFORE, file_name, hash};
 
 /// A file is followed by the next one at this size: some 200,000 lines.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -32,13 +32,6 @@ pub(super) struct AuditLog {
     /// Lines that could not be written.
     lost: u64,
     unsynced: bool,
-}
-
-/// Number and hash of a line, to be kept elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) number: u64,
-    pub(super) hash: String,
 }
 
 impl AuditLog {

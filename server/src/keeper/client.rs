@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{oneshot, watch};
 
-use crate::audit::Decision;
+use crate::audit::{Decision, Head};
 
 use super::message::{self, Refusal, Reply, Request, Slot};
 
@@ -159,7 +159,7 @@ impl KeeperClient {
                 if arrived == 0 { Err(KeeperError::Failed("too many open files".to_owned())) } else { Ok(()) }
             }
             (Reply::Refused(refusal), _) => Err(refusal.into()),
-            (Reply::Done | Reply::Ready(_), _) => Err(unexpected()),
+            (Reply::Done | Reply::Head(_) | Reply::Ready(_), _) => Err(unexpected()),
         }
     }
 
@@ -221,6 +221,15 @@ impl KeeperClient {
     /// Counts what a repository holds, if that was never done.
     pub async fn count(&self, repository: &RepositoryName) -> Result<(), KeeperError> {
         done(self.ask(Request::Count { repository: repository.clone() }).await?.0)
+    }
+
+    /// Where the audit log ends.
+    pub async fn audit_head(&self) -> Result<Head, KeeperError> {
+        match self.ask(Request::Head).await?.0 {
+            Reply::Head(head) => Ok(head),
+            Reply::Refused(refusal) => Err(refusal.into()),
+            Reply::Opened { .. } | Reply::Ready(_) | Reply::Done => Err(unexpected()),
+        }
     }
 
     /// Writes a decision into the audit log.
@@ -317,7 +326,7 @@ fn done(reply: Reply) -> Result<(), KeeperError> {
     match reply {
         Reply::Done => Ok(()),
         Reply::Refused(refusal) => Err(refusal.into()),
-        Reply::Opened { .. } | Reply::Ready(_) => Err(unexpected()),
+        Reply::Opened { .. } | Reply::Head(_) | Reply::Ready(_) => Err(unexpected()),
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::Decision;
+use crate::audit::{Decision, Head};
 
 /// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -81,6 +81,8 @@ pub(super) enum Request {
         #[serde(with = "as_text")]
         repository: RepositoryName,
     },
+    /// Say where the audit log ends.
+    Head,
     /// Write the decision into the audit log.
     Note(Decision),
     /// Say that requests are being answered.
@@ -96,6 +98,8 @@ pub(super) enum Reply {
     Ready(Footing),
     /// The slots of the descriptors that came along, in their order.
     Opened { slots: Vec<Slot> },
+    /// The last line of the audit log.
+    Head(Head),
     /// It is done and durable.
     Done,
     /// It was not done.

@@ -15,13 +15,13 @@ use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::audit_log::{AuditLog, Head};
+use super::audit_log::AuditLog;
 use super::commit::{self, Naming};
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
 use super::staging::{Staged, Staging};
 use super::usage::{self, UsageBook};
 use super::{directory, facts, layout, lease, repository};
-use crate::audit::{Deed, Event};
+use crate::audit::{Deed, Event, Head};
 
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.
@@ -160,6 +160,7 @@ impl Keeper {
     fn answer(&self, socket: &OwnedFd, number: u64, request: Request) {
         let (reply, descriptors) = match request {
             Request::Open { count } => self.open(count),
+            Request::Head => (Reply::Head(self.audit().head()), Vec::new()),
             other => (self.carry_out(other).map_or_else(Reply::Refused, |()| Reply::Done), Vec::new()),
         };
         let opened = opened_slots(&reply);
@@ -201,7 +202,7 @@ impl Keeper {
 
     fn carry_out(&self, request: Request) -> Result<(), Refusal> {
         match request {
-            Request::Open { .. } => Err(Refusal::Failed("not reached".to_owned())),
+            Request::Open { .. } | Request::Head => Err(Refusal::Failed("not reached".to_owned())),
             Request::Commit { slot, repository, handle, creator } => {
                 let naming = Naming { repository: &repository, handle: &handle, creator: &creator };
                 self.commit(slot, &naming)
@@ -361,6 +362,6 @@ fn deed_with(naming: &Naming<'_>, staged: &Staged) -> Deed {
 fn opened_slots(reply: &Reply) -> Vec<Slot> {
     match reply {
         Reply::Opened { slots } => slots.clone(),
-        Reply::Ready(_) | Reply::Done | Reply::Refused(_) => Vec::new(),
+        Reply::Ready(_) | Reply::Head(_) | Reply::Done | Reply::Refused(_) => Vec::new(),
     }
 }

@@ -122,7 +122,7 @@ fn is_full(space: Space) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pawl_policy::{FileType, RepositoryName};
+    use pawl_policy::{FileType, RepositoryName, Usage};
     use tokio::sync::watch;
     use tokio::time::advance;
 
@@ -158,6 +158,13 @@ mod tests {
             self.probes.send_modify(|probes| *probes += 1);
             let _ = self.awake.subscribe().wait_for(|awake| *awake).await;
             Ok(())
+        }
+
+        async fn usages(
+            &self,
+            _: Vec<RepositoryName>,
+        ) -> Result<Vec<(RepositoryName, Option<Usage>)>, StoreError> {
+            Ok(Vec::new())
         }
 
         async fn last_received(&self, _: &RepositoryName, _: FileType) -> Result<Option<u64>, StoreError> {

@@ -2,12 +2,15 @@
 //!
 //! Invariant: nothing is stored to find out; the keeper's probe is a file that never has a name.
 
-use pawl_policy::{FileType, RepositoryName};
+use std::os::fd::AsFd;
+
+use pawl_policy::{FileType, RepositoryName, Usage};
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{LocalStore, facts, space};
 use crate::keeper::layout;
+use crate::keeper::repository_usage;
 use crate::store::{Observed, Space, StoreError};
 
 impl Observed for LocalStore {
@@ -17,6 +20,18 @@ impl Observed for LocalStore {
 
     async fn probe(&self) -> Result<(), StoreError> {
         Ok(self.keeper.probe().await?)
+    }
+
+    async fn usages(
+        &self,
+        repositories: Vec<RepositoryName>,
+    ) -> Result<Vec<(RepositoryName, Option<Usage>)>, StoreError> {
+        self.blocking(move |data| {
+            let usage = |repository| Ok((repository_usage(data.as_fd(), &repository)?, repository));
+            let usages = repositories.into_iter().map(usage).collect::<Result<Vec<_>, StoreError>>()?;
+            Ok(usages.into_iter().map(|(usage, repository)| (repository, usage)).collect())
+        })
+        .await
     }
 
     async fn last_received(
