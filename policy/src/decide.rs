@@ -56,6 +56,8 @@ pub struct Circumstances {
     pub now_ms: u64,
     /// What the repository would hold with the file, and everything else that is on its way there.
     pub usage: Usage,
+    /// What the principal would have stored in all repositories with the file, and with all others on their way.
+    pub total_usage: Usage,
     /// Whether the store has room for the file beside what is kept for locks and maintenance.
     pub room: bool,
     /// How far the repository has come.
@@ -97,6 +99,8 @@ pub enum Denial {
     Tombstone,
     /// The repository holds as much as the grant allows.
     Quota,
+    /// The principal has stored as much as it may.
+    TotalQuota,
     /// What is left of the store is kept for locks and maintenance.
     Room,
     /// The snapshot is younger than the floor.
@@ -105,7 +109,8 @@ pub enum Denial {
 
 impl Denial {
     /// Every denial, for tables and tests.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
+        Self::TotalQuota,
         Self::Room,
         Self::NotGranted,
         Self::Network,
@@ -130,6 +135,7 @@ impl fmt::Display for Denial {
             Self::Network => "not from this network",
             Self::Expired => "access to this repository has expired",
             Self::Room => "no space left on the server",
+            Self::TotalQuota => "quota of this host is used up",
             Self::Quota => "quota of this repository is used up",
             Self::Role => "append-only: not allowed with this credential",
             Self::Hidden => "no such file",
@@ -337,6 +343,7 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> R
         }
         (Role::Backup, _) if circumstances.tombstone => Err(Denial::Tombstone),
         (Role::Backup, _) if !grant.quota.allows(circumstances.usage) => Err(Denial::Quota),
+        (Role::Backup, _) if !grant.total_quota.allows(circumstances.total_usage) => Err(Denial::TotalQuota),
         (Role::Backup, _) if !circumstances.room => Err(Denial::Room),
         (Role::Backup, _) => Ok(()),
     }

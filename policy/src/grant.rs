@@ -125,6 +125,8 @@ pub struct Grant {
     pub expires_ms: Option<u64>,
     /// How much the repository may hold for the principal to add to it.
     pub quota: Quota,
+    /// How much the principal may have stored in all its repositories.
+    pub total_quota: Quota,
 }
 
 impl Grant {
@@ -132,6 +134,7 @@ impl Grant {
     #[must_use]
     pub const fn new(repository: RepositoryName, role: Role) -> Self {
         let quota = Quota { bytes: None, files: None };
-        Self { repository, role, may_add_keys: false, networks: Vec::new(), expires_ms: None, quota }
+        let networks = Vec::new();
+        Self { repository, role, may_add_keys: false, networks, expires_ms: None, quota, total_quota: quota }
     }
 }

@@ -68,7 +68,13 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         return "?";
     };
     let quota = Quota { bytes: None, files: Some(1) };
-    let grant = Grant { may_add_keys, expires_ms: Some(EXPIRES_MS), quota, ..Grant::new(repository, role) };
+    let grant = Grant {
+        may_add_keys,
+        expires_ms: Some(EXPIRES_MS),
+        quota,
+        total_quota: quota,
+        ..Grant::new(repository, role)
+    };
     match decide(&principal, &grant, action.clone(), facts) {
         Ok(Permit::Confirm(_)) => "confirm",
         Ok(Permit::RemoveLock(_)) => "remove",
@@ -79,7 +85,7 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         Err(Denial::TooManyKeys | Denial::TooManyLocks) => "no (limit)",
         Err(Denial::Tombstone) => "no (deleted)",
         Err(Denial::SnapshotTooYoung) => "no (floor)",
-        Err(Denial::Quota) => "no (quota)",
+        Err(Denial::Quota | Denial::TotalQuota) => "no (quota)",
         Err(Denial::Room) => "no (room)",
         Err(Denial::Network | Denial::Expired) => "no",
         Err(Denial::NotGranted | Denial::Role | Denial::AlreadyInitialised | Denial::LockOfAnother) => "no",
@@ -147,6 +153,7 @@ const fn in_state(repository: RepositoryState) -> Circumstances {
         peer: None,
         now_ms: 0,
         usage,
+        total_usage: usage,
         room: true,
         repository,
         file,
@@ -183,6 +190,9 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
     let full =
         Circumstances { usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
     cases.push(("over the grant's quota".into(), full));
+    let full =
+        Circumstances { total_usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
+    cases.push(("over the asker's quota in all".into(), full));
     let crowded = Circumstances { room: false, ..in_state(RepositoryState::Initialised) };
     cases.push(("no room beside the reserve".into(), crowded));
     match handle.file_type() {

@@ -113,6 +113,7 @@ fn nothing() -> Circumstances {
         peer: None,
         now_ms: 0,
         usage: Usage { bytes: 0, files: 0 },
+        total_usage: Usage { bytes: 0, files: 0 },
         room: true,
         repository: RepositoryState::Absent,
         file: FileState::Absent,
@@ -386,6 +387,28 @@ fn without_room_beside_the_reserve_a_host_stores_nothing_but_locks_and_maintenan
         }
         if case.role == Role::Maintenance {
             assert_eq!(crowded.decide(), case.decide());
+        }
+    }
+}
+
+#[test]
+fn over_its_quota_in_all_repositories_a_host_stores_nothing_but_locks() {
+    let total_quota = Quota { bytes: Some(10), files: None };
+    let grant = Grant { total_quota, may_add_keys: true, ..Grant::new(repository(), Role::Backup) };
+    for action in actions(&repository()) {
+        for facts in all_facts() {
+            let within = Circumstances { total_usage: Usage { bytes: 10, files: 1 }, ..facts.clone() };
+            let over = Circumstances { total_usage: Usage { bytes: 11, files: 1 }, ..facts };
+            let within = decide(&asker(), &grant, action.clone(), &within);
+            match decide(&asker(), &grant, action.clone(), &over) {
+                Ok(Permit::Create(permit)) => {
+                    assert_eq!(permit.action().handle.file_type(), Some(FileType::Locks));
+                }
+                Err(Denial::TotalQuota) => {
+                    assert!(matches!(within, Ok(Permit::Create(_)) | Err(Denial::Room)));
+                }
+                same => assert_eq!(same, within),
+            }
         }
     }
 }

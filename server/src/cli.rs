@@ -192,6 +192,12 @@ pub struct AddHost {
     /// Only as long as the repository holds fewer files
     #[arg(long, value_name = "NUMBER")]
     pub quota_files: Option<u64>,
+    /// Only as long as it has stored less than this in all its repositories
+    #[arg(long, value_name = "SIZE")]
+    pub total_quota: Option<ByteSize>,
+    /// Only as long as it has stored fewer files in all its repositories
+    #[arg(long, value_name = "NUMBER")]
+    pub total_quota_files: Option<u64>,
     /// At most so many requests a second; more wait
     #[arg(long, value_name = "NUMBER")]
     pub requests_per_second: Option<NonZeroU32>,

@@ -3,6 +3,7 @@
 //! Invariant: a password is printed once, by the command that made it, and kept nowhere. A host's key is in the file
 //! that was asked for and nowhere else.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
@@ -84,6 +85,8 @@ fn add(options: &AddHost) -> Outcome {
             secret_sha256,
             requests_per_second: options.requests_per_second,
             bytes_per_second: options.bytes_per_second.map(exactly),
+            total_quota: options.total_quota.map(exactly),
+            total_quota_files: options.total_quota_files,
             grants: grants.clone(),
             ..Host::default()
         };
@@ -144,7 +147,34 @@ struct Listed<'a> {
     user: &'a str,
     password_in_htpasswd: bool,
     way_in: &'static str,
+    #[serde(flatten)]
+    host: Shown<'a>,
+}
+
+/// What the hosts file says of a host, without hashes.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_second: Option<NonZeroU32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_per_second: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_quota: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_quota_files: Option<u64>,
     grants: &'a [GrantEntry],
+}
+
+impl<'a> Shown<'a> {
+    fn of(host: &'a Host) -> Self {
+        Self {
+            requests_per_second: host.requests_per_second,
+            bytes_per_second: host.bytes_per_second.as_deref(),
+            total_quota: host.total_quota.as_deref(),
+            total_quota_files: host.total_quota_files,
+            grants: &host.grants,
+        }
+    }
 }
 
 fn list(at: &Place, json: bool) -> Outcome {
@@ -157,7 +187,7 @@ fn list(at: &Place, json: bool) -> Outcome {
             user,
             password_in_htpasswd: host.secret_sha256.is_none() && host.certificate_sha256.is_none(),
             way_in: host.way_in(),
-            grants: &host.grants,
+            host: Shown::of(host),
         })
         .collect();
     if json {
@@ -166,19 +196,13 @@ fn list(at: &Place, json: bool) -> Outcome {
     if listed.is_empty() {
         return print::line("There are no hosts; `pawl host add NAME` adds one.");
     }
-    for host in listed {
+    for Listed { user, way_in, host, .. } in listed {
         if host.grants.is_empty() {
-            print::line(&format!("{:<24} revoked", host.user))?;
+            print::line(&format!("{user:<24} revoked"))?;
         }
         for grant in host.grants {
-            print::line(&format!(
-                "{:<24} {:<8} {}{}, by {}",
-                host.user,
-                grant.role,
-                grant.repository,
-                limits(grant),
-                host.way_in
-            ))?;
+            let GrantEntry { role, repository, .. } = grant;
+            print::line(&format!("{user:<24} {role:<8} {repository}{}, by {way_in}", limits(&host, grant)))?;
         }
     }
     Ok(())
@@ -192,14 +216,19 @@ pub fn policy_table(options: PolicyTable) -> Outcome {
     let Some(host) = hosts.hosts.get(name.as_str()) else { return Err(HostsError::Unknown(name).into()) };
     for entry in &host.grants {
         let grant = entry.parse()?;
-        print::line(&format!("{name} in {}: {}{}\n", grant.repository, grant.role, limits(entry)))?;
+        print::line(&format!(
+            "{name} in {}: {}{}\n",
+            grant.repository,
+            grant.role,
+            limits(&Shown::of(host), entry)
+        ))?;
         print::line(&pawl_policy::table_for(grant.role, grant.may_add_keys))?;
     }
     print::line("In any other repository: nothing.")
 }
 
 /// What a grant is limited by, in words.
-fn limits(grant: &GrantEntry) -> String {
+fn limits(host: &Shown<'_>, grant: &GrantEntry) -> String {
     let mut words = String::new();
     if grant.may_add_keys {
         words.push_str(", may add keys");
@@ -212,6 +241,10 @@ fn limits(grant: &GrantEntry) -> String {
         (", until ", grant.expires.clone()),
         (", up to ", grant.quota.clone()),
         (", files up to ", grant.quota_files.map(|files| files.to_string())),
+        (", in all up to ", host.total_quota.map(str::to_owned)),
+        (", files in all up to ", host.total_quota_files.map(|files| files.to_string())),
+        (", requests a second ", host.requests_per_second.map(|requests| requests.to_string())),
+        (", bytes a second ", host.bytes_per_second.map(str::to_owned)),
     ] {
         if let Some(value) = value {
             words.push_str(label);

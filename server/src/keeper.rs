@@ -21,7 +21,7 @@ pub use child::KeeperProcess;
 pub use client::{Draft, KeeperClient, KeeperError};
 pub use process::run;
 pub(crate) use repository::state as repository_state;
-pub(crate) use usage::read as repository_usage;
+pub(crate) use usage::{read as repository_usage, read_total as principal_usage};
 
 #[cfg(test)]
 pub(crate) mod testing {

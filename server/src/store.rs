@@ -19,8 +19,8 @@ use std::future::Future;
 use bytes::Bytes;
 use futures_util::Stream;
 use pawl_policy::{
-    Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, Read, RemoveLock,
-    RepositoryName, RepositoryState, Stat, Usage,
+    Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, PrincipalName, Read,
+    RemoveLock, RepositoryName, RepositoryState, Stat, Usage,
 };
 
 use crate::body::{BodyError, Upload};
@@ -86,6 +86,8 @@ pub struct Survey {
     pub tombstone: bool,
     /// How much the repository holds; `None` if that was never counted.
     pub usage: Option<Usage>,
+    /// How much the principal has stored in all repositories.
+    pub total_usage: Usage,
     /// Bytes that files other than locks may still take; some are kept for locks and maintenance.
     pub room_bytes: u64,
 }
@@ -124,9 +126,10 @@ pub trait AppendStore: Send + Sync + 'static {
     /// A stored file, opened.
     type File: StoredFile;
 
-    /// What must be known before a file is stored under this name.
+    /// What must be known before the principal stores a file under this name.
     fn survey(
         &self,
+        principal: &PrincipalName,
         repository: &RepositoryName,
         handle: &Handle,
     ) -> impl Future<Output = Result<Survey, StoreError>> + Send;

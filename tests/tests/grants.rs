@@ -107,15 +107,33 @@ fn limits_are_listed_and_wrong_ones_are_refused() {
     let _ = server
         .host(&["add", "web1", "--quota", "200GiB", "--network", "10.0.0.0/8", "--expires", "2027-12-31"])
         .expect_code(0);
+    let _ = server
+        .host(&[
+            "add",
+            "web3",
+            "--total-quota",
+            "1TiB",
+            "--requests-per-second",
+            "50",
+            "--bytes-per-second",
+            "50MiB",
+        ])
+        .expect_code(0);
     let listed = server.host(&["list"]).expect_code(0).stdout;
-    for words in ["from 10.0.0.0/8", "until 2027-12-31", "up to 200.0 GiB"] {
+    for words in [
+        "from 10.0.0.0/8",
+        "until 2027-12-31",
+        "up to 200.0 GiB",
+        "in all up to 1.0 TiB",
+        "bytes a second 50.0 MiB",
+    ] {
         assert!(listed.contains(words), "expected {words:?} in {listed}");
     }
     let refused = server.host(&["add", "web2", "--expires", "soon"]).expect_code(1);
     assert!(refused.stderr.contains("2026-11-01"), "{}", refused.stderr);
     let refused = server.host(&["add", "web2", "--quota", "much"]).expect_code(2);
     assert!(refused.stderr.contains("much"), "{}", refused.stderr);
-    assert_eq!(server.host(&["list", "--json"]).json().as_array().unwrap().len(), 1);
+    assert_eq!(server.host(&["list", "--json"]).json().as_array().unwrap().len(), 2);
     let [_, config] = server.place();
     let table = pawl(["policy", "table", "--principal", "web1", "--config", config]).expect_code(0).stdout;
     for words in ["web1 in web1: backup, from 10.0.0.0/8", "\ncreate data        initialised", "nothing."] {
@@ -261,4 +279,30 @@ fn a_proxy_is_believed_if_it_is_configured_and_only_in_what_it_writes() {
     assert_eq!(asked(Ipv4Addr::LOCALHOST, "192.0.2.7"), 403, "no proxy");
     assert_eq!(from(ELSEWHERE, &server, &web1, Request::new("GET", "/web1/data/")).status, 403);
     let _ = server.log().wait_for_line(&["peer=192.0.2.7 via 127.0.0.2"]);
+}
+
+#[test]
+fn a_quota_in_all_counts_what_a_host_stored_wherever_it_was() {
+    let mut server = Server::start();
+    let options = ["--repository", "web1", "--repository", "web2", "--total-quota", "2000B"];
+    let host = server.add_client("host", &options);
+    let other = server.add_client("other", &["--repository", "web1"]);
+    for repository in ["web1", "web2"] {
+        assert_eq!(host.ask("POST", &format!("/{repository}/?create=true")).unwrap().status, 200);
+    }
+    let store = |client: &Client, repository: &str, seed: &str| {
+        let content = noise(seed, 1000);
+        client.post(&target(repository, "data", &content), &content).unwrap()
+    };
+    assert_eq!(store(&host, "web1", "one").status, 200);
+    assert_eq!(store(&other, "web1", "of another").status, 200);
+    assert_eq!(store(&host, "web2", "two").status, 200);
+    for _ in 0..2 {
+        let refused = store(&host, "web1", "three");
+        assert_eq!((refused.status, refused.reason.as_str()), (507, "quota of this host is used up"));
+        assert_eq!(store(&host, "web2", "two").status, 200, "already there");
+        assert_eq!(store(&other, "web1", "of another").status, 200);
+        assert!(server.stop().success());
+        server.start_again();
+    }
 }

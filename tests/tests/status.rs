@@ -279,7 +279,7 @@ fn prometheus_accepts_what_the_dashboard_asks() {
 
 #[test]
 fn health_tells_what_is_running() {
-    let (server, status, _) = serve();
+    let (_server, status, _) = serve();
     let (code, health) = status.json("/healthz");
     assert_eq!(code, 200);
     let version = pawl(["--version"]).expect_code(0).stdout;

@@ -135,6 +135,12 @@ pub struct Host {
     /// SHA-256 of the certificate in hexadecimal, if the host has to bring one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_sha256: Option<String>,
+    /// How much it may have stored in all its repositories, such as `500 GiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_quota: Option<String>,
+    /// The same in files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_quota_files: Option<u64>,
     /// What it may do where.
     pub grants: Vec<GrantEntry>,
 }
@@ -219,6 +225,7 @@ impl Hosts {
             name.parse::<PrincipalName>().map_err(|error| at(error.to_string()))?;
             host.secret().ok_or_else(|| at("secret_sha256: expected 64 hexadecimal digits".to_owned()))?;
             host.pace().map_err(at)?;
+            host.total_quota().map_err(at)?;
             host.certificate()
                 .ok_or_else(|| at("certificate_sha256: expected 64 hexadecimal digits".to_owned()))?;
             for grant in &host.grants {
@@ -298,6 +305,14 @@ fn without_quote(error: &toml::de::Error, text: &str) -> String {
 }
 
 impl Host {
+    /// How much it may have stored.
+    pub fn total_quota(&self) -> Result<Quota, String> {
+        let bytes = self.total_quota.as_deref().map(str::parse::<ByteSize>).transpose();
+        let bytes =
+            bytes.map_err(|error| format!("total_quota: expected a size such as 500 GiB: {error}"))?;
+        Ok(Quota { bytes: bytes.map(|size| size.as_u64()), files: self.total_quota_files })
+    }
+
     /// How fast it may go.
     pub fn pace(&self) -> Result<Pace, String> {
         let bytes = self.bytes_per_second.as_deref().map(str::parse::<ByteSize>).transpose();

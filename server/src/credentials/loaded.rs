@@ -102,7 +102,9 @@ impl Loaded {
                 tracing::warn!(host = %name, "this host has no password here nor in an htpasswd file; it cannot log in");
                 continue;
             }
-            let grants = host.grants.iter().filter_map(|grant| grant.parse().ok()).collect();
+            let Ok(total_quota) = host.total_quota() else { continue };
+            let grants = host.grants.iter().filter_map(|grant| grant.parse().ok());
+            let grants = grants.map(|grant| Grant { total_quota, ..grant }).collect();
             let pace = host.pace().unwrap_or_default();
             loaded.insert(Principal { name, pace, grants }, secret, certificate);
         }

@@ -359,6 +359,7 @@ const fn denied(denial: Denial) -> &'static str {
         Denial::Network => "network",
         Denial::Expired => "expired",
         Denial::Quota => "quota",
+        Denial::TotalQuota => "total_quota",
         Denial::Room => "room",
         Denial::Role => "role",
         Denial::Hidden => "hidden",

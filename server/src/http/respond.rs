@@ -73,7 +73,9 @@ impl Refusal {
                 RouteError::Query => StatusCode::BAD_REQUEST,
             },
             Self::Denied(Denial::Hidden | Denial::NoRepository) => StatusCode::NOT_FOUND,
-            Self::Denied(Denial::Quota | Denial::Room) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Denied(Denial::Quota | Denial::TotalQuota | Denial::Room) => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
             Self::Denied(_) | Self::OtherDoor => StatusCode::FORBIDDEN,
             Self::Store(error) | Self::Create(CreateError::Store(error)) => match error {
                 StoreError::NotFound => StatusCode::NOT_FOUND,

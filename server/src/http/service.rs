@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_policy::{
-    Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
+    Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName, Quota,
     RepositoryName, RepositoryState, Usage, check_reach, decide, lock_has_expired,
 };
 
@@ -36,7 +36,8 @@ type Newcomers = (RepositoryName, FileType, Option<PrincipalName>);
 /// A file that is counted until it is stored.
 struct Newcomer {
     on_its_way: Option<Entered<Newcomers>>,
-    reserved: Option<Reserved>,
+    reserved: Option<Reserved<RepositoryName>>,
+    reserved_in_all: Option<Reserved<PrincipalName>>,
 }
 
 /// The backup door in front of a store.
@@ -48,7 +49,8 @@ pub struct Door<S> {
     pub(super) limits: Limits,
     /// New locks and keys on their way to the store.
     on_their_way: Gate<Newcomers>,
-    reservations: Reservations,
+    in_repositories: Reservations<RepositoryName>,
+    in_all: Reservations<PrincipalName>,
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
@@ -67,7 +69,8 @@ impl<S: AppendStore> Door<S> {
             caps,
             limits,
             on_their_way: Gate::default(),
-            reservations: Reservations::default(),
+            in_repositories: Reservations::default(),
+            in_all: Reservations::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
             proxies: Proxies::default(),
@@ -195,14 +198,18 @@ impl<S: AppendStore> Door<S> {
         peer: Peer,
         declared_bytes: Option<u64>,
     ) -> Result<(Permit, Newcomer), Refusal> {
+        let bytes = self.counted_bytes(&action, declared_bytes);
+        let room = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
         let newcomer = Newcomer {
             on_its_way: self.enter_gate(&principal.name, &action),
-            reserved: self.reserve(grant, &action, declared_bytes),
+            reserved: room(grant.quota).map(|bytes| self.in_repositories.reserve(&grant.repository, bytes)),
+            reserved_in_all: room(grant.total_quota).map(|bytes| self.in_all.reserve(&principal.name, bytes)),
         };
         let known = Circumstances {
             peer: peer.ip(),
             now_ms: now_ms(),
             usage: newcomer.reserved.as_ref().map_or_else(Usage::default, Reserved::total),
+            total_usage: newcomer.reserved_in_all.as_ref().map_or_else(Usage::default, Reserved::total),
             room: true,
             repository: RepositoryState::Absent,
             file: FileState::Absent,
@@ -217,16 +224,13 @@ impl<S: AppendStore> Door<S> {
         Ok((permit, newcomer))
     }
 
-    /// Room for a file that counts against a quota. One that does not say how long it is may become as long as its
-    /// type allows.
-    fn reserve(&self, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<Reserved> {
+    /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
+    /// allows; one that says it is longer is refused for that.
+    fn counted_bytes(&self, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
         let Action::Create(create) = action else { return None };
-        if grant.quota.is_unlimited() || create.handle.file_type() == Some(FileType::Locks) {
-            return None;
-        }
         let most = *self.caps.sizes(&create.handle).end();
-        let bytes = declared_bytes.unwrap_or(most).min(most); // what is longer is refused for that
-        Some(self.reservations.reserve(&create.repository, bytes))
+        let counts = create.handle.file_type() != Some(FileType::Locks);
+        counts.then(|| declared_bytes.unwrap_or(most).min(most))
     }
 
     fn enter_gate(&self, principal: &PrincipalName, action: &Action) -> Option<Entered<Newcomers>> {
@@ -260,7 +264,8 @@ impl<S: AppendStore> Door<S> {
                 }
             }
             Action::Create(create) => {
-                let survey = self.store.survey(repository, &create.handle).await?;
+                let survey = self.store.survey(principal, repository, &create.handle).await?;
+                known.total_usage = known.total_usage.plus(survey.total_usage);
                 // Of a body that does not say how long it is, the disk itself will tell.
                 let bytes = declared_bytes.unwrap_or(0).min(*self.caps.sizes(&create.handle).end());
                 known.room = survey.room_bytes >= bytes;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every path is built from names that parsed, so none leaves DATA or its own repository.
 
-use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 
 /// Pawl's own directory in DATA. No repository name can start with a dot.
 pub(crate) const STATE: &str = ".pawl";
@@ -55,6 +55,11 @@ pub(crate) fn rescued_directory(repository: &RepositoryName, handle: &Handle) ->
 /// Where the key files of a draft are moved when its initialisation is repeated.
 pub(crate) fn aside_directory(repository: &RepositoryName, now_ms: u64) -> String {
     format!("{STATE}/aside/{now_ms}/{repository}/keys")
+}
+
+/// What a principal has stored is kept with this directory.
+pub(crate) fn principal_usage(principal: &PrincipalName) -> String {
+    format!("{STATE}/usage/{principal}")
 }
 
 /// The mark that maintenance leaves for a file that must not come back.

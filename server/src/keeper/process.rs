@@ -269,10 +269,10 @@ impl Keeper {
             return commit::commit(self.data.as_fd(), self.footing, staged, naming);
         }
         let bytes = staged.file().metadata()?.len();
-        self.usage.add(self.data.as_fd(), naming.repository, bytes)?;
+        self.usage.add(self.data.as_fd(), naming.repository, naming.creator, bytes)?;
         let outcome = commit::commit(self.data.as_fd(), self.footing, staged, naming);
         if outcome.is_err() {
-            self.usage.take_back(self.data.as_fd(), naming.repository, bytes)?;
+            self.usage.take_back(self.data.as_fd(), naming.repository, naming.creator, bytes)?;
         }
         outcome
     }

@@ -1,4 +1,4 @@
-//! How much each repository holds, kept with it in an attribute of its directory.
+//! How much each repository holds and each principal has stored, kept in attributes of directories.
 //!
 //! Invariant: a file is counted before it has its name, so that usage is never less than what is visible. A failed
 //! commit is taken back. Locks are not counted.
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pawl_policy::{FileType, Handle, RepositoryName, Usage};
+use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -32,6 +32,16 @@ pub(crate) fn read(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix:
     }
 }
 
+/// Reads what a principal has stored in all repositories.
+pub(crate) fn read_total(data: BorrowedFd<'_>, principal: &PrincipalName) -> rustix::io::Result<Usage> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(data, layout::principal_usage(principal), flags, Mode::empty()) {
+        Ok(directory) => Ok(facts::usage(directory)?.unwrap_or_default()),
+        Err(Errno::NOENT) => Ok(Usage::default()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether a file of this kind counts.
 pub(super) const fn counts(handle: &Handle) -> bool {
     !matches!(handle, Handle::File(FileType::Locks, _))
@@ -49,9 +59,10 @@ impl UsageBook {
         &self,
         data: BorrowedFd<'_>,
         repository: &RepositoryName,
+        creator: &PrincipalName,
         bytes: u64,
     ) -> rustix::io::Result<()> {
-        self.change(data, repository, |usage| usage.plus(Usage { bytes, files: 1 }))
+        self.change(data, repository, creator, |usage| usage.plus(Usage { bytes, files: 1 }))
     }
 
     /// Takes back a file that was not stored after all.
@@ -59,9 +70,10 @@ impl UsageBook {
         &self,
         data: BorrowedFd<'_>,
         repository: &RepositoryName,
+        creator: &PrincipalName,
         bytes: u64,
     ) -> rustix::io::Result<()> {
-        self.change(data, repository, |usage| Usage {
+        self.change(data, repository, creator, |usage| Usage {
             bytes: usage.bytes.saturating_sub(bytes),
             files: usage.files.saturating_sub(1),
         })
@@ -71,13 +83,16 @@ impl UsageBook {
         &self,
         data: BorrowedFd<'_>,
         repository: &RepositoryName,
+        creator: &PrincipalName,
         change: impl Fn(Usage) -> Usage,
     ) -> rustix::io::Result<()> {
+        let root = directory::open(data, repository.as_str())?;
         let _writing = self.writing();
+        let total = directory::open_or_make(data, &layout::principal_usage(creator))?;
+        facts::write_usage(&total, change(facts::usage(&total)?.unwrap_or_default()))?;
         if let Some(since) = self.counting().get_mut(repository) {
             *since = change(*since);
         }
-        let root = directory::open(data, repository.as_str())?;
         match facts::usage(&root)? {
             Some(usage) => facts::write_usage(&root, change(usage)),
             None => Ok(()), // nobody has asked yet; a count will find the file

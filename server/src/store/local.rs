@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 use pawl_policy::{
-    Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, Read, RemoveLock,
-    RepositoryName, RepositoryState, Stat, Usage,
+    Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, PrincipalName, Read,
+    RemoveLock, RepositoryName, RepositoryState, Stat, Usage,
 };
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::{AppendStore, CreateError, Created, Entry, Facts, Space, StoreError, Survey};
 use crate::body::Upload;
-use crate::keeper::{KeeperClient, KeeperError, layout, repository_state, repository_usage};
+use crate::keeper::{KeeperClient, KeeperError, layout, principal_usage, repository_state, repository_usage};
 pub use read::LocalFile;
 
 /// A store in a local directory.
@@ -112,14 +112,20 @@ fn exists(data: &OwnedFd, path: &str) -> Result<bool, StoreError> {
 impl AppendStore for LocalStore {
     type File = LocalFile;
 
-    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
-        let (repository, handle) = (repository.clone(), *handle);
+    async fn survey(
+        &self,
+        principal: &PrincipalName,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<Survey, StoreError> {
+        let (principal, repository, handle) = (principal.clone(), repository.clone(), *handle);
         self.blocking(move |data| {
             Ok(Survey {
                 repository: repository_state(data.as_fd(), &repository)?,
                 file: facts(data, &layout::file(&repository, &handle))?,
                 tombstone: exists(data, &layout::tombstone(&repository, &handle))?,
                 usage: repository_usage(data.as_fd(), &repository)?,
+                total_usage: principal_usage(data.as_fd(), &principal)?,
                 room_bytes: space(data)?.room_bytes,
             })
         })
