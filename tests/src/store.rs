@@ -23,8 +23,9 @@ use sha2::{Digest, Sha256};
 
 const FACTS: &str = "user.pawl.";
 const USAGE: &str = "user.pawl.usage";
-/// The audit log grows with every request, refused ones included; the address is written at each start.
-const NOT_STORED: [&str; 2] = [".pawl/audit", ".pawl/url"];
+/// The audit log grows with every request, refused ones included; usage is counted beside what is stored; the address
+/// is written at each start.
+const NOT_STORED: [&str; 3] = [".pawl/audit", ".pawl/usage", ".pawl/url"];
 
 /// One file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
