@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 pub use command::run;
 pub use queue::Queue;
-pub use verify::{Broken, Verified, verify};
+pub use verify::{Broken, Verified, verify, verify_whole};
 
 /// What stands in place of the line before the first one.
 pub(crate) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";

@@ -17,10 +17,15 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// Whether there was no room for it.
+    /// Whether the disk is full or read-only.
     #[must_use]
     pub fn is_for_want_of_room(&self) -> bool {
-        matches!(self.cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        matches!(
+            self.cause.kind(),
+            std::io::ErrorKind::StorageFull
+                | std::io::ErrorKind::QuotaExceeded
+                | std::io::ErrorKind::ReadOnlyFilesystem
+        )
     }
 
     /// The error `cause` on the attempt to `verb` the file.

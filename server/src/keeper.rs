@@ -8,6 +8,7 @@ mod child;
 mod client;
 mod commit;
 mod directory;
+mod ended;
 pub(crate) mod facts;
 pub(crate) mod layout;
 mod lease;

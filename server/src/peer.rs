@@ -12,8 +12,8 @@ pub enum Peer {
     Network(SocketAddr),
     /// A machine, by the word of a proxy that is believed.
     Forwarded {
-        /// The client's address.
-        address: IpAddr,
+        /// The client's address; nothing if the proxy did not say one.
+        address: Option<IpAddr>,
         /// The proxy that connected.
         proxy: SocketAddr,
     },
@@ -41,7 +41,7 @@ impl Peer {
     pub fn origin(self) -> Origin {
         match self {
             Self::Network(address) => Origin::of(address.ip()),
-            Self::Forwarded { address, .. } => Origin::of(address),
+            Self::Forwarded { address, proxy } => Origin::of(address.unwrap_or(proxy.ip())),
             Self::Local { uid, .. } => Origin::User(uid),
         }
     }
@@ -51,7 +51,7 @@ impl Peer {
     pub const fn ip(self) -> Option<IpAddr> {
         match self {
             Self::Network(address) => Some(address.ip()),
-            Self::Forwarded { address, .. } => Some(address),
+            Self::Forwarded { address, .. } => address,
             Self::Local { .. } => None,
         }
     }
@@ -75,7 +75,8 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(address) => address.fmt(f),
-            Self::Forwarded { address, proxy } => write!(f, "{address} via {proxy}"),
+            Self::Forwarded { address: Some(address), proxy } => write!(f, "{address} via {proxy}"),
+            Self::Forwarded { address: None, proxy } => write!(f, "unknown via {proxy}"),
             Self::Local { uid, pid: Some(pid) } => write!(f, "unix:uid={uid},pid={pid}"),
             Self::Local { uid, pid: None } => write!(f, "unix:uid={uid}"),
         }

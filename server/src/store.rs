@@ -26,6 +26,11 @@ use pawl_policy::{
 use crate::body::{BodyError, Upload};
 pub use crate::keeper::facts::{Facts, now_ms};
 
+/// Kept free for locks, without which nobody could restore, and for maintenance, which writes before it frees: a 50th
+/// of the file system, and of a large one no more than this.
+pub(crate) const RESERVE_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const RESERVE_PARTS: u64 = 50;
+
 /// Why a store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -134,7 +139,8 @@ pub trait AppendStore: Send + Sync + 'static {
         handle: &Handle,
     ) -> impl Future<Output = Result<Survey, StoreError>> + Send;
 
-    /// Counts how much a repository holds. This may take as long as looking at each of its files.
+    /// Has a repository counted that never was. Until that is done, which may take as long as looking at each of its
+    /// files, this is an error.
     fn count(&self, repository: &RepositoryName) -> impl Future<Output = Result<Usage, StoreError>> + Send;
 
     /// What is known of a file; `None` only if it certainly does not exist.

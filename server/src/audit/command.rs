@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Broken, Decision, Event, Line, Verified, files, verify};
+use super::{Broken, Decision, Event, Line, Verified, files, verify, verify_whole};
 use crate::cli::{Audit, ShowAudit, VerifyAudit};
 use crate::print::{self, Outcome};
 use crate::serve::configuration;
@@ -25,20 +25,26 @@ pub fn run(command: Audit) -> Outcome {
 #[derive(Serialize)]
 struct Report<'a> {
     lines: u64,
+    first: u64,
     number: u64,
     head: Option<&'a str>,
     torn: &'a [PathBuf],
 }
 
 fn verify_log(options: VerifyAudit) -> Outcome {
-    let files = match (options.data, options.files) {
-        (Some(data), _) => files(&data)?,
-        (None, files) => files,
+    let verified = match options.data {
+        Some(data) => verify_whole(&files(&data)?, options.head.as_deref(), |_| ())?,
+        None => verify(&options.files, options.head.as_deref(), |_| ())?,
     };
-    let verified = verify(&files, options.head.as_deref(), |_| ())?;
     if options.json {
-        let Verified { lines, number, head, torn } = &verified;
-        return print::json(&Report { lines: *lines, number: *number, head: head.as_deref(), torn });
+        let Verified { lines, first, number, head, torn } = &verified;
+        return print::json(&Report {
+            lines: *lines,
+            first: *first,
+            number: *number,
+            head: head.as_deref(),
+            torn,
+        });
     }
     for path in &verified.torn {
         print::line(&format!("{}: the last line was cut by a crash; it is no record", path.display()))?;
@@ -46,8 +52,8 @@ fn verify_log(options: VerifyAudit) -> Outcome {
     match &verified.head {
         None => print::line("There are no records."),
         Some(head) => print::line(&format!(
-            "{} records without a break, the last is {}.\nIts hash, to be kept elsewhere: {head}",
-            verified.lines, verified.number
+            "{} records without a break, from {} to {}.\nThe hash of the last, to be kept elsewhere: {head}",
+            verified.lines, verified.first, verified.number
         )),
     }
 }
@@ -62,7 +68,7 @@ fn show(options: &ShowAudit) -> Outcome {
     let mut snapshots = Vec::new();
     let mut refused = 0_u64;
     let mut printed: Outcome = Ok(());
-    let shown = verify(&files(&data)?, None, |line| {
+    let shown = verify_whole(&files(&data)?, None, |line| {
         if printed.is_err() || !is_wanted(&line, options, since) {
             return;
         }

@@ -2,9 +2,11 @@
 //!
 //! Invariant: nobody waits for the audit log, memory is bounded, and what found no room is counted in the log.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Decision, Head};
@@ -13,12 +15,24 @@ use crate::keeper::{KeeperClient, KeeperError};
 /// Decisions that wait at a time: a second's worth of small requests on a busy machine.
 const WAITING_MAX: usize = 4096;
 
+/// Refusals of strangers that are told each second, and at once.
+const STRANGERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2).unwrap();
+const STRANGERS_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
 /// Takes decisions to the keeper, in their order. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
     sender: mpsc::Sender<Item>,
     lost: Arc<AtomicU64>,
+    strangers: Arc<Strangers>,
     keeper: KeeperClient,
+}
+
+/// Refusals of those who proved nothing.
+#[derive(Debug)]
+struct Strangers {
+    told: DefaultDirectRateLimiter,
+    untold: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -34,7 +48,9 @@ impl Queue {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
         tokio::spawn(carry(receiver, keeper.clone(), Arc::clone(&lost)));
-        Self { sender, lost, keeper }
+        let quota = Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_BURST);
+        let strangers = Arc::new(Strangers { told: RateLimiter::direct(quota), untold: AtomicU64::new(0) });
+        Self { sender, lost, strangers, keeper }
     }
 
     /// Queues a decision.
@@ -42,6 +58,21 @@ impl Queue {
         if self.sender.try_send(Item::Decision(decision)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Queues the refusal of somebody who proved nothing. These are told by the dozen, and beyond that counted: nobody
+    /// may fill the disk with them, or drive others' decisions out.
+    pub fn note_stranger(&self, mut decision: Decision) {
+        if self.strangers.told.check().is_err() {
+            self.strangers.untold.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let untold = self.strangers.untold.swap(0, Ordering::Relaxed);
+        if untold > 0 {
+            decision.outcome =
+                format!("{} (and {untold} more refusals of strangers before)", decision.outcome);
+        }
+        self.note(decision);
     }
 
     /// Where the log ends; nothing if the keeper cannot tell.

@@ -12,6 +12,8 @@ use super::{LINE_BYTES_MAX, Line, hash};
 pub struct Verified {
     /// How many lines there are.
     pub lines: u64,
+    /// The number of the first line.
+    pub first: u64,
     /// The number of the last line.
     pub number: u64,
     /// The hash of the last line: what to keep elsewhere.
@@ -63,6 +65,14 @@ pub enum Broken {
         /// Its number.
         number: u64,
     },
+    /// The log does not begin with its first record.
+    #[error("{}, line 1: expected record 1, found {found}: the beginning was cut off", path.display())]
+    Beginning {
+        /// The first file.
+        path: PathBuf,
+        /// The number that stands there.
+        found: u64,
+    },
     /// The given head is the hash of no line.
     #[error(
         "no record has the hash {0}: the end was cut off or the last record changed after that head was noted"
@@ -73,7 +83,7 @@ pub enum Broken {
 /// Reads the files, which must be in order, and checks every line against the one before. With a `head` that was noted
 /// elsewhere, that line must still be there.
 pub fn verify(files: &[PathBuf], head: Option<&str>, mut each: impl FnMut(Line)) -> Result<Verified, Broken> {
-    let mut verified = Verified { lines: 0, number: 0, head: None, torn: Vec::new() };
+    let mut verified = Verified { lines: 0, first: 0, number: 0, head: None, torn: Vec::new() };
     let mut head_is_there = head.is_none();
     for path in files {
         let mut reader = open(path)?;
@@ -92,6 +102,9 @@ pub fn verify(files: &[PathBuf], head: Option<&str>, mut each: impl FnMut(Line))
             check(&verified, &record, path, line)?;
             let this = hash(bytes);
             head_is_there |= head == Some(this.as_str());
+            if verified.lines == 0 {
+                verified.first = record.number;
+            }
             verified.lines += 1;
             verified.number = record.number;
             verified.head = Some(this);
@@ -100,6 +113,21 @@ pub fn verify(files: &[PathBuf], head: Option<&str>, mut each: impl FnMut(Line))
     }
     match head {
         Some(head) if !head_is_there => Err(Broken::Cut(head.to_owned())),
+        _ => Ok(verified),
+    }
+}
+
+/// Reads all files of a log, which must be there from its first record on.
+pub fn verify_whole(
+    files: &[PathBuf],
+    head: Option<&str>,
+    each: impl FnMut(Line),
+) -> Result<Verified, Broken> {
+    let verified = verify(files, head, each)?;
+    match files.first() {
+        Some(path) if verified.lines > 0 && verified.first != 1 => {
+            Err(Broken::Beginning { path: path.clone(), found: verified.first })
+        }
         _ => Ok(verified),
     }
 }

@@ -22,9 +22,15 @@ struct Phase {
     in_head: bool,
     /// Somebody known has used the connection.
     trusted: bool,
+    /// Answers to anybody else.
+    strange_answers: u32,
     /// When the phase began, or a response last moved.
     since: Instant,
 }
+
+/// Answers that a connection gives to strangers. Over HTTP/1.1 it ends with the first; over HTTP/2, where the end is
+/// not part of an answer, some may be under way at once.
+const STRANGE_ANSWERS_MAX: u32 = 16;
 
 /// How long each phase may last.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +58,8 @@ pub(super) struct Responding(Clock);
 impl Clock {
     pub(super) fn start() -> Self {
         let since = Instant::now();
-        let phase = Phase { working: 0, responding: 0, in_head: true, trusted: false, since };
+        let phase =
+            Phase { working: 0, responding: 0, in_head: true, trusted: false, strange_answers: 0, since };
         Self(Arc::new(watch::Sender::new(phase)))
     }
 
@@ -83,6 +90,7 @@ impl Clock {
             let phase = *changes.borrow_and_update();
             let lasts = match phase {
                 Phase { working: 1.., .. } => None,
+                Phase { trusted: false, responding: 0, strange_answers: STRANGE_ANSWERS_MAX.., .. } => return,
                 Phase { responding: 1.., .. } => Some(patience.response),
                 Phase { in_head: false, trusted: true, .. } => Some(patience.idle),
                 _ => Some(patience.header),
@@ -111,6 +119,7 @@ impl Working {
     pub(super) fn respond(self) -> Responding {
         self.0.0.send_modify(|phase| {
             phase.responding = phase.responding.saturating_add(1);
+            phase.strange_answers = phase.strange_answers.saturating_add(u32::from(!phase.trusted));
             phase.since = Instant::now();
         });
         Responding(self.0.clone())
@@ -228,6 +237,19 @@ mod tests {
         let clock = Clock::start();
         drop(clock.begin().respond());
         assert_eq!(until_expired(&clock).await, PATIENCE.header);
+        one_request(&clock);
+        assert_eq!(until_expired(&clock).await, PATIENCE.idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_get_some_answers_and_then_the_connection_ends() {
+        let clock = Clock::start();
+        for _ in 0..STRANGE_ANSWERS_MAX - 1 {
+            drop(clock.begin().respond());
+        }
+        assert_eq!(until_expired(&clock).await, PATIENCE.header);
+        drop(clock.begin().respond());
+        assert_eq!(until_expired(&clock).await, Duration::ZERO);
         one_request(&clock);
         assert_eq!(until_expired(&clock).await, PATIENCE.idle);
     }

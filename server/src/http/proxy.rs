@@ -3,7 +3,7 @@
 //! Invariant: a header counts only if the machine that connected is a configured proxy, and of what it holds only what
 //! proxies wrote: the rightmost address that is not a proxy's. What clients wrote stands further left.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
@@ -25,26 +25,34 @@ impl Proxies {
         Self { networks, header: Some(header) }
     }
 
-    /// The client behind the proxy; the peer itself if that is no proxy, or does not say.
+    /// The client behind the proxy, without an address if the proxy does not say one; the peer itself if that is no proxy.
     pub(super) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
         let (Some(header), Peer::Network(proxy)) = (&self.header, peer) else { return peer };
         if !self.is_proxy(proxy.ip()) {
             return peer;
         }
-        let lists = headers.get_all(header).iter().rev().filter_map(|list| list.to_str().ok());
-        for address in lists.flat_map(|list| list.rsplit(',')) {
-            match address.trim().parse::<IpAddr>() {
-                Ok(address) if self.is_proxy(address) => {}
-                Ok(address) => return Peer::Forwarded { address, proxy },
-                Err(_) => return peer, // from here on it is not what a proxy writes
+        let hidden = Peer::Forwarded { address: None, proxy };
+        for list in headers.get_all(header).iter().rev() {
+            for written in list.as_bytes().rsplit(|byte| *byte == b',') {
+                match address(written) {
+                    Some(address) if self.is_proxy(address) => {}
+                    Some(address) => return Peer::Forwarded { address: Some(address), proxy },
+                    None => return hidden, // not what a proxy writes, so that nothing further left can be believed
+                }
             }
         }
-        peer
+        hidden
     }
 
     fn is_proxy(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
+}
+
+/// An address, or one with a port.
+fn address(written: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(written).ok()?.trim();
+    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]
@@ -58,7 +66,7 @@ mod tests {
         let proxies = Proxies::new(networks, HeaderName::from_static("x-forwarded-for"));
         let mut headers = HeaderMap::new();
         for list in lists {
-            headers.append("x-forwarded-for", HeaderValue::from_str(list).unwrap());
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(list.as_bytes()).unwrap());
         }
         proxies.client(Peer::Network(peer.parse().unwrap()), &headers).ip().map(|address| address.to_string())
     }
@@ -72,12 +80,18 @@ mod tests {
             (&["198.51.100.1", "192.0.2.7"], "192.0.2.7"),
             (&["2001:db8::7"], "2001:db8::7"),
             (&["junk, 192.0.2.7"], "192.0.2.7"),
-            (&["192.0.2.7, junk"], "127.0.0.1"),
-            (&["10.1.2.3"], "127.0.0.1"),
-            (&[], "127.0.0.1"),
-            (&[""], "127.0.0.1"),
+            (&["192.0.2.7:4711"], "192.0.2.7"),
+            (&["[2001:db8::7]:4711"], "2001:db8::7"),
+            (&["198.51.100.1", "\u{ff}, 192.0.2.7"], "192.0.2.7"),
         ] {
             assert_eq!(asking("127.0.0.1:5", lists).as_deref(), Some(client), "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_no_proxy_names_has_no_address() {
+        for lists in [&["192.0.2.7, junk"][..], &["198.51.100.1", "\u{ff}"], &["10.1.2.3"], &[], &[""]] {
+            assert_eq!(asking("127.0.0.1:5", lists), None, "{lists:?}");
         }
     }
 

@@ -161,7 +161,7 @@ impl Record {
             400.. => line!(tracing::Level::WARN),
             _ => line!(tracing::Level::INFO),
         }
-        self.audit.note(Decision {
+        let decision = Decision {
             principal,
             peer: self.peer.to_string(),
             repository: self.action.as_ref().map(|action| action.repository().to_string()),
@@ -171,7 +171,11 @@ impl Record {
             status: self.status,
             bytes_in: self.received_bytes,
             bytes_out: self.sent_bytes,
-        });
+        };
+        match self.principal {
+            Asker::Proved(_) => self.audit.note(decision),
+            Asker::Nobody | Asker::Claimed(_) => self.audit.note_stranger(decision),
+        }
     }
 }
 

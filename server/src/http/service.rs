@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_policy::{
     Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName, Quota,
-    RepositoryName, RepositoryState, Usage, check_reach, decide, lock_has_expired,
+    RepositoryName, RepositoryState, Role, Usage, check_reach, decide, lock_has_expired,
 };
 
 use super::deadline::Working;
@@ -38,6 +38,7 @@ struct Newcomer {
     on_its_way: Option<Entered<Newcomers>>,
     reserved: Option<Reserved<RepositoryName>>,
     reserved_in_all: Option<Reserved<PrincipalName>>,
+    reserved_on_disk: Option<Reserved<()>>,
 }
 
 /// The backup door in front of a store.
@@ -51,6 +52,7 @@ pub struct Door<S> {
     on_their_way: Gate<Newcomers>,
     in_repositories: Reservations<RepositoryName>,
     in_all: Reservations<PrincipalName>,
+    on_disk: Reservations<()>,
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
@@ -71,6 +73,7 @@ impl<S: AppendStore> Door<S> {
             on_their_way: Gate::default(),
             in_repositories: Reservations::default(),
             in_all: Reservations::default(),
+            on_disk: Reservations::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
             proxies: Proxies::default(),
@@ -198,38 +201,36 @@ impl<S: AppendStore> Door<S> {
         peer: Peer,
         declared_bytes: Option<u64>,
     ) -> Result<(Permit, Newcomer), Refusal> {
-        let bytes = self.counted_bytes(&action, declared_bytes);
+        check_reach(grant, &action, &nothing_known(peer))?;
+        let bytes = self.counted_bytes(grant, &action, declared_bytes);
         let room = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
         let newcomer = Newcomer {
             on_its_way: self.enter_gate(&principal.name, &action),
             reserved: room(grant.quota).map(|bytes| self.in_repositories.reserve(&grant.repository, bytes)),
+            reserved_on_disk: bytes.map(|bytes| self.on_disk.reserve(&(), bytes)),
             reserved_in_all: room(grant.total_quota).map(|bytes| self.in_all.reserve(&principal.name, bytes)),
         };
+        let before = newcomer.on_its_way.as_ref().map_or(0, Entered::before);
         let known = Circumstances {
-            peer: peer.ip(),
-            now_ms: now_ms(),
             usage: newcomer.reserved.as_ref().map_or_else(Usage::default, Reserved::total),
             total_usage: newcomer.reserved_in_all.as_ref().map_or_else(Usage::default, Reserved::total),
-            room: true,
-            repository: RepositoryState::Absent,
-            file: FileState::Absent,
-            tombstone: false,
-            live_locks: newcomer.on_its_way.as_ref().map_or(0, Entered::before),
-            keys: newcomer.on_its_way.as_ref().map_or(0, Entered::before),
+            live_locks: before,
+            keys: before,
+            ..nothing_known(peer)
         };
-        check_reach(grant, &action, &known)?;
-        let circumstances =
-            self.circumstances(&principal.name, grant, &action, declared_bytes, known).await?;
+        let promised = newcomer.reserved_on_disk.as_ref().map_or(0, |reserved| reserved.total().bytes);
+        let circumstances = self.circumstances(&principal.name, grant, &action, promised, known).await?;
         let permit = decide(&principal.name, grant, action, &circumstances)?;
         Ok((permit, newcomer))
     }
 
     /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
     /// allows; one that says it is longer is refused for that.
-    fn counted_bytes(&self, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
+    fn counted_bytes(&self, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
         let Action::Create(create) = action else { return None };
         let most = *self.caps.sizes(&create.handle).end();
-        let counts = create.handle.file_type() != Some(FileType::Locks);
+        // Who may not store anything gets no room promised that others then lack.
+        let counts = create.handle.file_type() != Some(FileType::Locks) && grant.role != Role::Restore;
         counts.then(|| declared_bytes.unwrap_or(most).min(most))
     }
 
@@ -252,7 +253,7 @@ impl<S: AppendStore> Door<S> {
         principal: &PrincipalName,
         grant: &Grant,
         action: &Action,
-        declared_bytes: Option<u64>,
+        promised_bytes: u64,
         mut known: Circumstances,
     ) -> Result<Circumstances, StoreError> {
         let repository = action.repository();
@@ -266,9 +267,7 @@ impl<S: AppendStore> Door<S> {
             Action::Create(create) => {
                 let survey = self.store.survey(principal, repository, &create.handle).await?;
                 known.total_usage = known.total_usage.plus(survey.total_usage);
-                // Of a body that does not say how long it is, the disk itself will tell.
-                let bytes = declared_bytes.unwrap_or(0).min(*self.caps.sizes(&create.handle).end());
-                known.room = survey.room_bytes >= bytes;
+                known.room = survey.room_bytes >= promised_bytes;
                 known.repository = survey.repository;
                 known.file = state(survey.file);
                 known.tombstone = survey.tombstone;
@@ -306,6 +305,22 @@ impl<S: AppendStore> Door<S> {
             facts.creator.as_ref() == Some(principal) && !lock_has_expired(facts.age_ms(now_ms))
         });
         Ok(u32::try_from(live.count()).unwrap_or(u32::MAX))
+    }
+}
+
+/// What is known of a request before anything is looked up.
+fn nothing_known(peer: Peer) -> Circumstances {
+    Circumstances {
+        peer: peer.ip(),
+        now_ms: now_ms(),
+        usage: Usage::default(),
+        total_usage: Usage::default(),
+        room: true,
+        repository: RepositoryState::Absent,
+        file: FileState::Absent,
+        tombstone: false,
+        live_locks: 0,
+        keys: 0,
     }
 }
 

@@ -4,8 +4,9 @@
 //! cannot be written is counted, and the count is written as soon as anything can be.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
@@ -13,16 +14,20 @@ use rustix::io::Errno;
 
 use super::{directory, facts, layout};
 use crate::audit::{Event, Head, LINE_BYTES_MAX, Line, NOTHING_BEFORE, file_name, hash};
+use crate::store::{RESERVE_BYTES_MAX, RESERVE_PARTS};
 
 /// A file is followed by the next one at this size: some 200,000 lines.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+/// After writing was in vain.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The log is for its owner and the group, as is what it tells of.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
 /// The end of the audit log.
 #[derive(Debug)]
 pub(super) struct AuditLog {
-    directory: OwnedFd,
+    /// Nothing if the log cannot be used at all; then every line is lost, and counted.
+    directory: Option<OwnedFd>,
     file: Option<File>,
     /// Bytes in the current file.
     bytes: u64,
@@ -31,42 +36,75 @@ pub(super) struct AuditLog {
     head: String,
     /// Lines that could not be written.
     lost: u64,
+    /// When writing was last in vain: a full disk is not tried for every line.
+    failed: Option<Instant>,
     unsynced: bool,
+    /// When room was last looked at, and whether there was some.
+    looked: Option<Instant>,
+    room: bool,
 }
 
 impl AuditLog {
     /// Opens the log beneath `data` and finds its last line. A line that a crash cut is left where it is; the next one
-    /// begins a file.
-    pub(super) fn open(data: impl AsFd) -> std::io::Result<Self> {
-        let directory = directory::open_or_make(data, layout::AUDIT)?;
+    /// begins a file. Whatever is wrong with the log, hosts can go on: what cannot be written is counted as lost.
+    pub(super) fn open(data: impl AsFd) -> Self {
         let mut log = Self {
-            directory,
+            directory: None,
             file: None,
             bytes: 0,
             number: 0,
             head: NOTHING_BEFORE.to_owned(),
             lost: 0,
+            failed: None,
             unsynced: false,
+            looked: None,
+            room: true,
         };
-        for (older, name) in log.file_names()?.iter().rev().enumerate() {
-            let mut file = log.open_file(name)?;
+        if let Err(error) = log.find_end(data.as_fd()) {
+            tracing::error!(%error, "the audit log cannot be used as it is; look at .pawl/audit");
+        }
+        log
+    }
+
+    fn find_end(&mut self, data: BorrowedFd<'_>) -> std::io::Result<()> {
+        let directory = directory::open_or_make(data, layout::AUDIT)?;
+        let names = file_names(&directory)?;
+        self.directory = Some(directory);
+        for (older, name) in names.iter().rev().enumerate() {
+            let mut file = match self.open_file(name, OFlags::RDWR) {
+                Ok(file) => file,
+                Err(_) => self.open_file(name, OFlags::RDONLY)?, // a read-only disk
+            };
             let (last, whole) = last_line(&mut file)?;
             if let Some(last) = last {
-                let line: Line = serde_json::from_slice(&last).map_err(std::io::Error::other)?;
-                log.number = line.number;
-                log.head = hash(&last);
-                if older == 0 && whole {
-                    log.bytes = file.metadata()?.len();
-                    log.file = Some(file);
+                self.head = hash(&last);
+                // What does not parse is still what the next line has to hold in place.
+                let line = serde_json::from_slice::<Numbered>(&last);
+                self.number = match &line {
+                    Ok(line) => line.number,
+                    Err(_) => number_by_counting(name, &mut file)?,
+                };
+                if older == 0 && whole && line.is_ok() {
+                    self.bytes = file.metadata()?.len();
+                    self.file = Some(file);
                 }
                 break;
             }
         }
-        Ok(log)
+        Ok(())
     }
 
     /// Appends one line. If that is impossible, it is counted as lost.
     pub(super) fn append(&mut self, event: Event) {
+        if self.failed.is_some_and(|failed| failed.elapsed() < TRY_AGAIN_AFTER) {
+            self.lost = self.lost.saturating_add(1);
+            return;
+        }
+        self.failed = None;
+        if matches!(event, Event::Decision(_)) && !self.has_room() {
+            self.lost = self.lost.saturating_add(1);
+            return;
+        }
         if self.lost > 0 {
             let lines = self.lost;
             if self.try_append(Event::Lost { lines }).is_ok() {
@@ -78,7 +116,22 @@ impl AuditLog {
                 tracing::error!(%error, "the audit log cannot be written; what is missing will be counted");
             }
             self.lost = self.lost.saturating_add(1);
+            self.failed = Some(Instant::now());
         }
+    }
+
+    /// Whether there is room for more than deeds: decisions are as many as requests, and must not take what is kept for
+    /// locks and maintenance. Looked at once a second.
+    fn has_room(&mut self) -> bool {
+        if self.looked.is_none_or(|looked| looked.elapsed() >= TRY_AGAIN_AFTER) {
+            self.looked = Some(Instant::now());
+            let stat = self.directory.as_ref().and_then(|directory| rustix::fs::fstatvfs(directory).ok());
+            self.room = stat.is_some_and(|stat| {
+                let floor = (stat.f_blocks / RESERVE_PARTS).min(RESERVE_BYTES_MAX / stat.f_frsize.max(1)) / 2;
+                stat.f_bavail > floor
+            });
+        }
+        self.room
     }
 
     fn try_append(&mut self, event: Event) -> std::io::Result<()> {
@@ -95,8 +148,10 @@ impl AuditLog {
         }
         let Some(file) = &mut self.file else { return Err(std::io::Error::other("no file is open")) };
         if let Err(error) = file.write_all(&bytes) {
-            self.file = None; // a part of the line may stand there: leave it, and begin a file
-            self.bytes = FILE_BYTES_MAX;
+            // Of this line a part may stand there. Lines before it are never touched.
+            if file.set_len(self.bytes).is_err() {
+                self.file = None;
+            }
             return Err(error);
         }
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
@@ -118,7 +173,9 @@ impl AuditLog {
         };
         self.file = Some(file);
         self.bytes = 0;
-        rustix::fs::fsync(&self.directory)?;
+        if let Some(directory) = &self.directory {
+            rustix::fs::fsync(directory)?;
+        }
         Ok(())
     }
 
@@ -137,28 +194,47 @@ impl AuditLog {
     }
 
     fn create_file(&self, name: &str) -> rustix::io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(&self.directory, name, flags, FILE_MODE)?))
+        self.open_at(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
     }
 
-    fn open_file(&self, name: &str) -> std::io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(&self.directory, name, flags, Mode::empty())?))
+    fn open_file(&self, name: &str, flags: OFlags) -> rustix::io::Result<File> {
+        self.open_at(name, flags)
     }
 
-    fn file_names(&self) -> std::io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.directory)? {
-            let entry = entry?;
-            if let Some(name) =
-                entry.file_name().to_str().ok().filter(|name| name.strip_suffix(".jsonl").is_some())
-            {
-                names.push(name.to_owned());
-            }
+    fn open_at(&self, name: &str, flags: OFlags) -> rustix::io::Result<File> {
+        let directory = self.directory.as_ref().ok_or(Errno::NOENT)?;
+        let flags = flags | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(directory, name, flags, FILE_MODE)?))
+    }
+}
+
+/// All that must be understood of the last line.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    number: u64,
+}
+
+/// The number of the last line of a file whose last line does not say it.
+fn number_by_counting(name: &str, file: &mut File) -> std::io::Result<u64> {
+    let digits: String = name.chars().take_while(char::is_ascii_digit).collect();
+    let first: u64 = digits.parse().unwrap_or(1);
+    file.seek(SeekFrom::Start(0))?;
+    let lines = BufReader::new(file).split(b'\n').count() as u64;
+    Ok(first.saturating_add(lines).saturating_sub(1))
+}
+
+fn file_names(directory: &OwnedFd) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        if let Some(name) =
+            entry.file_name().to_str().ok().filter(|name| name.strip_suffix(".jsonl").is_some())
+        {
+            names.push(name.to_owned());
         }
-        names.sort();
-        Ok(names)
     }
+    names.sort();
+    Ok(names)
 }
 
 /// The last complete line without its line feed, and whether nothing follows it.
@@ -185,7 +261,7 @@ mod tests {
     }
 
     fn open(data: &tempfile::TempDir) -> AuditLog {
-        AuditLog::open(File::open(data.path()).unwrap()).unwrap()
+        AuditLog::open(File::open(data.path()).unwrap())
     }
 
     fn fixture(lines: u64) -> Fixture {
@@ -239,5 +315,29 @@ mod tests {
         log.append(Event::Started);
         drop(log);
         assert_eq!(lines(&data).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_last_line_that_is_no_record_stops_nothing_and_is_held_in_place() {
+        for junk in ["\n", "junk\n", "{\"event\":\"of a later version\"}\n"] {
+            let Fixture { data, mut log } = fixture(3);
+            log.file.as_mut().unwrap().write_all(junk.as_bytes()).unwrap();
+            drop(log);
+            let mut log = open(&data);
+            log.append(Event::Started);
+            assert_eq!(log.head().number, 5, "{junk:?}");
+            assert!(matches!(lines(&data), Err(Broken::NoRecord { line: 4, .. })), "{junk:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_used_loses_lines_and_nothing_else() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir(data.path().join(".pawl")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", data.path().join(".pawl/audit")).unwrap();
+        let mut log = open(&data);
+        log.append(Event::Started);
+        log.append(Event::Stopped);
+        assert_eq!((log.lost, log.head().number), (2, 0));
     }
 }

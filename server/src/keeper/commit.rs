@@ -4,7 +4,7 @@
 //! and directory entry are on disk. It never replaces a file.
 
 use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
@@ -32,13 +32,14 @@ pub(super) struct Naming<'a> {
     pub(super) creator: &'a PrincipalName,
 }
 
-/// Stores the file under its name in its repository.
+/// Stores the file under its name in its repository. The outer error says that it was not; the inner one, that it has
+/// its name, but that not all that belongs to it is certain to be on disk.
 pub(super) fn commit(
     data: BorrowedFd<'_>,
     footing: Footing,
     staged: &Staged,
     naming: &Naming<'_>,
-) -> Result<(), Refusal> {
+) -> Result<Result<(), Refusal>, Refusal> {
     check_final(footing, staged)?;
     // The repository must have been created; directories below it are made as they are needed.
     directory::open(data, naming.repository.as_str())?;
@@ -49,10 +50,18 @@ pub(super) fn commit(
     }
     seal(staged, naming)?;
     staged.publish(&directory, &name)?;
+    Ok(settle(data, staged, &directory, naming).map_err(|error| Refusal::Failed(error.to_string())))
+}
+
+fn settle(
+    data: BorrowedFd<'_>,
+    staged: &Staged,
+    directory: &OwnedFd,
+    naming: &Naming<'_>,
+) -> rustix::io::Result<()> {
     rustix::fs::fsync(staged.file())?;
-    rustix::fs::fsync(&directory)?;
-    repository::note_stored(data, naming.repository, naming.handle)?;
-    Ok(())
+    rustix::fs::fsync(directory)?;
+    repository::note_stored(data, naming.repository, naming.handle)
 }
 
 /// Keeps the file beside the store, for restoration, because the stored copy of that name is damaged.

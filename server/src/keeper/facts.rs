@@ -100,7 +100,8 @@ pub(super) fn write_usage(directory: impl AsFd, usage: Usage) -> rustix::io::Res
 /// Whether the file system under `file` keeps attributes at all.
 pub(super) fn are_supported(file: impl AsFd) -> rustix::io::Result<bool> {
     match set(file, "user.pawl.probe", "1") {
-        Ok(()) => Ok(true),
+        // Where attributes need room of their own, a full disk says that it would keep them.
+        Ok(()) | Err(Errno::NOSPC | Errno::DQUOT) => Ok(true),
         Err(Errno::OPNOTSUPP) => Ok(false),
         Err(error) => Err(error),
     }

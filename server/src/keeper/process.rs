@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::audit_log::AuditLog;
 use super::commit::{self, Naming};
+use super::ended::Ended;
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
 use super::staging::{Staged, Staging};
 use super::usage::{self, UsageBook};
@@ -58,7 +59,13 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
 fn lock(data: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
     let state = directory::open_or_make(data, layout::STATE)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lock = rustix::fs::openat(&state, "lock", flags, Mode::from_raw_mode(0o600))?;
+    let lock = match rustix::fs::openat(&state, "lock", flags, Mode::from_raw_mode(0o600)) {
+        // What is there can be read, and a lock needs no writing.
+        Err(Errno::ROFS) => {
+            rustix::fs::openat(&state, "lock", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?
+        }
+        opened_or_failed => opened_or_failed?,
+    };
     let started = Instant::now();
     loop {
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -79,6 +86,7 @@ fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| keeper.serve(socket))).collect();
         scope.spawn(|| keeper.tend_audit_log(&ended));
+        scope.spawn(|| keeper.usage.tend(keeper.data.as_fd(), &ended));
         for worker in workers {
             let _ = worker.join(); // a panic there has been printed, and ends that worker only
         }
@@ -95,7 +103,7 @@ fn probe(staging: &Staging) -> std::io::Result<Footing> {
     let (writer, staged) = match staging.open() {
         Ok(opened) => opened,
         // Nothing can be stored or probed on a full disk, but everything can be read.
-        Err(Errno::NOSPC | Errno::DQUOT) => {
+        Err(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => {
             return Ok(Footing { unnamed_files, leases: true });
         }
         Err(error) => return Err(error.into()),
@@ -126,7 +134,7 @@ struct Keeper {
 impl Keeper {
     fn prepare(data: OwnedFd, staging: Staging) -> std::io::Result<Self> {
         let footing = probe(&staging)?;
-        let audit = Mutex::new(AuditLog::open(&data)?);
+        let audit = Mutex::new(AuditLog::open(&data));
         Ok(Self {
             data,
             staging,
@@ -231,11 +239,9 @@ impl Keeper {
                 Ok(())
             }
             Request::Count { repository } => {
-                if self.usage.count(self.data.as_fd(), &repository)? {
-                    Ok(())
-                } else {
-                    Err(Refusal::Failed("the repository is being counted".to_owned()))
-                }
+                // Not here: it may take as long as looking at millions of files, and workers are few.
+                self.usage.ask_for(repository);
+                Err(Refusal::Failed("the repository is being counted, try again".to_owned()))
             }
             Request::Note(decision) => {
                 self.audit().append(Event::Decision(decision));
@@ -255,26 +261,38 @@ impl Keeper {
         };
         let staged = self.take(slot)?;
         let outcome = self.commit_counted(&staged, naming);
-        if outcome.is_ok() {
-            self.audit().append(Event::Stored(deed_with(naming, &staged)));
-        }
         if outcome == Err(Refusal::NameTaken) {
             self.slots().insert(slot, staged); // the door may ask to rescue it
         }
         outcome
     }
 
+    /// Counts the file before it has its name, and takes that back if it does not get it.
     fn commit_counted(&self, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
-        if !usage::counts(naming.handle) {
-            return commit::commit(self.data.as_fd(), self.footing, staged, naming);
-        }
         let bytes = staged.file().metadata()?.len();
-        self.usage.add(self.data.as_fd(), naming.repository, naming.creator, bytes)?;
-        let outcome = commit::commit(self.data.as_fd(), self.footing, staged, naming);
-        if outcome.is_err() {
-            self.usage.take_back(self.data.as_fd(), naming.repository, naming.creator, bytes)?;
+        let counts = usage::counts(naming.handle);
+        if counts {
+            self.usage.add(self.data.as_fd(), naming.repository, naming.creator, bytes)?;
         }
-        outcome
+        match commit::commit(self.data.as_fd(), self.footing, staged, naming) {
+            Ok(settled) => {
+                self.audit().append(Event::Stored(deed_with(naming, staged)));
+                settled
+            }
+            Err(refusal) => {
+                if counts {
+                    self.take_back(naming, bytes);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn take_back(&self, naming: &Naming<'_>, bytes: u64) {
+        let taken = self.usage.take_back(self.data.as_fd(), naming.repository, naming.creator, bytes);
+        if let Err(error) = taken {
+            tracing::error!(%error, repository = %naming.repository, "usage is counted too high until the next start");
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that removes a stored file: a lock")]
@@ -321,27 +339,6 @@ impl Keeper {
 
     fn slots(&self) -> MutexGuard<'_, HashMap<Slot, Staged>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Tells a thread that it is no longer needed.
-#[derive(Default)]
-struct Ended {
-    told: Mutex<bool>,
-    telling: Condvar,
-}
-
-impl Ended {
-    fn tell(&self) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.telling.notify_all();
-    }
-
-    /// Waits for a while; true if it was told.
-    fn wait(&self, time: Duration) -> bool {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.telling.wait_timeout_while(told, time, |told| !*told);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 

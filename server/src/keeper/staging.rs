@@ -38,8 +38,8 @@ impl Staging {
     pub(super) fn prepare(data: BorrowedFd<'_>) -> rustix::io::Result<Self> {
         let state = directory::open_or_make(data, layout::STATE)?;
         match open_unnamed(&state) {
-            // A full disk says nothing of what it could do; let it be read from.
-            Ok(_) | Err(Errno::NOSPC | Errno::DQUOT) => Ok(Self::Unnamed(state)),
+            // A full or read-only disk says nothing of what it could do; let it be read from.
+            Ok(_) | Err(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => Ok(Self::Unnamed(state)),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Self::named(data),
             Err(error) => Err(error),
         }

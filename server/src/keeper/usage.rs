@@ -3,21 +3,28 @@
 //! Invariant: a file is counted before it has its name, so that usage is never less than what is visible. A failed
 //! commit is taken back. Locks are not counted.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::ended::Ended;
 use super::{directory, facts, layout};
+
+/// How soon a repository is counted that was asked for. restic tries again after a second.
+const COUNT_EVERY: Duration = Duration::from_millis(100);
 
 /// The usage of all repositories.
 #[derive(Debug, Default)]
 pub(super) struct UsageBook {
     /// Held while an attribute is read and written.
     writing: Mutex<()>,
+    /// Repositories that are to be counted.
+    asked_for: Mutex<VecDeque<RepositoryName>>,
     /// Repositories that are being counted, with what was stored there since the counting began.
     counting: Mutex<HashMap<RepositoryName, Usage>>,
 }
@@ -89,37 +96,72 @@ impl UsageBook {
         let root = directory::open(data, repository.as_str())?;
         let _writing = self.writing();
         let total = directory::open_or_make(data, &layout::principal_usage(creator))?;
-        facts::write_usage(&total, change(facts::usage(&total)?.unwrap_or_default()))?;
+        let before = facts::usage(&total)?.unwrap_or_default();
+        facts::write_usage(&total, change(before))?;
+        let changed = self.change_repository(&root, repository, &change);
+        if changed.is_err() {
+            facts::write_usage(&total, before)?;
+        }
+        changed
+    }
+
+    fn change_repository(
+        &self,
+        root: &OwnedFd,
+        repository: &RepositoryName,
+        change: impl Fn(Usage) -> Usage,
+    ) -> rustix::io::Result<()> {
         if let Some(since) = self.counting().get_mut(repository) {
             *since = change(*since);
         }
-        match facts::usage(&root)? {
-            Some(usage) => facts::write_usage(&root, change(usage)),
+        match facts::usage(root)? {
+            Some(usage) => facts::write_usage(root, change(usage)),
             None => Ok(()), // nobody has asked yet; a count will find the file
         }
     }
 
-    /// Counts a repository that never was, unless somebody is counting it already. Stores go on meanwhile; what they
-    /// add may be counted twice, never not at all.
-    pub(super) fn count(
+    /// Has a repository counted soon.
+    pub(super) fn ask_for(&self, repository: RepositoryName) {
+        let mut asked_for = self.asked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        if !asked_for.contains(&repository) {
+            asked_for.push_back(repository);
+        }
+    }
+
+    /// Counts what was asked for until the end, one repository at a time. At first all that were ever counted are
+    /// counted anew: somebody may have pruned them, or a crash may have come between counting a file and storing it.
+    pub(super) fn tend(&self, data: BorrowedFd<'_>, ended: &Ended) {
+        match counted_repositories(data) {
+            Ok(repositories) => repositories.into_iter().for_each(|repository| self.ask_for(repository)),
+            Err(error) => tracing::warn!(%error, "cannot look for repositories to count"),
+        }
+        while !ended.wait(COUNT_EVERY) {
+            let next = || self.asked_for.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            while let Some(repository) = next() {
+                match self.count(data, &repository, ended) {
+                    Ok(()) | Err(Errno::CANCELED) => {}
+                    Err(error) => {
+                        tracing::error!(%error, %repository, "cannot count what the repository holds");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts a repository. Stores go on meanwhile; what they add may be counted twice, never not at all.
+    fn count(
         &self,
         data: BorrowedFd<'_>,
         repository: &RepositoryName,
-    ) -> rustix::io::Result<bool> {
-        {
-            let mut counting = self.counting();
-            if counting.contains_key(repository) {
-                return Ok(false);
-            }
-            counting.insert(repository.clone(), Usage::default());
-        }
-        let counted = walk(data, repository);
+        ended: &Ended,
+    ) -> rustix::io::Result<()> {
+        self.counting().insert(repository.clone(), Usage::default());
+        let counted = walk(data, repository, ended);
         let _writing = self.writing();
         let since = self.counting().remove(repository).unwrap_or_default();
         let root = directory::open(data, repository.as_str())?;
         facts::write_usage(&root, counted?.plus(since))?;
-        rustix::fs::fsync(&root)?;
-        Ok(true)
+        rustix::fs::fsync(&root)
     }
 
     fn writing(&self) -> MutexGuard<'_, ()> {
@@ -131,7 +173,28 @@ impl UsageBook {
     }
 }
 
-fn walk(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<Usage> {
+/// Every repository that was ever counted.
+fn counted_repositories(data: BorrowedFd<'_>) -> rustix::io::Result<Vec<RepositoryName>> {
+    let mut found = Vec::new();
+    let mut ahead = vec![String::new()];
+    while let Some(above) = ahead.pop() {
+        let directory = directory::open(data, if above.is_empty() { "." } else { &above })?;
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
+            let Ok(repository) = path.parse::<RepositoryName>() else { continue };
+            let Ok(root) = directory::open(data, &path) else { continue };
+            if facts::usage(root)?.is_some() {
+                found.push(repository);
+            }
+            ahead.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn walk(data: BorrowedFd<'_>, repository: &RepositoryName, ended: &Ended) -> rustix::io::Result<Usage> {
     let mut usage = Usage::default();
     let root = directory::open(data, repository.as_str())?;
     if let Ok(stat) = rustix::fs::statat(&root, "config", AtFlags::SYMLINK_NOFOLLOW) {
@@ -142,6 +205,9 @@ fn walk(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result
     }
     let packs = layout::type_directory(repository, FileType::Data);
     for first in 0..=u8::MAX {
+        if ended.is_told() {
+            return Err(Errno::CANCELED);
+        }
         usage = usage.plus(walk_directory(data, &format!("{packs}/{first:02x}"))?);
     }
     Ok(usage)

@@ -20,7 +20,10 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
-use super::{AppendStore, CreateError, Created, Entry, Facts, Space, StoreError, Survey};
+use super::{
+    AppendStore, CreateError, Created, Entry, Facts, RESERVE_BYTES_MAX, RESERVE_PARTS, Space, StoreError,
+    Survey,
+};
 use crate::body::Upload;
 use crate::keeper::{KeeperClient, KeeperError, layout, principal_usage, repository_state, repository_usage};
 pub use read::LocalFile;
@@ -33,11 +36,6 @@ pub struct LocalStore {
     /// Stored files that are hashed at a time, each for up to 4 GiB.
     hashing: Arc<Semaphore>,
 }
-
-/// Kept free for locks, without which nobody could restore, and for maintenance, which writes before it frees: a 50th
-/// of the file system, and of a large one no more than this.
-const RESERVE_BYTES_MAX: u64 = 1 << 30;
-const RESERVE_PARTS: u64 = 50;
 
 /// Half of a small machine, and no more of the disk than two readers take.
 const HASHING_MAX: usize = 2;
