@@ -213,3 +213,22 @@ fn a_cut_end_is_found_with_a_head_that_was_kept_elsewhere() {
     });
     assert_found(&server, Some(&head), &["the end was cut off or the last record changed"]);
 }
+
+/// A75: somebody without a credential fills the audit log with refusals, to fill the disk or to drive out what others
+/// did.
+#[test]
+fn strangers_are_told_by_the_dozen_and_counted() {
+    let mut server = Server::start();
+    let web1 = created(&server, "web1");
+    let before = server.stored();
+    for _ in 0..1000 {
+        assert_eq!(server.nobody().ask("GET", "/web1/data/").unwrap().status, 401);
+    }
+    assert_eq!(web1.ask("GET", "/web1/data/").unwrap().status, 200);
+    before.assert_unchanged(&server.stored());
+    assert!(server.stop().success());
+    let records = shown(&server, &[]);
+    let strangers = records.iter().filter(|record| record["status"] == 401).count();
+    assert!((100..500).contains(&strangers), "{strangers}");
+    assert!(records.iter().any(|record| record["action"] == "list data" && record["status"] == 200));
+}
