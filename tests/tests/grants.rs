@@ -325,3 +325,17 @@ fn what_was_pruned_on_the_directory_is_counted_no_more_after_a_start() {
     server.start_again();
     until("the repository is counted anew", || (post(&web1, "data", &more).status == 200).then_some(()));
 }
+
+#[test]
+fn a_total_that_cannot_be_read_lifts_no_quota() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--total-quota", "2000B"]);
+    let content = noise("first", 1000);
+    assert_eq!(post(&web1, "data", &content).status, 200);
+    let total = server.data().join(".pawl/usage/web1");
+    store::set_fact(&total, "usage", "junk");
+    assert_eq!(post(&web1, "data", &noise("second", 1000)).status, 503);
+    assert_eq!(web1.ask("GET", &target("web1", "data", &content)).unwrap().body, content);
+    store::set_fact(&total, "usage", "1000 1");
+    assert_eq!(post(&web1, "data", &noise("second", 1000)).status, 200);
+}

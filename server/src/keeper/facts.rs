@@ -85,11 +85,21 @@ pub(super) fn mark_initialised(directory: impl AsFd) -> rustix::io::Result<()> {
 
 /// A repository's usage, `BYTES FILES`; `None` if it was never counted.
 pub(super) fn usage(directory: impl AsFd) -> rustix::io::Result<Option<Usage>> {
-    let parse = |text: String| {
-        let (bytes, files) = text.split_once(' ')?;
-        Some(Usage { bytes: bytes.parse().ok()?, files: files.parse().ok()? })
-    };
-    Ok(attribute(directory, USAGE)?.and_then(parse))
+    Ok(attribute(directory, USAGE)?.and_then(|text| parse_usage(&text)))
+}
+
+/// What a principal has stored; nothing if that was never noted. What cannot be read is an error: taken for nothing, it
+/// would lift the quota.
+pub(super) fn total_usage(directory: impl AsFd) -> rustix::io::Result<Usage> {
+    match attribute(directory, USAGE)? {
+        None => Ok(Usage::default()),
+        Some(text) => parse_usage(&text).ok_or(Errno::BADMSG),
+    }
+}
+
+fn parse_usage(text: &str) -> Option<Usage> {
+    let (bytes, files) = text.split_once(' ')?;
+    Some(Usage { bytes: bytes.parse().ok()?, files: files.parse().ok()? })
 }
 
 /// Writes a repository's usage.

@@ -43,7 +43,7 @@ pub(crate) fn read(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix:
 pub(crate) fn read_total(data: BorrowedFd<'_>, principal: &PrincipalName) -> rustix::io::Result<Usage> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(data, layout::principal_usage(principal), flags, Mode::empty()) {
-        Ok(directory) => Ok(facts::usage(directory)?.unwrap_or_default()),
+        Ok(directory) => facts::total_usage(directory),
         Err(Errno::NOENT) => Ok(Usage::default()),
         Err(error) => Err(error),
     }
@@ -96,7 +96,7 @@ impl UsageBook {
         let root = directory::open(data, repository.as_str())?;
         let _writing = self.writing();
         let total = directory::open_or_make(data, &layout::principal_usage(creator))?;
-        let before = facts::usage(&total)?.unwrap_or_default();
+        let before = facts::total_usage(&total)?;
         facts::write_usage(&total, change(before))?;
         let changed = self.change_repository(&root, repository, &change);
         if changed.is_err() {
