@@ -86,6 +86,12 @@ impl Usage {
     pub const fn plus(self, other: Self) -> Self {
         Self { bytes: self.bytes.saturating_add(other.bytes), files: self.files.saturating_add(other.files) }
     }
+
+    /// What is left without the other; nothing if the other is more.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self { bytes: self.bytes.saturating_sub(other.bytes), files: self.files.saturating_sub(other.files) }
+    }
 }
 
 impl Quota {

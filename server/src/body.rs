@@ -46,6 +46,9 @@ pub enum BodyError {
     /// Shorter than any whole file of this kind.
     #[error("shorter than any whole file of its type ({0} bytes)")]
     TooShort(u64),
+    /// It does not say how long it is, and is longer than what can wait in memory.
+    #[error("longer than {0} bytes without a Content-Length, which this store needs")]
+    LengthRequired(u64),
     /// Not a key file of restic.
     #[error("not a key file: {0}")]
     NotAKey(&'static str),

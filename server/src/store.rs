@@ -13,6 +13,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod local;
+pub mod s3;
 
 use std::future::Future;
 
@@ -93,7 +94,8 @@ pub struct Survey {
     pub usage: Option<Usage>,
     /// How much the principal has stored in all repositories.
     pub total_usage: Usage,
-    /// Bytes that files other than locks may still take; some are kept for locks and maintenance.
+    /// Bytes that files other than locks may still take; some are kept for locks and maintenance. All there are in a
+    /// store without end.
     pub room_bytes: u64,
 }
 
@@ -104,6 +106,22 @@ pub struct Span {
     pub start: u64,
     /// Number of bytes.
     pub len: u64,
+}
+
+/// What is going to be read of a file: a hint, so that a store can ask for it in the same breath.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// From `start` on, and up to but not including `end`, or what there is.
+    From {
+        /// Offset of the first byte.
+        start: u64,
+        /// Offset behind the last byte; to the end of the file if absent.
+        end: Option<u64>,
+    },
+    /// That depends on its size.
+    Unknown,
 }
 
 /// Room in a store.
@@ -160,8 +178,12 @@ pub trait AppendStore: Send + Sync + 'static {
     /// A file's size in bytes.
     fn stat(&self, permit: &Permitted<Stat>) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Opens a file.
-    fn open(&self, permit: &Permitted<Read>) -> impl Future<Output = Result<Self::File, StoreError>> + Send;
+    /// Opens a file, of which `part` will probably be read.
+    fn open(
+        &self,
+        permit: &Permitted<Read>,
+        part: Part,
+    ) -> impl Future<Output = Result<Self::File, StoreError>> + Send;
 
     /// The files of one type in batches, as far as the permit shows them. An error ends the stream.
     fn list(
@@ -202,8 +224,8 @@ pub trait AppendStore: Send + Sync + 'static {
 
 /// A store of which can be told how it does. Needs no permit: none of it says what is stored, but for a time.
 pub trait Observed: Send + Sync + 'static {
-    /// How much room there is.
-    fn space(&self) -> impl Future<Output = Result<Space, StoreError>> + Send;
+    /// How much room there is; `None` if there is no end to it.
+    fn space(&self) -> impl Future<Output = Result<Option<Space>, StoreError>> + Send;
 
     /// Whether a file could be stored now, found out without storing one.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

@@ -74,9 +74,10 @@ impl<S: AppendStore> Door<S> {
         pace: &Pace,
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
-        let file = self.store.open(permit).await?;
+        let header = headers.get(RANGE).and_then(|value| value.to_str().ok());
+        let file = self.store.open(permit, range::part(header)).await?;
         let size = file.size();
-        let wanted = range::wanted(headers.get(RANGE).and_then(|value| value.to_str().ok()), size);
+        let wanted = range::wanted(header, size);
         let span = match wanted {
             Wanted::Whole => Span { start: 0, len: size },
             Wanted::Part(span) => span,

@@ -4,7 +4,7 @@
 
 use http_range_header::{EndPosition, RangeUnsatisfiableError, StartPosition, parse_range_header};
 
-use crate::store::Span;
+use crate::store::{Part, Span};
 
 /// What to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,22 @@ pub(super) fn wanted(header: Option<&str>, size: u64) -> Wanted {
         (StartPosition::FromLast(count), _) => (size.saturating_sub(count), size),
     };
     Wanted::Part(Span { start, len: end.saturating_sub(start) })
+}
+
+/// What a `Range` header probably asks for, before the size is known.
+pub(super) fn part(header: Option<&str>) -> Part {
+    let Some(header) = header else { return Part::Whole };
+    let Ok(parsed) = parse_range_header(header) else { return Part::Unknown };
+    match parsed.ranges.as_slice() {
+        [range] => match (range.start, range.end) {
+            (StartPosition::Index(start), EndPosition::LastByte) => Part::From { start, end: None },
+            (StartPosition::Index(start), EndPosition::Index(last)) if last >= start => {
+                Part::From { start, end: Some(last.saturating_add(1)) }
+            }
+            _ => Part::Unknown,
+        },
+        _ => Part::Unknown,
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +93,21 @@ mod tests {
             assert_eq!(wanted(Some(header), size), expected, "{header} of {size}");
         }
         assert_eq!(wanted(None, 100), Wanted::Whole);
+    }
+
+    #[test]
+    fn the_part_is_guessed_before_the_size_is_known() {
+        for (header, expected) in [
+            ("bytes=0-", Part::From { start: 0, end: None }),
+            ("bytes=10-19", Part::From { start: 10, end: Some(20) }),
+            ("bytes=-5", Part::Unknown),
+            ("bytes=5-4", Part::Unknown),
+            ("bytes=0-1,3-4", Part::Unknown),
+            ("lines=1-2", Part::Unknown),
+        ] {
+            assert_eq!(part(Some(header)), expected, "{header}");
+        }
+        assert_eq!(part(None), Part::Whole);
     }
 
     proptest! {

@@ -84,6 +84,7 @@ impl Refusal {
             },
             Self::Create(CreateError::Body(error)) => match error {
                 BodyError::Cut(_) | BodyError::Mismatch => StatusCode::BAD_REQUEST,
+                BodyError::LengthRequired(_) => StatusCode::LENGTH_REQUIRED,
                 BodyError::TooLong(_) | BodyError::TooShort(_) | BodyError::NotAKey(_) => {
                     StatusCode::FORBIDDEN
                 }

@@ -223,6 +223,16 @@ impl KeeperClient {
         done(self.ask(Request::Count { repository: repository.clone() }).await?.0)
     }
 
+    /// Notes that a principal is about to store a file elsewhere than beneath DATA, or that it did not after all.
+    pub async fn tally(
+        &self,
+        principal: &PrincipalName,
+        bytes: u64,
+        taken_back: bool,
+    ) -> Result<(), KeeperError> {
+        done(self.ask(Request::Tally { principal: principal.clone(), bytes, taken_back }).await?.0)
+    }
+
     /// Where the audit log ends.
     pub async fn audit_head(&self) -> Result<Head, KeeperError> {
         match self.ask(Request::Head).await?.0 {

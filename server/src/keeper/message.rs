@@ -89,6 +89,13 @@ pub(super) enum Request {
     Ping,
     /// Find out whether a file could be stored now: open an unnamed one and forget it.
     Probe,
+    /// Note that a principal is about to store a file elsewhere than here, or that it did not after all.
+    Tally {
+        #[serde(with = "as_text")]
+        principal: PrincipalName,
+        bytes: u64,
+        taken_back: bool,
+    },
 }
 
 /// What the keeper answers.

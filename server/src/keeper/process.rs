@@ -249,6 +249,9 @@ impl Keeper {
             }
             Request::Ping => Ok(()),
             Request::Probe => Ok(self.staging.open().map(drop)?),
+            Request::Tally { principal, bytes, taken_back } => {
+                Ok(self.usage.tally(self.data.as_fd(), &principal, bytes, taken_back)?)
+            }
         }
     }
 

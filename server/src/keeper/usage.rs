@@ -80,10 +80,22 @@ impl UsageBook {
         creator: &PrincipalName,
         bytes: u64,
     ) -> rustix::io::Result<()> {
-        self.change(data, repository, creator, |usage| Usage {
-            bytes: usage.bytes.saturating_sub(bytes),
-            files: usage.files.saturating_sub(1),
-        })
+        self.change(data, repository, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
+    }
+
+    /// Counts a file that is stored elsewhere than beneath DATA, or takes it back.
+    pub(super) fn tally(
+        &self,
+        data: BorrowedFd<'_>,
+        principal: &PrincipalName,
+        bytes: u64,
+        taken_back: bool,
+    ) -> rustix::io::Result<()> {
+        let _writing = self.writing();
+        let total = directory::open_or_make(data, &layout::principal_usage(principal))?;
+        let before = facts::total_usage(&total)?;
+        let file = Usage { bytes, files: 1 };
+        facts::write_usage(&total, if taken_back { before.minus(file) } else { before.plus(file) })
     }
 
     fn change(

@@ -13,7 +13,7 @@ use pawl_policy::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{AppendStore, CreateError, Created, Entry, Span, StoreError, StoredFile, now_ms};
+use super::{AppendStore, CreateError, Created, Entry, Part, Span, StoreError, StoredFile, now_ms};
 use crate::body::{Cut, Upload};
 
 /// A store, and the place that it needs as long as it is used.
@@ -120,7 +120,7 @@ impl<S: AppendStore, P> Fixture<S, P> {
     async fn open_handle(&self, handle: Handle) -> Result<S::File, StoreError> {
         let action = Action::Read(Read { repository: repository(), handle });
         let Permit::Read(permit) = permit(action, FileState::Absent) else { unreachable!() };
-        self.store.open(&permit).await
+        self.store.open(&permit, Part::Whole).await
     }
 
     async fn read_handle(&self, handle: Handle, span: Option<Span>) -> Option<Vec<u8>> {

@@ -21,8 +21,8 @@ use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
 use super::{
-    AppendStore, CreateError, Created, Entry, Facts, RESERVE_BYTES_MAX, RESERVE_PARTS, Space, StoreError,
-    Survey,
+    AppendStore, CreateError, Created, Entry, Facts, Part, RESERVE_BYTES_MAX, RESERVE_PARTS, Space,
+    StoreError, Survey,
 };
 use crate::body::Upload;
 use crate::keeper::{KeeperClient, KeeperError, layout, principal_usage, repository_state, repository_usage};
@@ -178,7 +178,7 @@ impl AppendStore for LocalStore {
         self.blocking(move |data| stat_file(data, &path)).await
     }
 
-    async fn open(&self, permit: &Permitted<Read>) -> Result<LocalFile, StoreError> {
+    async fn open(&self, permit: &Permitted<Read>, _part: Part) -> Result<LocalFile, StoreError> {
         let path = layout::file(&permit.action().repository, &permit.action().handle);
         self.blocking(move |data| LocalFile::new(open_file(data, &path)?)).await
     }

@@ -111,9 +111,11 @@ impl<S: Observed + Clone> Health<S> {
 
 async fn check(store: impl Observed, metrics: Arc<Metrics>) -> Verdict {
     let space = store.space().await?;
-    metrics.note_space(space);
+    if let Some(space) = space {
+        metrics.note_space(space);
+    }
     store.probe().await?;
-    if is_full(space) { Err(Unready::Full) } else { Ok(()) }
+    if space.is_some_and(is_full) { Err(Unready::Full) } else { Ok(()) }
 }
 
 fn is_full(space: Space) -> bool {
@@ -150,8 +152,8 @@ mod tests {
     }
 
     impl Observed for Counting {
-        async fn space(&self) -> Result<Space, StoreError> {
-            Ok(Space { free_bytes: 1 << 40, room_bytes: 1 << 40, size_bytes: 1 << 40 })
+        async fn space(&self) -> Result<Option<Space>, StoreError> {
+            Ok(Some(Space { free_bytes: 1 << 40, room_bytes: 1 << 40, size_bytes: 1 << 40 }))
         }
 
         async fn probe(&self) -> Result<(), StoreError> {

@@ -14,8 +14,8 @@ use crate::keeper::repository_usage;
 use crate::store::{Observed, Space, StoreError};
 
 impl Observed for LocalStore {
-    async fn space(&self) -> Result<Space, StoreError> {
-        self.blocking(space).await
+    async fn space(&self) -> Result<Option<Space>, StoreError> {
+        self.blocking(space).await.map(Some)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

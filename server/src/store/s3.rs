@@ -1,0 +1,315 @@
+//! A bucket with versioning, in restic's own layout, so that `restic -r s3:…` reads it.
+//!
+//! Invariant: no call replaces an object: every PUT carries `If-None-Match: *`, and of several versions of `config`,
+//! which alone can differ, the oldest is the true one. The only call that hides anything is for locks. What is stored is
+//! the only state; any number of servers may share a bucket.
+
+mod client;
+mod create;
+mod facts;
+mod failure;
+mod layout;
+mod list;
+mod names;
+mod observe;
+mod probe;
+mod put;
+mod read;
+mod repository;
+pub mod settings;
+mod usage;
+mod versions;
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_sdk_s3::types::ChecksumMode;
+use bytes::Bytes;
+use futures_util::Stream;
+use pawl_policy::{
+    Audience, Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read,
+    RemoveLock, RepositoryName, RepositoryState, Stat, Usage,
+};
+use rustix::fs::{Mode, OFlags};
+use tokio::sync::Semaphore;
+
+use super::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
+use crate::body::Upload;
+use crate::keeper::{KeeperClient, principal_usage};
+use client::Clients;
+pub use client::SetUpError;
+use facts::{Head, NewFacts};
+use failure::{Failure, failure, store_error};
+use layout::Layout;
+pub use probe::{Finding, Findings, ProbeError, Sort};
+pub use read::S3File;
+use repository::Views;
+use settings::S3Settings;
+use usage::Counts;
+
+/// Stored files that are hashed at a time, where the store does not know their SHA-256.
+const HASHING_MAX: usize = 2;
+
+/// A store in a bucket.
+#[derive(Debug, Clone)]
+pub struct S3Store {
+    shared: Arc<Shared>,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Shared {
+    clients: Clients,
+    settings: S3Settings,
+    layout: Layout,
+    findings: Findings,
+    views: Views,
+    usage: Counts,
+    facts: list::KnownFacts,
+    names: create::NameLocks,
+    hashing: Semaphore,
+    keeper: KeeperClient,
+    /// Pawl's own directory, where the keeper notes what each principal has stored.
+    state: OwnedFd,
+}
+
+impl std::ops::Deref for S3Store {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// Why a bucket cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be spoken to.
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
+    /// It was tried and does not do.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// Pawl's own directory cannot be opened.
+    #[error("cannot open Pawl's own directory: {0}")]
+    State(#[from] std::io::Error),
+}
+
+impl S3Store {
+    /// The store in this bucket, tried out. What each principal has stored is noted by `keeper` beneath `state`.
+    pub async fn open(settings: S3Settings, state: &Path, keeper: KeeperClient) -> Result<Self, OpenError> {
+        let clients = Clients::new(&settings).await?;
+        let layout = Layout::new(&settings);
+        let findings = probe::probe(&clients, &settings, &layout).await?;
+        findings.check(&settings)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let state = rustix::fs::open(state, flags, Mode::empty()).map_err(std::io::Error::from)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                clients,
+                settings,
+                layout,
+                findings,
+                views: Views::default(),
+                usage: Counts::default(),
+                facts: list::KnownFacts::default(),
+                names: create::NameLocks::default(),
+                hashing: Semaphore::new(HASHING_MAX),
+                keeper,
+                state,
+            }),
+        })
+    }
+
+    /// What was found out about the store.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// The bucket that holds files of this kind.
+    fn bucket(&self, handle: &Handle) -> &str {
+        self.bucket_of(handle.file_type())
+    }
+
+    fn bucket_of(&self, file_type: Option<FileType>) -> &str {
+        match (file_type, &self.settings.locks_bucket) {
+            (Some(FileType::Locks), Some(bucket)) => bucket,
+            _ => &self.settings.bucket,
+        }
+    }
+
+    /// What is stored under a name; `None` if the store says that there is nothing.
+    async fn head(&self, bucket: &str, key: &str) -> Result<Option<Head>, StoreError> {
+        let head = self.clients.quick.head_object().bucket(bucket).key(key);
+        match head.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(output) => Ok(Some(Head::new(&output))),
+            Err(error) if failure(&error) == Failure::Absent => Ok(None),
+            Err(error) => Err(store_error("HEAD", &error)),
+        }
+    }
+
+    /// The same for an answer "not found", which a HEAD gives for a missing bucket, too.
+    async fn head_for_certain(&self, bucket: &str, key: &str) -> Result<Option<Head>, StoreError> {
+        let head = self.head(bucket, key).await?;
+        if head.is_none() {
+            let list = self.clients.quick.list_objects_v2().bucket(bucket).prefix(key).max_keys(1);
+            list.send().await.map_err(|error| names::failed("cannot look for the bucket", &error))?;
+        }
+        Ok(head)
+    }
+
+    /// What is stored under a handle, if it may be known of: a key that was set aside counts as absent.
+    async fn file(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Head>, StoreError> {
+        if self.is_aside(repository, handle).await? {
+            return Ok(None);
+        }
+        if *handle == Handle::Config {
+            return self.config_head(repository).await;
+        }
+        self.head_for_certain(self.bucket(handle), &self.layout.file(repository, handle)).await
+    }
+
+    /// Puts an empty object that says something by being there.
+    async fn mark(&self, key: &str) -> Result<(), StoreError> {
+        let target = put::Target {
+            bucket: self.settings.bucket.clone(),
+            key: key.to_owned(),
+            sha256: put::SHA256_OF_NOTHING,
+            metadata: std::collections::HashMap::new(),
+            is_data: false,
+            unless_taken: self.findings.knows_conditions(),
+        };
+        match put::whole(&self.clients.quick, &self.settings, target, Bytes::new()).await? {
+            put::Ended::Stored(_) | put::Ended::Taken => Ok(()),
+            put::Ended::Unclear => match self.head(&self.settings.bucket, key).await? {
+                Some(_) => Ok(()),
+                None => Err(StoreError::Unavailable("it is not known whether a mark was stored".to_owned())),
+            },
+        }
+    }
+}
+
+impl AppendStore for S3Store {
+    type File = S3File;
+
+    async fn survey(
+        &self,
+        principal: &PrincipalName,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<Survey, StoreError> {
+        let key = self.layout.file(repository, handle);
+        let (view, head, tombstone) = tokio::try_join!(
+            self.view(repository),
+            self.head(self.bucket(handle), &key),
+            self.is_deleted(repository, handle)
+        )?;
+        let aside = matches!(handle, Handle::File(FileType::Keys, id) if view.aside.contains(id));
+        Ok(Survey {
+            repository: view.state,
+            file: head.filter(|_| !aside).map(|head| head.facts),
+            tombstone,
+            usage: self.usage.known(repository),
+            total_usage: principal_usage(std::os::fd::AsFd::as_fd(&self.state), principal)?,
+            room_bytes: u64::MAX,
+        })
+    }
+
+    async fn count(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
+        usage::count(self, repository).await
+    }
+
+    async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {
+        Ok(self.file(repository, handle).await?.map(|head| head.facts))
+    }
+
+    async fn all_facts(
+        &self,
+        repository: &RepositoryName,
+        file_type: FileType,
+    ) -> Result<Vec<Facts>, StoreError> {
+        let known = list::with_facts(self, repository, file_type).await?;
+        Ok(known.into_iter().map(|(_, facts)| facts).collect())
+    }
+
+    async fn stat(&self, permit: &Permitted<Stat>) -> Result<u64, StoreError> {
+        let Stat { repository, handle } = permit.action();
+        self.file(repository, handle).await?.map(|head| head.size).ok_or(StoreError::NotFound)
+    }
+
+    async fn open(&self, permit: &Permitted<Read>, part: Part) -> Result<S3File, StoreError> {
+        read::open(self, permit, part).await
+    }
+
+    async fn list(
+        &self,
+        permit: Permitted<List>,
+    ) -> Result<impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static, StoreError> {
+        match self.view(&permit.action().repository).await?.state {
+            RepositoryState::Absent => Err(StoreError::NotFound),
+            RepositoryState::Draft | RepositoryState::Initialised => list::entries(self, permit).await,
+        }
+    }
+
+    async fn create_repository(&self, permit: &Permitted<CreateRepository>) -> Result<(), StoreError> {
+        self.make_repository(permit).await
+    }
+
+    async fn create(
+        &self,
+        permit: &Permitted<Create>,
+        upload: &mut Upload,
+        caps: &Caps,
+    ) -> Result<Created, CreateError> {
+        create::create(self, permit, upload, caps).await
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permitted<Create>,
+        upload: &mut Upload,
+        caps: &Caps,
+    ) -> Result<Created, CreateError> {
+        create::confirm(self, permit, upload, caps).await
+    }
+
+    async fn remove_lock(&self, permit: &Permitted<RemoveLock>) -> Result<(), StoreError> {
+        let RemoveLock { repository, id } = permit.action();
+        let handle = Handle::File(FileType::Locks, *id);
+        let (bucket, key) = (self.bucket(&handle), self.layout.file(repository, &handle));
+        match self.clients.quick.delete_object().bucket(bucket).key(key).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if failure(&error) == Failure::Absent => Ok(()),
+            Err(error) => Err(store_error("cannot remove the lock", &error)),
+        }
+    }
+}
+
+impl S3Store {
+    /// Whether maintenance has deleted a file of this name. It keeps that for snapshots and indexes, which make restic
+    /// fail if they come back without their data.
+    async fn is_deleted(&self, repository: &RepositoryName, handle: &Handle) -> Result<bool, StoreError> {
+        match handle.file_type() {
+            Some(FileType::Snapshots | FileType::Index) => {
+                let key = self.layout.tombstone(repository, handle);
+                Ok(self.head(&self.settings.bucket, &key).await?.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The facts of a file that is stored now.
+    fn new_facts(&self, creator: &PrincipalName) -> Result<NewFacts, StoreError> {
+        let mut mark = [0; 16];
+        getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(NewFacts {
+            creator: creator.clone(),
+            received_ms: now_ms(),
+            audience: Audience::All,
+            content: None,
+            upload: hex::encode(mark),
+        })
+    }
+}

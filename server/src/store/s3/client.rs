@@ -1,0 +1,130 @@
+//! The SDK's client, set up for streams.
+//!
+//! Invariant: no time limit of the SDK counts the time that a backup host takes, and nothing that was streamed is sent
+//! a second time.
+
+use std::time::Duration;
+
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{
+    RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+
+use super::settings::S3Settings;
+use crate::files;
+
+/// To a store that is there, a connection takes a few round trips.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// For one attempt at a call without a stream; a listing of 1000 names takes less than a second.
+const ATTEMPT_MAX: Duration = Duration::from_secs(20);
+/// restic itself tries again for 15 minutes, so that there is no point in holding its request for long.
+const ATTEMPTS: u32 = 3;
+/// Connections kept for the next request. Those of 64 parallel uploads.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+/// Stores close what is idle after 20 s or more.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// Region to sign for where there is none: stores other than AWS mostly do not care.
+const REGION_DEFAULT: &str = "us-east-1";
+
+/// Why the store cannot be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// The file of certificates cannot be read.
+    #[error(transparent)]
+    File(#[from] files::FileError),
+    /// The file of certificates is not there.
+    #[error("s3.ca: {0}: there is no such file")]
+    NoCa(String),
+    /// The certificates are none.
+    #[error("s3.ca: {0}")]
+    Ca(String),
+    /// No region is known.
+    #[error(
+        "s3.region is not set, and neither the environment nor a profile names one; for a store other than AWS set \
+         s3.endpoint"
+    )]
+    NoRegion,
+}
+
+/// The same client twice.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    /// For calls whose content is in memory: tried again if need be, within a time limit.
+    pub(super) quick: Client,
+    /// For content that arrives as a host sends it: once, and no faster than that.
+    pub(super) streaming: Client,
+}
+
+impl Clients {
+    pub(super) async fn new(settings: &S3Settings) -> Result<Self, SetUpError> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http(settings)?);
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &settings.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(file) = &settings.credentials_file {
+            let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
+            let mut provider = ProfileFileCredentialsProvider::builder().profile_files(files);
+            if let Some(profile) = &settings.profile {
+                provider = provider.profile_name(profile);
+            }
+            loader = loader.credentials_provider(provider.build());
+        }
+        if let Ok(name) = AppName::new("pawl") {
+            loader = loader.app_name(name);
+        }
+        let shared = loader.load().await;
+        if shared.region().is_none() && settings.endpoint.is_none() {
+            return Err(SetUpError::NoRegion);
+        }
+        let mut config = aws_sdk_s3::config::Builder::from(&shared)
+            .force_path_style(settings.path_style)
+            // What is sent carries a SHA-256 of its own; what is read is checked by restic.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            // It would take a slow host for a stalled store. Whoever waits for the store here counts for itself.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if shared.region().is_none() {
+            config = config.region(Region::new(REGION_DEFAULT));
+        }
+        if let Some(endpoint) = &settings.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        let connecting = TimeoutConfig::builder().connect_timeout(CONNECT_MAX);
+        let quick = config
+            .clone()
+            .timeout_config(connecting.clone().operation_attempt_timeout(ATTEMPT_MAX).build())
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+        let streaming = config.timeout_config(connecting.build()).retry_config(RetryConfig::disabled());
+        Ok(Self { quick: Client::from_conf(quick.build()), streaming: Client::from_conf(streaming.build()) })
+    }
+}
+
+fn http(settings: &S3Settings) -> Result<SharedHttpClient, SetUpError> {
+    let mut context = TlsContext::builder();
+    if let Some(path) = &settings.ca {
+        let pem = files::read(path)?.ok_or_else(|| SetUpError::NoCa(path.display().to_string()))?;
+        if !pem.contains("-----BEGIN CERTIFICATE-----") {
+            let cause = format!("{}: expected certificates in PEM, found none", path.display());
+            return Err(SetUpError::Ca(cause));
+        }
+        context = context.with_trust_store(TrustStore::empty().with_pem_certificate(pem));
+    }
+    let context = context.build().map_err(|error| SetUpError::Ca(error.to_string()))?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .pool_idle_timeout(IDLE_MAX)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context)
+        .build_https())
+}

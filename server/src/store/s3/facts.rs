@@ -1,0 +1,95 @@
+//! What Pawl itself knows of a file, kept with it as the object's metadata.
+//!
+//! Invariant: facts come with the object in one call, and a missing or unreadable fact never makes a file look younger
+//! or more widely visible than it is: the version's own time stands in for `received`.
+
+use std::collections::HashMap;
+
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::DateTime;
+use pawl_policy::{Audience, PrincipalName};
+
+use crate::store::Facts;
+
+const CREATOR: &str = "pawl-creator";
+const RECEIVED: &str = "pawl-received";
+const AUDIENCE: &str = "pawl-audience";
+/// The SHA-256 of a `config`, in hexadecimal: it has no name to match.
+const CONTENT: &str = "pawl-sha256";
+/// Tells this upload from all others, so that a lost reply can be told from somebody else's upload.
+const UPLOAD: &str = "pawl-upload";
+
+/// The facts of a new file, and the mark of its upload.
+#[derive(Debug, Clone)]
+pub(super) struct NewFacts {
+    pub(super) creator: PrincipalName,
+    pub(super) received_ms: u64,
+    pub(super) audience: Audience,
+    /// Of a `config`: its hash.
+    pub(super) content: Option<String>,
+    pub(super) upload: String,
+}
+
+impl NewFacts {
+    pub(super) fn metadata(&self) -> HashMap<String, String> {
+        let mut metadata = HashMap::from([
+            (CREATOR.to_owned(), self.creator.to_string()),
+            (RECEIVED.to_owned(), self.received_ms.to_string()),
+            (UPLOAD.to_owned(), self.upload.clone()),
+        ]);
+        if self.audience == Audience::Maintenance {
+            metadata.insert(AUDIENCE.to_owned(), "maintenance".to_owned());
+        }
+        if let Some(content) = &self.content {
+            metadata.insert(CONTENT.to_owned(), content.clone());
+        }
+        metadata
+    }
+}
+
+/// What a HEAD tells of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) size: u64,
+    pub(super) facts: Facts,
+    /// Its SHA-256 in base64 as the store recorded it, of the whole content.
+    pub(super) checksum: Option<String>,
+    /// The mark of the upload that stored it.
+    pub(super) upload: Option<String>,
+}
+
+impl Head {
+    pub(super) fn new(output: &HeadObjectOutput) -> Self {
+        let metadata = output.metadata();
+        let get = |name: &str| metadata.and_then(|metadata| metadata.get(name));
+        // A checksum of checksums says nothing about a name.
+        let whole = |checksum: &&str| !checksum.contains('-');
+        Self {
+            size: size(output.content_length()),
+            facts: Facts {
+                creator: get(CREATOR).and_then(|name| name.parse().ok()),
+                received_ms: get(RECEIVED)
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or_else(|| millis(output.last_modified())),
+                audience: match get(AUDIENCE).map(String::as_str) {
+                    None | Some("all") => Audience::All,
+                    Some(_) => Audience::Maintenance, // an unknown word hides the file
+                },
+            },
+            checksum: output.checksum_sha256().filter(whole).map(str::to_owned),
+            upload: get(UPLOAD).cloned(),
+        }
+    }
+}
+
+/// A length as the store says it.
+pub(super) fn size(len: Option<i64>) -> u64 {
+    len.and_then(|len| u64::try_from(len).ok()).unwrap_or_default()
+}
+
+/// A time of the store's in Unix milliseconds; the beginning of time if it tells none.
+pub(super) fn millis(time: Option<&DateTime>) -> u64 {
+    time.and_then(|time| time.to_millis().ok())
+        .and_then(|millis| u64::try_from(millis).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,73 @@
+//! What went wrong at the store, told apart.
+//!
+//! Invariant: only the store's own word that there is no such name is "not found". A missing bucket, a refusal and
+//! everything unknown are errors.
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::store::StoreError;
+
+/// How a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There is no such name.
+    Absent,
+    /// The name is taken (412).
+    Taken,
+    /// Somebody else writes the name at this moment (409).
+    Conflict,
+    /// The store does not let this credential do it.
+    Denied,
+    /// The store does not know the call or one of its conditions.
+    Unsupported,
+    /// The range lies behind the end of the file.
+    Range,
+    /// The content is not what was announced.
+    BadContent,
+    /// It may have been done, or not.
+    Unknown,
+    /// It was not done, for another reason.
+    Other,
+}
+
+/// Tells failures apart by what the store answered.
+pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Failure {
+    let Some(status) = error.raw_response().map(|response| response.status().as_u16()) else {
+        return match error {
+            SdkError::ConstructionFailure(_) => Failure::Other,
+            SdkError::DispatchFailure(failure) if failure.is_user() => Failure::Other,
+            _ => Failure::Unknown,
+        };
+    };
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
+    match (status, code) {
+        (404, Some("NoSuchKey" | "NotFound" | "NoSuchVersion") | None) => Failure::Absent,
+        (405, Some("MethodNotAllowed")) => Failure::Unsupported,
+        (412, _) => Failure::Taken,
+        (409, Some("ConditionalRequestConflict" | "OperationAborted")) => Failure::Conflict,
+        (401 | 403, _) => Failure::Denied,
+        (416, _) => Failure::Range,
+        (501, _) => Failure::Unsupported,
+        (400, Some("BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidDigest" | "IncompleteBody")) => {
+            Failure::BadContent
+        }
+        (500.., _) | (200..=299, _) => Failure::Unknown,
+        _ => Failure::Other,
+    }
+}
+
+/// The error as a store's, with words for the log.
+pub(super) fn store_error<E>(what: &str, error: &SdkError<E, HttpResponse>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match failure(error) {
+        Failure::Absent => StoreError::NotFound,
+        Failure::Denied => {
+            let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or("403");
+            StoreError::Unavailable(format!("{what}: the store refuses this server's credential ({code})"))
+        }
+        _ => StoreError::Unavailable(format!("{what}: {}", DisplayErrorContext(error))),
+    }
+}

@@ -1,0 +1,375 @@
+//! Trying the store out, before anything is entrusted to it.
+//!
+//! Invariant: what is tried is tried on objects of the probe's own, or changes nothing; what cannot be found out counts
+//! as missing.
+
+use std::collections::HashMap;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, VersioningConfiguration};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
+
+use super::client::Clients;
+use super::failure::{Failure, failure};
+use super::layout::Layout;
+use super::put::{self, Ended, Target, checksum};
+use super::settings::{Instances, S3Settings, Weakness};
+
+/// PUTs at a time of which one may win, and how often that is tried.
+const RACERS: usize = 4;
+const RACES: usize = 2;
+
+/// Why a store is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// It cannot be tried out.
+    #[error("cannot try out bucket '{bucket}': {cause}")]
+    Failed {
+        /// Which.
+        bucket: String,
+        /// What the store said.
+        cause: String,
+    },
+    /// It is not as it should be.
+    #[error("bucket '{bucket}' does not hold what Pawl promises:\n{reasons}")]
+    Refused {
+        /// Which.
+        bucket: String,
+        /// A line for each weakness, with its consequence and how to accept it.
+        reasons: String,
+    },
+}
+
+/// One thing that was found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How good that is.
+    pub sort: Sort,
+    /// What it is, in a sentence.
+    pub text: String,
+}
+
+/// How good a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// As it should be.
+    Good,
+    /// Worth knowing.
+    Note,
+    /// Has to be accepted by name.
+    Weak(Weakness),
+}
+
+/// What happens to a PUT whose name is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TakenNames {
+    /// Refused, and of several at once one wins.
+    OneWins,
+    /// Refused, but several at once may win.
+    Refused,
+    /// Replaced all the same.
+    Replaced,
+    /// The store does not know the condition.
+    Unknown,
+}
+
+/// Everything that was found out.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    all: Vec<Finding>,
+    keeps_versions: bool,
+    taken_names: TakenNames,
+}
+
+impl Findings {
+    /// One by one.
+    #[must_use]
+    pub fn all(&self) -> &[Finding] {
+        &self.all
+    }
+
+    pub(super) const fn keeps_versions(&self) -> bool {
+        self.keeps_versions
+    }
+
+    pub(super) const fn refuses_taken_names(&self) -> bool {
+        matches!(self.taken_names, TakenNames::OneWins | TakenNames::Refused)
+    }
+
+    pub(super) const fn lets_one_win(&self) -> bool {
+        matches!(self.taken_names, TakenNames::OneWins)
+    }
+
+    pub(super) const fn knows_conditions(&self) -> bool {
+        !matches!(self.taken_names, TakenNames::Unknown)
+    }
+
+    /// Refuses the store unless all its weaknesses are accepted.
+    pub fn check(&self, settings: &S3Settings) -> Result<(), ProbeError> {
+        let mut reasons = Vec::new();
+        for finding in &self.all {
+            if let Sort::Weak(weakness) = finding.sort
+                && !settings.accept.contains(&weakness)
+            {
+                reasons.push(format!(
+                    "- {} ({}). To go on all the same, add \"{}\" to s3.accept",
+                    finding.text,
+                    weakness.consequence(),
+                    weakness.as_str()
+                ));
+            }
+        }
+        if !self.lets_one_win() && settings.instances == Instances::Many {
+            reasons.push(
+                "- the store lets several writers of one name win, so that only one Pawl may use the bucket. Set \
+                 s3.instances = \"one\", and see to it that there is no other"
+                    .to_owned(),
+            );
+        }
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        Err(ProbeError::Refused { bucket: settings.bucket.clone(), reasons: reasons.join("\n") })
+    }
+
+    fn add(&mut self, sort: Sort, text: impl Into<String>) {
+        self.all.push(Finding { sort, text: text.into() });
+    }
+}
+
+/// Tries the store out.
+pub(super) async fn probe(
+    clients: &Clients,
+    settings: &S3Settings,
+    layout: &Layout,
+) -> Result<Findings, ProbeError> {
+    let probe = Probe { client: &clients.quick, settings, layout };
+    let mut findings = Findings { all: Vec::new(), keeps_versions: false, taken_names: TakenNames::Unknown };
+    findings.keeps_versions = probe.versioning(&mut findings).await?;
+    let first = probe.conditions(&mut findings).await?;
+    probe.content(&mut findings).await?;
+    probe.powers(&mut findings, &first).await;
+    probe.object_lock(&mut findings).await;
+    if let Some(bucket) = &settings.locks_bucket {
+        let list = probe.client.list_objects_v2().bucket(bucket).prefix(layout.prefix()).max_keys(1);
+        list.send().await.map_err(|error| probe.failed(&error))?;
+        findings.add(Sort::Note, format!("locks lie in bucket '{bucket}'"));
+    }
+    Ok(findings)
+}
+
+struct Probe<'a> {
+    client: &'a Client,
+    settings: &'a S3Settings,
+    layout: &'a Layout,
+}
+
+/// An object of the probe's own.
+struct Tried {
+    key: String,
+    version: Option<String>,
+}
+
+impl Probe<'_> {
+    fn failed(&self, error: &(impl std::error::Error + Send + Sync + 'static)) -> ProbeError {
+        let bucket = self.settings.bucket.clone();
+        ProbeError::Failed { bucket, cause: DisplayErrorContext(error).to_string() }
+    }
+
+    async fn versioning(&self, findings: &mut Findings) -> Result<bool, ProbeError> {
+        let status = match self.client.get_bucket_versioning().bucket(&self.settings.bucket).send().await {
+            Ok(answer) => answer.status,
+            Err(error) if failure(&error) == Failure::Unsupported => None,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        let keeps_versions = status == Some(BucketVersioningStatus::Enabled);
+        if keeps_versions {
+            findings.add(Sort::Good, "the bucket keeps versions");
+        } else {
+            findings.add(Sort::Weak(Weakness::Unversioned), "the bucket does not keep versions");
+        }
+        Ok(keeps_versions)
+    }
+
+    /// Whether a name that is taken stays as it is, also if several want it at once.
+    async fn conditions(&self, findings: &mut Findings) -> Result<Tried, ProbeError> {
+        let key = self.new_key()?;
+        let version = match self.put(&key, true).await? {
+            Some(Ended::Stored(version)) => version,
+            Some(Ended::Taken | Ended::Unclear) => return Err(self.strange("a new name was taken")),
+            None => {
+                let text = "the store does not know If-None-Match";
+                findings.add(Sort::Weak(Weakness::UnconditionalWrites), text);
+                return match self.put(&key, false).await? {
+                    Some(Ended::Stored(version)) => Ok(Tried { key, version }),
+                    _ => Err(self.strange("nothing can be stored")),
+                };
+            }
+        };
+        let tried = Tried { version, key };
+        findings.taken_names = match self.put(&tried.key, true).await? {
+            Some(Ended::Taken) => self.race().await?,
+            Some(Ended::Stored(_)) => TakenNames::Replaced,
+            Some(Ended::Unclear) | None => return Err(self.strange("a second PUT had no clear end")),
+        };
+        match findings.taken_names {
+            TakenNames::OneWins => {
+                findings.add(Sort::Good, "a name that is taken is refused, and of several at once one wins");
+            }
+            TakenNames::Refused => findings.add(
+                Sort::Note,
+                "a name that is taken is refused, but of several at once more than one wins: this server lets them in \
+                 one by one, and of several versions of config the oldest counts",
+            ),
+            TakenNames::Replaced | TakenNames::Unknown => {
+                let text = "the store ignores If-None-Match";
+                findings.add(Sort::Weak(Weakness::UnconditionalWrites), text);
+            }
+        }
+        Ok(tried)
+    }
+
+    async fn race(&self) -> Result<TakenNames, ProbeError> {
+        for _ in 0..RACES {
+            let key = self.new_key()?;
+            let ends = join_all((0..RACERS).map(|_| self.put(&key, true))).await;
+            let mut winners = 0;
+            for end in ends {
+                winners += usize::from(matches!(end?, Some(Ended::Stored(_))));
+            }
+            if winners > 1 {
+                return Ok(TakenNames::Refused);
+            }
+        }
+        Ok(TakenNames::OneWins)
+    }
+
+    /// Whether content with a wrong hash is refused, and the right hash kept.
+    async fn content(&self, findings: &mut Findings) -> Result<(), ProbeError> {
+        let key = self.new_key()?;
+        let mut target = self.target(&key, findings.knows_conditions());
+        target.sha256 = [7; 32];
+        let put = put::whole(self.client, self.settings, target, content_of(&key)).await;
+        let is_there = self.head(&key).await?.is_some();
+        if put.is_ok() || is_there {
+            let text = "content is stored although its SHA-256 is not the one announced";
+            findings.add(Sort::Weak(Weakness::UncheckedContent), text);
+        } else {
+            findings.add(Sort::Good, "the store checks the SHA-256 of what it is given");
+        }
+        let key = self.new_key()?;
+        self.put(&key, findings.knows_conditions()).await?;
+        let recorded = self.head(&key).await?.flatten();
+        if recorded == Some(checksum(&Sha256::digest(content_of(&key)).into())) {
+            findings.add(Sort::Good, "the store keeps the SHA-256 of each file");
+        } else {
+            let text = "the store does not tell the SHA-256 of a file: verifying means reading everything";
+            findings.add(Sort::Note, text);
+        }
+        Ok(())
+    }
+
+    /// Whether the credential could do harm, tried on an object of the probe's own.
+    async fn powers(&self, findings: &mut Findings, own: &Tried) {
+        let bucket = &self.settings.bucket;
+        let mut powers = Vec::new();
+        if findings.keeps_versions {
+            // Enabling what is enabled changes nothing.
+            let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+            let versioning = self.client.put_bucket_versioning().bucket(bucket);
+            if versioning.versioning_configuration(enabled).send().await.is_ok() {
+                powers.push("change versioning");
+            }
+        }
+        if self.client.delete_object().bucket(bucket).key(&own.key).send().await.is_ok() {
+            powers.push("hide files (s3:DeleteObject beyond locks)");
+        }
+        if let Some(version) = own.version.as_ref().filter(|_| findings.keeps_versions) {
+            let delete = self.client.delete_object().bucket(bucket).key(&own.key).version_id(version);
+            if delete.send().await.is_ok() {
+                powers.push("delete versions");
+            }
+        }
+        if powers.is_empty() {
+            let text = "the credential can neither delete versions, nor hide files, nor change versioning";
+            findings.add(Sort::Good, text);
+        } else {
+            let text = format!("the credential can {}", powers.join(", "));
+            findings.add(Sort::Weak(Weakness::PowerfulCredential), text);
+        }
+    }
+
+    async fn object_lock(&self, findings: &mut Findings) {
+        let lock = self.client.get_object_lock_configuration().bucket(&self.settings.bucket).send().await;
+        let retention = lock
+            .ok()
+            .and_then(|answer| answer.object_lock_configuration)
+            .and_then(|configuration| configuration.rule)
+            .and_then(|rule| rule.default_retention);
+        let Some(retention) = retention else {
+            findings.add(Sort::Note, "no Object Lock retention is set, or it cannot be read");
+            return;
+        };
+        let mode = retention.mode.map_or_else(String::new, |mode| format!("{mode}, "));
+        let time = match (retention.days, retention.years) {
+            (Some(days), _) => format!("{days} days"),
+            (None, Some(years)) => format!("{years} years"),
+            (None, None) => "no time".to_owned(),
+        };
+        findings.add(Sort::Good, format!("each version is locked ({mode}{time})"));
+        if self.settings.locks_bucket.is_none() {
+            let text = "restic's lock files are kept as long as all others: set s3.locks_bucket to a bucket without \
+                        Object Lock retention";
+            findings.add(Sort::Note, text);
+        }
+    }
+
+    /// Puts a small object; `None` if the store does not know the condition.
+    async fn put(&self, key: &str, unless_taken: bool) -> Result<Option<Ended>, ProbeError> {
+        let target = self.target(key, unless_taken);
+        match put::whole(self.client, self.settings, target, content_of(key)).await {
+            Ok(ended) => Ok(Some(ended)),
+            Err(put::Failed { failure: Failure::Unsupported, .. }) if unless_taken => Ok(None),
+            Err(failed) => Err(self.strange(&failed.error.to_string())),
+        }
+    }
+
+    /// Whether the object is there, and its SHA-256 if the store tells.
+    async fn head(&self, key: &str) -> Result<Option<Option<String>>, ProbeError> {
+        let head = self.client.head_object().bucket(&self.settings.bucket).key(key);
+        match head.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(answer) => Ok(Some(answer.checksum_sha256)),
+            Err(error) if failure(&error) == Failure::Absent => Ok(None),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn target(&self, key: &str, unless_taken: bool) -> Target {
+        Target {
+            bucket: self.settings.bucket.clone(),
+            key: key.to_owned(),
+            sha256: Sha256::digest(content_of(key)).into(),
+            metadata: HashMap::new(),
+            is_data: false,
+            unless_taken,
+        }
+    }
+
+    /// A name that nobody has used: what is stored cannot be removed.
+    fn new_key(&self) -> Result<String, ProbeError> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| self.strange(&error.to_string()))?;
+        Ok(self.layout.probe(&hex::encode(random)))
+    }
+
+    fn strange(&self, cause: &str) -> ProbeError {
+        ProbeError::Failed { bucket: self.settings.bucket.clone(), cause: cause.to_owned() }
+    }
+}
+
+fn content_of(key: &str) -> Bytes {
+    Bytes::from(format!("Pawl tried this store out here: {key}\n"))
+}

@@ -1,0 +1,89 @@
+//! Which version of `config` is the true one.
+//!
+//! Invariant: the oldest since maintenance last took `config` away. Whoever overwrites it, or wins a race that the store
+//! lets two win, makes a newer one.
+
+use pawl_policy::{Handle, RepositoryName};
+
+use super::S3Store;
+use super::facts::{Head, millis};
+use super::failure::{Failure, failure, store_error};
+use crate::store::StoreError;
+
+/// What became of one name.
+#[derive(Debug, Default)]
+struct History {
+    versions: Vec<Version>,
+    /// When the name was taken out of sight, in Unix milliseconds.
+    markers_ms: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Version {
+    id: Option<String>,
+    modified_ms: u64,
+    is_latest: bool,
+}
+
+impl S3Store {
+    /// The version of `config` that counts: `None` if there is none, and no version's name if the bucket keeps none.
+    pub(super) async fn true_config(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Option<Option<String>>, StoreError> {
+        let key = self.layout.file(repository, &Handle::Config);
+        if !self.findings.keeps_versions() {
+            return Ok(self.head_for_certain(&self.settings.bucket, &key).await?.map(|_| None));
+        }
+        let history = self.history(&key).await?;
+        let is_there = history.versions.iter().any(|version| version.is_latest);
+        let taken_away_ms = history.markers_ms.iter().max();
+        let counts = |version: &&Version| {
+            version.is_latest
+                || taken_away_ms.is_none_or(|taken_away_ms| version.modified_ms > *taken_away_ms)
+        };
+        // Within a name the newest comes first.
+        Ok(history.versions.iter().filter(|_| is_there).rfind(counts).map(|version| version.id.clone()))
+    }
+
+    /// All versions and markers of one name, the newest first.
+    async fn history(&self, key: &str) -> Result<History, StoreError> {
+        let mut history = History::default();
+        let (mut key_marker, mut version_marker) = (None, None);
+        loop {
+            let list = self.clients.quick.list_object_versions().bucket(&self.settings.bucket).prefix(key);
+            let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker);
+            let page =
+                list.send().await.map_err(|error| match store_error("cannot list versions", &error) {
+                    StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
+                    other => other,
+                })?;
+            let versions = page.versions().iter().filter(|version| version.key() == Some(key));
+            history.versions.extend(versions.map(|version| Version {
+                id: version.version_id().map(str::to_owned),
+                modified_ms: millis(version.last_modified()),
+                is_latest: version.is_latest() == Some(true),
+            }));
+            let markers = page.delete_markers().iter().filter(|marker| marker.key() == Some(key));
+            history.markers_ms.extend(markers.map(|marker| millis(marker.last_modified())));
+            // Longer names that begin alike follow, and do not matter.
+            if page.is_truncated() != Some(true) || page.next_key_marker() != Some(key) {
+                return Ok(history);
+            }
+            key_marker = page.next_key_marker().map(str::to_owned);
+            version_marker = page.next_version_id_marker().map(str::to_owned);
+        }
+    }
+
+    /// What is known of `config`.
+    pub(super) async fn config_head(&self, repository: &RepositoryName) -> Result<Option<Head>, StoreError> {
+        let Some(version) = self.true_config(repository).await? else { return Ok(None) };
+        let key = self.layout.file(repository, &Handle::Config);
+        let head = self.clients.quick.head_object().bucket(&self.settings.bucket).key(key);
+        match head.set_version_id(version).send().await {
+            Ok(output) => Ok(Some(Head::new(&output))),
+            Err(error) if failure(&error) == Failure::Absent => Ok(None),
+            Err(error) => Err(store_error("HEAD", &error)),
+        }
+    }
+}
