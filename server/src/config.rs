@@ -4,6 +4,7 @@
 //! the file, the key and what is allowed.
 
 mod listen;
+mod s3;
 mod written;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 use crate::files;
 use crate::http::proxy::Proxies;
+use crate::store::s3::settings::S3Settings;
 pub use listen::{Listen, ListenError};
 
 /// Where the backup door listens unless told otherwise: this machine only.
@@ -54,8 +56,10 @@ pub enum ConfigError {
 /// Everything that `pawl serve` needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The directory that holds all repositories.
+    /// The directory that holds all repositories; with a bucket only what is Pawl's own.
     pub data: PathBuf,
+    /// The bucket that holds all repositories instead.
+    pub s3: Option<S3Settings>,
     /// Where to listen: at least one place. Hosts are told of the first.
     pub listen: Vec<Listen>,
     /// What hosts are told to use, for example `https://backup.example.org:8000`; derived if absent.
@@ -182,6 +186,7 @@ impl Config {
     pub fn for_data(data: PathBuf) -> Self {
         Self {
             data,
+            s3: None,
             listen: vec![LISTEN_DEFAULT],
             public_url: None,
             tls: Tls::Off,

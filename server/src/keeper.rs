@@ -20,6 +20,7 @@ mod usage;
 
 pub use child::KeeperProcess;
 pub use client::{Draft, KeeperClient, KeeperError};
+pub use message::Footing;
 pub use process::run;
 pub(crate) use repository::state as repository_state;
 pub(crate) use usage::{read as repository_usage, read_total as principal_usage};

@@ -19,10 +19,12 @@ use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Log, Tls};
 use crate::credentials::{Credentials, client_ca_path, hosts_path};
 use crate::http::tls::{self, CertificateFiles, Certificates};
 use crate::http::{self, Door, status};
-use crate::keeper::{KeeperClient, KeeperProcess};
+use crate::keeper::{Footing, KeeperClient, KeeperProcess};
 use crate::print::{self, Outcome};
 use crate::socket::{self, Bound};
 use crate::store::local::LocalStore;
+use crate::store::s3::{S3Store, Sort};
+use crate::store::{AppendStore, Observed};
 use crate::{files, hosts, log, service_manager};
 
 /// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
@@ -75,7 +77,9 @@ pub fn serve(options: &Serve) -> Outcome {
         config.failed_logins_per_minute,
     )?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(run(config, sockets, certificates, credentials, keeper, url));
+    let footing = keeper.footing();
+    let ready = Ready { config, sockets, certificates, credentials, footing, url };
+    let outcome = runtime.block_on(run(ready, keeper));
     runtime.shutdown_timeout(DISK_WAIT_MAX); // for work that waits for a disk that does not answer
     outcome
 }
@@ -108,17 +112,41 @@ fn list(places: &[Listen]) -> String {
     places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-async fn run(
+/// Everything that was made ready before the runtime.
+struct Ready {
     config: Config,
     sockets: Sockets,
     certificates: Option<Arc<Certificates>>,
     credentials: Credentials,
-    keeper: KeeperProcess,
+    footing: Footing,
     url: String,
-) -> Outcome {
-    let footing = keeper.footing();
+}
+
+async fn run(ready: Ready, keeper: KeeperProcess) -> Outcome {
     let (keeper, child) = keeper.connect()?;
-    let store = LocalStore::open(&config.data, keeper.clone())?;
+    let data = &ready.config.data;
+    let served = match ready.config.s3.clone() {
+        None => run_on(LocalStore::open(data, keeper.clone())?, ready, &keeper).await,
+        Some(settings) => match S3Store::open(settings, data, keeper.clone()).await {
+            Ok(store) => {
+                say_findings(&store);
+                run_on(store, ready, &keeper).await
+            }
+            Err(error) => Err(error.into()),
+        },
+    };
+    end_keeper(&keeper, child).await;
+    if served.is_ok() {
+        tracing::info!("stopped");
+    }
+    served
+}
+
+async fn run_on<S>(store: S, ready: Ready, keeper: &KeeperClient) -> Outcome
+where
+    S: AppendStore + Observed + Clone,
+{
+    let Ready { config, sockets, certificates, credentials, footing, url } = ready;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(
         Door::new(store, credentials, config.caps, config.limits, audit.clone())
@@ -153,8 +181,6 @@ async fn run(
         }
     }
     audit.flush().await;
-    end_keeper(&keeper, child).await;
-    tracing::info!("stopped");
     Ok(())
 }
 
@@ -182,8 +208,8 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn reload_on_hangup(
-    door: Arc<Door<LocalStore>>,
+fn reload_on_hangup<S: AppendStore>(
+    door: Arc<Door<S>>,
     certificates: Option<Arc<Certificates>>,
     status: String,
 ) -> std::io::Result<()> {
@@ -276,6 +302,19 @@ fn welcome(config: &Config) -> Outcome {
          The password is shown only now. More hosts: pawl host add NAME --data {}\n",
         config.data.display()
     ))
+}
+
+/// What was found out about the bucket. Weaknesses that are left here were accepted.
+fn say_findings(store: &S3Store) {
+    for finding in store.findings().all() {
+        match finding.sort {
+            Sort::Good => tracing::info!("s3: {}", finding.text),
+            Sort::Note => tracing::info!("s3: note: {}", finding.text),
+            Sort::Weak(weakness) => {
+                tracing::warn!("s3: {}, which s3.accept allows: {}", finding.text, weakness.consequence());
+            }
+        }
+    }
 }
 
 fn say_footing(keeper: &KeeperProcess) {

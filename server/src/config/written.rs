@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::http::proxy::Proxies;
 
 use super::{
-    Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, listen,
+    Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, listen, s3,
 };
 
 /// The file as it is written.
@@ -22,6 +22,7 @@ use super::{
 #[serde(deny_unknown_fields)]
 struct Written {
     data: PathBuf,
+    s3: Option<s3::WrittenS3>,
     #[serde(default, deserialize_with = "listen::one_or_more")]
     listen: Option<Vec<Listen>>,
     public_url: Option<String>,
@@ -115,6 +116,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let tls = tls(written.tls, plain_http, &listen).map_err(value)?;
     Ok(Config {
         data: written.data,
+        s3: written.s3.map(s3::settings).transpose().map_err(value)?,
         listen,
         public_url: written.public_url.map(|url| url.trim_end_matches('/').to_owned()),
         tls,
@@ -133,7 +135,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
 }
 
 /// A key and why its value cannot be.
-type Refused = (&'static str, String);
+pub(super) type Refused = (&'static str, String);
 
 fn check_public_url(url: Option<&str>) -> Result<(), Refused> {
     let Some(url) = url else { return Ok(()) };

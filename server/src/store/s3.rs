@@ -183,7 +183,7 @@ impl S3Store {
         };
         match put::whole(&self.clients.quick, &self.settings, target, Bytes::new()).await? {
             put::Ended::Stored(_) | put::Ended::Taken => Ok(()),
-            put::Ended::Unclear => match self.head(&self.settings.bucket, key).await? {
+            put::Ended::Unclear(_) => match self.head(&self.settings.bucket, key).await? {
                 Some(_) => Ok(()),
                 None => Err(StoreError::Unavailable("it is not known whether a mark was stored".to_owned())),
             },

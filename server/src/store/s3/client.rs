@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -17,6 +18,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 
+use super::failure::chain;
 use super::settings::S3Settings;
 use crate::files;
 
@@ -46,6 +48,12 @@ pub enum SetUpError {
     /// The certificates are none.
     #[error("s3.ca: {0}")]
     Ca(String),
+    /// Nothing to sign with.
+    #[error(
+        "no credentials for the store: {0}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or s3.credentials_file, or \
+         run where the cloud hands them out"
+    )]
+    NoCredentials(String),
     /// No region is known.
     #[error(
         "s3.region is not set, and neither the environment nor a profile names one; for a store other than AWS set \
@@ -86,6 +94,10 @@ impl Clients {
         let shared = loader.load().await;
         if shared.region().is_none() && settings.endpoint.is_none() {
             return Err(SetUpError::NoRegion);
+        }
+        if let Some(provider) = shared.credentials_provider() {
+            let given = provider.provide_credentials().await;
+            given.map_err(|error| SetUpError::NoCredentials(chain(&error)))?;
         }
         let mut config = aws_sdk_s3::config::Builder::from(&shared)
             .force_path_style(settings.path_style)

@@ -94,7 +94,7 @@ pub(super) async fn confirm(
     let content = Content::of(declared, &mut body).await?;
     match newcomer.put(&store.settings.bucket, file_type, id, content).await? {
         Ended::Stored(_) | Ended::Taken => Err(CreateError::Damaged),
-        Ended::Unclear => Err(unclear()),
+        Ended::Unclear(_) => Err(unclear()),
     }
 }
 

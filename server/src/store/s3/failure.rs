@@ -4,7 +4,7 @@
 //! everything unknown are errors.
 
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::store::StoreError;
 
@@ -60,14 +60,44 @@ pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
 /// The error as a store's, with words for the log.
 pub(super) fn store_error<E>(what: &str, error: &SdkError<E, HttpResponse>) -> StoreError
 where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     match failure(error) {
         Failure::Absent => StoreError::NotFound,
-        Failure::Denied => {
-            let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or("403");
-            StoreError::Unavailable(format!("{what}: the store refuses this server's credential ({code})"))
-        }
-        _ => StoreError::Unavailable(format!("{what}: {}", DisplayErrorContext(error))),
+        Failure::Denied => StoreError::Unavailable(format!(
+            "{what}: the store refuses this server's credential: {}",
+            words(error)
+        )),
+        _ => StoreError::Unavailable(format!("{what}: {}", words(error))),
     }
+}
+
+/// What went wrong in words: the store's own if it said some. Of a reply that was not understood, only that.
+pub(super) fn words<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    if let (Some(status), Some(service)) = (status, error.as_service_error())
+        && let Some(code) = service.code()
+    {
+        let message = service.message().map_or_else(String::new, |message| format!(": {message}"));
+        return format!("{status} {code}{message}");
+    }
+    let words = chain(error);
+    status.map_or_else(|| words.clone(), |status| format!("{status}: {words}"))
+}
+
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_words = cause.to_string();
+        if !words.ends_with(&cause_words) {
+            words = format!("{words}: {cause_words}");
+        }
+        source = cause.source();
+    }
+    words
 }

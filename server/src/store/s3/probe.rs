@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, VersioningConfiguration};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 
 use super::client::Clients;
-use super::failure::{Failure, failure};
+use super::failure::{Failure, failure, words};
 use super::layout::Layout;
 use super::put::{self, Ended, Target, checksum};
 use super::settings::{Instances, S3Settings, Weakness};
@@ -148,8 +149,8 @@ pub(super) async fn probe(
 ) -> Result<Findings, ProbeError> {
     let probe = Probe { client: &clients.quick, settings, layout };
     let mut findings = Findings { all: Vec::new(), keeps_versions: false, taken_names: TakenNames::Unknown };
-    findings.keeps_versions = probe.versioning(&mut findings).await?;
     let first = probe.conditions(&mut findings).await?;
+    Probe::versioning(&mut findings, &first);
     probe.content(&mut findings).await?;
     probe.powers(&mut findings, &first).await;
     probe.object_lock(&mut findings).await;
@@ -174,24 +175,22 @@ struct Tried {
 }
 
 impl Probe<'_> {
-    fn failed(&self, error: &(impl std::error::Error + Send + Sync + 'static)) -> ProbeError {
-        let bucket = self.settings.bucket.clone();
-        ProbeError::Failed { bucket, cause: DisplayErrorContext(error).to_string() }
+    fn failed<E>(&self, error: &SdkError<E, HttpResponse>) -> ProbeError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.strange(&words(error))
     }
 
-    async fn versioning(&self, findings: &mut Findings) -> Result<bool, ProbeError> {
-        let status = match self.client.get_bucket_versioning().bucket(&self.settings.bucket).send().await {
-            Ok(answer) => answer.status,
-            Err(error) if failure(&error) == Failure::Unsupported => None,
-            Err(error) => return Err(self.failed(&error)),
-        };
-        let keeps_versions = status == Some(BucketVersioningStatus::Enabled);
-        if keeps_versions {
+    /// Whether the bucket keeps versions, which shows in what became of an object: no further right is needed to know.
+    fn versioning(findings: &mut Findings, own: &Tried) {
+        // Where versioning was suspended, the one version has this name.
+        findings.keeps_versions = own.version.as_ref().is_some_and(|version| version != "null");
+        if findings.keeps_versions {
             findings.add(Sort::Good, "the bucket keeps versions");
         } else {
             findings.add(Sort::Weak(Weakness::Unversioned), "the bucket does not keep versions");
         }
-        Ok(keeps_versions)
     }
 
     /// Whether a name that is taken stays as it is, also if several want it at once.
@@ -199,7 +198,8 @@ impl Probe<'_> {
         let key = self.new_key()?;
         let version = match self.put(&key, true).await? {
             Some(Ended::Stored(version)) => version,
-            Some(Ended::Taken | Ended::Unclear) => return Err(self.strange("a new name was taken")),
+            Some(Ended::Taken) => return Err(self.strange("a name that nobody used was taken")),
+            Some(Ended::Unclear(cause)) => return Err(self.strange(&cause)),
             None => {
                 let text = "the store does not know If-None-Match";
                 findings.add(Sort::Weak(Weakness::UnconditionalWrites), text);
@@ -213,7 +213,8 @@ impl Probe<'_> {
         findings.taken_names = match self.put(&tried.key, true).await? {
             Some(Ended::Taken) => self.race().await?,
             Some(Ended::Stored(_)) => TakenNames::Replaced,
-            Some(Ended::Unclear) | None => return Err(self.strange("a second PUT had no clear end")),
+            Some(Ended::Unclear(cause)) => return Err(self.strange(&cause)),
+            None => return Err(self.strange("the store knew If-None-Match once, and then no more")),
         };
         match findings.taken_names {
             TakenNames::OneWins => {

@@ -26,7 +26,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::failure::{Failure, failure, store_error};
+use super::failure::{Failure, failure, store_error, words};
 use super::settings::{Encryption, S3Settings};
 use crate::body::VerifiedBody;
 use crate::store::{CreateError, StoreError};
@@ -62,8 +62,8 @@ pub(super) enum Ended {
     Stored(Option<String>),
     /// The name is taken.
     Taken,
-    /// Only a look can tell: the reply was lost, or somebody else was at it.
-    Unclear,
+    /// Only a look can tell, for the reply was lost, or somebody else was at it: why.
+    Unclear(String),
 }
 
 /// Nothing was stored.
@@ -119,7 +119,7 @@ pub(super) async fn stream(
             fed?;
             match timeout(ANSWER_MAX, putting).await {
                 Ok(put) => Ok(judge(&put)?),
-                Err(_) => Ok(Ended::Unclear),
+                Err(_) => Ok(Ended::Unclear("the store does not answer".to_owned())),
             }
         }
         put = &mut putting => {
@@ -186,9 +186,9 @@ fn judge(put: &Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>) 
         Err(error) => match failure(error) {
             Failure::Taken => Ok(Ended::Taken),
             Failure::Conflict | Failure::Unknown => {
-                let cause = store_error("PUT", error);
-                tracing::warn!(%cause, "whether a file was stored is not known; looking");
-                Ok(Ended::Unclear)
+                let cause = words(error);
+                tracing::warn!(cause, "whether a file was stored is not known; looking");
+                Ok(Ended::Unclear(cause))
             }
             failure => Err(Failed {
                 failure,
