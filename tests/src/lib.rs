@@ -1,17 +1,22 @@
-//! What the black-box tests stand on: a started server, a plain HTTP client, the stored files, scripts.
+//! What the black-box tests stand on: a started server, a plain HTTP client, the stored files, scripts, S3 servers.
 //!
 //! Invariant: nothing here knows Pawl's code; it knows the command line, the protocol and the directory layout.
 
+pub mod bucket;
 pub mod clients;
 pub mod command;
 pub mod content;
 pub mod disk;
+pub mod faults;
 pub mod http;
 pub mod log;
 pub mod memory;
+pub mod moto;
 pub mod process;
 pub mod program;
 pub mod proxy;
+pub mod rgw;
+pub mod s3;
 pub mod script;
 pub mod server;
 pub mod status;

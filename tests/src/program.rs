@@ -24,20 +24,27 @@ use crate::wait;
 /// Path of a client that `scripts/setup` fetched.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let directory = env::var_os("PAWL_CLIENTS").map_or_else(
-        || {
-            // target/debug/deps/clients-0123 -> target/clients
-            let mut path = env::current_exe().expect("the test's own path");
-            for _ in 0..3 {
-                path.pop();
-            }
-            path.join("clients")
-        },
-        PathBuf::from,
-    );
-    let path = directory.join(name);
+    let path = env::var_os("PAWL_CLIENTS").map_or_else(|| target("clients"), PathBuf::from).join(name);
     assert!(path.exists(), "{} is missing: run scripts/setup (or set PAWL_CLIENTS)", path.display());
     path
+}
+
+/// Path of another program that `scripts/setup` fetched.
+#[must_use]
+pub fn tool(name: &str) -> PathBuf {
+    let path = env::var_os("PAWL_TOOLS").map_or_else(|| target("tools"), PathBuf::from).join(name);
+    assert!(path.exists(), "{} is missing: run scripts/setup (or set PAWL_TOOLS)", path.display());
+    path
+}
+
+/// Something beside what cargo built.
+pub(crate) fn target(name: &str) -> PathBuf {
+    // target/debug/deps/clients-0123 -> target/clients
+    let mut path = env::current_exe().expect("the test's own path");
+    for _ in 0..3 {
+        path.pop();
+    }
+    path.join(name)
 }
 
 /// A program that was started.
