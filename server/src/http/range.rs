@@ -105,9 +105,9 @@ mod tests {
             ("bytes=0-1,3-4", Part::Unknown),
             ("lines=1-2", Part::Unknown),
         ] {
-            assert_eq!(part(Some(header)), expected, "{header}");
+            assert_eq!(super::part(Some(header)), expected, "{header}");
         }
-        assert_eq!(part(None), Part::Whole);
+        assert_eq!(super::part(None), Part::Whole);
     }
 
     proptest! {

@@ -397,11 +397,11 @@ pub(crate) async fn parallel_readers_and_writers_do_not_disturb_each_other<S: Ap
 
 /// All of the above for one store, as tests in a module of their own.
 macro_rules! suite {
-    ($name:ident, $fixture:expr) => {
+    ($(#[$attribute:meta])* $name:ident, $fixture:expr) => {
         mod $name {
             use super::*;
 
-            $crate::store::conformance::suite!(@each $fixture;
+            $crate::store::conformance::suite!(@each [$(#[$attribute])*] $fixture;
                 a_stored_file_reads_back_whole_and_in_parts
                 nothing_is_stored_of_content_that_does_not_hash_to_its_name
                 nothing_is_stored_of_a_body_that_is_cut
@@ -423,13 +423,15 @@ macro_rules! suite {
             );
         }
     };
-    (@each $fixture:expr; $($property:ident)*) => {
-        $(
+    (@each $attributes:tt $fixture:expr; $($property:ident)*) => {
+        $($crate::store::conformance::suite!(@one $attributes $fixture; $property);)*
+    };
+    (@one [$(#[$attribute:meta])*] $fixture:expr; $property:ident) => {
+            $(#[$attribute])*
             #[tokio::test(flavor = "multi_thread")]
             async fn $property() {
                 conformance::$property($fixture).await;
             }
-        )*
     };
 }
 

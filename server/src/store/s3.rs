@@ -20,6 +20,9 @@ pub mod settings;
 mod usage;
 mod versions;
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -206,10 +209,9 @@ impl AppendStore for S3Store {
             self.head(self.bucket(handle), &key),
             self.is_deleted(repository, handle)
         )?;
-        let aside = matches!(handle, Handle::File(FileType::Keys, id) if view.aside.contains(id));
         Ok(Survey {
             repository: view.state,
-            file: head.filter(|_| !aside).map(|head| head.facts),
+            file: head.filter(|_| !view.hides(handle)).map(|head| head.facts),
             tombstone,
             usage: self.usage.known(repository),
             total_usage: principal_usage(std::os::fd::AsFd::as_fd(&self.state), principal)?,

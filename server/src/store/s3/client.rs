@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region};
 use aws_credential_types::provider::ProvideCredentials;
@@ -73,7 +74,8 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) async fn new(settings: &S3Settings) -> Result<Self, SetUpError> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http(settings)?);
+        let http = http(settings)?;
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
         }
@@ -82,7 +84,9 @@ impl Clients {
         }
         if let Some(file) = &settings.credentials_file {
             let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
-            let mut provider = ProfileFileCredentialsProvider::builder().profile_files(files);
+            let mut provider = ProfileFileCredentialsProvider::builder()
+                .configure(&ProviderConfig::default().with_http_client(http))
+                .profile_files(files);
             if let Some(profile) = &settings.profile {
                 provider = provider.profile_name(profile);
             }

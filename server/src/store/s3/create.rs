@@ -115,6 +115,9 @@ impl Newcomer<'_> {
         }
         let content = Content::of(declared, body).await?;
         let Create { repository, handle } = self.permit.action();
+        if self.store.is_aside(repository, handle).await? {
+            return self.take_from_aside(id).await;
+        }
         let (counts, bytes) = (usage::counts(handle), content.len());
         if counts {
             self.store.add(repository, self.permit.principal(), bytes).await?;
@@ -134,6 +137,14 @@ impl Newcomer<'_> {
             self.store.take_back(repository, self.permit.principal(), bytes).await;
         }
         created
+    }
+
+    /// A key that was set aside is sent again: its name is taken, by the very same bytes.
+    async fn take_from_aside(&self, id: FileId) -> Result<Created, CreateError> {
+        let head = self.store.head(self.bucket(), &self.key).await?.ok_or_else(vanished)?;
+        self.compare(&head, id).await?;
+        self.store.take_from_aside(&self.permit.action().repository, &id).await?;
+        Ok(Created::Stored)
     }
 
     /// Turns the end of a PUT into what became of the file.

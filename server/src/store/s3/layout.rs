@@ -52,7 +52,8 @@ impl Layout {
         format!("{}initialised", self.repository(repository))
     }
 
-    /// What the marks begin with that take a draft's half-made keys out of sight.
+    /// What the marks begin with that take a draft's half-made keys out of sight: `aside/<key>/<number>`. The first
+    /// takes it out of sight, the second lets it be seen again, and so on.
     pub(super) fn aside(&self, repository: &RepositoryName) -> String {
         format!("{}aside/", self.repository(repository))
     }

@@ -109,7 +109,7 @@ pub(super) async fn with_facts(
     let objects = names::all(store, bucket, &files).await?;
     let wanted = objects.into_iter().filter_map(|object| {
         let id = layout::id_in(&object.key, &files, file_type)?;
-        (file_type != FileType::Keys || !view.aside.contains(&id)).then_some((id, object))
+        (file_type != FileType::Keys || !view.is_aside(&id)).then_some((id, object))
     });
     let looked_at = stream::iter(wanted.collect::<Vec<_>>())
         .map(|(id, object)| look(store, bucket, file_type, id, object))

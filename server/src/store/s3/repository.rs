@@ -3,7 +3,7 @@
 //! Invariant: what is remembered can only have grown since: a repository that exists, and one that was initialised, for
 //! good. Keys that were set aside are told by marks in the bucket, so that every server knows the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -23,10 +23,22 @@ const PARALLEL: usize = 8;
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) state: RepositoryState,
-    /// Keys that count as absent.
-    pub(super) aside: Arc<HashSet<FileId>>,
+    /// For each key that ever was set aside, how many marks say so, and then otherwise.
+    marks: Arc<HashMap<FileId, u32>>,
     /// Whether nothing of this can change any more.
     settled: bool,
+}
+
+impl View {
+    /// Whether a key counts as absent because it was set aside.
+    pub(super) fn is_aside(&self, key: &FileId) -> bool {
+        self.marks.get(key).is_some_and(|marks| marks % 2 == 1)
+    }
+
+    /// Whether what is stored under this handle counts as absent.
+    pub(super) fn hides(&self, handle: &Handle) -> bool {
+        matches!(handle, Handle::File(FileType::Keys, id) if self.is_aside(id))
+    }
 }
 
 /// Views of repositories that exist.
@@ -74,7 +86,7 @@ impl S3Store {
         handle: &Handle,
     ) -> Result<bool, StoreError> {
         match handle {
-            Handle::File(FileType::Keys, id) => Ok(self.view(repository).await?.aside.contains(id)),
+            Handle::File(FileType::Keys, _) => Ok(self.view(repository).await?.hides(handle)),
             _ => Ok(false),
         }
     }
@@ -109,23 +121,48 @@ impl S3Store {
         if config_ms.is_some() {
             state = RepositoryState::Initialised;
         }
-        let aside = if has_aside { self.keys_aside(repository, config_ms).await? } else { HashSet::new() };
-        Ok(View { state, aside: Arc::new(aside), settled: config_ms.is_some() })
+        let marks = if has_aside { self.marks(repository, config_ms).await? } else { HashMap::new() };
+        Ok(View { state, marks: Arc::new(marks), settled: config_ms.is_some() })
     }
 
-    /// The keys that are marked as set aside. Once there is a `config`, no later mark counts: whoever got hold of a
-    /// server's credential could hide keys with it.
-    async fn keys_aside(
+    /// How many marks each key has. Once there is a `config`, no later mark counts: whoever got hold of a server's
+    /// credential could hide keys with it.
+    async fn marks(
         &self,
         repository: &RepositoryName,
         config_ms: Option<u64>,
-    ) -> Result<HashSet<FileId>, StoreError> {
-        let marks = self.layout.aside(repository);
-        let objects = names::all(self, &self.settings.bucket, &marks).await?;
-        let counts =
-            |object: &names::Object| config_ms.is_none_or(|config_ms| object.modified_ms <= config_ms);
-        let id = |object: &names::Object| layout::id_in(&object.key, &marks, FileType::Keys);
-        Ok(objects.iter().filter(|object| counts(object)).filter_map(id).collect())
+    ) -> Result<HashMap<FileId, u32>, StoreError> {
+        let aside = self.layout.aside(repository);
+        let mut marks = HashMap::new();
+        for object in names::all(self, &self.settings.bucket, &aside).await? {
+            let counts = config_ms.is_none_or(|config_ms| object.modified_ms <= config_ms);
+            let id = object.key.strip_prefix(&aside).and_then(|rest| rest.split_once('/')?.0.parse().ok());
+            if let Some(id) = id.filter(|_| counts) {
+                *marks.entry(id).or_default() += 1;
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Takes a key out of sight, or, if it was taken out, lets it be seen again: the next mark says the opposite.
+    async fn turn_key(
+        &self,
+        repository: &RepositoryName,
+        view: &View,
+        key: &FileId,
+    ) -> Result<(), StoreError> {
+        let number = view.marks.get(key).copied().unwrap_or_default();
+        self.mark(&format!("{}{key}/{number}", self.layout.aside(repository))).await
+    }
+
+    /// Lets a key be seen again that was set aside.
+    pub(super) async fn take_from_aside(
+        &self,
+        repository: &RepositoryName,
+        key: &FileId,
+    ) -> Result<(), StoreError> {
+        let view = self.view(repository).await?;
+        if view.is_aside(key) { self.turn_key(repository, &view, key).await } else { Ok(()) }
     }
 
     /// Makes the repository; if it is a draft, sets its half-made keys aside.
@@ -134,30 +171,36 @@ impl S3Store {
         permit: &Permitted<CreateRepository>,
     ) -> Result<(), StoreError> {
         let repository = &permit.action().repository;
-        match self.look(repository).await?.state {
+        let view = self.look(repository).await?;
+        match view.state {
             RepositoryState::Initialised => Ok(()),
-            RepositoryState::Draft => self.set_keys_aside(permit).await,
+            RepositoryState::Draft => self.set_keys_aside(permit, &view).await,
             RepositoryState::Absent => {
                 self.mark(&self.layout.repository(repository)).await?;
                 self.usage.begin(repository);
-                let view = View { state: RepositoryState::Draft, aside: Arc::default(), settled: false };
+                let view = View { state: RepositoryState::Draft, marks: Arc::default(), settled: false };
                 self.views.put(repository, &view);
                 Ok(())
             }
         }
     }
 
-    async fn set_keys_aside(&self, permit: &Permitted<CreateRepository>) -> Result<(), StoreError> {
+    async fn set_keys_aside(
+        &self,
+        permit: &Permitted<CreateRepository>,
+        view: &View,
+    ) -> Result<(), StoreError> {
         let repository = &permit.action().repository;
         let files = self.layout.files(repository, FileType::Keys);
         let keys = names::all(self, &self.settings.bucket, &files).await?;
         let ids = keys.iter().filter_map(|object| layout::id_in(&object.key, &files, FileType::Keys));
+        let ids = ids.filter(|id| !view.is_aside(id));
         let marked = stream::iter(ids.collect::<Vec<_>>()).map(|id| async move {
             let key = self.layout.file(repository, &Handle::File(FileType::Keys, id));
             let Some(head) = self.head(&self.settings.bucket, &key).await? else { return Ok(()) };
             let own = head.facts.creator.as_ref() == Some(permit.principal());
             if own || head.facts.age_ms(now_ms()) >= KEYS_OF_OTHERS_MS {
-                self.mark(&format!("{}{id}", self.layout.aside(repository))).await?;
+                self.turn_key(repository, view, &id).await?;
             }
             Ok(())
         });
