@@ -43,16 +43,16 @@ pub(crate) fn id_of(content: &[u8]) -> FileId {
     FileId::from_sha256(Sha256::digest(content).into())
 }
 
-fn repository() -> RepositoryName {
+pub(crate) fn repository() -> RepositoryName {
     "web1".parse().unwrap()
 }
 
-fn principal() -> PrincipalName {
+pub(crate) fn principal() -> PrincipalName {
     "host-1".parse().unwrap()
 }
 
 /// A permit as the door would have it, in circumstances that allow everything.
-fn permit(action: Action, file: FileState) -> Permit {
+pub(crate) fn permit(action: Action, file: FileState) -> Permit {
     let grant = Grant { may_add_keys: true, ..Grant::new(action.repository().clone(), Role::Backup) };
     let repository = RepositoryState::Draft;
     let usage = Usage::default();
@@ -72,7 +72,7 @@ fn permit(action: Action, file: FileState) -> Permit {
 }
 
 /// An upload that arrives in pieces of odd sizes.
-fn upload(content: &[u8]) -> Upload {
+pub(crate) fn upload(content: &[u8]) -> Upload {
     let pieces: Vec<_> = content.chunks(40_001).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     Upload::new(Box::pin(stream::iter(pieces)), Some(content.len() as u64))
 }
@@ -93,7 +93,7 @@ impl<S: AppendStore, P> Fixture<S, P> {
         self.send(Handle::File(file_type, id_of(content)), upload(content)).await
     }
 
-    async fn send(&self, handle: Handle, mut upload: Upload) -> Outcome {
+    pub(crate) async fn send(&self, handle: Handle, mut upload: Upload) -> Outcome {
         let action = Action::Create(Create { repository: repository(), handle });
         let Permit::Create(permit) = permit(action, FileState::Absent) else { unreachable!() };
         outcome(&self.store.create(&permit, &mut upload, &Caps::default()).await)
@@ -123,7 +123,7 @@ impl<S: AppendStore, P> Fixture<S, P> {
         self.store.open(&permit, Part::Whole).await
     }
 
-    async fn read_handle(&self, handle: Handle, span: Option<Span>) -> Option<Vec<u8>> {
+    pub(crate) async fn read_handle(&self, handle: Handle, span: Option<Span>) -> Option<Vec<u8>> {
         let file = match self.open_handle(handle).await {
             Ok(file) => file,
             Err(StoreError::NotFound) => return None,
@@ -173,7 +173,7 @@ fn outcome(created: &Result<Created, CreateError>) -> Outcome {
     }
 }
 
-fn key() -> Vec<u8> {
+pub(crate) fn key() -> Vec<u8> {
     let salt = "c2FsdHNhbHQ=";
     let data = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB";
     format!(r#"{{"kdf":"scrypt","N":32768,"r":8,"p":5,"salt":"{salt}","data":"{data}"}}"#).into_bytes()

@@ -63,9 +63,31 @@ pub enum SetUpError {
     NoRegion,
 }
 
+/// How long the store is waited for, where that is not for the SDK to say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until it takes more of a body that is there to be taken.
+    pub(super) taking: Duration,
+    /// Until it answers once it has all of a body. It may write 4 GiB to several places first.
+    pub(super) answer: Duration,
+    /// Until it sends more to a client that waits for more.
+    pub(super) silence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            taking: Duration::from_mins(1),
+            answer: Duration::from_mins(2),
+            silence: Duration::from_mins(1),
+        }
+    }
+}
+
 /// The same client twice.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
+    pub(super) patience: Patience,
     /// For calls whose content is in memory: tried again if need be, within a time limit.
     pub(super) quick: Client,
     /// For content that arrives as a host sends it: once, and no faster than that.
@@ -122,7 +144,11 @@ impl Clients {
             .timeout_config(connecting.clone().operation_attempt_timeout(ATTEMPT_MAX).build())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
         let streaming = config.timeout_config(connecting.build()).retry_config(RetryConfig::disabled());
-        Ok(Self { quick: Client::from_conf(quick.build()), streaming: Client::from_conf(streaming.build()) })
+        Ok(Self {
+            patience: Patience::default(),
+            quick: Client::from_conf(quick.build()),
+            streaming: Client::from_conf(streaming.build()),
+        })
     }
 }
 

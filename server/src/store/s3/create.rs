@@ -188,7 +188,7 @@ impl Newcomer<'_> {
         match content {
             Content::Whole(content) => Ok(put::whole(&clients.quick, settings, target, content).await?),
             Content::Arriving { len, first, body } => {
-                put::stream(&clients.streaming, settings, target, len, first, body).await
+                put::stream(clients, settings, target, len, first, body).await
             }
         }
     }

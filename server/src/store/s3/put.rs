@@ -26,15 +26,11 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::client::Clients;
 use super::failure::{Failure, failure, store_error, words};
 use super::settings::{Encryption, S3Settings};
 use crate::body::VerifiedBody;
 use crate::store::{CreateError, StoreError};
-
-/// How long the store may take nothing of a body that is there to be taken.
-const TAKING_MAX: Duration = Duration::from_mins(1);
-/// How long the store may take to answer once it has all of a body. It may write 4 GiB to several places first.
-const ANSWER_MAX: Duration = Duration::from_mins(2);
 
 /// What is to be stored, apart from its content.
 #[derive(Debug)]
@@ -103,7 +99,7 @@ pub(super) async fn whole(
 
 /// Stores content of `len` bytes as it arrives, of which `first` has.
 pub(super) async fn stream(
-    client: &Client,
+    clients: &Clients,
     settings: &S3Settings,
     target: Target,
     len: u64,
@@ -112,12 +108,13 @@ pub(super) async fn stream(
 ) -> Result<Ended, CreateError> {
     let (sender, receiver) = mpsc::channel(1);
     let arriving = SdkBody::from_body_1_x(Arriving { receiver, left: len });
-    let mut feeding = pin!(feed(body, first, sender));
-    let mut putting = pin!(send(client, settings, target, arriving, len));
+    let patience = clients.patience;
+    let mut feeding = pin!(feed(body, first, sender, patience.taking));
+    let mut putting = pin!(send(&clients.streaming, settings, target, arriving, len));
     tokio::select! {
         fed = &mut feeding => {
             fed?;
-            match timeout(ANSWER_MAX, putting).await {
+            match timeout(patience.answer, putting).await {
                 Ok(put) => Ok(judge(&put)?),
                 Err(_) => Ok(Ended::Unclear("the store does not answer".to_owned())),
             }
@@ -135,10 +132,11 @@ async fn feed(
     body: &mut VerifiedBody<'_>,
     first: Bytes,
     sender: mpsc::Sender<Bytes>,
+    patience: Duration,
 ) -> Result<(), CreateError> {
     let mut next = Some(first);
     while let Some(chunk) = next {
-        match timeout(TAKING_MAX, sender.send(chunk)).await {
+        match timeout(patience, sender.send(chunk)).await {
             Ok(Ok(())) => next = body.next().await?,
             Ok(Err(_)) => return Ok(body.verify().await?),
             Err(_) => {

@@ -16,8 +16,6 @@ use super::facts::size;
 use super::failure::{Failure, failure, store_error};
 use crate::store::{Part, Span, StoreError, StoredFile};
 
-/// How long the store may send nothing to a client that waits for more.
-const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// How long the store may take to begin.
 const BEGIN_MAX: Duration = Duration::from_secs(30);
 
@@ -128,6 +126,7 @@ struct Reading {
     file: Option<S3File>,
     bytes: Option<ByteStream>,
     span: Span,
+    patience: Duration,
 }
 
 impl Reading {
@@ -135,7 +134,8 @@ impl Reading {
         let begun = file.begun.take();
         let fits = |begun: &Begun| begun.span.start == span.start && begun.span.len >= span.len;
         let bytes = begun.filter(fits).map(|begun| begun.bytes);
-        Self { file: Some(file), bytes, span }
+        let patience = file.store.clients.patience.silence;
+        Self { file: Some(file), bytes, span, patience }
     }
 
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
@@ -148,7 +148,7 @@ impl Reading {
             (None, None) => return Err(cut()),
         };
         let chunk = loop {
-            match timeout(SILENCE_MAX, bytes.next()).await {
+            match timeout(self.patience, bytes.next()).await {
                 Ok(Some(Ok(chunk))) if chunk.is_empty() => {}
                 Ok(Some(Ok(chunk))) => break chunk,
                 Ok(Some(Err(error))) => return Err(StoreError::Unavailable(format!("GET: {error}"))),
@@ -160,7 +160,10 @@ impl Reading {
         let len = wanted as u64;
         let span =
             Span { start: self.span.start.saturating_add(len), len: self.span.len.saturating_sub(len) };
-        Ok(Some((chunk.slice(..wanted), Self { file: None, bytes: Some(bytes), span })))
+        Ok(Some((
+            chunk.slice(..wanted),
+            Self { file: None, bytes: Some(bytes), span, patience: self.patience },
+        )))
     }
 }
 

@@ -1,23 +1,25 @@
 //! The bucket against real S3 servers, and against a line that fails.
 
-use pawl_policy::FileType;
 use pawl_tests::bucket::{Bucket, Kind};
 use pawl_tests::faults::{Fault, Faults, Which};
 use pawl_tests::moto::Moto;
 use pawl_tests::rgw::Rgw;
 use pawl_tests::s3::S3;
 
+mod faults;
+mod tampering;
+
 use super::settings::{Encryption, Instances, S3Settings, Weakness};
 use super::*;
 use crate::keeper::testing::keeper;
-use crate::store::conformance::{self, Fixture, Outcome, content, id_of};
+use crate::store::conformance::{self, Fixture};
 
 /// What a store needs as long as it is used.
 struct Place {
     bucket: Bucket,
     /// The line between, where there is one.
     line: Option<Faults>,
-    state: tempfile::TempDir,
+    _state: tempfile::TempDir,
     _server: S3,
 }
 
@@ -52,7 +54,7 @@ async fn fixture(server: S3) -> Fixture<S3Store, Place> {
     let bucket = server.bucket("backup", Kind::Versioned);
     let state = tempfile::tempdir().unwrap();
     let store = open(&bucket, state.path()).await.unwrap();
-    Fixture { store, place: Place { bucket, line: None, state, _server: server } }
+    Fixture { store, place: Place { bucket, line: None, _state: state, _server: server } }
 }
 
 /// A store behind a line, which fails from now on as the test says.
@@ -62,7 +64,7 @@ async fn behind_a_line() -> Fixture<S3Store, Place> {
     let line = Faults::in_front_of(server.address());
     let state = tempfile::tempdir().unwrap();
     let store = open(&bucket.through(line.address()), state.path()).await.unwrap();
-    Fixture { store, place: Place { bucket, line: Some(line), state, _server: server } }
+    Fixture { store, place: Place { bucket, line: Some(line), _state: state, _server: server } }
 }
 
 impl Fixture<S3Store, Place> {
