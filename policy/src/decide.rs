@@ -70,6 +70,25 @@ pub struct Circumstances {
     pub live_locks: u32,
     /// Key files in the repository.
     pub keys: u32,
+    /// The age from which on maintenance may delete a snapshot, in milliseconds.
+    pub snapshot_floor_ms: u64,
+}
+
+impl Circumstances {
+    /// Before anything is looked up: nothing is there, nothing is used up, and the floor is the usual one.
+    pub const NOTHING_KNOWN: Self = Self {
+        peer: None,
+        now_ms: 0,
+        usage: Usage { bytes: 0, files: 0 },
+        total_usage: Usage { bytes: 0, files: 0 },
+        room: true,
+        repository: RepositoryState::Absent,
+        file: FileState::Absent,
+        tombstone: false,
+        live_locks: 0,
+        keys: 0,
+        snapshot_floor_ms: SNAPSHOT_FLOOR_MS,
+    };
 }
 
 /// Why an action is not allowed. Prints as the short cause that the client is shown.
@@ -367,7 +386,7 @@ const fn check_deletion(role: Role, handle: &Handle, circumstances: &Circumstanc
     match (role, handle, &circumstances.file) {
         (Role::Restore | Role::Backup, _, _) => Err(Denial::Role),
         (Role::Maintenance, Handle::File(FileType::Snapshots, _), FileState::Present { age_ms, .. })
-            if *age_ms < SNAPSHOT_FLOOR_MS =>
+            if *age_ms < circumstances.snapshot_floor_ms =>
         {
             Err(Denial::SnapshotTooYoung)
         }

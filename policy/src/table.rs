@@ -146,21 +146,8 @@ const fn label(state: RepositoryState) -> &'static str {
     }
 }
 
-const fn in_state(repository: RepositoryState) -> Circumstances {
-    let usage = Usage { bytes: 0, files: 0 };
-    let file = FileState::Absent;
-    Circumstances {
-        peer: None,
-        now_ms: 0,
-        usage,
-        total_usage: usage,
-        room: true,
-        repository,
-        file,
-        tombstone: false,
-        live_locks: 0,
-        keys: 0,
-    }
+fn in_state(repository: RepositoryState) -> Circumstances {
+    Circumstances { repository, ..Circumstances::NOTHING_KNOWN }
 }
 
 fn any() -> (String, Circumstances) {

@@ -310,18 +310,7 @@ impl<S: AppendStore> Door<S> {
 
 /// What is known of a request before anything is looked up.
 fn nothing_known(peer: Peer) -> Circumstances {
-    Circumstances {
-        peer: peer.ip(),
-        now_ms: now_ms(),
-        usage: Usage::default(),
-        total_usage: Usage::default(),
-        room: true,
-        repository: RepositoryState::Absent,
-        file: FileState::Absent,
-        tombstone: false,
-        live_locks: 0,
-        keys: 0,
-    }
+    Circumstances { peer: peer.ip(), now_ms: now_ms(), ..Circumstances::NOTHING_KNOWN }
 }
 
 fn state(facts: Option<Facts>) -> FileState {
