@@ -13,6 +13,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod local;
+pub mod maintenance;
 
 use std::future::Future;
 
