@@ -50,6 +50,18 @@ pub enum Event {
     LockRemoved(Deed),
     /// The keeper made a repository, or set the half-made keys of a draft aside.
     RepositoryCreated(Deed),
+    /// Maintenance took a deleted file out of sight, into a batch.
+    Hidden(Deed),
+    /// Maintenance took a damaged file out of sight, into a batch.
+    Displaced(Deed),
+    /// Maintenance brought a file back into sight.
+    BroughtBack(Deed),
+    /// Maintenance removed a file of a batch for good.
+    Purged(Deed),
+    /// Maintenance showed a key to hosts.
+    KeyExposed(Deed),
+    /// Maintenance hid a key from hosts.
+    KeyHidden(Deed),
     /// The keeper began to serve.
     Started,
     /// The keeper ended in good order.
@@ -97,6 +109,9 @@ pub struct Deed {
     /// The file's size in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// From or into which batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
 }
 
 /// Number and hash of the last line, to be kept elsewhere.

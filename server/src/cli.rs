@@ -63,7 +63,7 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
     /// Print the man page
     #[command(after_long_help = "Example:\n  pawl man > pawl.1 && man ./pawl.1")]
     Man,
-    /// The process that names files; `pawl serve` starts it
+    /// The process that names files; `pawl serve` and `pawl maintain` start it
     #[command(hide = true)]
     Keeper {
         /// The directory that holds all repositories
@@ -75,6 +75,9 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
         /// From which level on it logs
         #[arg(long, value_enum)]
         log_level: LogLevel,
+        /// It works for maintenance
+        #[arg(long)]
+        maintenance: bool,
     },
 }
 

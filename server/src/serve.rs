@@ -19,7 +19,7 @@ use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Log, Tls};
 use crate::credentials::{Credentials, client_ca_path, hosts_path};
 use crate::http::tls::{self, CertificateFiles, Certificates};
 use crate::http::{self, Door, status};
-use crate::keeper::{KeeperClient, KeeperProcess};
+use crate::keeper::{KeeperClient, KeeperProcess, Side};
 use crate::print::{self, Outcome};
 use crate::socket::{self, Bound};
 use crate::store::local::LocalStore;
@@ -61,7 +61,7 @@ pub fn serve(options: &Serve) -> Outcome {
     let is_new = !hosts_path(&config.data).exists();
     files::make_directory(&config.data, DIRECTORY_MODE)?;
     files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
-    let keeper = KeeperProcess::start(&config.data, config.log)?;
+    let keeper = KeeperProcess::start(&config.data, config.log, Side::Hosts)?;
     say_footing(&keeper);
     let certificates = certificates(&config, &sockets.door)?;
     let url = url(&config, &sockets.door);
@@ -302,7 +302,7 @@ fn raise_descriptor_limit() {
 }
 
 /// The keeper's process: serves the door at the other end of standard input.
-pub fn keeper(data: &Path, log: Log) -> Outcome {
+pub fn keeper(data: &Path, log: Log, side: Side) -> Outcome {
     log::start(log);
     rustix::thread::set_name(c"pawl-keeper")?;
     // A stop is for the door, which lets uploads finish; the keeper ends when the door does.
@@ -310,7 +310,7 @@ pub fn keeper(data: &Path, log: Log) -> Outcome {
         signal_hook::flag::register(kind.as_raw_value(), Arc::new(AtomicBool::new(false)))?;
     }
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
-    crate::keeper::run(&socket, data).map_err(|error| -> Box<dyn Error> {
+    crate::keeper::run(&socket, data, side).map_err(|error| -> Box<dyn Error> {
         format!("the keeper cannot work in {}: {error}", data.display()).into()
     })
 }

@@ -11,7 +11,7 @@
 //! - an error is never taken for absence.
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod local;
 pub mod maintenance;
 

@@ -108,7 +108,13 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
         Event::Stored(deed)
         | Event::Rescued(deed)
         | Event::LockRemoved(deed)
-        | Event::RepositoryCreated(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
+        | Event::RepositoryCreated(deed)
+        | Event::Hidden(deed)
+        | Event::Displaced(deed)
+        | Event::BroughtBack(deed)
+        | Event::Purged(deed)
+        | Event::KeyExposed(deed)
+        | Event::KeyHidden(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
         Event::Started | Event::Stopped | Event::Lost { .. } => (None, None),
     };
     let by_principal = options.principal.as_ref().is_none_or(|wanted| principal == Some(wanted.as_str()));
@@ -136,11 +142,22 @@ fn readable(line: &Line) -> String {
             format!("removed {}/{} for {}", deed.repository, name(deed), deed.principal)
         }
         Event::RepositoryCreated(deed) => format!("created {} for {}", deed.repository, deed.principal),
+        Event::Hidden(deed) => of_maintenance("deleted, reversibly,", deed),
+        Event::Displaced(deed) => of_maintenance("moved away the damaged", deed),
+        Event::BroughtBack(deed) => of_maintenance("brought back", deed),
+        Event::Purged(deed) => of_maintenance("removed for good", deed),
+        Event::KeyExposed(deed) => of_maintenance("showed to hosts", deed),
+        Event::KeyHidden(deed) => of_maintenance("hid from hosts", deed),
         Event::Started => "started".to_owned(),
         Event::Stopped => "stopped".to_owned(),
         Event::Lost { lines } => format!("{lines} records could not be written"),
     };
     format!("{number} {time} {told}")
+}
+
+fn of_maintenance(did: &str, deed: &super::Deed) -> String {
+    let batch = deed.batch.as_ref().map(|batch| format!(" (batch {batch})")).unwrap_or_default();
+    format!("{did} {}/{} for {}{batch}", deed.repository, name(deed), deed.principal)
 }
 
 fn name(deed: &super::Deed) -> &str {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing here knows which store it tests.
 
+pub(crate) mod maintenance;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -267,7 +267,6 @@ pub trait MaintenanceStore: Send + Sync + 'static {
 }
 
 /// The name of a batch that begins now, after every batch that `newest` is the last of. The clock may stand before that.
-#[cfg_attr(not(test), expect(dead_code, reason = "the stores that call it follow"))]
 pub(crate) fn next_batch_id(now_ms: u64, newest: Option<&BatchId>) -> Result<BatchId, StoreError> {
     let unnamed = |cause: String| StoreError::Unavailable(format!("cannot name a batch: {cause}"));
     let second = |text: &str| jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text);
