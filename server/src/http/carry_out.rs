@@ -7,8 +7,9 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::header::RANGE;
 use hyper::{HeaderMap, Response};
-use pawl_policy::{Permit, Permitted, Read};
+use pawl_policy::{FileType, Permit, Permitted, Read};
 
+use super::deletions::Deletions;
 use super::listing::{self, Version};
 use super::range::{self, Wanted};
 use super::record::Record;
@@ -20,7 +21,7 @@ use crate::store::{AppendStore, Created, Span, StoredFile};
 
 const OK: u16 = 200;
 
-impl<S: AppendStore> Door<S> {
+impl<S: AppendStore, D: Deletions> Door<S, D> {
     pub(super) async fn carry_out(
         &self,
         permit: Permit,
@@ -50,6 +51,9 @@ impl<S: AppendStore> Door<S> {
             Permit::Create(permit) => {
                 let _present = self.metrics.upload();
                 let created = self.store.create(&permit, upload, &self.caps).await?;
+                if permit.action().handle.file_type() == Some(FileType::Locks) {
+                    self.deletions.note_lock(permit.principal(), &permit.action().repository).await;
+                }
                 Ok(stored(created, record))
             }
             Permit::Confirm(permit) => {
@@ -62,8 +66,11 @@ impl<S: AppendStore> Door<S> {
                 record.note_outcome(OK, "removed");
                 Ok(respond::done())
             }
-            // No grant at this door has the role, and this door's store has no such call.
-            Permit::Delete(_) => Err(Refusal::OtherDoor),
+            Permit::Delete(permit) => {
+                self.deletions.delete(&permit).await?;
+                record.note_outcome(OK, "deleted, reversibly");
+                Ok(respond::done())
+            }
         }
     }
 
