@@ -21,9 +21,10 @@ Examples:
   pawl maintain serve --config /etc/pawl/pawl.toml
 
 Then, as an admin:
-  restic forget --keep-daily 14 --keep-weekly 8 --prune
+  restic forget --keep-within 7d --keep-daily 14 --keep-weekly 8 --prune
 
-Hosts go on meanwhile. A snapshot younger than 7 days is not deleted (floor_days), and nothing that is deleted is gone
+Hosts go on meanwhile. A snapshot younger than 7 days is not deleted (floor_days), nor after that attempt
+what it may need; --keep-within spares the attempt. Nothing that is deleted is gone
 before 14 days have passed (delay_days) and `pawl maintain purge` was run.")]
     Serve(ServeMaintenance),
     /// Add, list and revoke admins

@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::header::RANGE;
 use hyper::{HeaderMap, Response};
-use pawl_policy::{FileType, Permit, Permitted, Read};
+use pawl_policy::{FileType, Permit, Permitted, PrincipalName, Read, RepositoryName};
 
 use super::deletions::Deletions;
 use super::listing::{self, Version};
@@ -17,7 +17,7 @@ use super::respond::{self, Body, Refusal};
 use super::service::Door;
 use crate::body::Upload;
 use crate::pace::Pace;
-use crate::store::{AppendStore, Created, Span, StoredFile};
+use crate::store::{AppendStore, Created, Span, StoreError, StoredFile};
 
 const OK: u16 = 200;
 
@@ -63,6 +63,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
             }
             Permit::RemoveLock(permit) => {
                 self.store.remove_lock(&permit).await?;
+                self.note_unlocked(permit.principal(), &permit.action().repository).await?;
                 record.note_outcome(OK, "removed");
                 Ok(respond::done())
             }
@@ -72,6 +73,20 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 Ok(respond::done())
             }
         }
+    }
+
+    /// restic renews a lock by making another before it removes the first.
+    async fn note_unlocked(
+        &self,
+        principal: &PrincipalName,
+        repository: &RepositoryName,
+    ) -> Result<(), StoreError> {
+        if self.deletions.has_kept(principal, repository).await
+            && self.live_locks(repository, principal).await? == 0
+        {
+            self.deletions.note_unlocked(principal, repository).await;
+        }
+        Ok(())
     }
 
     async fn read(

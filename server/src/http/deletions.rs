@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
-use pawl_policy::{BatchId, Delete, Permitted, PrincipalName, RepositoryName};
+use pawl_policy::{BatchId, Delete, LOCK_EXPIRES_AFTER_MS, Permitted, PrincipalName, RepositoryName};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -19,6 +19,8 @@ use crate::store::maintenance::{Hid, MaintenanceStore, Reason};
 const GAP_MAX: Duration = Duration::from_mins(10);
 /// And in any case after so long, so that a batch cannot be kept open for ever.
 const BATCH_TIME_MAX: Duration = Duration::from_hours(24);
+/// A run that was killed leaves its lock, which expires.
+const LOCK_TIME_MAX: Duration = Duration::from_millis(LOCK_EXPIRES_AFTER_MS);
 
 /// Why a deletion was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,27 @@ pub enum DeletionError {
 pub trait Deletions: Send + Sync + 'static {
     /// Carries one out, so that it can be undone; done as well if there is no such file.
     fn delete(&self, permit: &Permitted<Delete>) -> impl Future<Output = Result<(), DeletionError>> + Send;
+
+    /// Notes that a principal was refused a snapshot that is too young.
+    fn note_kept(
+        &self,
+        principal: &PrincipalName,
+        repository: &RepositoryName,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Whether that was so under the lock that it still holds.
+    fn has_kept(
+        &self,
+        principal: &PrincipalName,
+        repository: &RepositoryName,
+    ) -> impl Future<Output = bool> + Send;
+
+    /// Notes that a principal has no lock there any more: what it does next is another run.
+    fn note_unlocked(
+        &self,
+        principal: &PrincipalName,
+        repository: &RepositoryName,
+    ) -> impl Future<Output = ()> + Send;
 
     /// Notes that a principal has just locked a repository, as restic does every few minutes while it works there.
     fn note_lock(
@@ -53,6 +76,14 @@ impl Deletions for NoDeletions {
         Err(DeletionError::NotHere)
     }
 
+    async fn note_kept(&self, _: &PrincipalName, _: &RepositoryName) {}
+
+    async fn has_kept(&self, _: &PrincipalName, _: &RepositoryName) -> bool {
+        false
+    }
+
+    async fn note_unlocked(&self, _: &PrincipalName, _: &RepositoryName) {}
+
     async fn note_lock(&self, _: &PrincipalName, _: &RepositoryName) {}
 }
 
@@ -60,8 +91,14 @@ impl Deletions for NoDeletions {
 #[derive(Debug)]
 pub struct Hiding<M> {
     store: M,
-    open: Mutex<HashMap<(PrincipalName, RepositoryName), Open>>,
+    open: Mutex<HashMap<Run, Open>>,
+    /// Runs that were refused a young snapshot, and when they last showed that they are alive. restic goes on after
+    /// that, and prunes what only that snapshot needs.
+    kept: Mutex<HashMap<Run, Instant>>,
 }
+
+/// Who works where.
+type Run = (PrincipalName, RepositoryName);
 
 /// A batch into which more can go.
 #[derive(Debug)]
@@ -81,7 +118,7 @@ impl<M: MaintenanceStore> Hiding<M> {
     /// Hides in this store.
     #[must_use]
     pub fn new(store: M) -> Self {
-        Self { store, open: Mutex::default() }
+        Self { store, open: Mutex::default(), kept: Mutex::default() }
     }
 
     /// The batch that is open, or a new one; `full` is one that cannot take the file.
@@ -122,7 +159,24 @@ impl<M: MaintenanceStore> Deletions for Hiding<M> {
         }
     }
 
+    async fn note_kept(&self, principal: &PrincipalName, repository: &RepositoryName) {
+        self.kept.lock().await.insert((principal.clone(), repository.clone()), Instant::now());
+    }
+
+    async fn has_kept(&self, principal: &PrincipalName, repository: &RepositoryName) -> bool {
+        let mut kept = self.kept.lock().await;
+        kept.retain(|_, last| last.elapsed() < LOCK_TIME_MAX);
+        kept.contains_key(&(principal.clone(), repository.clone()))
+    }
+
+    async fn note_unlocked(&self, principal: &PrincipalName, repository: &RepositoryName) {
+        self.kept.lock().await.remove(&(principal.clone(), repository.clone()));
+    }
+
     async fn note_lock(&self, principal: &PrincipalName, repository: &RepositoryName) {
+        if let Some(last) = self.kept.lock().await.get_mut(&(principal.clone(), repository.clone())) {
+            *last = Instant::now();
+        }
         let mut open = self.open.lock().await;
         if let Some(open) = open.get_mut(&(principal.clone(), repository.clone()))
             && !open.is_over()

@@ -372,6 +372,7 @@ const fn denied(denial: Denial) -> &'static str {
         Denial::TooManyLocks => "too_many_locks",
         Denial::LockOfAnother => "lock_of_another",
         Denial::Tombstone => "tombstone",
+        Denial::SnapshotKept => "snapshot_kept",
         Denial::SnapshotTooYoung => "snapshot_too_young",
     }
 }

@@ -256,8 +256,11 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         };
         let promised = newcomer.reserved_on_disk.as_ref().map_or(0, |reserved| reserved.total().bytes);
         let circumstances = self.circumstances(&principal.name, grant, &action, promised, known).await?;
-        let permit = decide(&principal.name, grant, action, &circumstances)?;
-        Ok((permit, newcomer))
+        let decided = decide(&principal.name, grant, action, &circumstances);
+        if decided == Err(Denial::SnapshotTooYoung) {
+            self.deletions.note_kept(&principal.name, &grant.repository).await;
+        }
+        Ok((decided?, newcomer))
     }
 
     /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
@@ -299,6 +302,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 if let Some(handle) = action.handle().filter(|handle| names_facts(grant.role, handle)) {
                     known.file = state(self.store.facts(repository, handle).await?);
                 }
+                known.snapshot_kept = self.deletions.has_kept(principal, repository).await;
             }
             Action::Create(create) => {
                 let survey = self.store.survey(principal, repository, &create.handle).await?;
@@ -340,7 +344,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         }
     }
 
-    async fn live_locks(
+    pub(super) async fn live_locks(
         &self,
         repository: &RepositoryName,
         principal: &PrincipalName,

@@ -118,7 +118,7 @@ impl Invitation {
         let credential = format!("://{}:{}@", self.user.replace('@', "%40"), self.password);
         let url = self.url.replacen("://", &credential, 1);
         lines.push(format!("export RESTIC_REPOSITORY='{url}REPOSITORY/'   # put its name here"));
-        lines.push("restic forget --keep-daily 14 --keep-weekly 8 --prune".to_owned());
+        lines.push("restic forget --keep-within 7d --keep-daily 14 --keep-weekly 8 --prune".to_owned());
         lines.join("\n")
     }
 }
