@@ -22,10 +22,11 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 const FACTS: &str = "user.pawl.";
-const USAGE: &str = "user.pawl.usage";
+const USAGE: [&str; 2] = ["user.pawl.usage", "user.pawl.added"];
 /// The audit log grows with every request, refused ones included; usage is counted beside what is stored; the address
 /// is written at each start.
-const NOT_STORED: [&str; 3] = [".pawl/audit", ".pawl/usage", ".pawl/url"];
+const NOT_STORED: [&str; 5] =
+    [".pawl/audit", ".pawl/maintenance/audit", ".pawl/usage", ".pawl/usage.lock", ".pawl/url"];
 
 /// One file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Stored {
                         .unwrap_or_default()
                 };
                 let mut facts = read_facts(&path).expect("attributes");
-                facts.remove(USAGE); // what a repository holds changes with every addition
+                facts.retain(|name, _| !USAGE.contains(&name.as_str())); // what a repository holds changes with every addition
                 entries.insert(name, Entry { mode: metadata.mode(), content, facts });
             }
         }
