@@ -64,6 +64,16 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
     /// Verify and read the audit log
     #[command(subcommand)]
     Audit(Audit),
+    /// Say whether the place where repositories are kept holds what Pawl promises
+    #[command(after_long_help = "\
+Examples:
+  pawl doctor --config /etc/pawl/pawl.toml
+  pawl doctor --json --config /etc/pawl/pawl.toml
+
+A bucket is tried out with a few small objects beneath `.pawl-probe/`, which stay there: versions, writes that must not
+replace, checksums, and what the credential can do that it should not. Exit code 0: all is well, or accepted by name in
+the configuration; 1: something is not; 2: it could not be found out.")]
+    Doctor(Doctor),
     /// Print shell completions
     #[command(after_long_help = "Example:\n  pawl completions bash > /etc/bash_completion.d/pawl")]
     Completions {
@@ -101,6 +111,17 @@ pub struct Place {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Options of `pawl doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `pawl serve`.

@@ -12,6 +12,7 @@ pub mod body;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod doctor;
 pub mod files;
 pub mod hosts;
 pub mod http;
