@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use pawl::cli::{Cli, Command, Policy};
 use pawl::config::Log;
-use pawl::{audit, hosts, print, serve};
+use pawl::{audit, hosts, print, s3_policy, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Host(command) => hosts::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Policy(Policy::Table(options)) => hosts::policy_table(options),
+        Command::Policy(Policy::S3(options)) => s3_policy::run(*options),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };
