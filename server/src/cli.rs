@@ -13,6 +13,7 @@ use pawl_policy::{Network, PrincipalName, RepositoryName};
 
 use crate::config::{Listen, LogFormat, LogLevel};
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
+use crate::s3_policy;
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
 
 /// Everything that can be typed after `pawl`.
@@ -345,4 +346,15 @@ Examples:
   pawl policy table
   pawl policy table --principal web1 --data ./pawl-data   # what this one can do, where, and how far")]
     Table(PolicyTable),
+    /// Print the policies of a bucket: for each role, for the bucket itself, and its lifecycle
+    #[command(after_long_help = "\
+Examples:
+  pawl policy s3 --table                                                   # who may do what
+  pawl policy s3 --bucket backup --account 123456789012                    # everything, for AWS
+  pawl policy s3 --bucket backup --account 123456789012 --role writer      # what `pawl serve` may do
+  pawl policy s3 --bucket backup --for ceph --document bucket-policy       # for Ceph RGW
+
+Nothing is changed: hand what is printed to `aws iam put-role-policy`, `aws s3api put-bucket-policy` and
+`aws s3api put-bucket-lifecycle-configuration`.")]
+    S3(Box<s3_policy::Options>),
 }

@@ -22,6 +22,7 @@ pub mod maintenance;
 pub mod pace;
 pub mod peer;
 pub mod print;
+pub mod s3_policy;
 pub mod serve;
 pub mod service_manager;
 pub mod socket;
