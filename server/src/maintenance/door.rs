@@ -14,7 +14,7 @@ use super::session::{Session, directory};
 use crate::audit::Queue;
 use crate::config::{Config, Listen, Tls};
 use crate::credentials::{Credentials, Secret};
-use crate::http::tls::{self, CertificateFiles, Certificates};
+use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, Hiding};
 use crate::socket::{self, Bound, SocketError};
 use crate::store::local::{LocalMaintenance, LocalStore};
@@ -61,7 +61,7 @@ pub(super) fn certificates(
     };
     // Admins bring passwords; no authority signs certificates for them.
     let nobody = directory(&config.data).join("client-ca.crt");
-    Ok(Some(Arc::new(Certificates::load(files, nobody)?)))
+    Ok(Some(Arc::new(Certificates::load(files, nobody, Protocols::Http1)?)))
 }
 
 /// A door that this process opens for itself, with a password that nobody else knows.
