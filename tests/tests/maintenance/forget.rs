@@ -17,8 +17,8 @@ with_each_restic! {
 
 fn what_was_pruned_is_undeleted_and_restores_byte_for_byte(version: Version) {
     let host = host_with_five_backups(version);
-    let mut door = Maintenance::for_version(&host.server, version);
     let before = host.server.stored();
+    let mut door = Maintenance::for_version(&host.server, version);
     let visible = host.visible();
     door.restic(version, "web1").succeed(["forget", "--keep-last", "1", "--prune", "--max-unused", "0"]);
     assert_eq!(host.restic.snapshots(), host.snapshots[4..]);
