@@ -11,8 +11,6 @@
     reason = "a test that cannot go on should stop"
 )]
 
-use std::process::Stdio;
-
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -158,18 +156,19 @@ pub fn maintain<P: AsRef<std::ffi::OsStr>>(place: &[P; 2], args: &[&str]) -> Fin
 /// Runs it on a machine whose clock is set to this, as `+15d` or a moment.
 #[must_use]
 pub fn maintain_at_time<P: AsRef<std::ffi::OsStr>>(time: &str, place: &[P; 2], args: &[&str]) -> Finished {
+    start_at_time(time, place, args).end()
+}
+
+/// Starts it there.
+#[must_use]
+pub fn start_at_time<P: AsRef<std::ffi::OsStr>>(time: &str, place: &[P; 2], args: &[&str]) -> Run {
     let library = ["x86_64", "aarch64"]
         .map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"))
         .into_iter()
         .find(|path| std::path::Path::new(path).exists())
         .unwrap_or_else(|| panic!("libfaketime is missing: run scripts/setup"));
     let mut command = pawl_command();
-    command.arg("maintain").args(args).args(place).stdin(Stdio::null());
+    command.arg("maintain").args(args).args(place);
     command.env("LD_PRELOAD", library).env("FAKETIME", time).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let output = command.output().expect("pawl starts");
-    Finished {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Run::start(command)
 }

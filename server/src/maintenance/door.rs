@@ -29,8 +29,8 @@ const CERTIFICATE: &str = "maintenance.pem";
 pub(super) fn new(session: &Session, credentials: Credentials, audit: Queue) -> MaintenanceDoor {
     let Config { caps, limits, maintenance, .. } = &session.config;
     let hiding = Hiding::new(session.store.clone());
-    let floored = (hiding, maintenance.floor_ms());
-    Door::for_maintenance(session.files.clone(), floored, credentials, *caps, *limits, audit)
+    let floor_ms = maintenance.floor_ms();
+    Door::for_maintenance(session.files.clone(), hiding, floor_ms, credentials, *caps, *limits, audit)
 }
 
 /// The certificate for these sockets, if any needs one.
