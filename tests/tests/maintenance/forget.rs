@@ -100,26 +100,30 @@ fn a_backup_goes_on_while_prune_runs(version: Version) {
 #[test]
 fn later_batches_come_back_with_an_earlier_one_unless_it_alone_is_asked_for() {
     let version = Version::V0_19;
-    let host = host_with_five_backups(version);
-    let mut door = Maintenance::start(&host.server);
-    let admin = door.restic(version, "web1");
-    admin.succeed(["forget", &host.snapshots[0], "--prune", "--max-unused", "0"]);
-    // A door that was started anew begins another batch.
-    door.stop();
-    door.start_again();
-    admin.succeed(["forget", &host.snapshots[1], &host.snapshots[2], "--prune", "--max-unused", "0"]);
-    door.stop();
-    let batches: Vec<_> = door.deleted().iter().map(batch_of).collect();
-    assert_eq!(batches.len(), 2);
-
-    let only = door.run_command(&["undelete", &batches[0], "--only"]).expect_code(0);
-    assert!(only.stdout.contains("Brought back"), "{only:?}");
-    assert_eq!(door.one_batch(), batches[1]);
-    assert_eq!(host.restic.snapshots().len(), 3);
-    let gone = door.run_command(&["undelete", &batches[0]]).expect_code(1);
-    assert!(gone.stderr.contains("there is no batch"), "{gone:?}");
-    let _ = door.run_command(&["undelete", &batches[1]]).expect_code(0);
-    host.assert_all_restore();
+    for only in [false, true] {
+        let host = host_with_five_backups(version);
+        let mut door = Maintenance::start(&host.server);
+        let admin = door.restic(version, "web1");
+        admin.succeed(["forget", &host.snapshots[0], "--prune", "--max-unused", "0"]);
+        // A door that was started anew begins another batch.
+        door.stop();
+        door.start_again();
+        admin.succeed(["forget", &host.snapshots[1], &host.snapshots[2], "--prune", "--max-unused", "0"]);
+        door.stop();
+        let batches: Vec<_> = door.deleted().iter().map(batch_of).collect();
+        assert_eq!(batches.len(), 2);
+        if only {
+            let undone = door.run_command(&["undelete", &batches[0], "--only"]).expect_code(0);
+            assert!(undone.stdout.contains("Brought back"), "{undone:?}");
+            assert_eq!(door.one_batch(), batches[1]);
+            assert_eq!(host.restic.snapshots().len(), 3);
+            let gone = door.run_command(&["undelete", &batches[0]]).expect_code(1);
+            assert!(gone.stderr.contains("there is no batch"), "{gone:?}");
+        }
+        let _ = door.run_command(&["undelete", &batches[usize::from(only)]]).expect_code(0);
+        assert_eq!(door.deleted().len(), 0);
+        host.assert_all_restore();
+    }
 }
 
 #[test]
