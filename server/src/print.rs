@@ -22,18 +22,14 @@ pub struct Ended {
 /// Prints why a command failed, and says how it ends.
 #[must_use]
 pub fn failure(failed: &(dyn Error + 'static)) -> ExitCode {
-    match failed.downcast_ref::<Ended>() {
-        Some(ended) => {
-            if !ended.message.is_empty() {
-                error(failed);
-            }
-            ExitCode::from(ended.code)
-        }
-        None => {
-            error(failed);
-            ExitCode::FAILURE
-        }
+    let Some(ended) = failed.downcast_ref::<Ended>() else {
+        error(failed);
+        return ExitCode::FAILURE;
+    };
+    if !ended.message.is_empty() {
+        error(failed);
     }
+    ExitCode::from(ended.code)
 }
 
 /// Prints a line.

@@ -295,6 +295,19 @@ impl AppendStore for S3Store {
     }
 }
 
+/// The facts of a file that is stored now.
+fn new_facts(creator: &PrincipalName) -> Result<NewFacts, StoreError> {
+    let mut mark = [0; 16];
+    getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(NewFacts {
+        creator: creator.clone(),
+        received_ms: now_ms(),
+        audience: Audience::All,
+        content: None,
+        upload: hex::encode(mark),
+    })
+}
+
 impl S3Store {
     /// Whether maintenance has deleted a file of this name. It keeps that for snapshots and indexes, which make restic
     /// fail if they come back without their data.
@@ -306,18 +319,5 @@ impl S3Store {
             }
             _ => Ok(false),
         }
-    }
-
-    /// The facts of a file that is stored now.
-    fn new_facts(&self, creator: &PrincipalName) -> Result<NewFacts, StoreError> {
-        let mut mark = [0; 16];
-        getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(NewFacts {
-            creator: creator.clone(),
-            received_ms: now_ms(),
-            audience: Audience::All,
-            content: None,
-            upload: hex::encode(mark),
-        })
     }
 }
