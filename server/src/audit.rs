@@ -3,6 +3,7 @@
 //! Invariant: each line carries the SHA-256 of the line before it, so that nothing can be changed, removed or moved
 //! without every later line saying so. Only the end can be cut unseen; a head kept elsewhere shows that as well.
 
+mod added;
 mod command;
 mod queue;
 mod verify;
