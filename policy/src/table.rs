@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use crate::action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, Stat};
-use crate::decide::{Audience, Circumstances, Denial, FileState, Permit, RepositoryState, decide};
+use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState};
+use crate::decide::{Denial, Permit, decide};
 use crate::grant::{Grant, Quota, Role, Usage};
 use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
 use crate::name::{FileId, FileType, Handle, PrincipalName, RepositoryName};
@@ -84,7 +85,7 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         Err(Denial::NoRepository) => "no (none)",
         Err(Denial::TooManyKeys | Denial::TooManyLocks) => "no (limit)",
         Err(Denial::Tombstone) => "no (deleted)",
-        Err(Denial::SnapshotTooYoung) => "no (floor)",
+        Err(Denial::SnapshotTooYoung | Denial::SnapshotKept) => "no (floor)",
         Err(Denial::Quota | Denial::TotalQuota) => "no (quota)",
         Err(Denial::Room) => "no (room)",
         Err(Denial::Network | Denial::Expired) => "no",
@@ -224,6 +225,10 @@ fn deletion(handle: Handle) -> Vec<(String, Circumstances)> {
             ("younger than the floor".into(), present(None, SNAPSHOT_FLOOR_MS - 1, Audience::All)),
             ("as old as the floor".into(), present(None, SNAPSHOT_FLOOR_MS, Audience::All)),
         ]),
+        Some(FileType::Data | FileType::Index) => {
+            let kept = Circumstances { snapshot_kept: true, ..in_state(RepositoryState::Initialised) };
+            Vec::from([any(), ("after a young snapshot was kept".into(), kept)])
+        }
         _ => Vec::from([any()]),
     }
 }

@@ -403,6 +403,19 @@ fn over_its_quota_in_all_repositories_a_host_stores_nothing_but_locks() {
 }
 
 #[test]
+fn after_a_young_snapshot_was_kept_nothing_goes_that_it_may_need() {
+    let repository = repository();
+    let grant = Grant::new(repository.clone(), Role::Maintenance);
+    let facts = Circumstances { snapshot_kept: true, ..nothing() };
+    for handle in handles() {
+        let action = Action::Delete(Delete { repository: repository.clone(), handle });
+        let needed = matches!(handle.file_type(), Some(FileType::Data | FileType::Index));
+        let expected = needed.then_some(Denial::SnapshotKept);
+        assert_eq!(decide(&asker(), &grant, action, &facts).err(), expected, "{handle}");
+    }
+}
+
+#[test]
 fn the_floor_is_the_one_that_was_set() {
     let repository = repository();
     let grant = Grant::new(repository.clone(), Role::Maintenance);

@@ -128,10 +128,10 @@ pub(crate) fn hash(line: &[u8]) -> String {
     hex::encode(Sha256::digest(line))
 }
 
-/// The directory of the log in a data directory.
+/// The directories of both logs in a data directory: that of the door to hosts, and that of maintenance.
 #[must_use]
-pub fn directory(data: &Path) -> PathBuf {
-    data.join(".pawl/audit")
+pub fn directories(data: &Path) -> [PathBuf; 2] {
+    [data.join(".pawl/audit"), data.join(".pawl/maintenance/audit")]
 }
 
 /// The name of the file that begins with this line number; `again` counts those that were begun with it and hold only
@@ -144,9 +144,9 @@ pub(crate) fn file_name(first_number: u64, again: u32) -> String {
     }
 }
 
-/// All files of the log, in order.
-pub fn files(data: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(directory(data)) {
+/// All files of a log, in order.
+pub fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

@@ -2,6 +2,8 @@
 //!
 //! Invariant: parsing has no effect; shell completions and the man page are made from the same definitions.
 
+mod maintain;
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -11,6 +13,7 @@ use pawl_policy::{Network, PrincipalName, RepositoryName};
 
 use crate::config::{Listen, LogFormat, LogLevel};
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
+pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
 
 /// Everything that can be typed after `pawl`.
 #[derive(Debug, Parser)]
@@ -23,7 +26,11 @@ use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
     after_long_help = "\
 First backup:
   pawl serve --data ./pawl-data        # prints three lines to paste on the host
-  pawl host add web1 --data ./pawl-data",
+  pawl host add web1 --data ./pawl-data
+
+Maintenance:
+  pawl maintain serve --data ./pawl-data   # prints what to paste, to prune with restic
+  pawl maintain deleted --data ./pawl-data",
     disable_help_subcommand = true
 )]
 pub struct Cli {
@@ -48,6 +55,9 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
     /// Add, list and revoke hosts
     #[command(subcommand)]
     Host(Host),
+    /// Prune, repair and bring back; nothing of it can be done with a host's credential
+    #[command(subcommand)]
+    Maintain(Maintain),
     /// Show what each role may do
     #[command(subcommand)]
     Policy(Policy),

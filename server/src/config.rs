@@ -4,6 +4,7 @@
 //! the file, the key and what is allowed.
 
 mod listen;
+mod maintenance;
 mod written;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use crate::files;
 use crate::http::proxy::Proxies;
 pub use listen::{Listen, ListenError};
+pub use maintenance::Maintenance;
 
 /// Where the backup door listens unless told otherwise: this machine only.
 pub const LISTEN_DEFAULT: Listen = Listen::Tcp(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000)));
@@ -51,7 +53,7 @@ pub enum ConfigError {
     },
 }
 
-/// Everything that `pawl serve` needs to know.
+/// Everything that `pawl serve` and `pawl maintain` need to know.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The directory that holds all repositories.
@@ -76,6 +78,8 @@ pub struct Config {
     pub caps: Caps,
     /// Where metrics and health can be asked for, if anywhere.
     pub status: Option<SocketAddr>,
+    /// Where admins come in, and how long things are kept.
+    pub maintenance: Maintenance,
     /// What the log looks like.
     pub log: Log,
 }
@@ -192,6 +196,7 @@ impl Config {
             limits: Limits::default(),
             caps: Caps::default(),
             status: None,
+            maintenance: Maintenance::default(),
             log: Log::default(),
         }
     }

@@ -17,6 +17,7 @@ pub mod hosts;
 pub mod http;
 pub mod keeper;
 pub mod log;
+pub mod maintenance;
 pub mod pace;
 pub mod peer;
 pub mod print;

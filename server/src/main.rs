@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser};
 use pawl::cli::{Cli, Command, Policy};
 use pawl::config::Log;
 use pawl::keeper::Side;
-use pawl::{audit, hosts, print, serve};
+use pawl::{audit, hosts, maintenance, print, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             serve::keeper(&data, Log { format: log_format, level: log_level }, side)
         }
         Command::Host(command) => hosts::run(command),
+        Command::Maintain(command) => maintenance::run(command),
         Command::Audit(command) => audit::run(command),
         Command::Policy(Policy::Table(options)) => hosts::policy_table(options),
         Command::Completions { shell } => completions(shell),

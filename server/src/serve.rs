@@ -29,7 +29,7 @@ use crate::{files, hosts, log, service_manager};
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// How long work that was begun on the disk is waited for at the end.
-const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Where the URL that the server was last reached at is written down, for `pawl host add`.
 #[must_use]
@@ -159,7 +159,7 @@ async fn run(
 }
 
 /// Lets the keeper finish what it began.
-async fn end_keeper(keeper: &KeeperClient, mut child: Child) {
+pub(crate) async fn end_keeper(keeper: &KeeperClient, mut child: Child) {
     keeper.hang_up();
     match tokio::task::spawn_blocking(move || child.wait()).await {
         Ok(Ok(status)) if status.success() => {}
@@ -169,7 +169,7 @@ async fn end_keeper(keeper: &KeeperClient, mut child: Child) {
     }
 }
 
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -209,7 +209,7 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
         }
         Tls::PrivateCa { names } => {
             let addresses: Vec<_> = bound.iter().filter_map(|bound| bound.place().address()).collect();
-            tls::issue(&config.data, names, &addresses)?
+            tls::issue(&config.data, "server.pem", names, &addresses)?
         }
     };
     Ok(Some(Arc::new(Certificates::load(files, client_ca_path(&config.data))?)))
@@ -278,7 +278,7 @@ fn welcome(config: &Config) -> Outcome {
     ))
 }
 
-fn say_footing(keeper: &KeeperProcess) {
+pub(crate) fn say_footing(keeper: &KeeperProcess) {
     let footing = keeper.footing();
     if !footing.unnamed_files {
         tracing::warn!(
@@ -293,7 +293,7 @@ fn say_footing(keeper: &KeeperProcess) {
 }
 
 /// Each connection and each upload holds a descriptor.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {

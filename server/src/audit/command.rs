@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Broken, Decision, Event, Line, Verified, files, verify, verify_whole};
+use super::{Broken, Decision, Event, Line, Verified, directories, files, verify, verify_whole};
 use crate::cli::{Audit, ShowAudit, VerifyAudit};
 use crate::print::{self, Outcome};
 use crate::serve::configuration;
@@ -29,23 +29,49 @@ struct Report<'a> {
     number: u64,
     head: Option<&'a str>,
     torn: &'a [PathBuf],
+    /// The log of maintenance, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maintenance: Option<Box<Self>>,
+}
+
+impl<'a> Report<'a> {
+    fn of(verified: &'a Verified) -> Self {
+        let Verified { lines, first, number, head, torn } = verified;
+        let (lines, first, number) = (*lines, *first, *number);
+        Self { lines, first, number, head: head.as_deref(), torn, maintenance: None }
+    }
 }
 
 fn verify_log(options: VerifyAudit) -> Outcome {
-    let verified = match options.data {
-        Some(data) => verify_whole(&files(&data)?, options.head.as_deref(), |_| ())?,
-        None => verify(&options.files, options.head.as_deref(), |_| ())?,
+    let head = options.head.as_deref();
+    let Some(data) = options.data else {
+        let verified = verify(&options.files, head, |_| ())?;
+        return if options.json { print::json(&Report::of(&verified)) } else { tell(&verified) };
     };
+    let [hosts, maintenance] = directories(&data);
+    let (hosts, maintenance) = (files(&hosts)?, files(&maintenance)?);
+    // A head is that of one of the two.
+    let of_hosts = verify_whole(&hosts, head, |_| ());
+    let (of_hosts, of_maintenance) = match of_hosts {
+        Err(Broken::Cut(_)) => {
+            (verify_whole(&hosts, None, |_| ())?, verify_whole(&maintenance, head, |_| ())?)
+        }
+        verified => (verified?, verify_whole(&maintenance, None, |_| ())?),
+    };
+    let there_is = !maintenance.is_empty();
     if options.json {
-        let Verified { lines, first, number, head, torn } = &verified;
-        return print::json(&Report {
-            lines: *lines,
-            first: *first,
-            number: *number,
-            head: head.as_deref(),
-            torn,
-        });
+        let report = there_is.then(|| Box::new(Report::of(&of_maintenance)));
+        return print::json(&Report { maintenance: report, ..Report::of(&of_hosts) });
     }
+    tell(&of_hosts)?;
+    if there_is {
+        print::line("\nMaintenance:")?;
+        tell(&of_maintenance)?;
+    }
+    Ok(())
+}
+
+fn tell(verified: &Verified) -> Outcome {
     for path in &verified.torn {
         print::line(&format!("{}: the last line was cut by a crash; it is no record", path.display()))?;
     }
@@ -68,7 +94,7 @@ fn show(options: &ShowAudit) -> Outcome {
     let mut snapshots = Vec::new();
     let mut refused = 0_u64;
     let mut printed: Outcome = Ok(());
-    let shown = verify_whole(&files(&data)?, None, |line| {
+    let mut each = |line: Line| {
         if printed.is_err() || !is_wanted(&line, options, since) {
             return;
         }
@@ -92,7 +118,10 @@ fn show(options: &ShowAudit) -> Outcome {
             _ => {}
         }
         printed = if options.json { print::json(&line) } else { print::line(&readable(&line)) };
-    });
+    };
+    let [hosts, maintenance] = directories(&data);
+    let shown = verify_whole(&files(&hosts)?, None, &mut each);
+    let shown = shown.and(verify_whole(&files(&maintenance)?, None, &mut each));
     printed?;
     if !options.json {
         print::line(&summary(&stored, &snapshots, refused))?;

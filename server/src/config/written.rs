@@ -15,6 +15,7 @@ use crate::http::proxy::Proxies;
 
 use super::{
     Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, listen,
+    maintenance,
 };
 
 /// The file as it is written.
@@ -37,6 +38,8 @@ struct Written {
     #[serde(default)]
     caps: WrittenCaps,
     status: Option<WrittenStatus>,
+    #[serde(default)]
+    maintenance: maintenance::Written,
     #[serde(default)]
     log: Log,
 }
@@ -128,12 +131,13 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         limits: limits(&written.limits, plain_http),
         caps: caps(&written.caps).map_err(value)?,
         status: written.status.map(|written| status(&written)).transpose().map_err(value)?,
+        maintenance: written.maintenance.check().map_err(value)?,
         log: written.log,
     })
 }
 
 /// A key and why its value cannot be.
-type Refused = (&'static str, String);
+pub(super) type Refused = (&'static str, String);
 
 fn check_public_url(url: Option<&str>) -> Result<(), Refused> {
     let Some(url) = url else { return Ok(()) };
@@ -333,6 +337,10 @@ mod tests {
             ("data = '/srv'\npublic_url = 'ftp://x'", "public_url"),
             ("data = '/srv'\n[status]\nlisten = '0.0.0.0:8001'", "status.listen"),
             ("data = '/srv'\n[status]\nport = 8001", "port"),
+            ("data = '/srv'\n[maintenance]\ndelay_days = 0", "maintenance.delay_days"),
+            ("data = '/srv'\n[maintenance]\nfloor_days = 4000", "maintenance.floor_days"),
+            ("data = '/srv'\n[maintenance]\nlisten = []", "maintenance.listen"),
+            ("data = '/srv'\n[maintenance]\nfloor = 7", "floor"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains("pawl.toml") && error.contains(key), "{text:?}: {error}");

@@ -191,8 +191,13 @@ pub fn ca_file(data: &Path) -> PathBuf {
 }
 
 /// Makes the private CA if there is none, and a fresh certificate of it for these names, or for the addresses.
-/// Hosts trust the CA, so that every start can make a new certificate.
-pub fn issue(data: &Path, names: &[String], listen: &[SocketAddr]) -> Result<CertificateFiles, TlsError> {
+/// Hosts trust the CA, so that every start can make a new certificate. It goes into this file, with its key.
+pub fn issue(
+    data: &Path,
+    file: &str,
+    names: &[String],
+    listen: &[SocketAddr],
+) -> Result<CertificateFiles, TlsError> {
     let directory = data.join(DIRECTORY);
     files::make_directory(&directory, 0o750)?;
     let ca = certificate_authority(&directory)?;
@@ -207,7 +212,7 @@ pub fn issue(data: &Path, names: &[String], listen: &[SocketAddr]) -> Result<Cer
     let certificate = params.signed_by(&key, &ca)?;
 
     // One file, so that certificate and key are replaced together.
-    let path = directory.join("server.pem");
+    let path = directory.join(file);
     let both = key.serialize_pem() + &certificate.pem();
     match files::replace(&path, &both, KEY_MODE) {
         // A full disk must not keep hosts from restoring.

@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn lines(data: &tempfile::TempDir) -> Result<u64, Broken> {
-        verify(&files(data.path()).unwrap(), None, |_| ()).map(|verified| verified.lines)
+        verify(&files(&data.path().join(layout::AUDIT)).unwrap(), None, |_| ()).map(|verified| verified.lines)
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
         log.append(Event::Stopped);
         let head = log.head();
         assert_eq!(head.number, 5);
-        let files = files(data.path()).unwrap();
+        let files = files(&data.path().join(layout::AUDIT)).unwrap();
         assert_eq!(files.len(), 2);
         let verified = verify(&files, Some(&head.hash), |_| ()).unwrap();
         assert_eq!((verified.lines, verified.head), (5, Some(head.hash)));
@@ -302,7 +302,7 @@ mod tests {
         let mut log = open(&data);
         log.append(Event::Started);
         assert_eq!(log.head().number, 4);
-        let verified = verify(&files(data.path()).unwrap(), None, |_| ()).unwrap();
+        let verified = verify(&files(&data.path().join(layout::AUDIT)).unwrap(), None, |_| ()).unwrap();
         assert_eq!((verified.lines, verified.torn.len()), (4, 1));
     }
 

@@ -11,8 +11,6 @@ pub(crate) const AUDIT: &str = ".pawl/audit";
 /// Files that have no name yet lie here where the file system has no unnamed files.
 pub(crate) const STAGING: &str = ".pawl/staging";
 
-/// What the hosts' door and its keeper have no part in: credentials of maintenance, its audit log, its socket.
-pub(crate) const MAINTENANCE: &str = ".pawl/maintenance";
 /// The audit log of maintenance.
 pub(crate) const MAINTENANCE_AUDIT: &str = ".pawl/maintenance/audit";
 /// As [`STAGING`], for maintenance.
