@@ -8,6 +8,7 @@ pub mod content;
 pub mod disk;
 pub mod http;
 pub mod log;
+pub mod maintenance;
 pub mod memory;
 pub mod process;
 pub mod program;
