@@ -25,10 +25,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print::error(error.as_ref());
-            ExitCode::FAILURE
-        }
+        Err(error) => print::failure(error.as_ref()),
     }
 }
 
