@@ -3,6 +3,7 @@
 //! Invariant: parsing has no effect; shell completions and the man page are made from the same definitions.
 
 mod maintain;
+mod restore;
 mod verify;
 
 use std::num::NonZeroU32;
@@ -15,6 +16,7 @@ use pawl_policy::{Network, PrincipalName, RepositoryName};
 use crate::config::{Listen, LogFormat, LogLevel};
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
+pub use restore::Restore;
 pub use verify::{Reading, UsersRestic, Verify};
 
 /// Everything that can be typed after `pawl`.

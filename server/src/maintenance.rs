@@ -14,6 +14,7 @@ mod key;
 mod progress;
 mod purge;
 mod restic;
+mod restore;
 mod serve;
 mod session;
 mod undelete;
@@ -35,5 +36,6 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Key(command) => key::run(command),
         Maintain::Enrol(options) => enrol::run(&options),
         Maintain::Verify(options) => verify::run(&options),
+        Maintain::Restore(options) => restore::run(&options),
     }
 }
