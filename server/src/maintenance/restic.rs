@@ -38,7 +38,7 @@ impl UsersRestic {
         self.password_file.is_some() || self.password_command.is_some()
     }
 
-    /// Runs a command on a repository to its end, and returns what it printed, errors last.
+    /// Runs a command on a repository to its end, and returns what it printed, with what it said besides behind it.
     pub(super) async fn run(&self, repository: &str, args: Vec<String>) -> Result<String, ResticError> {
         let said: Vec<_> = args.iter().take(2).map(String::as_str).collect();
         let said = said.join(" ");

@@ -226,6 +226,11 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         // Those that are done without are looked for where they were not looked for before.
         known.retain(|handle| self.source.is_some() || !state.set_aside.contains(&handle.to_string()));
         known.extend(self.store.rescued(repository).await?);
+        if !visible.contains(&Handle::Config)
+            && visible.iter().any(|it| it.file_type() != Some(FileType::Keys))
+        {
+            known.insert(Handle::Config);
+        }
         let damage = state.damaged.values().filter(|finding| finding.kind.severity() == Severity::Damage);
         known.extend(damage.filter_map(Finding::handle));
         if let (true, Some(source)) = (self.options.missing, self.source) {

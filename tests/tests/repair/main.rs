@@ -2,12 +2,7 @@
 //!
 //! Invariant: every test ends by looking at the bytes that are stored, whatever a command said.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that cannot go on should stop"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
 
 mod as_of;
 mod hostile;

@@ -94,6 +94,26 @@ fn a_copy_that_was_deleted_heals_a_damaged_one() {
 }
 
 #[test]
+fn a_config_of_which_nothing_was_recorded_is_known_by_what_was_noted() {
+    let stage = Stage::new(1);
+    let good = stage.stored();
+    let second = stage.second_store();
+    // As one that was brought from elsewhere: without facts.
+    pawl_tests::store::remove(&stage.path("config"));
+    plant(&stage.path("config"), &good["config"]);
+    let noted = stage.maintain(&["verify", "--share", "1/10000"]).expect_code(0);
+    assert!(noted.stdout.contains("its hash was not recorded when it was stored"), "{noted:?}");
+    let snapshot = good.keys().find(|name| name.starts_with("snapshots/")).unwrap().clone();
+    stage.rot(["config".to_owned(), snapshot.clone()]);
+    let report = stage.maintain(&["verify", "--all", "--json"]).expect_code(1).json();
+    assert_eq!(damaged(&report), ["config".to_owned(), snapshot].into());
+    let _ = stage.maintain(&["restore", "--from", second.to_str().unwrap()]).expect_code(0);
+    assert_eq!(stage.stored(), good);
+    stage.assert_healthy();
+    let _ = stage.maintain(&["verify", "--all"]).expect_code(0);
+}
+
+#[test]
 fn without_a_good_copy_nothing_is_touched() {
     let stage = Stage::new(1);
     let name = stage.stored().into_keys().find(|name| name.starts_with("snapshots/")).unwrap();

@@ -5,7 +5,10 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pawl_policy::{Caps, FileId, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{
+    Action, Caps, Circumstances, Delete, FileId, Grant, Handle, Permit, PrincipalName, RepositoryName, Role,
+    decide,
+};
 use sha2::{Digest, Sha256};
 
 use super::plan::{Step, Task};
@@ -52,7 +55,9 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Worker<'_, S, M> {
             Step::NoGoodCopy if !task.wrong_one_there && !task.displaced => return Ok(Done::NoGoodCopy),
             Step::NoGoodCopy | Step::PutBack(_) | Step::PutIn { .. } => {}
         }
-        if task.wrong_one_there {
+        if task.wrong_one_there && task.unrecorded {
+            self.delete(&task.handle).await?;
+        } else if task.wrong_one_there {
             self.displace(&task.handle).await?;
         }
         match &task.step {
@@ -93,6 +98,23 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Worker<'_, S, M> {
                 Hid::Now | Hid::Absent => return Ok(()),
                 Hid::Taken => self.batch = None,
             }
+        }
+    }
+
+    /// Where nothing was recorded of a `config` when it was stored, the store cannot tell that it is wrong; what an earlier
+    /// verification noted can. So it is deleted, reversibly.
+    async fn delete(&self, handle: &Handle) -> Result<(), StoreError> {
+        let refused = |why: String| StoreError::Unavailable(format!("{handle} cannot be moved away: {why}"));
+        let grant = Grant::new(self.repository.clone(), Role::Maintenance);
+        let action = Action::Delete(Delete { repository: self.repository.clone(), handle: *handle });
+        let decided = decide(self.principal, &grant, action, &Circumstances::NOTHING_KNOWN);
+        let Permit::Delete(permit) = decided.map_err(|denial| refused(denial.to_string()))? else {
+            return Err(refused("it is no file that is deleted".to_owned()));
+        };
+        let batch = self.store.begin_batch(self.repository, self.principal, Reason::Deleted).await?;
+        match self.store.hide(&permit, &batch.id).await? {
+            Hid::Now | Hid::Absent => Ok(()),
+            Hid::Taken => Err(refused(format!("batch {} has it already", batch.id))),
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Task {
     pub(super) wrong_one_there: bool,
     /// Whether a copy that is not right was moved away already.
     pub(super) displaced: bool,
+    /// Whether nothing was recorded of the visible copy, which is a `config`.
+    pub(super) unrecorded: bool,
     /// What the content has to hash to.
     pub(super) expected: Option<FileId>,
 }
@@ -65,7 +67,10 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Planner<'_, S, M> {
             Handle::Config => self.recorded(&versions),
         };
         let displaced = versions.iter().any(|version| self.was_displaced(&version.place));
-        let task = |step, wrong_one_there| Task { handle, step, wrong_one_there, displaced, expected };
+        let is_unrecorded = |version: &Version| version.place == Place::Current && version.recorded.is_none();
+        let unrecorded = handle == Handle::Config && versions.iter().any(is_unrecorded);
+        let task =
+            |step, wrong_one_there| Task { handle, step, wrong_one_there, displaced, unrecorded, expected };
         let right = async |version: &Version| {
             is(self.store, self.repository, &handle, &version.place, expected, self.pace).await
         };

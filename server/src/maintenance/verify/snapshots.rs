@@ -115,7 +115,9 @@ async fn chunks_of(
     for index in indexes {
         let args = ["cat", "index", &index.to_string(), "--no-lock"].map(str::to_owned).to_vec();
         let printed = restic.run(address, args).await.map_err(|error| error.to_string())?;
-        let index: Index = serde_json::from_str(&printed).map_err(|error| error.to_string())?;
+        // What restic has to say besides stands behind it.
+        let first = serde_json::Deserializer::from_str(&printed).into_iter::<Index>().next();
+        let index = first.ok_or("restic printed nothing")?.map_err(|error| error.to_string())?;
         if let Some(found) = index.packs.into_iter().find(|found| found.id == pack) {
             return Ok(found.blobs);
         }
