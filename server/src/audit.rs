@@ -131,6 +131,8 @@ pub struct Verification {
     pub damaged: u64,
     /// Other findings at which somebody should look.
     pub suspicious: u64,
+    /// When it ended, in Unix milliseconds: the line may have had to wait for other maintenance.
+    pub ended_ms: u64,
 }
 
 /// Number and hash of the last line, to be kept elsewhere.

@@ -181,7 +181,7 @@ fn readable(line: &Line) -> String {
         Event::Purged(deed) => of_maintenance("removed for good", deed),
         Event::FoundDamaged(deed) => of_maintenance("found damaged", deed),
         Event::Verified(run) => {
-            let Verification { principal, repository, bytes_read, damaged, suspicious } = run;
+            let Verification { principal, repository, bytes_read, damaged, suspicious, .. } = run;
             format!(
                 "verified {repository} for {principal}: {bytes_read} bytes read, {damaged} files damaged, {suspicious} \
                  other findings"
