@@ -11,10 +11,11 @@ use serde::Deserialize;
 use super::written::Refused;
 use super::{Listen, listen};
 
+/// Days within which every byte is verified unless configured.
+const VERIFY_DAYS: u32 = 7;
+
 /// Ten years.
 const DAYS_MAX: u32 = 3650;
-/// The kernel's own limit (`sun_path`), less the zero at the end.
-const SOCKET_BYTES_MAX: usize = 107;
 
 /// What maintenance needs to know beside what hosts' door knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Maintenance {
     floor_days: Option<u32>,
     /// Days after which deletions become final; 14 unless written.
     delay_days: Option<u32>,
+    /// Days within which every byte is verified; 7 unless written, and no more than half the delay.
+    verify_days: Option<u32>,
 }
 
 impl Maintenance {
@@ -40,22 +43,21 @@ impl Maintenance {
         self.delay_days.unwrap_or(PURGE_DELAY_DAYS)
     }
 
-    /// Where the maintenance door of this data directory listens, or why it has to be told where.
-    pub fn places(&self, data: &Path) -> Result<Vec<Listen>, String> {
+    /// Within so long every byte is verified, in milliseconds: in half the delay at most, so that damage is found while
+    /// the good version is still there.
+    #[must_use]
+    pub fn verify_ms(&self) -> u64 {
+        let half = u64::from(self.delay_days()) * DAY_MS / 2;
+        half.min(u64::from(self.verify_days.unwrap_or(VERIFY_DAYS)) * DAY_MS)
+    }
+
+    /// Where the maintenance door of this data directory listens.
+    pub fn places(&self, data: &Path) -> Result<Vec<Listen>, super::ListenError> {
         if !self.listen.is_empty() {
             return Ok(self.listen.clone());
         }
         let socket = data.join(".pawl/maintenance/maintain.sock");
-        let elsewhere = "say where to listen with --listen, or maintenance.listen in the configuration";
-        let length = socket.as_os_str().len();
-        if length > SOCKET_BYTES_MAX {
-            return Err(format!(
-                "{} has {length} bytes, and the path of a socket has at most {SOCKET_BYTES_MAX}; {elsewhere}",
-                socket.display()
-            ));
-        }
-        let place = format!("unix:{}", socket.display()).parse();
-        Ok(vec![place.map_err(|error: super::ListenError| format!("{error}; {elsewhere}"))?])
+        Ok(vec![format!("unix:{}", socket.display()).parse()?])
     }
 }
 
@@ -67,11 +69,12 @@ pub(super) struct Written {
     listen: Option<Vec<Listen>>,
     floor_days: Option<u32>,
     delay_days: Option<u32>,
+    verify_days: Option<u32>,
 }
 
 impl Written {
     pub(super) fn check(self) -> Result<Maintenance, Refused> {
-        let Self { listen, floor_days, delay_days } = self;
+        let Self { listen, floor_days, delay_days, verify_days } = self;
         if listen.as_ref().is_some_and(Vec::is_empty) {
             return Err(("maintenance.listen", "expected at least one address".to_owned()));
         }
@@ -81,32 +84,14 @@ impl Written {
         if let Some(days) = delay_days.filter(|days| !(1..=DAYS_MAX).contains(days)) {
             return Err(("maintenance.delay_days", format!("expected 1 to {DAYS_MAX}, found {days}")));
         }
-        Ok(Maintenance { listen: listen.unwrap_or_default(), floor_days, delay_days })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_socket_is_in_the_data_directory_unless_it_cannot_be() {
-        let default = Maintenance::default();
-        let places = default.places(Path::new("/srv/pawl")).unwrap();
-        assert_eq!(places[0].to_string(), "unix:/srv/pawl/.pawl/maintenance/maintain.sock");
-        for data in ["/srv/my backups".to_owned(), format!("/srv/{}", "long/".repeat(20))] {
-            let error = default.places(Path::new(&data)).unwrap_err();
-            assert!(error.contains("maintenance.listen"), "{error}");
-            let listen = vec!["127.0.0.1:1".parse().unwrap()];
-            assert!(Maintenance { listen, ..Maintenance::default() }.places(Path::new(&data)).is_ok());
+        let half = delay_days.unwrap_or(PURGE_DELAY_DAYS) / 2;
+        if let Some(days) = verify_days.filter(|days| !(1..=half).contains(days)) {
+            let reason = format!(
+                "expected 1 to {half}, half of delay_days, found {days}: damage has to be found before the good version \
+                 is purged; set a smaller one, or a larger delay_days"
+            );
+            return Err(("maintenance.verify_days", reason));
         }
-    }
-
-    #[test]
-    fn the_defaults_are_a_week_and_two() {
-        let default = Maintenance::default();
-        assert_eq!((default.floor_ms(), default.delay_days()), (7 * DAY_MS, 14));
-        let none = Written { floor_days: Some(0), ..Written::default() }.check().unwrap();
-        assert_eq!(none.floor_ms(), 0);
+        Ok(Maintenance { listen: listen.unwrap_or_default(), floor_days, delay_days, verify_days })
     }
 }

@@ -7,11 +7,14 @@ use std::error::Error;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::TryStreamExt;
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use sha2::{Digest, Sha256};
 
+use super::verify::untold;
 use crate::cli::Place;
 use crate::config::{Config, Log, LogLevel};
 use crate::files;
@@ -37,6 +40,7 @@ pub(super) struct Session {
 pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
     let config = config_to_read(place)?;
     own_directory(&config.data)?;
+    ignore_broken_leases()?;
     Ok(config)
 }
 
@@ -48,6 +52,12 @@ fn config_to_read(place: &Place) -> Result<Config, Box<dyn Error>> {
         return Err(format!("{data}: there is no such directory; `pawl serve` makes it").into());
     }
     Ok(config)
+}
+
+/// Looking for writers of a file takes a lease and gives it back. One that is broken in that moment sends a signal that
+/// would end the process.
+fn ignore_broken_leases() -> std::io::Result<()> {
+    signal_hook::flag::register(libc::SIGIO, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 /// Pawl's directory for maintenance, which is its owner's alone.
@@ -88,6 +98,11 @@ pub(super) fn act(place: &Place, work: impl AsyncFnOnce(&Session) -> Outcome) ->
 /// Runs a command that acts.
 pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
     log::start(config.log);
+    act_logged(config, work)
+}
+
+/// The same, where a log was started.
+pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
     let keeper = KeeperProcess::start(&config.data, config.log, Side::Maintenance)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
@@ -95,6 +110,9 @@ pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outco
         let store = LocalMaintenance::open(&config.data, keeper.clone())?;
         let files = LocalStore::open(&config.data, keeper.clone())?;
         let session = Session { config, store, files, keeper: keeper.clone() };
+        if let Err(error) = untold::tell(&session).await {
+            tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
+        }
         let outcome = work(&session).await;
         end_keeper(&keeper, child).await;
         outcome

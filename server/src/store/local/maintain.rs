@@ -87,7 +87,12 @@ impl LocalMaintenance {
             act,
             principal: match act {
                 Act::Hide | Act::Displace => batch.principal.to_string(),
-                Act::BringBack | Act::Purge | Act::Expose | Act::Conceal => user(),
+                Act::BringBack
+                | Act::Purge
+                | Act::FindDamaged
+                | Act::Verify { .. }
+                | Act::Expose
+                | Act::Conceal => user(),
             },
             repository: batch.repository.to_string(),
             file: Some(handle.to_string()),
@@ -137,6 +142,16 @@ impl MaintenanceStore for LocalMaintenance {
         Ok(stream::try_unfold(walker, |walker| async move {
             join(tokio::task::spawn_blocking(move || walker.next_batch()).await)
         }))
+    }
+
+    async fn tombstones(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
+        let path = layout::tombstones(repository);
+        self.blocking(move |disk| walk::marked(disk.data.as_fd(), &path)).await
+    }
+
+    async fn rescued(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
+        let path = layout::rescued(repository);
+        self.blocking(move |disk| walk::marked(disk.data.as_fd(), &path)).await
     }
 
     async fn newest_received_ms(&self, repository: &RepositoryName) -> Result<Option<u64>, StoreError> {
