@@ -214,17 +214,18 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         Ok(tasks)
     }
 
-    /// What verification found, what an interrupted restoration left, what hosts sent again, and on request what only
-    /// the other store has.
+    /// What verification found, what an interrupted restoration left, what another hand did, what hosts sent again, and on
+    /// request what only the other store has.
     async fn known(
         &self,
         repository: &RepositoryName,
         state: &State,
     ) -> Result<BTreeSet<Handle>, Box<dyn Error>> {
-        let visible = visible(self.store, repository).await?;
+        let Walked { visible, unexplained } = walk(self.store, repository).await?;
         let mut known = missing(self.store, repository, &visible).await?;
         // Those that are done without are looked for where they were not looked for before.
         known.retain(|handle| self.source.is_some() || !state.set_aside.contains(&handle.to_string()));
+        known.extend(unexplained);
         known.extend(self.store.rescued(repository).await?);
         if !visible.contains(&Handle::Config)
             && visible.iter().any(|it| it.file_type() != Some(FileType::Keys))
@@ -247,7 +248,7 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         source: &Source<M>,
         visible: &BTreeSet<Handle>,
     ) -> Result<BTreeSet<Handle>, StoreError> {
-        let mut there = self::visible(&source.store, &source.repository(repository)).await?;
+        let mut there = walk(&source.store, &source.repository(repository)).await?.visible;
         let tombstones = self.store.tombstones(repository).await?;
         there.retain(|handle| !visible.contains(handle) && !tombstones.contains(handle));
         let mut only = BTreeSet::new();
@@ -276,18 +277,26 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
     }
 }
 
-/// All files that everybody sees.
-async fn visible<S: MaintenanceStore>(
-    store: &S,
-    repository: &RepositoryName,
-) -> Result<BTreeSet<Handle>, StoreError> {
-    let mut visible = BTreeSet::new();
+/// What is in a repository.
+#[derive(Debug, Default)]
+struct Walked {
+    /// Files that everybody sees.
+    visible: BTreeSet<Handle>,
+    /// Files that another hand overwrote or deleted.
+    unexplained: BTreeSet<Handle>,
+}
+
+async fn walk<S: MaintenanceStore>(store: &S, repository: &RepositoryName) -> Result<Walked, StoreError> {
+    let mut all = Walked::default();
     let mut walked = std::pin::pin!(store.walk(repository).await?);
     while let Some(found) = walked.try_next().await? {
-        visible.extend(found.into_iter().filter_map(|found| match found {
-            Found::File { handle, .. } => Some(handle),
-            Found::Foreign { .. } | Found::Unexplained { .. } => None,
-        }));
+        for found in found {
+            match found {
+                Found::File { handle, .. } => drop(all.visible.insert(handle)),
+                Found::Unexplained { handle, .. } => drop(all.unexplained.insert(handle)),
+                Found::Foreign { .. } => {}
+            }
+        }
     }
-    Ok(visible)
+    Ok(all)
 }

@@ -1,9 +1,9 @@
 //! Damage with a good copy somewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use pawl_tests::content::noise;
+use pawl_tests::proxy::{Fault, Proxy};
 use pawl_tests::store::{fact, plant};
 
 use super::{Stage, damaged, in_batches};
@@ -152,15 +152,14 @@ fn a_backup_that_runs_meanwhile_is_not_disturbed() {
         good.keys().filter(|name| name.starts_with("data/") || name.starts_with("snapshots/")).collect();
     stage.rot(&rotten);
     let _ = stage.maintain(&["verify", "--all"]).expect_code(1);
-    // More than one pack, so that it goes on while files are displaced and put in.
-    plant(&stage.files.join("large"), &noise("large", 60_000_000));
-    let mut backup = stage.restic.start(["backup", stage.files.to_str().unwrap(), "--force"]);
-    pawl_tests::wait::until("the backup has a lock", || {
-        let locks = stage.server.data().join("web1/locks");
-        (fs::read_dir(locks).unwrap().count() > 0).then_some(())
-    });
+    plant(&stage.files.join("large"), &noise("large", 40_000_000));
+    // It has sent data, and has not yet said what it is, while files are displaced and put in.
+    let line = Proxy::start(stage.server.address(), Fault::Hold, "POST /web1/index/");
+    let far = stage.restic.through(line.address());
+    let backup = far.start(["backup", stage.files.to_str().unwrap(), "--force"]);
+    line.wait_for_fault();
     let _ = stage.maintain(&["restore", "--from", second.to_str().unwrap()]).expect_code(0);
-    assert!(!backup.has_ended(), "the backup was over too soon to prove anything");
+    line.let_through();
     let _ = backup.end().expect_code(0);
     let now = stage.stored();
     for (name, content) in &good {

@@ -11,7 +11,7 @@ use super::super::door::PrivateDoor;
 use super::super::session::Session;
 use super::super::verify::survey::missing;
 use super::report::Part;
-use super::{Job, visible};
+use super::{Job, walk};
 use crate::store::local::LocalMaintenance;
 use crate::store::maintenance::MaintenanceStore;
 
@@ -26,7 +26,7 @@ pub(super) async fn repair<M: MaintenanceStore>(
     part: &mut Part,
 ) -> Result<(), Box<dyn Error>> {
     let mut state = job.states.load(repository)?;
-    let mut without = missing(job.store, repository, &visible(job.store, repository).await?).await?;
+    let mut without = missing(job.store, repository, &walk(job.store, repository).await?.visible).await?;
     without.retain(|handle| !state.set_aside.contains(&handle.to_string()));
     if without.is_empty() {
         return Ok(());

@@ -62,7 +62,8 @@ impl Report {
     fn verdict(&self) -> String {
         match (self.count(Severity::Damage), self.count(Severity::Suspicion)) {
             (0, 0) => "Nothing is damaged.".to_owned(),
-            (0, suspicious) => format!("Nothing is damaged. {suspicious} findings need somebody to look."),
+            (0, 1) => "Nothing is damaged. Somebody should look at one finding.".to_owned(),
+            (0, several) => format!("Nothing is damaged. Somebody should look at {several} findings."),
             (damaged, _) => {
                 let files =
                     if damaged == 1 { "1 file is".to_owned() } else { format!("{damaged} files are") };

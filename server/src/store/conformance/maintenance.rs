@@ -152,10 +152,15 @@ where
 {
     let all = f.one_of_each().await;
     let batch = f.begin(Reason::Deleted).await;
-    for (handle, _) in &all {
+    for (handle, content) in &all {
+        // Where a store keeps checksums itself, they are of the content.
+        let sum = f.maintenance.stored_sha256(&repository(), handle).await.unwrap();
+        assert!(sum.is_none_or(|sum| sum == id_of(content)), "{handle}");
         f.hide(*handle, &batch).await;
         let expected = !matches!(handle, Handle::Config | Handle::File(FileType::Data, _));
         assert_eq!(f.is_buried(*handle).await, expected, "{handle}");
+        let tombstones = f.maintenance.tombstones(&repository()).await.unwrap();
+        assert_eq!(tombstones, expected.then_some(*handle).into_iter().collect());
         f.maintenance.bring_back(&batch, handle).await.unwrap();
         assert!(!f.is_buried(*handle).await, "{handle}");
     }
