@@ -10,6 +10,7 @@
 mod maintenance;
 mod overwriting;
 mod reader;
+mod server;
 mod settings;
 mod stand;
 mod writer;
