@@ -4,73 +4,12 @@
 //! out is what was decided.
 
 use core::fmt;
-use core::net::IpAddr;
 
 use crate::action::{Action, Create, CreateRepository, Delete, List, Read, RemoveLock, Stat};
-use crate::grant::{Grant, Role, Usage};
-use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
+use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState};
+use crate::grant::{Grant, Role};
+use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS};
 use crate::name::{FileType, Handle, PrincipalName};
-
-/// How far a repository has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RepositoryState {
-    /// There is no such repository.
-    Absent,
-    /// It was created, but neither `config` nor a snapshot, an index or data ever existed in it.
-    Draft,
-    /// Initialised, which is for good.
-    Initialised,
-}
-
-/// Who may see a key file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Audience {
-    /// Every principal of the repository.
-    All,
-    /// Maintenance only; to all others it is as if absent.
-    Maintenance,
-}
-
-/// What is stored under the name that an action is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileState {
-    /// Nothing.
-    Absent,
-    /// A file, with what Pawl itself knows of it.
-    Present {
-        /// Who stored it; `None` if that was never recorded.
-        creator: Option<PrincipalName>,
-        /// How long ago Pawl received it, in milliseconds.
-        age_ms: u64,
-        /// Who may see it.
-        audience: Audience,
-    },
-}
-
-/// The facts that a decision may name, looked up beforehand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Circumstances {
-    /// From where the principal asks; `None` if not over a network.
-    pub peer: Option<IpAddr>,
-    /// The time, in Unix milliseconds.
-    pub now_ms: u64,
-    /// What the repository would hold with the file, and everything else that is on its way there.
-    pub usage: Usage,
-    /// What the principal would have stored in all repositories with the file, and with all others on their way.
-    pub total_usage: Usage,
-    /// Whether the store has room for the file beside what is kept for locks and maintenance.
-    pub room: bool,
-    /// How far the repository has come.
-    pub repository: RepositoryState,
-    /// What is stored under the action's handle; [`FileState::Absent`] for actions without one.
-    pub file: FileState,
-    /// Whether maintenance deleted a file of this name, so that it must not come back.
-    pub tombstone: bool,
-    /// Locks of this principal in the repository that have not expired.
-    pub live_locks: u32,
-    /// Key files in the repository.
-    pub keys: u32,
-}
 
 /// Why an action is not allowed. Prints as the short cause that the client is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,11 +44,14 @@ pub enum Denial {
     Room,
     /// The snapshot is younger than the floor.
     SnapshotTooYoung,
+    /// The same run was refused a young snapshot, which may need the file.
+    SnapshotKept,
 }
 
 impl Denial {
     /// Every denial, for tables and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
+        Self::SnapshotKept,
         Self::TotalQuota,
         Self::Room,
         Self::NotGranted,
@@ -146,6 +88,9 @@ impl fmt::Display for Denial {
             Self::LockOfAnother => "lock of another credential, not yet expired",
             Self::Tombstone => "deleted by maintenance, not accepted again",
             Self::SnapshotTooYoung => "snapshot is younger than the floor",
+            Self::SnapshotKept => {
+                "a snapshot younger than the floor was kept, and so is all that it may need"
+            }
         })
     }
 }
@@ -367,9 +312,14 @@ const fn check_deletion(role: Role, handle: &Handle, circumstances: &Circumstanc
     match (role, handle, &circumstances.file) {
         (Role::Restore | Role::Backup, _, _) => Err(Denial::Role),
         (Role::Maintenance, Handle::File(FileType::Snapshots, _), FileState::Present { age_ms, .. })
-            if *age_ms < SNAPSHOT_FLOOR_MS =>
+            if *age_ms < circumstances.snapshot_floor_ms =>
         {
             Err(Denial::SnapshotTooYoung)
+        }
+        (Role::Maintenance, Handle::File(FileType::Data | FileType::Index, _), _)
+            if circumstances.snapshot_kept =>
+        {
+            Err(Denial::SnapshotKept)
         }
         (Role::Maintenance, _, _) => Ok(()),
     }

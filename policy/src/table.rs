@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use crate::action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, Stat};
-use crate::decide::{Audience, Circumstances, Denial, FileState, Permit, RepositoryState, decide};
+use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState};
+use crate::decide::{Denial, Permit, decide};
 use crate::grant::{Grant, Quota, Role, Usage};
 use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
 use crate::name::{FileId, FileType, Handle, PrincipalName, RepositoryName};
@@ -84,7 +85,7 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         Err(Denial::NoRepository) => "no (none)",
         Err(Denial::TooManyKeys | Denial::TooManyLocks) => "no (limit)",
         Err(Denial::Tombstone) => "no (deleted)",
-        Err(Denial::SnapshotTooYoung) => "no (floor)",
+        Err(Denial::SnapshotTooYoung | Denial::SnapshotKept) => "no (floor)",
         Err(Denial::Quota | Denial::TotalQuota) => "no (quota)",
         Err(Denial::Room) => "no (room)",
         Err(Denial::Network | Denial::Expired) => "no",
@@ -146,21 +147,8 @@ const fn label(state: RepositoryState) -> &'static str {
     }
 }
 
-const fn in_state(repository: RepositoryState) -> Circumstances {
-    let usage = Usage { bytes: 0, files: 0 };
-    let file = FileState::Absent;
-    Circumstances {
-        peer: None,
-        now_ms: 0,
-        usage,
-        total_usage: usage,
-        room: true,
-        repository,
-        file,
-        tombstone: false,
-        live_locks: 0,
-        keys: 0,
-    }
+fn in_state(repository: RepositoryState) -> Circumstances {
+    Circumstances { repository, ..Circumstances::NOTHING_KNOWN }
 }
 
 fn any() -> (String, Circumstances) {
@@ -237,6 +225,10 @@ fn deletion(handle: Handle) -> Vec<(String, Circumstances)> {
             ("younger than the floor".into(), present(None, SNAPSHOT_FLOOR_MS - 1, Audience::All)),
             ("as old as the floor".into(), present(None, SNAPSHOT_FLOOR_MS, Audience::All)),
         ]),
+        Some(FileType::Data | FileType::Index) => {
+            let kept = Circumstances { snapshot_kept: true, ..in_state(RepositoryState::Initialised) };
+            Vec::from([any(), ("after a young snapshot was kept".into(), kept)])
+        }
         _ => Vec::from([any()]),
     }
 }

@@ -109,18 +109,7 @@ fn all_facts() -> Vec<Circumstances> {
 }
 
 fn nothing() -> Circumstances {
-    Circumstances {
-        peer: None,
-        now_ms: 0,
-        usage: Usage { bytes: 0, files: 0 },
-        total_usage: Usage { bytes: 0, files: 0 },
-        room: true,
-        repository: RepositoryState::Absent,
-        file: FileState::Absent,
-        tombstone: false,
-        live_locks: 0,
-        keys: 0,
-    }
+    Circumstances::NOTHING_KNOWN
 }
 
 fn cases() -> Vec<Case> {
@@ -409,6 +398,41 @@ fn over_its_quota_in_all_repositories_a_host_stores_nothing_but_locks() {
                 }
                 same => assert_eq!(same, within),
             }
+        }
+    }
+}
+
+#[test]
+fn after_a_young_snapshot_was_kept_nothing_goes_that_it_may_need() {
+    let repository = repository();
+    let grant = Grant::new(repository.clone(), Role::Maintenance);
+    let facts = Circumstances { snapshot_kept: true, ..nothing() };
+    for handle in handles() {
+        let action = Action::Delete(Delete { repository: repository.clone(), handle });
+        let needed = matches!(handle.file_type(), Some(FileType::Data | FileType::Index));
+        let expected = needed.then_some(Denial::SnapshotKept);
+        assert_eq!(decide(&asker(), &grant, action, &facts).err(), expected, "{handle}");
+    }
+}
+
+#[test]
+fn the_floor_is_the_one_that_was_set() {
+    let repository = repository();
+    let grant = Grant::new(repository.clone(), Role::Maintenance);
+    for (floor, age_ms, allowed) in [
+        (SNAPSHOT_FLOOR_MS, SNAPSHOT_FLOOR_MS - 1, false),
+        (SNAPSHOT_FLOOR_MS, SNAPSHOT_FLOOR_MS, true),
+        (1000, 999, false),
+        (1000, 1000, true),
+        (0, 0, true),
+    ] {
+        let file = FileState::Present { creator: None, age_ms, audience: Audience::All };
+        let facts = Circumstances { file, snapshot_floor_ms: floor, ..nothing() };
+        for handle in handles() {
+            let action = Action::Delete(Delete { repository: repository.clone(), handle });
+            let is_bound = handle.file_type() == Some(FileType::Snapshots);
+            let decided = decide(&asker(), &grant, action, &facts);
+            assert_eq!(decided.is_ok(), allowed || !is_bound, "{handle} {floor} {age_ms}: {decided:?}");
         }
     }
 }

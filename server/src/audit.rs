@@ -51,6 +51,22 @@ pub enum Event {
     LockRemoved(Deed),
     /// The keeper made a repository, or set the half-made keys of a draft aside.
     RepositoryCreated(Deed),
+    /// Maintenance took a deleted file out of sight, into a batch.
+    Hidden(Deed),
+    /// Maintenance took a damaged file out of sight, into a batch.
+    Displaced(Deed),
+    /// Maintenance brought a file back into sight.
+    BroughtBack(Deed),
+    /// Maintenance removed a file of a batch for good.
+    Purged(Deed),
+    /// Maintenance found a file that is not what its name says.
+    FoundDamaged(Deed),
+    /// Maintenance verified a repository.
+    Verified(Verification),
+    /// Maintenance showed a key to hosts.
+    KeyExposed(Deed),
+    /// Maintenance hid a key from hosts.
+    KeyHidden(Deed),
     /// The keeper began to serve.
     Started,
     /// The keeper ended in good order.
@@ -98,6 +114,26 @@ pub struct Deed {
     /// The file's size in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// From or into which batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+}
+
+/// What one run of verification found in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Who ran it.
+    pub principal: String,
+    /// Where.
+    pub repository: String,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// Files that are damaged.
+    pub damaged: u64,
+    /// Other findings at which somebody should look.
+    pub suspicious: u64,
+    /// When it ended, in Unix milliseconds: the line may have had to wait for other maintenance.
+    pub ended_ms: u64,
 }
 
 /// Number and hash of the last line, to be kept elsewhere.
@@ -114,10 +150,10 @@ pub(crate) fn hash(line: &[u8]) -> String {
     hex::encode(Sha256::digest(line))
 }
 
-/// The directory of the log in a data directory.
+/// The directories of both logs in a data directory: that of the door to hosts, and that of maintenance.
 #[must_use]
-pub fn directory(data: &Path) -> PathBuf {
-    data.join(".pawl/audit")
+pub fn directories(data: &Path) -> [PathBuf; 2] {
+    [data.join(".pawl/audit"), data.join(".pawl/maintenance/audit")]
 }
 
 /// The name of the file that begins with this line number; `again` counts those that were begun with it and hold only
@@ -130,9 +166,9 @@ pub(crate) fn file_name(first_number: u64, again: u32) -> String {
     }
 }
 
-/// All files of the log, in order.
-pub fn files(data: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(directory(data)) {
+/// All files of a log, in order.
+pub fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

@@ -4,6 +4,7 @@
 //! the file, the key and what is allowed.
 
 mod listen;
+mod maintenance;
 mod s3;
 mod written;
 
@@ -20,6 +21,7 @@ use crate::files;
 use crate::http::proxy::Proxies;
 use crate::store::s3::settings::S3Settings;
 pub use listen::{Listen, ListenError};
+pub use maintenance::Maintenance;
 
 /// Where the backup door listens unless told otherwise: this machine only.
 pub const LISTEN_DEFAULT: Listen = Listen::Tcp(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000)));
@@ -53,7 +55,7 @@ pub enum ConfigError {
     },
 }
 
-/// Everything that `pawl serve` needs to know.
+/// Everything that `pawl serve` and `pawl maintain` need to know.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The directory that holds all repositories; with a bucket only what is Pawl's own.
@@ -80,6 +82,8 @@ pub struct Config {
     pub caps: Caps,
     /// Where metrics and health can be asked for, if anywhere.
     pub status: Option<SocketAddr>,
+    /// Where admins come in, and how long things are kept.
+    pub maintenance: Maintenance,
     /// What the log looks like.
     pub log: Log,
 }
@@ -197,6 +201,7 @@ impl Config {
             limits: Limits::default(),
             caps: Caps::default(),
             status: None,
+            maintenance: Maintenance::default(),
             log: Log::default(),
         }
     }

@@ -9,13 +9,14 @@ mod hosts;
 mod htpasswd;
 mod loaded;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName};
+use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName, Role};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -27,7 +28,7 @@ use chosen::ChosenCheck;
 pub use client_ca::{
     CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX, CertificateOrder, Fingerprint, client_ca_path,
 };
-pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
+pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, admins_path, hosts_path};
 use loaded::{Known, Loaded, Reloader, StoredSecret};
 
 /// Somebody who proved who they are.
@@ -38,13 +39,16 @@ pub struct Principal {
     /// How fast it may go.
     pub pace: Pace,
     grants: Vec<Grant>,
+    /// What it may do in all other repositories, if anything.
+    elsewhere: Option<Role>,
 }
 
 impl Principal {
     /// What the principal was given on this repository.
     #[must_use]
-    pub fn grant(&self, repository: &RepositoryName) -> Option<&Grant> {
-        self.grants.iter().find(|grant| grant.repository == *repository)
+    pub fn grant(&self, repository: &RepositoryName) -> Option<Cow<'_, Grant>> {
+        let given = self.grants.iter().find(|grant| grant.repository == *repository).map(Cow::Borrowed);
+        given.or_else(|| self.elsewhere.map(|role| Cow::Owned(Grant::new(repository.clone(), role))))
     }
 }
 
@@ -77,7 +81,7 @@ pub enum AuthenticationError {
     Unavailable(String),
 }
 
-/// All credentials that the backup door accepts.
+/// All credentials that a door accepts.
 #[derive(Debug)]
 pub struct Credentials {
     reloader: Reloader,
@@ -98,6 +102,25 @@ impl Credentials {
             chosen: ChosenCheck::new(),
             failures: Throttle::per_minute(failures_per_minute),
         })
+    }
+
+    /// Credentials from the file of admins, who reach all repositories.
+    pub fn load_admins(admins: PathBuf, failures_per_minute: NonZeroU32) -> Result<Self, HostsError> {
+        Ok(Self {
+            reloader: Reloader::load_admins(admins)?,
+            chosen: ChosenCheck::new(),
+            failures: Throttle::per_minute(failures_per_minute),
+        })
+    }
+
+    /// One admin, who is in no file.
+    #[must_use]
+    pub fn of_one_admin(name: PrincipalName, secret: &Secret, failures_per_minute: NonZeroU32) -> Self {
+        Self {
+            reloader: Reloader::of_one_admin(name, secret),
+            chosen: ChosenCheck::new(),
+            failures: Throttle::per_minute(failures_per_minute),
+        }
     }
 
     /// Looks again whether the files have changed, and says in the log if they cannot be read.

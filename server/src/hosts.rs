@@ -131,15 +131,43 @@ fn exactly(size: ByteSize) -> String {
     if readable.parse() == Ok(size) { readable } else { format!("{} B", size.as_u64()) }
 }
 
+/// A host that was just added.
+#[derive(Debug)]
+pub struct Introduced {
+    /// Its repository as restic knows it, with the credential.
+    pub repository: String,
+    /// The CA to trust, if it is Pawl's own.
+    pub ca_file: Option<PathBuf>,
+    /// What to paste there, after the repository was initialised.
+    pub lines: String,
+}
+
+/// Adds a host that backs up to the repository of its own name.
+pub fn introduce(config: &Config, name: &PrincipalName) -> Result<Introduced, Box<dyn std::error::Error>> {
+    let invitation = add_plain(config, name)?;
+    let lines = invitation.to_paste().replace("restic init\n", "");
+    let password = invitation.password.as_deref().unwrap_or_default();
+    let credential = format!("://{}:{password}@", invitation.user.replace('@', "%40"));
+    let repository = invitation.repository.replacen("://", &credential, 1);
+    Ok(Introduced { repository, ca_file: invitation.ca_file, lines })
+}
+
 /// Adds the first host of a new data directory and returns what to paste there.
 pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dyn std::error::Error>> {
+    Ok(add_plain(config, name)?.to_paste())
+}
+
+fn add_plain(config: &Config, name: &PrincipalName) -> Result<Invitation, Box<dyn std::error::Error>> {
+    name.as_str()
+        .parse::<RepositoryName>()
+        .map_err(|error| format!("'{name}' cannot name a repository: {error}"))?;
     let secret = Secret::generate()?;
     let grants = vec![GrantEntry::backup(name.as_str())];
     Hosts::update(&hosts_path(&config.data), |hosts| {
         let secret_sha256 = Some(secret.hash());
         hosts.add(name, Host { secret_sha256, grants: grants.clone(), ..Host::default() }, None)
     })?;
-    Ok(Invitation::new(config, name, Some(&secret), &grants)?.to_paste())
+    Ok(Invitation::new(config, name, Some(&secret), &grants)?)
 }
 
 #[derive(Debug, Serialize)]

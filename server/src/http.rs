@@ -1,12 +1,14 @@
-//! The backup door: the only place that knows HTTP.
+//! The doors, to hosts and to maintenance: the only place that knows HTTP.
 //!
 //! Invariant: `route` alone reads a URL, `respond` alone names a status, and what lies between them is a decision
-//! of `pawl_policy` carried out on an `AppendStore`.
+//! of `pawl_policy` carried out on an `AppendStore`. What else a door can do is in its type: [`NoDeletions`] or
+//! [`Hiding`].
 
 mod authenticate;
 mod carry_out;
 mod connection;
 mod deadline;
+mod deletions;
 mod gate;
 mod listen;
 mod listing;
@@ -22,5 +24,6 @@ pub mod status;
 pub mod tls;
 mod upload;
 
+pub use deletions::{DeletionError, Deletions, Hiding, NoDeletions};
 pub use listen::serve;
 pub use service::Door;

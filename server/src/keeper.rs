@@ -6,24 +6,26 @@
 mod audit_log;
 mod child;
 mod client;
-mod commit;
-mod directory;
+pub(crate) mod commit;
+pub(crate) mod directory;
 mod ended;
 pub(crate) mod facts;
 pub(crate) mod layout;
-mod lease;
+pub(crate) mod lease;
 mod message;
 mod process;
 mod repository;
-mod staging;
+mod side;
+pub(crate) mod staging;
 mod usage;
 
 pub use child::KeeperProcess;
 pub use client::{Draft, KeeperClient, KeeperError};
-pub use message::Footing;
+pub use message::{Act, Footing, Told};
 pub use process::run;
-pub(crate) use repository::state as repository_state;
-pub(crate) use usage::{read as repository_usage, read_total as principal_usage};
+pub(crate) use repository::{note_stored, state as repository_state};
+pub use side::Side;
+pub(crate) use usage::{UsageBook, counts, read as repository_usage, read_total as principal_usage};
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -36,9 +38,19 @@ pub(crate) mod testing {
     use super::client::KeeperClient;
     use super::message::{self, Reply};
     use super::process;
+    use super::side::Side;
 
     /// Starts a keeper for `data` that ends when the client does.
     pub(crate) fn keeper(data: &Path, named_staging: bool) -> KeeperClient {
+        start(data, named_staging, Side::Hosts)
+    }
+
+    /// The same for maintenance.
+    pub(crate) fn maintenance_keeper(data: &Path) -> KeeperClient {
+        start(data, false, Side::Maintenance)
+    }
+
+    fn start(data: &Path, named_staging: bool, side: Side) -> KeeperClient {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let data = data.to_owned();
@@ -46,7 +58,7 @@ pub(crate) mod testing {
             if named_staging {
                 process::run_with_named_staging(&theirs, &data)
             } else {
-                process::run(&theirs, &data)
+                process::run(&theirs, &data, side)
             }
         });
         let (ready, _) = message::receive::<Reply>(&ours).unwrap().unwrap();

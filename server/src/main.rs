@@ -5,27 +5,29 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use pawl::cli::{Cli, Command, Policy};
 use pawl::config::Log;
-use pawl::{audit, hosts, print, serve};
+use pawl::keeper::Side;
+use pawl::{audit, doctor, hosts, maintenance, print, s3_policy, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(&options),
-        Command::Keeper { data, log_format, log_level } => {
-            serve::keeper(&data, Log { format: log_format, level: log_level })
+        Command::Keeper { data, log_format, log_level, maintenance } => {
+            let side = if maintenance { Side::Maintenance } else { Side::Hosts };
+            serve::keeper(&data, Log { format: log_format, level: log_level }, side)
         }
         Command::Host(command) => hosts::run(command),
+        Command::Maintain(command) => maintenance::run(command),
         Command::Audit(command) => audit::run(command),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Policy(Policy::Table(options)) => hosts::policy_table(options),
+        Command::Policy(Policy::S3(options)) => s3_policy::run(*options),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print::error(error.as_ref());
-            ExitCode::FAILURE
-        }
+        Err(error) => print::failure(error.as_ref()),
     }
 }
 

@@ -17,9 +17,9 @@ use crate::audit::Queue;
 use crate::cli::{Place, Serve};
 use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Log, Tls};
 use crate::credentials::{Credentials, client_ca_path, hosts_path};
-use crate::http::tls::{self, CertificateFiles, Certificates};
+use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, status};
-use crate::keeper::{Footing, KeeperClient, KeeperProcess};
+use crate::keeper::{Footing, KeeperClient, KeeperProcess, Side};
 use crate::print::{self, Outcome};
 use crate::socket::{self, Bound};
 use crate::store::local::LocalStore;
@@ -31,7 +31,7 @@ use crate::{files, hosts, log, service_manager};
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// How long work that was begun on the disk is waited for at the end.
-const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Where the URL that the server was last reached at is written down, for `pawl host add`.
 #[must_use]
@@ -63,7 +63,7 @@ pub fn serve(options: &Serve) -> Outcome {
     let is_new = !hosts_path(&config.data).exists();
     files::make_directory(&config.data, DIRECTORY_MODE)?;
     files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
-    let keeper = KeeperProcess::start(&config.data, config.log)?;
+    let keeper = KeeperProcess::start(&config.data, config.log, Side::Hosts)?;
     say_footing(&keeper);
     let certificates = certificates(&config, &sockets.door)?;
     let url = url(&config, &sockets.door);
@@ -185,7 +185,7 @@ where
 }
 
 /// Lets the keeper finish what it began.
-async fn end_keeper(keeper: &KeeperClient, mut child: Child) {
+pub(crate) async fn end_keeper(keeper: &KeeperClient, mut child: Child) {
     keeper.hang_up();
     match tokio::task::spawn_blocking(move || child.wait()).await {
         Ok(Ok(status)) if status.success() => {}
@@ -195,7 +195,7 @@ async fn end_keeper(keeper: &KeeperClient, mut child: Child) {
     }
 }
 
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -235,10 +235,10 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
         }
         Tls::PrivateCa { names } => {
             let addresses: Vec<_> = bound.iter().filter_map(|bound| bound.place().address()).collect();
-            tls::issue(&config.data, names, &addresses)?
+            tls::issue(&config.data, "server.pem", names, &addresses)?
         }
     };
-    Ok(Some(Arc::new(Certificates::load(files, client_ca_path(&config.data))?)))
+    Ok(Some(Arc::new(Certificates::load(files, client_ca_path(&config.data), Protocols::Both)?)))
 }
 
 /// By what hosts reach the server, as far as it can tell.
@@ -317,7 +317,7 @@ fn say_findings(store: &S3Store) {
     }
 }
 
-fn say_footing(keeper: &KeeperProcess) {
+pub(crate) fn say_footing(keeper: &KeeperProcess) {
     let footing = keeper.footing();
     if !footing.unnamed_files {
         tracing::warn!(
@@ -332,7 +332,7 @@ fn say_footing(keeper: &KeeperProcess) {
 }
 
 /// Each connection and each upload holds a descriptor.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
@@ -341,7 +341,7 @@ fn raise_descriptor_limit() {
 }
 
 /// The keeper's process: serves the door at the other end of standard input.
-pub fn keeper(data: &Path, log: Log) -> Outcome {
+pub fn keeper(data: &Path, log: Log, side: Side) -> Outcome {
     log::start(log);
     rustix::thread::set_name(c"pawl-keeper")?;
     // A stop is for the door, which lets uploads finish; the keeper ends when the door does.
@@ -349,7 +349,7 @@ pub fn keeper(data: &Path, log: Log) -> Outcome {
         signal_hook::flag::register(kind.as_raw_value(), Arc::new(AtomicBool::new(false)))?;
     }
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
-    crate::keeper::run(&socket, data).map_err(|error| -> Box<dyn Error> {
+    crate::keeper::run(&socket, data, side).map_err(|error| -> Box<dyn Error> {
         format!("the keeper cannot work in {}: {error}", data.display()).into()
     })
 }

@@ -11,8 +11,9 @@
 //! - an error is never taken for absence.
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod local;
+pub mod maintenance;
 pub mod s3;
 
 use std::future::Future;

@@ -24,10 +24,17 @@ use sha2::{Digest, Sha256};
 use crate::bucket::{self, Snapshot};
 
 const FACTS: &str = "user.pawl.";
-const USAGE: &str = "user.pawl.usage";
-/// The audit log grows with every request, refused ones included; usage is counted beside what is stored; the address
-/// is written at each start.
-const NOT_STORED: [&str; 3] = [".pawl/audit", ".pawl/usage", ".pawl/url"];
+const USAGE: [&str; 2] = ["user.pawl.usage", "user.pawl.added"];
+/// The audit logs grow with every request, refused ones included; usage is counted beside what is stored; the address
+/// is written at each start, and so is who holds a lock.
+const NOT_STORED: [&str; 6] = [
+    ".pawl/audit",
+    ".pawl/maintenance/audit",
+    ".pawl/maintenance.lock",
+    ".pawl/usage",
+    ".pawl/usage.lock",
+    ".pawl/url",
+];
 /// In a bucket, what the server stores at each start to try it out.
 const TRIED_OUT: &str = ".pawl-probe/";
 
@@ -110,7 +117,7 @@ impl Stored {
                         .unwrap_or_default()
                 };
                 let mut facts = read_facts(&path).expect("attributes");
-                facts.remove(USAGE); // what a repository holds changes with every addition
+                facts.retain(|name, _| !USAGE.contains(&name.as_str())); // what a repository holds changes with every addition
                 let bytes = if metadata.is_file() { metadata.len() } else { 0 };
                 entries.insert(name, Entry { mode: metadata.mode(), bytes, content, facts });
             }

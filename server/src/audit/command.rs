@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::added::Added;
-use super::{Broken, Decision, Event, Line, Verified, files, verify, verify_whole};
+use super::{
+    Broken, Decision, Event, Line, Verification, Verified, directories, files, verify, verify_whole,
+};
 use crate::cli::{Audit, ShowAudit, VerifyAudit};
 use crate::print::{self, Outcome};
 use crate::serve::configuration;
@@ -29,23 +31,49 @@ struct Report<'a> {
     number: u64,
     head: Option<&'a str>,
     torn: &'a [PathBuf],
+    /// The log of maintenance, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maintenance: Option<Box<Self>>,
+}
+
+impl<'a> Report<'a> {
+    fn of(verified: &'a Verified) -> Self {
+        let Verified { lines, first, number, head, torn } = verified;
+        let (lines, first, number) = (*lines, *first, *number);
+        Self { lines, first, number, head: head.as_deref(), torn, maintenance: None }
+    }
 }
 
 fn verify_log(options: VerifyAudit) -> Outcome {
-    let verified = match options.data {
-        Some(data) => verify_whole(&files(&data)?, options.head.as_deref(), |_| ())?,
-        None => verify(&options.files, options.head.as_deref(), |_| ())?,
+    let head = options.head.as_deref();
+    let Some(data) = options.data else {
+        let verified = verify(&options.files, head, |_| ())?;
+        return if options.json { print::json(&Report::of(&verified)) } else { tell(&verified) };
     };
+    let [hosts, maintenance] = directories(&data);
+    let (hosts, maintenance) = (files(&hosts)?, files(&maintenance)?);
+    // A head is that of one of the two.
+    let of_hosts = verify_whole(&hosts, head, |_| ());
+    let (of_hosts, of_maintenance) = match of_hosts {
+        Err(Broken::Cut(_)) => {
+            (verify_whole(&hosts, None, |_| ())?, verify_whole(&maintenance, head, |_| ())?)
+        }
+        verified => (verified?, verify_whole(&maintenance, None, |_| ())?),
+    };
+    let there_is = !maintenance.is_empty();
     if options.json {
-        let Verified { lines, first, number, head, torn } = &verified;
-        return print::json(&Report {
-            lines: *lines,
-            first: *first,
-            number: *number,
-            head: head.as_deref(),
-            torn,
-        });
+        let report = there_is.then(|| Box::new(Report::of(&of_maintenance)));
+        return print::json(&Report { maintenance: report, ..Report::of(&of_hosts) });
     }
+    tell(&of_hosts)?;
+    if there_is {
+        print::line("\nMaintenance:")?;
+        tell(&of_maintenance)?;
+    }
+    Ok(())
+}
+
+fn tell(verified: &Verified) -> Outcome {
     for path in &verified.torn {
         print::line(&format!("{}: the last line was cut by a crash; it is no record", path.display()))?;
     }
@@ -64,7 +92,7 @@ fn show(options: &ShowAudit) -> Outcome {
     let mut added = Added::default();
     let mut refused = 0_u64;
     let mut printed: Outcome = Ok(());
-    let shown = verify_whole(&files(&data)?, None, |line| {
+    let mut each = |line: Line| {
         if printed.is_err() || !is_wanted(&line, options, since) {
             return;
         }
@@ -73,7 +101,10 @@ fn show(options: &ShowAudit) -> Outcome {
             refused += 1;
         }
         printed = if options.json { print::json(&line) } else { print::line(&readable(&line)) };
-    });
+    };
+    let [hosts, maintenance] = directories(&data);
+    let shown = verify_whole(&files(&hosts)?, None, &mut each);
+    let shown = shown.and(verify_whole(&files(&maintenance)?, None, &mut each));
     printed?;
     if !options.json {
         print::line(&added.summary(refused))?;
@@ -89,7 +120,15 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
         Event::Stored(deed)
         | Event::Rescued(deed)
         | Event::LockRemoved(deed)
-        | Event::RepositoryCreated(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
+        | Event::RepositoryCreated(deed)
+        | Event::Hidden(deed)
+        | Event::Displaced(deed)
+        | Event::BroughtBack(deed)
+        | Event::Purged(deed)
+        | Event::FoundDamaged(deed)
+        | Event::KeyExposed(deed)
+        | Event::KeyHidden(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
+        Event::Verified(run) => (Some(run.principal.as_str()), Some(run.repository.as_str())),
         Event::Started | Event::Stopped | Event::Lost { .. } => (None, None),
     };
     let by_principal = options.principal.as_ref().is_none_or(|wanted| principal == Some(wanted.as_str()));
@@ -117,11 +156,30 @@ fn readable(line: &Line) -> String {
             format!("removed {}/{} for {}", deed.repository, name(deed), deed.principal)
         }
         Event::RepositoryCreated(deed) => format!("created {} for {}", deed.repository, deed.principal),
+        Event::Hidden(deed) => of_maintenance("deleted, reversibly,", deed),
+        Event::Displaced(deed) => of_maintenance("moved away the damaged", deed),
+        Event::BroughtBack(deed) => of_maintenance("brought back", deed),
+        Event::Purged(deed) => of_maintenance("removed for good", deed),
+        Event::FoundDamaged(deed) => of_maintenance("found damaged", deed),
+        Event::Verified(run) => {
+            let Verification { principal, repository, bytes_read, damaged, suspicious, .. } = run;
+            format!(
+                "verified {repository} for {principal}: {bytes_read} bytes read, {damaged} files damaged, {suspicious} \
+                 other findings"
+            )
+        }
+        Event::KeyExposed(deed) => of_maintenance("showed to hosts", deed),
+        Event::KeyHidden(deed) => of_maintenance("hid from hosts", deed),
         Event::Started => "started".to_owned(),
         Event::Stopped => "stopped".to_owned(),
         Event::Lost { lines } => format!("{lines} records could not be written"),
     };
     format!("{number} {time} {told}")
+}
+
+fn of_maintenance(did: &str, deed: &super::Deed) -> String {
+    let batch = deed.batch.as_ref().map(|batch| format!(" (batch {batch})")).unwrap_or_default();
+    format!("{did} {}/{} for {}{batch}", deed.repository, name(deed), deed.principal)
 }
 
 fn name(deed: &super::Deed) -> &str {

@@ -14,7 +14,8 @@ use serde::Deserialize;
 use crate::http::proxy::Proxies;
 
 use super::{
-    Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, listen, s3,
+    Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, listen,
+    maintenance, s3,
 };
 
 /// The file as it is written.
@@ -38,6 +39,8 @@ struct Written {
     #[serde(default)]
     caps: WrittenCaps,
     status: Option<WrittenStatus>,
+    #[serde(default)]
+    maintenance: maintenance::Written,
     #[serde(default)]
     log: Log,
 }
@@ -130,6 +133,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         limits: limits(&written.limits, plain_http),
         caps: caps(&written.caps).map_err(value)?,
         status: written.status.map(|written| status(&written)).transpose().map_err(value)?,
+        maintenance: written.maintenance.check().map_err(value)?,
         log: written.log,
     })
 }
@@ -335,6 +339,13 @@ mod tests {
             ("data = '/srv'\npublic_url = 'ftp://x'", "public_url"),
             ("data = '/srv'\n[status]\nlisten = '0.0.0.0:8001'", "status.listen"),
             ("data = '/srv'\n[status]\nport = 8001", "port"),
+            ("data = '/srv'\n[maintenance]\ndelay_days = 0", "maintenance.delay_days"),
+            ("data = '/srv'\n[maintenance]\nfloor_days = 4000", "maintenance.floor_days"),
+            ("data = '/srv'\n[maintenance]\nlisten = []", "maintenance.listen"),
+            ("data = '/srv'\n[maintenance]\nverify_days = 8", "maintenance.verify_days"),
+            ("data = '/srv'\n[maintenance]\nverify_days = 0", "maintenance.verify_days"),
+            ("data = '/srv'\n[maintenance]\ndelay_days = 4\nverify_days = 3", "maintenance.verify_days"),
+            ("data = '/srv'\n[maintenance]\nfloor = 7", "floor"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains("pawl.toml") && error.contains(key), "{text:?}: {error}");

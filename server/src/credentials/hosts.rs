@@ -17,13 +17,18 @@ use crate::files::{self, FileError};
 use crate::pace::Pace;
 use crate::time;
 
-const HEADER: &str =
-    "# Hosts and what they may do. Written by `pawl host`; it holds no secrets, only their SHA-256.\n\n";
+const HEADER: &str = "# Who may do what. Written by `pawl host` or `pawl maintain admin`; it holds no secrets, only their SHA-256.\n\n";
 
 /// Where the hosts file of a data directory is.
 #[must_use]
 pub fn hosts_path(data: &Path) -> PathBuf {
     data.join(".pawl/hosts.toml")
+}
+
+/// Where the file of admins of a data directory is, which has the same form.
+#[must_use]
+pub fn admins_path(data: &Path) -> PathBuf {
+    data.join(".pawl/maintenance/admins.toml")
 }
 
 /// What is wrong with the hosts file or a change to it.
@@ -51,6 +56,14 @@ pub enum HostsError {
     /// The host to be changed is not there.
     #[error("there is no host '{0}'; `pawl host list` shows those that are")]
     Unknown(PrincipalName),
+    /// The admin to be added is there.
+    #[error(
+        "admin '{0}' exists; `pawl maintain admin rotate {0}` renews the password, `… revoke {0}` removes it"
+    )]
+    AdminExists(PrincipalName),
+    /// The admin to be changed is not there.
+    #[error("there is no admin '{0}'; `pawl maintain admin list` shows those that are")]
+    UnknownAdmin(PrincipalName),
     /// The host's password is in an htpasswd file.
     #[error("the password of host '{0}' is in the htpasswd file; change it there")]
     InHtpasswd(PrincipalName),
@@ -99,7 +112,12 @@ impl Secret {
     /// What is stored of it. A fast hash will do for 256 random bits.
     #[must_use]
     pub fn hash(&self) -> String {
-        hex::encode(Sha256::digest(&self.0))
+        hex::encode(self.digest())
+    }
+
+    /// The same as it is compared.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.0).into()
     }
 }
 

@@ -10,7 +10,7 @@ use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName, Role};
 
 use super::chosen::ChosenPassword;
 use super::client_ca::Fingerprint;
-use super::hosts::{Hosts, HostsError};
+use super::hosts::{Hosts, HostsError, Secret};
 use super::{Principal, htpasswd};
 use crate::files::{self, FileError, Stamp};
 use crate::pace::Pace;
@@ -106,12 +106,34 @@ impl Loaded {
             let grants = host.grants.iter().filter_map(|grant| grant.parse().ok());
             let grants = grants.map(|grant| Grant { total_quota, ..grant }).collect();
             let pace = host.pace().unwrap_or_default();
-            loaded.insert(Principal { name, pace, grants }, secret, certificate);
+            loaded.insert(Principal { name, pace, grants, elsewhere: None }, secret, certificate);
         }
         for (name, secret) in elsewhere {
             let grants = own_repository(name.as_str()).into_iter().collect();
-            let principal = Principal { name, pace: Pace::default(), grants };
+            let principal = Principal { name, pace: Pace::default(), grants, elsewhere: None };
             loaded.insert(principal, Some(StoredSecret::Chosen(secret)), None);
+        }
+        Ok(loaded)
+    }
+
+    /// Admins have a password each, and no grants: they reach every repository.
+    fn read_admins(path: &Path) -> Result<Self, HostsError> {
+        let mut loaded = Self::default();
+        for (name, admin) in Hosts::read(path)?.hosts {
+            let wrong = |cause: &str| HostsError::Invalid {
+                path: path.to_owned(),
+                cause: format!("admin '{name}': {cause}"),
+            };
+            if !admin.grants.is_empty() {
+                return Err(wrong("an admin reaches all repositories; remove its grants, or it is a host"));
+            }
+            let Some(Some(hash)) = admin.secret() else {
+                return Err(wrong("expected secret_sha256, which `pawl maintain admin add` writes"));
+            };
+            let name =
+                name.parse::<PrincipalName>().map_err(|error| HostsError::Name(name.clone(), error))?;
+            let principal = self::admin(name, admin.pace().unwrap_or_default());
+            loaded.insert(principal, Some(StoredSecret::Random(hash)), None);
         }
         Ok(loaded)
     }
@@ -148,11 +170,41 @@ fn own_repository(name: &str) -> Option<Grant> {
     Some(Grant::new(repository, Role::Backup))
 }
 
+/// Where it is read from.
+#[derive(Debug)]
+enum Source {
+    /// The hosts file, and an htpasswd file if there is one.
+    Hosts(PathBuf, Option<PathBuf>),
+    /// The file of admins.
+    Admins(PathBuf),
+    /// Nowhere: it stays as it is.
+    Nowhere,
+}
+
+impl Source {
+    fn read(&self) -> Result<Loaded, HostsError> {
+        match self {
+            Self::Hosts(hosts, htpasswd) => Loaded::read(hosts, htpasswd.as_deref()),
+            Self::Admins(admins) => Loaded::read_admins(admins),
+            Self::Nowhere => Ok(Loaded::default()),
+        }
+    }
+
+    fn stamps(&self) -> Result<Stamps, HostsError> {
+        Ok(match self {
+            Self::Hosts(hosts, htpasswd) => {
+                (files::stamp(hosts)?, htpasswd.as_deref().map(files::stamp).transpose()?.flatten())
+            }
+            Self::Admins(admins) => (files::stamp(admins)?, None),
+            Self::Nowhere => (None, None),
+        })
+    }
+}
+
 /// Reads the files again when they have changed.
 #[derive(Debug)]
 pub(super) struct Reloader {
-    hosts: PathBuf,
-    htpasswd: Option<PathBuf>,
+    source: Source,
     current: Mutex<(Stamps, Arc<Loaded>)>,
 }
 
@@ -161,24 +213,39 @@ type Stamps = (Option<Stamp>, Option<Stamp>);
 
 impl Reloader {
     pub(super) fn load(hosts: PathBuf, htpasswd: Option<PathBuf>) -> Result<Self, HostsError> {
-        let stamps = stamps(&hosts, htpasswd.as_deref())?;
-        let loaded = Arc::new(Loaded::read(&hosts, htpasswd.as_deref())?);
-        Ok(Self { hosts, htpasswd, current: Mutex::new((stamps, loaded)) })
+        Self::from(Source::Hosts(hosts, htpasswd))
+    }
+
+    pub(super) fn load_admins(admins: PathBuf) -> Result<Self, HostsError> {
+        Self::from(Source::Admins(admins))
+    }
+
+    pub(super) fn of_one_admin(name: PrincipalName, secret: &Secret) -> Self {
+        let mut loaded = Loaded::default();
+        loaded.insert(admin(name, Pace::default()), Some(StoredSecret::Random(secret.digest())), None);
+        Self { source: Source::Nowhere, current: Mutex::new(((None, None), Arc::new(loaded))) }
+    }
+
+    fn from(source: Source) -> Result<Self, HostsError> {
+        let stamps = source.stamps()?;
+        let loaded = Arc::new(source.read()?);
+        Ok(Self { source, current: Mutex::new((stamps, loaded)) })
     }
 
     /// The content of the files as they are now.
     pub(super) fn current(&self) -> Result<Arc<Loaded>, HostsError> {
-        let stamps = stamps(&self.hosts, self.htpasswd.as_deref())?;
+        let stamps = self.source.stamps()?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0 != stamps {
-            let loaded = Arc::new(Loaded::read(&self.hosts, self.htpasswd.as_deref())?);
-            tracing::info!(hosts = loaded.known.len(), "hosts have changed and were read again");
+            let loaded = Arc::new(self.source.read()?);
+            tracing::info!(known = loaded.known.len(), "credentials have changed and were read again");
             *current = (stamps, loaded);
         }
         Ok(Arc::clone(&current.1))
     }
 }
 
-fn stamps(hosts: &Path, htpasswd: Option<&Path>) -> Result<Stamps, HostsError> {
-    Ok((files::stamp(hosts)?, htpasswd.map(files::stamp).transpose()?.flatten()))
+/// Who reaches every repository, with the role of maintenance.
+fn admin(name: PrincipalName, pace: Pace) -> Principal {
+    Principal { name, pace, grants: Vec::new(), elsewhere: Some(Role::Maintenance) }
 }

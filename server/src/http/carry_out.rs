@@ -7,8 +7,9 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::header::RANGE;
 use hyper::{HeaderMap, Response};
-use pawl_policy::{Permit, Permitted, Read};
+use pawl_policy::{FileType, Permit, Permitted, PrincipalName, Read, RepositoryName};
 
+use super::deletions::Deletions;
 use super::listing::{self, Version};
 use super::range::{self, Wanted};
 use super::record::Record;
@@ -16,11 +17,11 @@ use super::respond::{self, Body, Refusal};
 use super::service::Door;
 use crate::body::Upload;
 use crate::pace::Pace;
-use crate::store::{AppendStore, Created, Span, StoredFile};
+use crate::store::{AppendStore, Created, Span, StoreError, StoredFile};
 
 const OK: u16 = 200;
 
-impl<S: AppendStore> Door<S> {
+impl<S: AppendStore, D: Deletions> Door<S, D> {
     pub(super) async fn carry_out(
         &self,
         permit: Permit,
@@ -50,6 +51,9 @@ impl<S: AppendStore> Door<S> {
             Permit::Create(permit) => {
                 let _present = self.metrics.upload();
                 let created = self.store.create(&permit, upload, &self.caps).await?;
+                if permit.action().handle.file_type() == Some(FileType::Locks) {
+                    self.deletions.note_lock(permit.principal(), &permit.action().repository).await;
+                }
                 Ok(stored(created, record))
             }
             Permit::Confirm(permit) => {
@@ -59,12 +63,30 @@ impl<S: AppendStore> Door<S> {
             }
             Permit::RemoveLock(permit) => {
                 self.store.remove_lock(&permit).await?;
+                self.note_unlocked(permit.principal(), &permit.action().repository).await?;
                 record.note_outcome(OK, "removed");
                 Ok(respond::done())
             }
-            // No grant at this door has the role, and this door's store has no such call.
-            Permit::Delete(_) => Err(Refusal::OtherDoor),
+            Permit::Delete(permit) => {
+                self.deletions.delete(&permit).await?;
+                record.note_outcome(OK, "deleted, reversibly");
+                Ok(respond::done())
+            }
         }
+    }
+
+    /// restic renews a lock by making another before it removes the first.
+    async fn note_unlocked(
+        &self,
+        principal: &PrincipalName,
+        repository: &RepositoryName,
+    ) -> Result<(), StoreError> {
+        if self.deletions.has_kept(principal, repository).await
+            && self.live_locks(repository, principal).await? == 0
+        {
+            self.deletions.note_unlocked(principal, repository).await;
+        }
+        Ok(())
     }
 
     async fn read(

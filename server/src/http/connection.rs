@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::deadline::{Clock, Patience, Watched};
+use super::deletions::Deletions;
 use super::service::Door;
 use crate::credentials::Fingerprint;
 use crate::peer::Peer;
@@ -57,9 +58,10 @@ pub(super) struct Accepted<T> {
 }
 
 /// Serves the connection until it ends, errs, or keeps the server waiting for too long.
-pub(super) async fn serve<S, T>(door: Arc<Door<S>>, accepted: Accepted<T>)
+pub(super) async fn serve<S, D, T>(door: Arc<Door<S, D>>, accepted: Accepted<T>)
 where
     S: AppendStore,
+    D: Deletions,
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
     let Accepted { stream, peer, tls, watcher } = accepted;
@@ -102,14 +104,15 @@ fn certificate_of<T>(stream: &TlsStream<T>) -> Option<Fingerprint> {
     session.peer_certificates()?.first().map(|certificate| Fingerprint::of(certificate))
 }
 
-async fn serve_http1<S, T>(
-    door: Arc<Door<S>>,
+async fn serve_http1<S, D, T>(
+    door: Arc<Door<S, D>>,
     stream: T,
     peer: Peer,
     certificate: Option<Fingerprint>,
     watcher: Watcher,
 ) where
     S: AppendStore,
+    D: Deletions,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let clock = Clock::start();
@@ -128,14 +131,15 @@ async fn serve_http1<S, T>(
     drive(connection, &door, &clock, peer, watcher).await;
 }
 
-async fn serve_http2<S, T>(
-    door: Arc<Door<S>>,
+async fn serve_http2<S, D, T>(
+    door: Arc<Door<S, D>>,
     stream: T,
     peer: Peer,
     certificate: Option<Fingerprint>,
     watcher: Watcher,
 ) where
     S: AppendStore,
+    D: Deletions,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let clock = Clock::start();
@@ -157,7 +161,7 @@ async fn serve_http2<S, T>(
     drive(connection, &door, &clock, peer, watcher).await;
 }
 
-async fn drive<S, C>(connection: C, door: &Door<S>, clock: &Clock, peer: Peer, watcher: Watcher)
+async fn drive<S, D, C>(connection: C, door: &Door<S, D>, clock: &Clock, peer: Peer, watcher: Watcher)
 where
     C: GracefulConnection<Error = hyper::Error>,
 {

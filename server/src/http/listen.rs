@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use super::connection::{self, Accepted};
+use super::deletions::Deletions;
 use super::gate::Gate;
 use super::service::Door;
 use super::tls::Certificates;
@@ -27,9 +28,9 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` returns, then lets requests finish for a while. Returns whether all did. Certificates are for
 /// TCP: what passes through a Unix socket does not leave the machine.
-pub async fn serve<S: AppendStore>(
+pub async fn serve<S: AppendStore, D: Deletions>(
     bound: Vec<Bound>,
-    door: Arc<Door<S>>,
+    door: Arc<Door<S, D>>,
     certificates: Option<Arc<Certificates>>,
     stop: impl Future<Output = ()>,
 ) -> Result<bool, SocketError> {
@@ -92,9 +93,10 @@ pub(super) fn tcp(bound: Bound) -> Result<TcpListener, SocketError> {
 }
 
 /// Serves the connection beside others, and then drops what was held for it.
-fn spawn<S, T>(door: Arc<Door<S>>, accepted: Accepted<T>, held: impl Send + 'static)
+fn spawn<S, D, T>(door: Arc<Door<S, D>>, accepted: Accepted<T>, held: impl Send + 'static)
 where
     S: AppendStore,
+    D: Deletions,
     T: AsyncRead + AsyncWrite + Send + 'static,
 {
     tokio::spawn(async move {

@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry};
 
+use super::deletions::DeletionError;
 use super::respond::Refusal;
 use crate::body::BodyError;
 use crate::credentials::AuthenticationError;
@@ -249,7 +250,9 @@ impl Metrics {
                 }
             }
         }
-        if matches!(refusal, Refusal::Denied(_) | Refusal::OtherDoor) && action.is_some_and(would_destroy) {
+        if matches!(refusal, Refusal::Denied(_) | Refusal::Deletion(DeletionError::NotHere))
+            && action.is_some_and(would_destroy)
+        {
             self.refused_deletions.add(1);
         }
     }
@@ -339,7 +342,7 @@ fn reason(refusal: &Refusal) -> Option<&'static str> {
     use crate::store::StoreError;
     match refusal {
         Refusal::Denied(denial) => Some(denied(*denial)),
-        Refusal::OtherDoor => Some(denied(Denial::Role)),
+        Refusal::Deletion(DeletionError::NotHere) => Some(denied(Denial::Role)),
         Refusal::Create(CreateError::Differs) => Some("config_differs"),
         Refusal::Create(CreateError::Body(BodyError::NotAKey(_))) => Some("not_a_key"),
         Refusal::Create(CreateError::Body(BodyError::TooLong(_) | BodyError::TooShort(_))) => {
@@ -369,6 +372,7 @@ const fn denied(denial: Denial) -> &'static str {
         Denial::TooManyLocks => "too_many_locks",
         Denial::LockOfAnother => "lock_of_another",
         Denial::Tombstone => "tombstone",
+        Denial::SnapshotKept => "snapshot_kept",
         Denial::SnapshotTooYoung => "snapshot_too_young",
     }
 }

@@ -20,6 +20,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode, Version};
 use pawl_policy::Denial;
 
+use super::deletions::DeletionError;
 use super::range::Wanted;
 use super::route::RouteError;
 use crate::body::{BodyError, Cut};
@@ -51,10 +52,10 @@ pub(super) enum Refusal {
         /// The file's size in bytes.
         size: u64,
     },
+    #[error(transparent)]
+    Deletion(#[from] DeletionError),
     #[error("too many requests of this credential at once")]
     TooManyRequests,
-    #[error("not at this door")]
-    OtherDoor,
 }
 
 impl Refusal {
@@ -76,8 +77,10 @@ impl Refusal {
             Self::Denied(Denial::Quota | Denial::TotalQuota | Denial::Room) => {
                 StatusCode::INSUFFICIENT_STORAGE
             }
-            Self::Denied(_) | Self::OtherDoor => StatusCode::FORBIDDEN,
-            Self::Store(error) | Self::Create(CreateError::Store(error)) => match error {
+            Self::Denied(_) | Self::Deletion(DeletionError::NotHere) => StatusCode::FORBIDDEN,
+            Self::Store(error)
+            | Self::Create(CreateError::Store(error))
+            | Self::Deletion(DeletionError::Store(error)) => match error {
                 StoreError::NotFound => StatusCode::NOT_FOUND,
                 StoreError::Full => StatusCode::INSUFFICIENT_STORAGE,
                 StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -106,7 +109,9 @@ impl Refusal {
                 RouteError::Method(_) => "method does not go with this path".into(),
                 RouteError::Query => "expected ?create=true".into(),
             },
-            Self::Store(error) | Self::Create(CreateError::Store(error)) => match error {
+            Self::Store(error)
+            | Self::Create(CreateError::Store(error))
+            | Self::Deletion(DeletionError::Store(error)) => match error {
                 StoreError::NotFound => NOT_FOUND.into(),
                 StoreError::Full => "no space left on the server".into(),
                 StoreError::Unavailable(_) => "store is unavailable, see the server's log".into(),
@@ -125,7 +130,7 @@ impl Refusal {
             | Self::Create(_)
             | Self::Range { .. }
             | Self::TooManyRequests
-            | Self::OtherDoor => self.to_string().into(),
+            | Self::Deletion(DeletionError::NotHere) => self.to_string().into(),
         }
     }
 

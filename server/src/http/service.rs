@@ -11,10 +11,11 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_policy::{
     Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName, Quota,
-    RepositoryName, RepositoryState, Role, Usage, check_reach, decide, lock_has_expired,
+    RepositoryName, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Usage, check_reach, decide, lock_has_expired,
 };
 
 use super::deadline::Working;
+use super::deletions::{Deletions, Hiding, NoDeletions};
 use super::gate::{Entered, Gate};
 use super::metrics::Metrics;
 use super::proxy::Proxies;
@@ -27,6 +28,7 @@ use crate::body::Upload;
 use crate::config::Limits;
 use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principal};
 use crate::peer::Peer;
+use crate::store::maintenance::MaintenanceStore;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
 use tokio::task::JoinError;
 
@@ -41,10 +43,13 @@ struct Newcomer {
     reserved_on_disk: Option<Reserved<()>>,
 }
 
-/// The backup door in front of a store.
+/// A door in front of a store: to hosts, unless it was built with other than [`NoDeletions`].
 #[derive(Debug)]
-pub struct Door<S> {
+pub struct Door<S, D = NoDeletions> {
     pub(super) store: S,
+    pub(super) deletions: D,
+    /// The age from which on a snapshot can be deleted, in milliseconds.
+    snapshot_floor_ms: u64,
     pub(super) credentials: Credentials,
     pub(super) caps: Caps,
     pub(super) limits: Limits,
@@ -62,10 +67,42 @@ pub struct Door<S> {
 }
 
 impl<S: AppendStore> Door<S> {
-    /// A door in front of `store` for those whom `credentials` knows.
+    /// A door in front of `store` for the hosts whom `credentials` knows.
     #[must_use]
     pub fn new(store: S, credentials: Credentials, caps: Caps, limits: Limits, audit: Queue) -> Self {
+        Self::with(store, NoDeletions, SNAPSHOT_FLOOR_MS, credentials, caps, limits, audit)
+    }
+}
+
+impl<S: AppendStore, M: MaintenanceStore> Door<S, Hiding<M>> {
+    /// A door for the admins whom `credentials` knows, who hide in `hiding` what they delete.
+    #[must_use]
+    pub fn for_maintenance(
+        store: S,
+        hiding: Hiding<M>,
+        snapshot_floor_ms: u64,
+        credentials: Credentials,
+        caps: Caps,
+        limits: Limits,
+        audit: Queue,
+    ) -> Self {
+        Self::with(store, hiding, snapshot_floor_ms, credentials, caps, limits, audit)
+    }
+}
+
+impl<S: AppendStore, D: Deletions> Door<S, D> {
+    fn with(
+        store: S,
+        deletions: D,
+        snapshot_floor_ms: u64,
+        credentials: Credentials,
+        caps: Caps,
+        limits: Limits,
+        audit: Queue,
+    ) -> Self {
         Self {
+            deletions,
+            snapshot_floor_ms,
             store,
             credentials,
             caps,
@@ -187,7 +224,7 @@ impl<S: AppendStore> Door<S> {
         record.note_action(&action);
         let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
         let (permit, _newcomer) =
-            self.permit(principal, grant, action, peer, upload.declared_bytes()).await?;
+            self.permit(principal, &grant, action, peer, upload.declared_bytes()).await?;
         self.carry_out(permit, &head.headers, upload, &principal.pace, record).await
     }
 
@@ -201,7 +238,7 @@ impl<S: AppendStore> Door<S> {
         peer: Peer,
         declared_bytes: Option<u64>,
     ) -> Result<(Permit, Newcomer), Refusal> {
-        check_reach(grant, &action, &nothing_known(peer))?;
+        check_reach(grant, &action, &self.nothing_known(peer))?;
         let bytes = self.counted_bytes(grant, &action, declared_bytes);
         let room = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
         let newcomer = Newcomer {
@@ -216,12 +253,15 @@ impl<S: AppendStore> Door<S> {
             total_usage: newcomer.reserved_in_all.as_ref().map_or_else(Usage::default, Reserved::total),
             live_locks: before,
             keys: before,
-            ..nothing_known(peer)
+            ..self.nothing_known(peer)
         };
         let promised = newcomer.reserved_on_disk.as_ref().map_or(0, |reserved| reserved.total().bytes);
         let circumstances = self.circumstances(&principal.name, grant, &action, promised, known).await?;
-        let permit = decide(&principal.name, grant, action, &circumstances)?;
-        Ok((permit, newcomer))
+        let decided = decide(&principal.name, grant, action, &circumstances);
+        if decided == Err(Denial::SnapshotTooYoung) {
+            self.deletions.note_kept(&principal.name, &grant.repository).await;
+        }
+        Ok((decided?, newcomer))
     }
 
     /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
@@ -260,9 +300,10 @@ impl<S: AppendStore> Door<S> {
         match action {
             Action::List(_) | Action::CreateRepository(_) | Action::DeleteRepository(_) => {}
             Action::Stat(_) | Action::Read(_) | Action::Delete(_) => {
-                if let Some(handle @ Handle::File(FileType::Keys | FileType::Locks, _)) = action.handle() {
+                if let Some(handle) = action.handle().filter(|handle| names_facts(grant.role, handle)) {
                     known.file = state(self.store.facts(repository, handle).await?);
                 }
+                known.snapshot_kept = self.deletions.has_kept(principal, repository).await;
             }
             Action::Create(create) => {
                 let survey = self.store.survey(principal, repository, &create.handle).await?;
@@ -294,7 +335,17 @@ impl<S: AppendStore> Door<S> {
         Ok(known)
     }
 
-    async fn live_locks(
+    /// What is known of a request before anything is looked up.
+    fn nothing_known(&self, peer: Peer) -> Circumstances {
+        Circumstances {
+            peer: peer.ip(),
+            now_ms: now_ms(),
+            snapshot_floor_ms: self.snapshot_floor_ms,
+            ..Circumstances::NOTHING_KNOWN
+        }
+    }
+
+    pub(super) async fn live_locks(
         &self,
         repository: &RepositoryName,
         principal: &PrincipalName,
@@ -308,19 +359,12 @@ impl<S: AppendStore> Door<S> {
     }
 }
 
-/// What is known of a request before anything is looked up.
-fn nothing_known(peer: Peer) -> Circumstances {
-    Circumstances {
-        peer: peer.ip(),
-        now_ms: now_ms(),
-        usage: Usage::default(),
-        total_usage: Usage::default(),
-        room: true,
-        repository: RepositoryState::Absent,
-        file: FileState::Absent,
-        tombstone: false,
-        live_locks: 0,
-        keys: 0,
+/// Whether the decision to read or delete this file names what is known of it.
+const fn names_facts(role: Role, handle: &Handle) -> bool {
+    match handle {
+        Handle::File(FileType::Keys | FileType::Locks, _) => true,
+        Handle::File(FileType::Snapshots, _) => matches!(role, Role::Maintenance),
+        Handle::Config | Handle::File(FileType::Data | FileType::Index, _) => false,
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{directory, facts, layout};
+use super::{directory, facts};
 use crate::audit::{Event, Head, LINE_BYTES_MAX, Line, NOTHING_BEFORE, file_name, hash};
 use crate::store::{RESERVE_BYTES_MAX, RESERVE_PARTS};
 
@@ -45,9 +45,9 @@ pub(super) struct AuditLog {
 }
 
 impl AuditLog {
-    /// Opens the log beneath `data` and finds its last line. A line that a crash cut is left where it is; the next one
+    /// Opens the log at `path` beneath `data` and finds its last line. A line that a crash cut is left where it is; the next one
     /// begins a file. Whatever is wrong with the log, hosts can go on: what cannot be written is counted as lost.
-    pub(super) fn open(data: impl AsFd) -> Self {
+    pub(super) fn open(data: impl AsFd, path: &str) -> Self {
         let mut log = Self {
             directory: None,
             file: None,
@@ -60,14 +60,14 @@ impl AuditLog {
             looked: None,
             room: true,
         };
-        if let Err(error) = log.find_end(data.as_fd()) {
-            tracing::error!(%error, "the audit log cannot be used as it is; look at .pawl/audit");
+        if let Err(error) = log.find_end(data.as_fd(), path) {
+            tracing::error!(%error, "the audit log cannot be used as it is; look at {path}");
         }
         log
     }
 
-    fn find_end(&mut self, data: BorrowedFd<'_>) -> std::io::Result<()> {
-        let directory = directory::open_or_make(data, layout::AUDIT)?;
+    fn find_end(&mut self, data: BorrowedFd<'_>, path: &str) -> std::io::Result<()> {
+        let directory = directory::open_or_make(data, path)?;
         let names = file_names(&directory)?;
         self.directory = Some(directory);
         for (older, name) in names.iter().rev().enumerate() {
@@ -254,6 +254,7 @@ fn last_line(file: &mut File) -> std::io::Result<(Option<Vec<u8>>, bool)> {
 mod tests {
     use super::*;
     use crate::audit::{Broken, files, verify};
+    use crate::keeper::layout;
 
     struct Fixture {
         data: tempfile::TempDir,
@@ -261,7 +262,7 @@ mod tests {
     }
 
     fn open(data: &tempfile::TempDir) -> AuditLog {
-        AuditLog::open(File::open(data.path()).unwrap())
+        AuditLog::open(File::open(data.path()).unwrap(), layout::AUDIT)
     }
 
     fn fixture(lines: u64) -> Fixture {
@@ -274,7 +275,7 @@ mod tests {
     }
 
     fn lines(data: &tempfile::TempDir) -> Result<u64, Broken> {
-        verify(&files(data.path()).unwrap(), None, |_| ()).map(|verified| verified.lines)
+        verify(&files(&data.path().join(layout::AUDIT)).unwrap(), None, |_| ()).map(|verified| verified.lines)
     }
 
     #[test]
@@ -287,7 +288,7 @@ mod tests {
         log.append(Event::Stopped);
         let head = log.head();
         assert_eq!(head.number, 5);
-        let files = files(data.path()).unwrap();
+        let files = files(&data.path().join(layout::AUDIT)).unwrap();
         assert_eq!(files.len(), 2);
         let verified = verify(&files, Some(&head.hash), |_| ()).unwrap();
         assert_eq!((verified.lines, verified.head), (5, Some(head.hash)));
@@ -301,7 +302,7 @@ mod tests {
         let mut log = open(&data);
         log.append(Event::Started);
         assert_eq!(log.head().number, 4);
-        let verified = verify(&files(data.path()).unwrap(), None, |_| ()).unwrap();
+        let verified = verify(&files(&data.path().join(layout::AUDIT)).unwrap(), None, |_| ()).unwrap();
         assert_eq!((verified.lines, verified.torn.len()), (4, 1));
     }
 

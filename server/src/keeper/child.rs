@@ -14,6 +14,7 @@ use clap::ValueEnum;
 
 use super::client::KeeperClient;
 use super::message::{self, Envelope, Footing, Reply};
+use super::side::Side;
 use crate::config::Log;
 
 /// The keeper as a child process.
@@ -25,13 +26,14 @@ pub struct KeeperProcess {
 }
 
 impl KeeperProcess {
-    /// Starts a keeper for `data` and waits until it is ready.
-    pub fn start(data: &Path, log: Log) -> std::io::Result<Self> {
+    /// Starts a keeper of this side for `data` and waits until it is ready.
+    pub fn start(data: &Path, log: Log, side: Side) -> std::io::Result<Self> {
         let (socket, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let child = Command::new("/proc/self/exe")
             .arg0("pawl")
             .arg("keeper")
+            .args((side == Side::Maintenance).then_some("--maintenance"))
             .arg("--data")
             .arg(data)
             .args(["--log-format", &word(&log.format), "--log-level", &word(&log.level)])

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::audit::{Decision, Head};
 
-use super::message::{self, Refusal, Reply, Request, Slot};
+use super::message::{self, Refusal, Reply, Request, Slot, Told};
 
 /// Files asked for at a time, ahead of need.
 const AHEAD: u8 = 8;
@@ -245,6 +245,11 @@ impl KeeperClient {
     /// Writes a decision into the audit log.
     pub async fn note(&self, decision: Decision) -> Result<(), KeeperError> {
         done(self.ask(Request::Note(decision)).await?.0)
+    }
+
+    /// Writes what maintenance did into its audit log.
+    pub async fn tell_deed(&self, told: Told) -> Result<(), KeeperError> {
+        done(self.ask(Request::Tell(told)).await?.0)
     }
 
     /// Returns when the keeper has answered, however long that takes.

@@ -7,17 +7,18 @@ use std::io::Read;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{Audience, Caps, Handle, PrincipalName, RepositoryName};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use super::facts::Facts;
 use super::message::{Footing, Refusal};
 use super::staging::Staged;
 use super::{directory, facts, layout, lease, repository};
 
 /// Stored files can be read by their owner and the group, and written by nobody.
-const STORED_MODE: Mode = Mode::from_raw_mode(0o440);
+pub(crate) const STORED_MODE: Mode = Mode::from_raw_mode(0o440);
 
 /// The keeper's own copy of a writing end is closed just after it was passed on, and a very small upload can be
 /// quicker than that.
@@ -30,6 +31,7 @@ pub(super) struct Naming<'a> {
     pub(super) repository: &'a RepositoryName,
     pub(super) handle: &'a Handle,
     pub(super) creator: &'a PrincipalName,
+    pub(super) audience: Audience,
 }
 
 /// Stores the file under its name in its repository. The outer error says that it was not; the inner one, that it has
@@ -103,8 +105,18 @@ fn check_final(footing: Footing, staged: &Staged) -> Result<(), Refusal> {
 }
 
 fn seal(staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
-    facts::write(staged.file(), naming.creator, facts::now_ms())?;
-    if matches!(naming.handle, Handle::Config) {
+    let known = Facts {
+        creator: Some(naming.creator.clone()),
+        received_ms: facts::now_ms(),
+        audience: naming.audience,
+    };
+    seal_with(staged, naming.handle, &known)
+}
+
+/// Writes what is known of a file, and closes it for good.
+pub(crate) fn seal_with(staged: &Staged, handle: &Handle, known: &Facts) -> Result<(), Refusal> {
+    facts::write(staged.file(), known)?;
+    if matches!(handle, Handle::Config) {
         facts::write_content_hash(staged.file(), &hash_small(staged)?)?;
     }
     rustix::fs::fchmod(staged.file(), STORED_MODE)?;

@@ -12,14 +12,14 @@ use rustix::io::Errno;
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o750);
 
 /// Opens a directory beneath `data`.
-pub(super) fn open(data: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open(data: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat2(data, path, flags, Mode::empty(), resolve)
 }
 
 /// Opens a directory beneath `data`, making each level that is missing.
-pub(super) fn open_or_make(data: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_or_make(data: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
     let data = data.as_fd();
     match open(data, path) {
         Err(Errno::NOENT) => {}

@@ -15,6 +15,7 @@ const RECEIVED: &str = "user.pawl.received";
 const AUDIENCE: &str = "user.pawl.audience";
 const CONTENT: &str = "user.pawl.sha256";
 const USAGE: &str = "user.pawl.usage";
+const ADDED: &str = "user.pawl.added";
 const INITIALISED: &str = "user.pawl.initialised";
 
 /// Longer values are none of ours.
@@ -54,18 +55,42 @@ impl Facts {
     }
 }
 
-/// Writes creator and received time to a file that has no name yet, and removes what else may stand there: whoever
-/// filled the file could write attributes as well.
-pub(super) fn write(file: impl AsFd, creator: &PrincipalName, received_ms: u64) -> rustix::io::Result<()> {
+/// Writes what is known to a file that has no name yet, and removes what else may stand there: whoever filled the file
+/// could write attributes as well.
+pub(super) fn write(file: impl AsFd, known: &Facts) -> rustix::io::Result<()> {
     let file = file.as_fd();
-    for name in [AUDIENCE, CONTENT] {
+    for name in [CREATOR, AUDIENCE, CONTENT] {
         match rustix::fs::fremovexattr(file, name) {
             Ok(()) | Err(Errno::NODATA) => {}
             Err(error) => return Err(error),
         }
     }
-    set(file, CREATOR, creator.as_str())?;
-    set(file, RECEIVED, &received_ms.to_string())
+    if let Some(creator) = &known.creator {
+        set(file, CREATOR, creator.as_str())?;
+    }
+    if known.audience != Audience::All {
+        write_audience(file, known.audience)?;
+    }
+    set(file, RECEIVED, &known.received_ms.to_string())
+}
+
+/// Writes who may see a file.
+pub(crate) fn write_audience(file: impl AsFd, audience: Audience) -> rustix::io::Result<()> {
+    let word = match audience {
+        Audience::All => "all",
+        Audience::Maintenance => "maintenance",
+    };
+    set(file, AUDIENCE, word)
+}
+
+/// The SHA-256 that was recorded of a `config`, in hexadecimal.
+pub(crate) fn content_hash(file: impl AsFd) -> rustix::io::Result<Option<String>> {
+    attribute(file, CONTENT)
+}
+
+/// Whether the time at which a file was received was recorded, and not merely derived.
+pub(crate) fn is_recorded(file: impl AsFd) -> rustix::io::Result<bool> {
+    Ok(attribute(file, RECEIVED)?.is_some_and(|text| text.parse::<u64>().is_ok()))
 }
 
 /// Records the SHA-256 of a `config`, which has no name to match, in hexadecimal.
@@ -97,6 +122,20 @@ pub(super) fn total_usage(directory: impl AsFd) -> rustix::io::Result<Usage> {
     }
 }
 
+/// All that was ever added to a repository, for a count that is going on meanwhile; it never falls.
+pub(super) fn added(directory: impl AsFd) -> rustix::io::Result<Usage> {
+    Ok(attribute(directory, ADDED)?.and_then(|text| parse_usage(&text)).unwrap_or_default())
+}
+
+/// Writes all that was ever added.
+pub(super) fn write_added(directory: impl AsFd, added: Usage) -> rustix::io::Result<()> {
+    set(directory, ADDED, &usage_text(added))
+}
+
+fn usage_text(usage: Usage) -> String {
+    format!("{} {}", usage.bytes, usage.files)
+}
+
 fn parse_usage(text: &str) -> Option<Usage> {
     let (bytes, files) = text.split_once(' ')?;
     Some(Usage { bytes: bytes.parse().ok()?, files: files.parse().ok()? })
@@ -104,7 +143,7 @@ fn parse_usage(text: &str) -> Option<Usage> {
 
 /// Writes a repository's usage.
 pub(super) fn write_usage(directory: impl AsFd, usage: Usage) -> rustix::io::Result<()> {
-    set(directory, USAGE, &format!("{} {}", usage.bytes, usage.files))
+    set(directory, USAGE, &usage_text(usage))
 }
 
 /// Whether the file system under `file` keeps attributes at all.

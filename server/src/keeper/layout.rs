@@ -2,7 +2,7 @@
 //!
 //! Invariant: every path is built from names that parsed, so none leaves DATA or its own repository.
 
-use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{BatchId, FileId, FileType, Handle, PrincipalName, RepositoryName};
 
 /// Pawl's own directory in DATA. No repository name can start with a dot.
 pub(crate) const STATE: &str = ".pawl";
@@ -10,6 +10,15 @@ pub(crate) const STATE: &str = ".pawl";
 pub(crate) const AUDIT: &str = ".pawl/audit";
 /// Files that have no name yet lie here where the file system has no unnamed files.
 pub(crate) const STAGING: &str = ".pawl/staging";
+
+/// The audit log of maintenance.
+pub(crate) const MAINTENANCE_AUDIT: &str = ".pawl/maintenance/audit";
+/// As [`STAGING`], for maintenance.
+pub(crate) const MAINTENANCE_STAGING: &str = ".pawl/maintenance/staging";
+/// Batches of deleted files.
+pub(crate) const DELETED: &str = ".pawl/deleted";
+/// Keys of drafts that were set aside, by the moment.
+pub(crate) const ASIDE: &str = ".pawl/aside";
 
 /// The name of a file in its directory.
 pub(crate) fn file_name(handle: &Handle) -> String {
@@ -47,14 +56,19 @@ pub(crate) fn fan_out(id: &FileId) -> String {
 /// Where good bytes of a file are kept whose stored copy is damaged.
 pub(crate) fn rescued_directory(repository: &RepositoryName, handle: &Handle) -> String {
     match handle {
-        Handle::Config => format!("{STATE}/rescued/{repository}"),
-        Handle::File(file_type, _) => format!("{STATE}/rescued/{repository}/{file_type}"),
+        Handle::Config => rescued(repository),
+        Handle::File(file_type, _) => format!("{}/{file_type}", rescued(repository)),
     }
+}
+
+/// All that is kept so of a repository.
+pub(crate) fn rescued(repository: &RepositoryName) -> String {
+    format!("{STATE}/rescued/{repository}")
 }
 
 /// Where the key files of a draft are moved when its initialisation is repeated.
 pub(crate) fn aside_directory(repository: &RepositoryName, now_ms: u64) -> String {
-    format!("{STATE}/aside/{now_ms}/{repository}/keys")
+    format!("{ASIDE}/{now_ms}/{repository}/keys")
 }
 
 /// What a principal has stored is kept with this directory.
@@ -64,5 +78,41 @@ pub(crate) fn principal_usage(principal: &PrincipalName) -> String {
 
 /// The mark that maintenance leaves for a file that must not come back.
 pub(crate) fn tombstone(repository: &RepositoryName, handle: &Handle) -> String {
-    format!("{STATE}/tombstones/{repository}/{handle}")
+    format!("{}/{}", tombstone_directory(repository, handle), file_name(handle))
+}
+
+/// Where the marks of such files are.
+pub(crate) fn tombstone_directory(repository: &RepositoryName, handle: &Handle) -> String {
+    match handle {
+        Handle::Config => tombstones(repository),
+        Handle::File(file_type, _) => format!("{}/{file_type}", tombstones(repository)),
+    }
+}
+
+/// All such marks of a repository.
+pub(crate) fn tombstones(repository: &RepositoryName) -> String {
+    format!("{STATE}/tombstones/{repository}")
+}
+
+/// A batch of deleted files.
+pub(crate) fn batch(batch: &BatchId) -> String {
+    format!("{DELETED}/{batch}")
+}
+
+/// Where a deleted file of a batch lies.
+pub(crate) fn hidden_directory(batch: &BatchId, handle: &Handle) -> String {
+    match handle {
+        Handle::Config => self::batch(batch),
+        Handle::File(file_type, _) => format!("{DELETED}/{batch}/{file_type}"),
+    }
+}
+
+/// A deleted file of a batch.
+pub(crate) fn hidden(batch: &BatchId, handle: &Handle) -> String {
+    format!("{}/{}", hidden_directory(batch, handle), file_name(handle))
+}
+
+/// The days on which a batch was seen, a name each.
+pub(crate) fn days_seen(batch: &BatchId) -> String {
+    format!("{DELETED}/{batch}/seen")
 }

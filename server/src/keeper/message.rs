@@ -15,7 +15,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Decision, Head};
+use crate::audit::{Decision, Deed, Event, Head, Verification};
 
 /// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -85,6 +85,8 @@ pub(super) enum Request {
     Head,
     /// Write the decision into the audit log.
     Note(Decision),
+    /// Write what maintenance did into its audit log. Refused to a door to hosts.
+    Tell(Told),
     /// Say that requests are being answered.
     Ping,
     /// Find out whether a file could be stored now: open an unnamed one and forget it.
@@ -96,6 +98,79 @@ pub(super) enum Request {
         bytes: u64,
         taken_back: bool,
     },
+}
+
+/// What maintenance did to a file, for the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What.
+    pub act: Act,
+    /// For whom.
+    pub principal: String,
+    /// Where.
+    pub repository: String,
+    /// To which file; none if it was to a batch.
+    pub file: Option<String>,
+    /// The file's size in bytes.
+    pub bytes: Option<u64>,
+    /// From or into which batch.
+    pub batch: Option<String>,
+}
+
+/// What maintenance can do to a file, or to a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Act {
+    /// Take it out of sight because somebody deleted it.
+    Hide,
+    /// Take it out of sight because it is damaged.
+    Displace,
+    /// Bring it back into sight.
+    BringBack,
+    /// Remove it for good.
+    Purge,
+    /// Find that it is damaged.
+    FindDamaged,
+    /// Verify a repository.
+    Verify {
+        /// Files that are damaged.
+        damaged: u64,
+        /// Other findings.
+        suspicious: u64,
+        /// When the run ended, in Unix milliseconds.
+        ended_ms: u64,
+    },
+    /// Show a key to hosts.
+    Expose,
+    /// Keep a key from hosts.
+    Conceal,
+}
+
+impl From<Told> for Event {
+    fn from(told: Told) -> Self {
+        let Told { act, principal, repository, file, bytes, batch } = told;
+        let deed = Deed { principal, repository, file, bytes, batch };
+        match act {
+            Act::Hide => Self::Hidden(deed),
+            Act::Displace => Self::Displaced(deed),
+            Act::BringBack => Self::BroughtBack(deed),
+            Act::Purge => Self::Purged(deed),
+            Act::FindDamaged => Self::FoundDamaged(deed),
+            Act::Verify { damaged, suspicious, ended_ms } => {
+                let Deed { principal, repository, bytes, .. } = deed;
+                let bytes_read = bytes.unwrap_or(0);
+                Self::Verified(Verification {
+                    principal,
+                    repository,
+                    bytes_read,
+                    damaged,
+                    suspicious,
+                    ended_ms,
+                })
+            }
+            Act::Expose => Self::KeyExposed(deed),
+            Act::Conceal => Self::KeyHidden(deed),
+        }
+    }
 }
 
 /// What the keeper answers.
@@ -123,19 +198,25 @@ pub struct Footing {
 }
 
 /// Why the keeper did not do what it was asked.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Refusal {
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub(crate) enum Refusal {
     /// A file of that name exists.
+    #[error("a file of that name exists")]
     NameTaken,
     /// There is no such repository.
+    #[error("there is no such repository")]
     NotFound,
     /// No space, or a quota of the file system is used up.
+    #[error("no space left")]
     Full,
     /// The slot is empty, or too many are filled.
+    #[error("too many uploads at once")]
     Slot,
     /// Somebody can still write to the file.
+    #[error("the file is still open for writing")]
     WriterLeft,
     /// Anything else, in words for the log.
+    #[error("{0}")]
     Failed(String),
 }
 

@@ -12,13 +12,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::audit_log::AuditLog;
 use super::commit::{self, Naming};
 use super::ended::Ended;
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
+use super::side::Side;
 use super::staging::{Staged, Staging};
 use super::usage::{self, UsageBook};
 use super::{directory, facts, layout, lease, repository};
@@ -32,61 +33,35 @@ const SLOTS_MAX: usize = 8192;
 /// What a power cut may take of the audit log.
 const AUDIT_SYNC_EVERY: Duration = Duration::from_secs(1);
 const AUDIT_HEAD_EVERY: Duration = Duration::from_hours(1);
-/// How long a keeper whose door was killed may take to finish.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
-const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// Serves the door at the other end of `socket` until it goes away.
-pub fn run(socket: &OwnedFd, data: &Path) -> std::io::Result<()> {
+pub fn run(socket: &OwnedFd, data: &Path, side: Side) -> std::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let data = rustix::fs::open(data, flags, Mode::empty())?;
-    let _lock = lock(data.as_fd())?;
-    let staging = Staging::prepare(data.as_fd())?;
-    serve(socket, &Keeper::prepare(data, staging)?)
+    let _lock = side.lock(data.as_fd())?;
+    let staging = Staging::prepare(data.as_fd(), side.staging())?;
+    serve(socket, &Keeper::prepare(data, staging, side)?)
 }
 
 /// The same, with files that wait under a name although the file system could do better.
 #[cfg(test)]
 pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::Result<()> {
     let data = rustix::fs::open(data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let _lock = lock(data.as_fd())?;
-    let staging = Staging::named(data.as_fd())?;
-    serve(socket, &Keeper::prepare(data, staging)?)
-}
-
-/// Keeps a second keeper away from the same DATA as long as the returned file is open. One that is about to end, its
-/// door having been killed, is waited for.
-fn lock(data: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
-    let state = directory::open_or_make(data, layout::STATE)?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lock = match rustix::fs::openat(&state, "lock", flags, Mode::from_raw_mode(0o600)) {
-        // What is there can be read, and a lock needs no writing.
-        Err(Errno::ROFS) => {
-            rustix::fs::openat(&state, "lock", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?
-        }
-        opened_or_failed => opened_or_failed?,
-    };
-    let started = Instant::now();
-    loop {
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(lock),
-            Err(Errno::WOULDBLOCK) if started.elapsed() < LOCK_WAIT_MAX => std::thread::sleep(LOCK_POLL),
-            Err(Errno::WOULDBLOCK) => {
-                return Err(std::io::Error::other("another pawl is serving this directory; stop it first"));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let side = Side::Hosts;
+    let _lock = side.lock(data.as_fd())?;
+    let staging = Staging::named(data.as_fd(), side.staging())?;
+    serve(socket, &Keeper::prepare(data, staging, side)?)
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
     message::send(socket, 0, Reply::Ready(keeper.footing), &[])?;
     keeper.audit().append(Event::Started);
-    let ended = Ended::default();
+    let ended = &Ended::default();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| keeper.serve(socket))).collect();
-        scope.spawn(|| keeper.tend_audit_log(&ended));
-        scope.spawn(|| keeper.usage.tend(keeper.data.as_fd(), &ended));
+        scope.spawn(|| keeper.tend_audit_log(ended));
+        let count_all = keeper.side == Side::Hosts; // maintenance comes and goes every day
+        scope.spawn(move || keeper.usage.tend(keeper.data.as_fd(), count_all, ended));
         for worker in workers {
             let _ = worker.join(); // a panic there has been printed, and ends that worker only
         }
@@ -120,6 +95,7 @@ fn probe(staging: &Staging) -> std::io::Result<Footing> {
 }
 
 struct Keeper {
+    side: Side,
     data: OwnedFd,
     staging: Staging,
     footing: Footing,
@@ -132,10 +108,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn prepare(data: OwnedFd, staging: Staging) -> std::io::Result<Self> {
+    fn prepare(data: OwnedFd, staging: Staging, side: Side) -> std::io::Result<Self> {
         let footing = probe(&staging)?;
-        let audit = Mutex::new(AuditLog::open(&data));
+        let audit = Mutex::new(AuditLog::open(&data, side.audit()));
         Ok(Self {
+            side,
             data,
             staging,
             footing,
@@ -212,12 +189,12 @@ impl Keeper {
         match request {
             Request::Open { .. } | Request::Head => Err(Refusal::Failed("not reached".to_owned())),
             Request::Commit { slot, repository, handle, creator } => {
-                let naming = Naming { repository: &repository, handle: &handle, creator: &creator };
+                let naming = self.naming(&repository, &handle, &creator);
                 self.commit(slot, &naming)
             }
             Request::Rescue { slot, repository, handle, creator } => {
                 let staged = self.take(slot)?;
-                let naming = Naming { repository: &repository, handle: &handle, creator: &creator };
+                let naming = self.naming(&repository, &handle, &creator);
                 commit::rescue(self.data.as_fd(), self.footing, &staged, &naming)?;
                 self.audit().append(Event::Rescued(deed_with(&naming, &staged)));
                 Ok(())
@@ -247,12 +224,29 @@ impl Keeper {
                 self.audit().append(Event::Decision(decision));
                 Ok(())
             }
+            Request::Tell(told) => {
+                // Of itself the keeper tells; only maintenance does what it has no part in.
+                if self.side != Side::Maintenance {
+                    return Err(Refusal::Failed("a door to hosts has nothing to tell".to_owned()));
+                }
+                self.audit().append(told.into());
+                Ok(())
+            }
             Request::Ping => Ok(()),
             Request::Probe => Ok(self.staging.open().map(drop)?),
             Request::Tally { principal, bytes, taken_back } => {
                 Ok(self.usage.tally(self.data.as_fd(), &principal, bytes, taken_back)?)
             }
         }
+    }
+
+    const fn naming<'a>(
+        &self,
+        repository: &'a RepositoryName,
+        handle: &'a Handle,
+        creator: &'a PrincipalName,
+    ) -> Naming<'a> {
+        Naming { repository, handle, creator, audience: self.side.audience(handle) }
     }
 
     fn commit(&self, slot: Slot, naming: &Naming<'_>) -> Result<(), Refusal> {
@@ -275,7 +269,7 @@ impl Keeper {
         let bytes = staged.file().metadata()?.len();
         let counts = usage::counts(naming.handle);
         if counts {
-            self.usage.add(self.data.as_fd(), naming.repository, naming.creator, bytes)?;
+            self.usage.add(self.data.as_fd(), naming.repository, Some(naming.creator), bytes)?;
         }
         match commit::commit(self.data.as_fd(), self.footing, staged, naming) {
             Ok(settled) => {
@@ -292,7 +286,7 @@ impl Keeper {
     }
 
     fn take_back(&self, naming: &Naming<'_>, bytes: u64) {
-        let taken = self.usage.take_back(self.data.as_fd(), naming.repository, naming.creator, bytes);
+        let taken = self.usage.take_back(self.data.as_fd(), naming.repository, Some(naming.creator), bytes);
         if let Err(error) = taken {
             tracing::error!(%error, repository = %naming.repository, "usage is counted too high until the next start");
         }
@@ -351,6 +345,7 @@ fn deed(repository: &RepositoryName, principal: &PrincipalName, handle: Option<&
         repository: repository.to_string(),
         file: handle.map(ToString::to_string),
         bytes: None,
+        batch: None,
     }
 }
 

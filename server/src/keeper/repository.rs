@@ -108,7 +108,7 @@ fn is_left_over(
 }
 
 /// Marks the repository as initialised once a file that makes it so was stored.
-pub(super) fn note_stored(
+pub(crate) fn note_stored(
     data: BorrowedFd<'_>,
     repository: &RepositoryName,
     handle: &Handle,

@@ -11,43 +11,55 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::directory;
-use super::layout;
+use super::{directory, facts, layout};
 
 /// While it is filled, a file is its owner's alone.
 const STAGED_MODE: Mode = Mode::from_raw_mode(0o600);
 
 /// Where files wait for their name.
 #[derive(Debug)]
-pub(super) enum Staging {
+pub(crate) enum Staging {
     /// Nowhere: they have no name (`O_TMPFILE`). Holds `.pawl`, whose file system they are made on.
     Unnamed(OwnedFd),
-    /// In `.pawl/staging`, for file systems without unnamed files.
+    /// In `.pawl/staging` or its like, for file systems without unnamed files.
     Named(Arc<OwnedFd>, AtomicU64),
 }
 
 /// A file without a place among the stored ones, opened for reading.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub(crate) struct Staged {
     file: File,
     named: Option<(Arc<OwnedFd>, String)>,
 }
 
 impl Staging {
-    /// Finds out whether the file system has unnamed files, and prepares.
-    pub(super) fn prepare(data: BorrowedFd<'_>) -> rustix::io::Result<Self> {
+    /// Finds out whether the file system has unnamed files, and prepares; where it has none, they wait at this path.
+    pub(crate) fn prepare(data: BorrowedFd<'_>, named_at: &str) -> rustix::io::Result<Self> {
         let state = directory::open_or_make(data, layout::STATE)?;
         match open_unnamed(&state) {
             // A full or read-only disk says nothing of what it could do; let it be read from.
             Ok(_) | Err(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => Ok(Self::Unnamed(state)),
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Self::named(data),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Self::named(data, named_at),
             Err(error) => Err(error),
         }
     }
 
-    /// Staging under names, whatever the file system has.
-    pub(super) fn named(data: BorrowedFd<'_>) -> rustix::io::Result<Self> {
-        let staging = directory::open_or_make(data, layout::STAGING)?;
+    /// The same beside another process that prepared it, whose files stay.
+    pub(crate) fn beside(data: BorrowedFd<'_>, named_at: &str) -> rustix::io::Result<Self> {
+        let state = directory::open_or_make(data, layout::STATE)?;
+        match open_unnamed(&state) {
+            Ok(_) => Ok(Self::Unnamed(state)),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                let staging = directory::open_or_make(data, named_at)?;
+                Ok(Self::Named(Arc::new(staging), AtomicU64::new(facts::now_ms())))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Staging under names at this path, whatever the file system has.
+    pub(super) fn named(data: BorrowedFd<'_>, path: &str) -> rustix::io::Result<Self> {
+        let staging = directory::open_or_make(data, path)?;
         remove_leftovers(&staging)?;
         Ok(Self::Named(Arc::new(staging), AtomicU64::new(0)))
     }
@@ -57,7 +69,7 @@ impl Staging {
     }
 
     /// Makes a new file: the end that can write, to be handed away, and the keeper's own, which cannot.
-    pub(super) fn open(&self) -> rustix::io::Result<(OwnedFd, Staged)> {
+    pub(crate) fn open(&self) -> rustix::io::Result<(OwnedFd, Staged)> {
         match self {
             Self::Unnamed(state) => {
                 let writer = open_unnamed(state)?;
@@ -92,7 +104,7 @@ fn reopen_for_reading(writer: &OwnedFd) -> rustix::io::Result<File> {
 
 impl Staged {
     /// The file, open for reading only.
-    pub(super) const fn file(&self) -> &File {
+    pub(crate) const fn file(&self) -> &File {
         &self.file
     }
 
@@ -106,7 +118,7 @@ impl Staged {
         clippy::disallowed_methods,
         reason = "the one place that names a stored file; neither call replaces"
     )]
-    pub(super) fn publish(&self, directory: impl AsFd, name: &str) -> rustix::io::Result<()> {
+    pub(crate) fn publish(&self, directory: impl AsFd, name: &str) -> rustix::io::Result<()> {
         match &self.named {
             None => {
                 // Not AT_EMPTY_PATH, which older kernels allow only with CAP_DAC_READ_SEARCH.

@@ -1,15 +1,16 @@
 //! How much each repository holds and each principal has stored, kept in attributes of directories.
 //!
 //! Invariant: a file is counted before it has its name, so that usage is never less than what is visible. A failed
-//! commit is taken back. Locks are not counted.
+//! commit is taken back. Locks are not counted. Several processes may keep it at once: whoever reads and writes holds
+//! a lock that they share.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::ended::Ended;
@@ -20,13 +21,22 @@ const COUNT_EVERY: Duration = Duration::from_millis(100);
 
 /// The usage of all repositories.
 #[derive(Debug, Default)]
-pub(super) struct UsageBook {
-    /// Held while an attribute is read and written.
-    writing: Mutex<()>,
+pub(crate) struct UsageBook {
+    /// Held while attributes are read and written: by the thread, and in the file by the process.
+    writing: Mutex<Option<OwnedFd>>,
     /// Repositories that are to be counted.
     asked_for: Mutex<VecDeque<RepositoryName>>,
-    /// Repositories that are being counted, with what was stored there since the counting began.
-    counting: Mutex<HashMap<RepositoryName, Usage>>,
+}
+
+/// The right to read and write attributes, until it is dropped.
+struct Turn<'a>(MutexGuard<'a, Option<OwnedFd>>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.as_ref() {
+            let _ = rustix::fs::flock(file, FlockOperation::Unlock); // or when the process ends
+        }
+    }
 }
 
 /// Reads a repository's usage; `None` if it was never counted.
@@ -50,37 +60,44 @@ pub(crate) fn read_total(data: BorrowedFd<'_>, principal: &PrincipalName) -> rus
 }
 
 /// Whether a file of this kind counts.
-pub(super) const fn counts(handle: &Handle) -> bool {
+pub(crate) const fn counts(handle: &Handle) -> bool {
     !matches!(handle, Handle::File(FileType::Locks, _))
 }
 
 impl UsageBook {
     /// A repository that was just made holds nothing.
     pub(super) fn begin(&self, data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<()> {
-        let _writing = self.writing();
+        let _turn = self.turn(data)?;
         facts::write_usage(directory::open(data, repository.as_str())?, Usage::default())
     }
 
-    /// Counts a file that is about to be stored.
-    pub(super) fn add(
+    /// Counts a file that is about to become visible. Of some files it was never recorded who stored them.
+    pub(crate) fn add(
         &self,
         data: BorrowedFd<'_>,
         repository: &RepositoryName,
-        creator: &PrincipalName,
+        creator: Option<&PrincipalName>,
         bytes: u64,
     ) -> rustix::io::Result<()> {
-        self.change(data, repository, creator, |usage| usage.plus(Usage { bytes, files: 1 }))
+        let one = Usage { bytes, files: 1 };
+        let root = directory::open(data, repository.as_str())?;
+        let _turn = self.turn(data)?;
+        // For a count that is going on, in whichever process.
+        facts::write_added(&root, facts::added(&root)?.plus(one))?;
+        change(data, &root, creator, |usage| usage.plus(one))
     }
 
-    /// Takes back a file that was not stored after all.
-    pub(super) fn take_back(
+    /// Takes back a file that was not stored after all, or that is not visible any more.
+    pub(crate) fn take_back(
         &self,
         data: BorrowedFd<'_>,
         repository: &RepositoryName,
-        creator: &PrincipalName,
+        creator: Option<&PrincipalName>,
         bytes: u64,
     ) -> rustix::io::Result<()> {
-        self.change(data, repository, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
+        let root = directory::open(data, repository.as_str())?;
+        let _turn = self.turn(data)?;
+        change(data, &root, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
     }
 
     /// Counts a file that is stored elsewhere than beneath DATA, or takes it back.
@@ -91,45 +108,11 @@ impl UsageBook {
         bytes: u64,
         taken_back: bool,
     ) -> rustix::io::Result<()> {
-        let _writing = self.writing();
+        let _turn = self.turn(data)?;
         let total = directory::open_or_make(data, &layout::principal_usage(principal))?;
         let before = facts::total_usage(&total)?;
         let file = Usage { bytes, files: 1 };
         facts::write_usage(&total, if taken_back { before.minus(file) } else { before.plus(file) })
-    }
-
-    fn change(
-        &self,
-        data: BorrowedFd<'_>,
-        repository: &RepositoryName,
-        creator: &PrincipalName,
-        change: impl Fn(Usage) -> Usage,
-    ) -> rustix::io::Result<()> {
-        let root = directory::open(data, repository.as_str())?;
-        let _writing = self.writing();
-        let total = directory::open_or_make(data, &layout::principal_usage(creator))?;
-        let before = facts::total_usage(&total)?;
-        facts::write_usage(&total, change(before))?;
-        let changed = self.change_repository(&root, repository, &change);
-        if changed.is_err() {
-            facts::write_usage(&total, before)?;
-        }
-        changed
-    }
-
-    fn change_repository(
-        &self,
-        root: &OwnedFd,
-        repository: &RepositoryName,
-        change: impl Fn(Usage) -> Usage,
-    ) -> rustix::io::Result<()> {
-        if let Some(since) = self.counting().get_mut(repository) {
-            *since = change(*since);
-        }
-        match facts::usage(root)? {
-            Some(usage) => facts::write_usage(root, change(usage)),
-            None => Ok(()), // nobody has asked yet; a count will find the file
-        }
     }
 
     /// Has a repository counted soon.
@@ -140,12 +123,15 @@ impl UsageBook {
         }
     }
 
-    /// Counts what was asked for until the end, one repository at a time. At first all that were ever counted are
-    /// counted anew: somebody may have pruned them, or a crash may have come between counting a file and storing it.
-    pub(super) fn tend(&self, data: BorrowedFd<'_>, ended: &Ended) {
-        match counted_repositories(data) {
-            Ok(repositories) => repositories.into_iter().for_each(|repository| self.ask_for(repository)),
-            Err(error) => tracing::warn!(%error, "cannot look for repositories to count"),
+    /// Counts what was asked for until the end, one repository at a time. With `all`, all that were ever counted are
+    /// counted anew at first: somebody may have pruned them, or a crash may have come between counting a file and
+    /// storing it.
+    pub(super) fn tend(&self, data: BorrowedFd<'_>, all: bool, ended: &Ended) {
+        if all {
+            match counted_repositories(data) {
+                Ok(repositories) => repositories.into_iter().for_each(|repository| self.ask_for(repository)),
+                Err(error) => tracing::warn!(%error, "cannot look for repositories to count"),
+            }
         }
         while !ended.wait(COUNT_EVERY) {
             let next = || self.asked_for.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -167,21 +153,65 @@ impl UsageBook {
         repository: &RepositoryName,
         ended: &Ended,
     ) -> rustix::io::Result<()> {
-        self.counting().insert(repository.clone(), Usage::default());
-        let counted = walk(data, repository, ended);
-        let _writing = self.writing();
-        let since = self.counting().remove(repository).unwrap_or_default();
         let root = directory::open(data, repository.as_str())?;
-        facts::write_usage(&root, counted?.plus(since))?;
+        let before = {
+            let _turn = self.turn(data)?;
+            facts::added(&root)?
+        };
+        let counted = walk(data, repository, ended)?;
+        let _turn = self.turn(data)?;
+        let after = facts::added(&root)?;
+        let since = Usage {
+            bytes: after.bytes.saturating_sub(before.bytes),
+            files: after.files.saturating_sub(before.files),
+        };
+        facts::write_usage(&root, counted.plus(since))?;
         rustix::fs::fsync(&root)
     }
 
-    fn writing(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until nobody else reads and writes attributes, in this process or another.
+    fn turn(&self, data: BorrowedFd<'_>) -> rustix::io::Result<Turn<'_>> {
+        let mut file = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.is_none() {
+            *file = Some(open_lock(data)?);
+        }
+        let turn = Turn(file);
+        if let Some(file) = turn.0.as_ref() {
+            rustix::fs::flock(file, FlockOperation::LockExclusive)?;
+        }
+        Ok(turn)
     }
+}
 
-    fn counting(&self) -> MutexGuard<'_, HashMap<RepositoryName, Usage>> {
-        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
+/// The file that is locked. The door cannot open it, and so cannot keep others waiting.
+fn open_lock(data: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let state = directory::open_or_make(data, layout::STATE)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(&state, "usage.lock", flags, Mode::from_raw_mode(0o600))
+}
+
+/// Changes what the principal has stored and what the repository holds, or neither.
+fn change(
+    data: BorrowedFd<'_>,
+    root: &OwnedFd,
+    creator: Option<&PrincipalName>,
+    change: impl Fn(Usage) -> Usage,
+) -> rustix::io::Result<()> {
+    let Some(creator) = creator else { return change_repository(root, change) };
+    let total = directory::open_or_make(data, &layout::principal_usage(creator))?;
+    let before = facts::total_usage(&total)?;
+    facts::write_usage(&total, change(before))?;
+    let changed = change_repository(root, change);
+    if changed.is_err() {
+        facts::write_usage(&total, before)?;
+    }
+    changed
+}
+
+fn change_repository(root: &OwnedFd, change: impl Fn(Usage) -> Usage) -> rustix::io::Result<()> {
+    match facts::usage(root)? {
+        Some(usage) => facts::write_usage(root, change(usage)),
+        None => Ok(()), // nobody has asked yet; a count will find the file
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing here knows which store it tests.
 
+pub(crate) mod maintenance;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,20 +56,7 @@ pub(crate) fn principal() -> PrincipalName {
 /// A permit as the door would have it, in circumstances that allow everything.
 pub(crate) fn permit(action: Action, file: FileState) -> Permit {
     let grant = Grant { may_add_keys: true, ..Grant::new(action.repository().clone(), Role::Backup) };
-    let repository = RepositoryState::Draft;
-    let usage = Usage::default();
-    let facts = Circumstances {
-        peer: None,
-        now_ms: 0,
-        usage,
-        total_usage: usage,
-        room: true,
-        repository,
-        file,
-        tombstone: false,
-        live_locks: 0,
-        keys: 0,
-    };
+    let facts = Circumstances { repository: RepositoryState::Draft, file, ..Circumstances::NOTHING_KNOWN };
     decide(&principal(), &grant, action, &facts).unwrap()
 }
 

@@ -1,9 +1,11 @@
 //! A directory in restic's own layout, read by the door and written through the keeper.
 //!
-//! Invariant: this module opens files for reading only. It creates, names and removes nothing itself.
+//! Invariant: a [`LocalStore`] opens files for reading only. It creates, names and removes nothing itself; what moves
+//! files is [`LocalMaintenance`], which no door to hosts has.
 
 mod create;
 mod list;
+mod maintain;
 mod observe;
 mod read;
 
@@ -26,6 +28,7 @@ use super::{
 };
 use crate::body::Upload;
 use crate::keeper::{KeeperClient, KeeperError, layout, principal_usage, repository_state, repository_usage};
+pub use maintain::LocalMaintenance;
 pub use read::LocalFile;
 
 /// A store in a local directory.
@@ -89,6 +92,11 @@ fn facts(data: impl AsFd, path: &str) -> Result<Option<Facts>, StoreError> {
         Err(StoreError::NotFound) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// How much room there is in a directory.
+pub fn space_of(data: &Path) -> Result<Space, StoreError> {
+    space(&rustix::fs::open(data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn space(data: &OwnedFd) -> Result<Space, StoreError> {

@@ -99,6 +99,12 @@ pub enum OpenError {
     State(#[from] std::io::Error),
 }
 
+/// Tries a bucket out, whatever the settings accept.
+pub async fn examine(settings: &S3Settings) -> Result<Findings, OpenError> {
+    let clients = Clients::new(settings).await?;
+    Ok(probe::probe(&clients, settings, &Layout::new(settings)).await?)
+}
+
 impl S3Store {
     /// The store in this bucket, tried out. What each principal has stored is noted by `keeper` beneath `state`.
     pub async fn open(settings: S3Settings, state: &Path, keeper: KeeperClient) -> Result<Self, OpenError> {
@@ -289,6 +295,19 @@ impl AppendStore for S3Store {
     }
 }
 
+/// The facts of a file that is stored now.
+fn new_facts(creator: &PrincipalName) -> Result<NewFacts, StoreError> {
+    let mut mark = [0; 16];
+    getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(NewFacts {
+        creator: creator.clone(),
+        received_ms: now_ms(),
+        audience: Audience::All,
+        content: None,
+        upload: hex::encode(mark),
+    })
+}
+
 impl S3Store {
     /// Whether maintenance has deleted a file of this name. It keeps that for snapshots and indexes, which make restic
     /// fail if they come back without their data.
@@ -300,18 +319,5 @@ impl S3Store {
             }
             _ => Ok(false),
         }
-    }
-
-    /// The facts of a file that is stored now.
-    fn new_facts(&self, creator: &PrincipalName) -> Result<NewFacts, StoreError> {
-        let mut mark = [0; 16];
-        getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(NewFacts {
-            creator: creator.clone(),
-            received_ms: now_ms(),
-            audience: Audience::All,
-            content: None,
-            upload: hex::encode(mark),
-        })
     }
 }

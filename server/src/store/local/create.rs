@@ -173,7 +173,8 @@ fn vanished(error: StoreError) -> StoreError {
     }
 }
 
-fn hash(file: &File) -> std::io::Result<FileId> {
+/// The SHA-256 of a file's content.
+pub(super) fn hash(file: &File) -> std::io::Result<FileId> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut hash = Sha256::new();
     let mut offset = 0;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing is stored to find out; the keeper's probe is a file that never has a name.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use pawl_policy::{FileType, RepositoryName, Usage};
 use rustix::fs::{Dir, Mode, OFlags};
@@ -40,24 +40,26 @@ impl Observed for LocalStore {
         file_type: FileType,
     ) -> Result<Option<u64>, StoreError> {
         let path = layout::type_directory(repository, file_type);
-        self.blocking(move |data| {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let directory = match rustix::fs::openat(data, &path, flags, Mode::empty()) {
-                Ok(directory) => directory,
-                Err(Errno::NOENT) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
-            let mut last = None;
-            for entry in Dir::read_from(&directory)? {
-                let entry = entry?;
-                let Some(name) = entry.file_name().to_str().ok() else { continue };
-                if name.parse::<pawl_policy::FileId>().is_ok() {
-                    let received = facts(&directory, name)?.map(|facts| facts.received_ms);
-                    last = last.max(received);
-                }
-            }
-            Ok(last)
-        })
-        .await
+        self.blocking(move |data| last_received(data, &path)).await
     }
+}
+
+/// When the newest file in this directory was received, if there are any.
+pub(super) fn last_received(data: &OwnedFd, path: &str) -> Result<Option<u64>, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = match rustix::fs::openat(data, path, flags, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut last = None;
+    for entry in Dir::read_from(&directory)? {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().ok() else { continue };
+        if name.parse::<pawl_policy::FileId>().is_ok() {
+            let received = facts(&directory, name)?.map(|facts| facts.received_ms);
+            last = last.max(received);
+        }
+    }
+    Ok(last)
 }

@@ -100,7 +100,9 @@ impl Findings {
         matches!(self.taken_names, TakenNames::OneWins | TakenNames::Refused)
     }
 
-    pub(super) const fn lets_one_win(&self) -> bool {
+    /// Whether of several writers of one name one wins.
+    #[must_use]
+    pub const fn lets_one_win(&self) -> bool {
         matches!(self.taken_names, TakenNames::OneWins)
     }
 
@@ -209,7 +211,7 @@ impl Probe<'_> {
                 };
             }
         };
-        let tried = Tried { version, key };
+        let tried = Tried { key, version };
         findings.taken_names = match self.put(&tried.key, true).await? {
             Some(Ended::Taken) => self.race().await?,
             Some(Ended::Stored(_)) => TakenNames::Replaced,

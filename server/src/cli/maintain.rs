@@ -1,0 +1,250 @@
+//! The command line of `pawl maintain`.
+//!
+//! Invariant: as for all of the command line, parsing has no effect.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use pawl_policy::{BatchId, FileId, Handle, PrincipalName, RepositoryName};
+
+use super::{Place, Restore, Verify};
+use crate::config::Listen;
+
+/// `pawl maintain …`
+#[derive(Debug, Subcommand)]
+pub enum Maintain {
+    /// Let admins prune and repair with restic; what they delete can be brought back
+    #[command(after_long_help = "\
+Examples:
+  pawl maintain serve --data ./pawl-data                # prints what to paste; a socket in the data directory
+  pawl maintain serve --data ./pawl-data --listen 127.0.0.1:8002  # with TLS, for restic before 0.17
+  pawl maintain serve --config /etc/pawl/pawl.toml
+
+Then, as an admin:
+  restic forget --keep-within 7d --keep-daily 14 --keep-weekly 8 --prune
+
+Hosts go on meanwhile. A snapshot younger than 7 days is not deleted (floor_days), nor after that attempt
+what it may need; --keep-within spares the attempt. Nothing that is deleted is gone
+before 14 days have passed (delay_days) and `pawl maintain purge` was run.")]
+    Serve(ServeMaintenance),
+    /// Add, list and revoke admins
+    #[command(subcommand)]
+    Admin(Admin),
+    /// List deletions that can still be undone
+    #[command(after_long_help = "\
+Examples:
+  pawl maintain deleted --data ./pawl-data
+  pawl maintain deleted --json --config /etc/pawl/pawl.toml")]
+    Deleted {
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring back what was deleted
+    #[command(after_long_help = "\
+Examples:
+  pawl maintain deleted --data ./pawl-data                        # which batches there are
+  pawl maintain undelete 20261121T014500Z-1a2b3c4d --data ./pawl-data
+
+Later batches of the same repository come back as well, because a prune removes what an earlier one wrote anew: without
+it, what comes back could be incomplete. --only leaves them. Every file is hashed before it comes back, and none that is
+there is replaced.")]
+    Undelete(Undelete),
+    /// Remove for good what was deleted long enough ago
+    #[command(after_long_help = "\
+Examples:
+  pawl maintain purge --dry-run --data ./pawl-data     # says what would be removed, and what not yet, and why
+  pawl maintain purge --config /etc/pawl/pawl.toml     # run it every day
+
+A deletion becomes final once its delay has passed (14 days unless configured) and maintenance has seen it on half as
+many distinct days, so that one wrong reading of a clock removes nothing.")]
+    Purge(Purge),
+    /// Find damage: look at everything, and read the part whose turn it is
+    #[command(after_long_help = super::verify::HELP)]
+    Verify(Verify),
+    /// Put good copies in the place of damaged files, or bring a repository back to a moment
+    #[command(after_long_help = super::restore::HELP)]
+    Restore(Restore),
+    /// Delete single files, or a whole repository, so that it can be undone
+    #[command(after_long_help = "\
+Examples:
+  pawl maintain delete web1 index/5f0c…(64 digits) --data ./pawl-data   # junk that restic chokes on
+  pawl maintain delete old-host --data ./pawl-data                      # all of a repository that is retired
+
+A retired repository's name stays taken: hosts cannot begin a new one there.")]
+    Delete(DeleteFiles),
+    /// Say which keys hosts see
+    #[command(subcommand)]
+    Key(Key),
+    /// Introduce a host: its credential, its repository, and a management password that it never sees
+    #[command(after_long_help = "\
+Example:
+  pawl maintain enrol web1 --password-file web1.password --management-password-file management.password \\
+      --config /etc/pawl/pawl.toml
+
+It adds the host as `pawl host add` does, runs `restic init` with the first password through the door to hosts, which
+must be running, and adds a key with the second through a maintenance door of its own. That key is not shown to the
+host. Needs restic 0.17 or newer.")]
+    Enrol(Enrol),
+}
+
+/// Options of `pawl maintain serve`.
+#[derive(Debug, Args)]
+pub struct ServeMaintenance {
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+    /// Where to listen instead of a socket in the data directory or what the configuration says; can be repeated
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
+    pub listen: Vec<Listen>,
+}
+
+/// `pawl maintain admin …`
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Give a new admin a password, which is shown once
+    Add {
+        /// The admin's name
+        name: PrincipalName,
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List admins
+    List {
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take an admin's access away, at once
+    Revoke {
+        /// The admin
+        name: PrincipalName,
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Renew an admin's password; the old one ends at once
+    Rotate {
+        /// The admin
+        name: PrincipalName,
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Options of `pawl maintain undelete`.
+#[derive(Debug, Args)]
+pub struct Undelete {
+    /// The batch, as `pawl maintain deleted` names it
+    pub batch: BatchId,
+    /// Leave later batches of the same repository where they are
+    #[arg(long)]
+    pub only: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Options of `pawl maintain purge`.
+#[derive(Debug, Args)]
+pub struct Purge {
+    /// Remove nothing, and say what would be
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The clock of this machine is right although it does not say that it is synchronised
+    #[arg(long)]
+    pub clock_is_right: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Options of `pawl maintain delete`.
+#[derive(Debug, Args)]
+pub struct DeleteFiles {
+    /// The repository
+    pub repository: RepositoryName,
+    /// Files to delete, as restic names them; all of the repository without
+    #[arg(value_name = "TYPE/ID")]
+    pub files: Vec<Handle>,
+    /// Snapshots as well that are younger than the floor
+    #[arg(long)]
+    pub below_floor: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `pawl maintain key …`
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// List a repository's keys and who sees them
+    List {
+        /// The repository
+        repository: RepositoryName,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show a key to hosts
+    Expose(OneKey),
+    /// Hide a key from hosts, such as one that was made at the door to hosts for management
+    Hide(OneKey),
+}
+
+/// One key of a repository.
+#[derive(Debug, Args)]
+pub struct OneKey {
+    /// The repository
+    pub repository: RepositoryName,
+    /// The key's id, all 64 digits
+    pub key: FileId,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Options of `pawl maintain enrol`.
+#[derive(Debug, Args)]
+pub struct Enrol {
+    /// The host's name, which is its repository's as well
+    pub name: PrincipalName,
+    /// Holds the repository's password for the host
+    #[arg(long, value_name = "FILE")]
+    pub password_file: PathBuf,
+    /// Holds the password for management, which the host never sees
+    #[arg(long, value_name = "FILE")]
+    pub management_password_file: PathBuf,
+    /// The restic to use
+    #[arg(long, value_name = "PROGRAM", default_value = "restic")]
+    pub restic: PathBuf,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}

@@ -1,0 +1,41 @@
+//! `pawl maintain`: pruning and repairing, in a process of its own.
+//!
+//! Invariant: nothing here runs in a process that serves hosts; whatever acts holds the lock of maintenance, through its
+//! keeper, so that two never work at once.
+
+mod admin;
+mod clock;
+mod content;
+mod delete;
+mod deleted;
+mod door;
+mod enrol;
+mod key;
+mod progress;
+mod purge;
+mod restic;
+mod restore;
+mod serve;
+mod session;
+mod undelete;
+mod verify;
+
+use crate::cli::Maintain;
+use crate::print::Outcome;
+pub use verify::Share;
+
+/// Runs the command.
+pub fn run(command: Maintain) -> Outcome {
+    match command {
+        Maintain::Serve(options) => serve::run(&options),
+        Maintain::Admin(command) => admin::run(command),
+        Maintain::Deleted { place, json } => deleted::run(&place, json),
+        Maintain::Undelete(options) => undelete::run(&options),
+        Maintain::Purge(options) => purge::run(&options),
+        Maintain::Delete(options) => delete::run(&options),
+        Maintain::Key(command) => key::run(command),
+        Maintain::Enrol(options) => enrol::run(&options),
+        Maintain::Verify(options) => verify::run(&options),
+        Maintain::Restore(options) => restore::run(&options),
+    }
+}

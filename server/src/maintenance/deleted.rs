@@ -1,0 +1,126 @@
+//! `pawl maintain deleted`: what can still be undone.
+//!
+//! Invariant: it only reads, and needs no lock.
+
+use bytesize::ByteSize;
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use pawl_policy::{DAY_MS, Usage};
+use serde::Serialize;
+
+use super::session;
+use crate::cli::Place;
+use crate::print::{self, Outcome};
+use crate::store::StoreError;
+use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
+
+/// A batch as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed {
+    batch: String,
+    repository: String,
+    principal: String,
+    reason: Reason,
+    began: String,
+    files: u64,
+    bytes: u64,
+    /// Before that it is not purged.
+    pub(super) final_from: String,
+    days_seen: usize,
+    days_needed: u32,
+}
+
+/// What a batch holds.
+pub(super) struct Weight {
+    pub(super) usage: Usage,
+    /// When the last of it was hidden.
+    pub(super) hidden_ms: u64,
+}
+
+/// Adds up what a batch holds.
+pub(super) async fn weigh<M: MaintenanceStore>(store: &M, batch: &Batch) -> Result<Weight, StoreError> {
+    let mut weight = Weight { usage: Usage::default(), hidden_ms: batch.began_ms };
+    let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
+    while let Some(hidden) = entries.try_next().await? {
+        for hidden in hidden {
+            weight.usage = weight.usage.plus(Usage { bytes: hidden.bytes, files: 1 });
+            weight.hidden_ms = weight.hidden_ms.max(hidden.hidden_ms);
+        }
+    }
+    Ok(weight)
+}
+
+/// A moment as people read it.
+pub(super) fn moment(ms: u64) -> String {
+    let moment = Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX));
+    moment.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A batch with all that is shown of it.
+pub(super) async fn listed<M: MaintenanceStore>(
+    store: &M,
+    batch: &Batch,
+    weight: &Weight,
+    delay_days: u32,
+) -> Result<Listed, StoreError> {
+    let until_ms = weight.hidden_ms.saturating_add(u64::from(delay_days).saturating_mul(DAY_MS));
+    Ok(Listed {
+        batch: batch.id.to_string(),
+        repository: batch.repository.to_string(),
+        principal: batch.principal.to_string(),
+        reason: batch.reason,
+        began: moment(batch.began_ms),
+        files: weight.usage.files,
+        bytes: weight.usage.bytes,
+        final_from: moment(until_ms),
+        days_seen: store.days_seen(&batch.id).await?.len(),
+        days_needed: delay_days.div_ceil(2),
+    })
+}
+
+impl Listed {
+    /// One line about it.
+    pub(super) fn line(&self) -> String {
+        let why = match self.reason {
+            Reason::Deleted => "deleted by",
+            Reason::Damaged => "damaged, moved away by",
+        };
+        format!(
+            "{}  {}  {}, {}  {why} {} from {}",
+            self.batch,
+            self.repository,
+            count(self.files),
+            ByteSize(self.bytes).display().iec(),
+            self.principal,
+            self.began
+        )
+    }
+}
+
+/// A number of files in words.
+pub(super) fn count(files: u64) -> String {
+    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
+}
+
+/// Runs the command.
+pub(super) fn run(place: &Place, json: bool) -> Outcome {
+    session::read(place, async |config, store| {
+        let mut all = Vec::new();
+        for batch in store.batches().await? {
+            let weight = weigh(&store, &batch).await?;
+            if weight.usage.files > 0 {
+                all.push(listed(&store, &batch, &weight, config.maintenance.delay_days()).await?);
+            }
+        }
+        if json {
+            return print::json(&all);
+        }
+        if all.is_empty() {
+            return print::line("Nothing is deleted that could be undone.");
+        }
+        for batch in &all {
+            print::line(&format!("{}; final from {}", batch.line(), batch.final_from))?;
+        }
+        print::line("\n`pawl maintain undelete BATCH` brings a batch back, and later ones of its repository.")
+    })
+}

@@ -1,0 +1,191 @@
+//! `pawl maintain purge`: removes for good what was deleted long enough ago.
+//!
+//! Invariant: a file goes only out of a ripe batch, and only after it was proved that it can be spared. Run again after
+//! a crash, it goes on.
+
+use bytesize::ByteSize;
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use pawl_policy::{Age, Clock, Ripe, Unripe, Usage, ripe};
+use serde::Serialize;
+
+use super::deleted::{Listed, Weight, count, listed, weigh};
+use super::session::{self, is_right};
+use super::{clock, progress};
+use crate::cli::Purge;
+use crate::print::{self, Outcome};
+use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Reason};
+use crate::store::{StoreError, now_ms};
+
+/// What came of one batch.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    #[serde(flatten)]
+    batch: Listed,
+    /// `purged`, `would be purged`, or `kept`.
+    outcome: &'static str,
+    /// Why it is kept, or that some of it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    removed_files: u64,
+    removed_bytes: u64,
+}
+
+/// Runs the command.
+pub(super) fn run(options: &Purge) -> Outcome {
+    if options.dry_run {
+        return session::read(&options.place, async |config, store| {
+            let delay_days = config.maintenance.delay_days();
+            let mut verdicts = Vec::new();
+            for batch in store.batches().await? {
+                verdicts.extend(examine(&store, &batch, delay_days, options).await?);
+            }
+            tell(&verdicts, options)
+        });
+    }
+    session::act(&options.place, async |session| {
+        let (store, delay_days) = (&session.store, session.config.maintenance.delay_days());
+        let mut verdicts = Vec::new();
+        for batch in store.batches().await? {
+            store.note_seen(&batch.id, today()?).await?;
+            verdicts.extend(examine(store, &batch, delay_days, options).await?);
+        }
+        tell(&verdicts, options)
+    })
+}
+
+/// The day in UTC.
+pub(super) fn today() -> Result<jiff::civil::Date, StoreError> {
+    let now = Timestamp::from_millisecond(i64::try_from(now_ms()).unwrap_or(i64::MAX));
+    let now = now.map_err(|error| StoreError::Unavailable(format!("the clock cannot be right: {error}")))?;
+    Ok(now.to_zoned(TimeZone::UTC).date())
+}
+
+async fn judge<M: MaintenanceStore>(
+    store: &M,
+    batch: &Batch,
+    weight: &Weight,
+    delay_days: u32,
+    options: &Purge,
+) -> Result<Result<Ripe, Unripe>, StoreError> {
+    let clock = match clock::state() {
+        Clock::Unknown if options.clock_is_right => Clock::Synchronised,
+        other => other,
+    };
+    let age = Age {
+        hidden_ms: weight.hidden_ms,
+        now_ms: now_ms(),
+        days_seen: u32::try_from(store.days_seen(&batch.id).await?.len()).unwrap_or(u32::MAX),
+        delay_days,
+        newest_received_ms: store.newest_received_ms(&batch.repository).await?,
+        clock,
+    };
+    Ok(ripe(&batch.id, &age))
+}
+
+/// Judges a batch, and removes what can be spared of it if it is ripe.
+async fn examine<M: MaintenanceStore>(
+    store: &M,
+    batch: &Batch,
+    delay_days: u32,
+    options: &Purge,
+) -> Result<Option<Verdict>, StoreError> {
+    let weight = weigh(store, batch).await?;
+    if weight.usage.files == 0 {
+        if !options.dry_run {
+            store.end_batch(&batch.id).await?;
+        }
+        return Ok(None);
+    }
+    let shown = listed(store, batch, &weight, delay_days).await?;
+    let (outcome, reason, removed) = match judge(store, batch, &weight, delay_days, options).await? {
+        Err(unripe) => ("kept", Some(unripe.to_string()), Usage::default()),
+        Ok(ripe) => {
+            let (removed, kept) = remove(store, batch, &ripe, weight.usage.files, options.dry_run).await?;
+            if kept.is_empty() && !options.dry_run {
+                store.end_batch(&batch.id).await?;
+            }
+            let outcome = if options.dry_run { "would be purged" } else { "purged" };
+            (outcome, Some(kept.join("; ")).filter(|kept| !kept.is_empty()), removed)
+        }
+    };
+    let Usage { files: removed_files, bytes: removed_bytes } = removed;
+    Ok(Some(Verdict { batch: shown, outcome, reason, removed_files, removed_bytes }))
+}
+
+/// Removes what can be spared, unless it is only to be told, and says what cannot.
+async fn remove<M: MaintenanceStore>(
+    store: &M,
+    batch: &Batch,
+    ripe: &Ripe,
+    files: u64,
+    dry_run: bool,
+) -> Result<(Usage, Vec<String>), StoreError> {
+    let bar = progress::bar(files, "purging");
+    let (mut removed, mut kept) = (Usage::default(), Vec::new());
+    let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
+    while let Some(found) = entries.try_next().await? {
+        for hidden in &found {
+            if let Some(why) = why_needed(store, batch, hidden).await? {
+                kept.push(format!("{}: {why}", hidden.handle));
+            } else {
+                if !dry_run {
+                    store.purge(ripe, &hidden.handle).await?;
+                }
+                removed = removed.plus(Usage { bytes: hidden.bytes, files: 1 });
+            }
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok((removed, kept))
+}
+
+/// Why a pending file cannot be spared, if so. It can if the visible one is right, or if a batch explains why there is
+/// none.
+async fn why_needed<M: MaintenanceStore>(
+    store: &M,
+    batch: &Batch,
+    hidden: &Hidden,
+) -> Result<Option<&'static str>, StoreError> {
+    match is_right(store, &batch.repository, &hidden.handle, &Place::Current).await {
+        Ok(true) => return Ok(None),
+        Ok(false) => return Ok(Some("the visible copy is damaged, and this one may be the right one")),
+        Err(StoreError::NotFound) => {}
+        Err(error) => return Err(error),
+    }
+    if batch.reason == Reason::Deleted {
+        return Ok(None);
+    }
+    let batches = store.batches().await?;
+    let is_deletion = |version: &crate::store::maintenance::Version| {
+        matches!(&version.place, Place::Hidden(id)
+            if batches.iter().any(|batch| batch.id == *id && batch.reason == Reason::Deleted))
+    };
+    let versions = store.versions(&batch.repository, &hidden.handle).await?;
+    let explained = versions.iter().any(is_deletion);
+    Ok((!explained).then_some("it was damaged, and no right copy has taken its place"))
+}
+
+fn tell(verdicts: &[Verdict], options: &Purge) -> Outcome {
+    if options.json {
+        return print::json(&verdicts);
+    }
+    if verdicts.is_empty() {
+        return print::line("Nothing is deleted that could be purged.");
+    }
+    for verdict in verdicts {
+        let Verdict { batch, outcome, reason, removed_files, removed_bytes } = verdict;
+        let removed = format!("{}, {}", count(*removed_files), ByteSize(*removed_bytes).display().iec());
+        let told = match reason {
+            Some(reason) if *removed_files == 0 => {
+                format!("{outcome}: {reason} (final from {})", batch.final_from)
+            }
+            Some(reason) => format!("{outcome}: {removed}; kept: {reason}"),
+            None => format!("{outcome}: {removed}"),
+        };
+        print::line(&format!("{}\n  {told}", batch.line()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! `pawl maintain serve`: the maintenance door as a service.
+//!
+//! Invariant: it has credentials of its own, read from a directory that the door to hosts does not open, and ends when
+//! its keeper does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::admin;
+use super::door::{self, MaintenanceDoor};
+use super::purge::today;
+use super::session::{self, Session};
+use crate::audit::Queue;
+use crate::cli::ServeMaintenance;
+use crate::config::Config;
+use crate::credentials::{Credentials, admins_path};
+use crate::http;
+use crate::http::tls::Certificates;
+use crate::print::{self, Outcome};
+use crate::serve::{raise_descriptor_limit, stop_signal, url_of};
+use crate::socket::{self, Bound};
+use crate::store::StoreError;
+use crate::store::maintenance::MaintenanceStore;
+use crate::{files, service_manager};
+
+/// How often it is noted that deletions were seen.
+const NOTE_EVERY: Duration = Duration::from_hours(1);
+
+/// Serves until it is told to stop.
+pub(super) fn run(options: &ServeMaintenance) -> Outcome {
+    let mut config = session::config(&options.place)?;
+    if !options.listen.is_empty() {
+        config.maintenance.listen.clone_from(&options.listen);
+    }
+    raise_descriptor_limit();
+    session::act_with(config, async |session| serve(session).await)
+}
+
+async fn serve(session: &Session) -> Outcome {
+    let config = &session.config;
+    let bound = socket::bind(&config.maintenance.places(&config.data)?)?;
+    let certificates = door::certificates(config, &bound)?;
+    let url = write_down_url(config, &bound);
+    if !admins_path(&config.data).exists() {
+        welcome(config)?;
+    }
+    let credentials = Credentials::load_admins(admins_path(&config.data), config.failed_logins_per_minute)?;
+    let audit = Queue::start(session.keeper.clone());
+    let door = Arc::new(door::new(session, credentials, audit.clone()));
+    let listening = format!("listening on {url} for maintenance");
+    reload_on_hangup(Arc::clone(&door), certificates.clone(), listening.clone())?;
+    let stop = stop_signal()?;
+    let serving = http::serve(bound, door, certificates, stop);
+    tracing::info!(data = %config.data.display(), "{listening}");
+    service_manager::ready(&listening);
+    tokio::spawn(service_manager::keep_watchdog(session.keeper.clone()));
+    tokio::select! {
+        served = serving => {
+            if !served? {
+                tracing::warn!("some requests did not finish in time and were cut");
+            }
+        }
+        () = session.keeper.died() => {
+            service_manager::stopping("the keeper process has ended");
+            return Err("the keeper process has ended unexpectedly".into());
+        }
+        () = note_days(session) => {}
+    }
+    audit.flush().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Notes as long as it runs that the deletions that are pending were seen.
+async fn note_days(session: &Session) {
+    loop {
+        if let Err(error) = note_day(session).await {
+            tracing::error!(%error, "that deletions were seen today cannot be noted; they will be final later");
+        }
+        tokio::time::sleep(NOTE_EVERY).await;
+    }
+}
+
+async fn note_day(session: &Session) -> Result<(), StoreError> {
+    let today = today()?;
+    for batch in session.store.batches().await? {
+        session.store.note_seen(&batch.id, today).await?;
+    }
+    Ok(())
+}
+
+/// By what admins reach the door, which is noted for `pawl maintain admin add`.
+fn write_down_url(config: &Config, bound: &[Bound]) -> String {
+    let place = bound.first().map(Bound::place);
+    let tls = match &config.tls {
+        crate::config::Tls::Off => crate::config::Tls::PrivateCa { names: Vec::new() },
+        other => other.clone(),
+    };
+    let url = place.map(|place| url_of(place, &tls)).unwrap_or_default();
+    if let Err(error) = files::replace(&admin::url_path(config), &format!("{url}\n"), 0o640) {
+        tracing::warn!(%error, "`pawl maintain admin add` will print the URL of an earlier start");
+    }
+    url
+}
+
+/// Adds a first admin and says how to go on.
+fn welcome(config: &Config) -> Outcome {
+    // Standard output of a service is a journal, where a password must not be.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        tracing::info!("there are no admins yet: `pawl maintain admin add NAME`");
+        return Ok(());
+    }
+    let invitation = admin::add(config, &"admin".parse()?)?;
+    print::line(&format!(
+        "A first admin, admin, was added. To prune, paste:\n\n{}\n\nThe password is shown only now.\n",
+        invitation.to_paste()
+    ))
+}
+
+fn reload_on_hangup(
+    door: Arc<MaintenanceDoor>,
+    certificates: Option<Arc<Certificates>>,
+    status: String,
+) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            service_manager::reloading();
+            door.reload_credentials();
+            if let Some(certificates) = &certificates {
+                certificates.reload();
+            }
+            service_manager::ready(&status);
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! What every command of maintenance works with: the store, and the keeper of maintenance behind it.
+//!
+//! Invariant: whoever has a [`Session`] holds the lock of maintenance; it ends after the keeper has written everything
+//! down.
+
+use std::error::Error;
+use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use futures_util::TryStreamExt;
+use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
+use sha2::{Digest, Sha256};
+
+use super::verify::untold;
+use crate::cli::Place;
+use crate::config::{Config, Log, LogLevel};
+use crate::files;
+use crate::keeper::{KeeperClient, KeeperProcess, Side};
+use crate::log;
+use crate::print::Outcome;
+use crate::serve::{DISK_WAIT_MAX, configuration, end_keeper};
+use crate::store::local::{LocalMaintenance, LocalStore};
+use crate::store::maintenance::{MaintenanceStore, Place as Where, Version};
+use crate::store::{Span, StoreError, StoredFile};
+
+/// What a command works with.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) config: Config,
+    pub(super) store: LocalMaintenance,
+    /// The same place as hosts use it, for what is added, and for locks.
+    pub(super) files: LocalStore,
+    pub(super) keeper: KeeperClient,
+}
+
+/// The configuration that the options name; its data directory exists, or a slip of the pen would make another.
+pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
+    let config = config_to_read(place)?;
+    own_directory(&config.data)?;
+    ignore_broken_leases()?;
+    Ok(config)
+}
+
+/// The same where nothing is going to be written: the disk may be read-only.
+fn config_to_read(place: &Place) -> Result<Config, Box<dyn Error>> {
+    let config = configuration(place)?;
+    if !config.data.is_dir() {
+        let data = config.data.display();
+        return Err(format!("{data}: there is no such directory; `pawl serve` makes it").into());
+    }
+    Ok(config)
+}
+
+/// Looking for writers of a file takes a lease and gives it back. One that is broken in that moment sends a signal that
+/// would end the process.
+fn ignore_broken_leases() -> std::io::Result<()> {
+    signal_hook::flag::register(libc::SIGIO, Arc::new(AtomicBool::new(false))).map(drop)
+}
+
+/// Pawl's directory for maintenance, which is its owner's alone.
+fn own_directory(data: &Path) -> Outcome {
+    let directory = directory(data);
+    files::make_directory(&data.join(".pawl"), 0o750)?;
+    files::make_directory(&directory, 0o700)?;
+    let permissions = std::fs::metadata(&directory)?.permissions();
+    if permissions.mode() & 0o777 != 0o700 {
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Where maintenance keeps what is its own.
+pub(super) fn directory(data: &Path) -> PathBuf {
+    data.join(".pawl/maintenance")
+}
+
+/// Runs a command that only reads. It needs no lock.
+pub(super) fn read<F: Future<Output = Outcome>>(
+    place: &Place,
+    work: impl FnOnce(Config, LocalMaintenance) -> F,
+) -> Outcome {
+    let config = config_to_read(place)?;
+    let store = LocalMaintenance::open_for_reading(&config.data)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(work(config, store))
+}
+
+/// Runs a command that acts, quietly.
+pub(super) fn act(place: &Place, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
+    let mut config = config(place)?;
+    config.log = Log { level: LogLevel::Warn, ..config.log };
+    act_with(config, work)
+}
+
+/// Runs a command that acts.
+pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
+    log::start(config.log);
+    act_logged(config, work)
+}
+
+/// The same, where a log was started.
+pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
+    let keeper = KeeperProcess::start(&config.data, config.log, Side::Maintenance)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let (keeper, child) = keeper.connect()?;
+        let store = LocalMaintenance::open(&config.data, keeper.clone())?;
+        let files = LocalStore::open(&config.data, keeper.clone())?;
+        let session = Session { config, store, files, keeper: keeper.clone() };
+        if let Err(error) = untold::tell(&session).await {
+            tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
+        }
+        let outcome = work(&session).await;
+        end_keeper(&keeper, child).await;
+        outcome
+    });
+    runtime.shutdown_timeout(DISK_WAIT_MAX);
+    outcome
+}
+
+/// Who a command acts for: the user who runs it.
+pub(super) fn user() -> Result<PrincipalName, Box<dyn Error>> {
+    Ok(format!("uid-{}", rustix::process::getuid().as_raw()).parse()?)
+}
+
+/// Whether a copy's content is what its name says; of a `config`, what was recorded of it, if anything was.
+pub(super) async fn is_right<M: MaintenanceStore>(
+    store: &M,
+    repository: &RepositoryName,
+    handle: &Handle,
+    place: &Where,
+) -> Result<bool, StoreError> {
+    let file = store.open_version(repository, handle, place).await?;
+    let span = Span { start: 0, len: file.size() };
+    let expected = match handle {
+        Handle::File(_, id) => Some(*id),
+        Handle::Config => {
+            let versions = store.versions(repository, handle).await?;
+            let recorded = |version: Version| (version.place == *place).then_some(version.recorded).flatten();
+            let Some(expected) = versions.into_iter().find_map(recorded) else {
+                return Ok(span.len <= Caps::IN_MEMORY_BYTES_MAX);
+            };
+            Some(expected)
+        }
+    };
+    let mut chunks = std::pin::pin!(file.read(span));
+    let mut hash = Sha256::new();
+    while let Some(chunk) = chunks.try_next().await? {
+        hash.update(&chunk);
+    }
+    let found: [u8; 32] = hash.finalize().into();
+    Ok(expected.is_some_and(|expected| *expected.sha256() == found))
+}

@@ -1,0 +1,179 @@
+//! `pawl maintain undelete`: brings back a batch, and the later ones of its repository.
+//!
+//! Invariant: what a file needs comes back before it does: data before indexes, indexes before snapshots, through all
+//! batches; each is hashed first, and none that is there is replaced. Run again after a crash, it goes on.
+
+use bytesize::ByteSize;
+use futures_util::TryStreamExt;
+use indicatif::ProgressBar;
+use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
+use serde::Serialize;
+
+use super::deleted::{count, weigh};
+use super::session::{self, Session};
+use super::{progress, session::is_right};
+use crate::cli::Undelete;
+use crate::print::{self, Outcome};
+use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackError, Reason};
+use crate::store::{Created, StoreError};
+
+/// In this order things come back.
+const PHASES: [Option<FileType>; 6] = [
+    Some(FileType::Keys),
+    None, // config
+    Some(FileType::Data),
+    Some(FileType::Index),
+    Some(FileType::Snapshots),
+    Some(FileType::Locks),
+];
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    batches: Vec<String>,
+    brought_back: u64,
+    bytes: u64,
+    already_there: u64,
+    /// Files that were not brought back, and why.
+    left: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) fn run(options: &Undelete) -> Outcome {
+    session::act(&options.place, async |session| {
+        let batches = chosen(session, &options.batch, options.only).await?;
+        let mut report = Report::default();
+        let Some(Batch { repository, .. }) = batches.first().cloned() else {
+            return Err(StoreError::NotFound.into()); // there is one at least
+        };
+        let mut files = 0;
+        for batch in &batches {
+            report.batches.push(batch.id.to_string());
+            files += weigh(&session.store, batch).await?.usage.files;
+        }
+        let brought =
+            bring_back(session, &batches, &progress::bar(files, "bringing back"), &mut report).await?;
+        check(session, &repository, &brought, &mut report).await?;
+        for batch in &batches {
+            if weigh(&session.store, batch).await?.usage.files == 0 {
+                session.store.end_batch(&batch.id).await?;
+            }
+        }
+        tell(&report, &repository, options)
+    })
+}
+
+/// The batch that was asked for, and those after it, unless it alone was asked for.
+async fn chosen(
+    session: &Session,
+    asked_for: &BatchId,
+    only: bool,
+) -> Result<Vec<Batch>, Box<dyn std::error::Error>> {
+    let all = session.store.batches().await?;
+    let Some(first) = all.iter().find(|batch| batch.id == *asked_for) else {
+        return Err(format!(
+            "there is no batch {asked_for}: it was brought back or purged, or never was; `pawl maintain deleted` lists \
+             those that are"
+        )
+        .into());
+    };
+    if first.reason == Reason::Damaged {
+        return Err(format!("batch {asked_for} holds damaged files, which do not come back").into());
+    }
+    let repository = first.repository.clone();
+    let is_meant = |batch: &Batch| {
+        batch.id == *asked_for
+            || (!only
+                && batch.id > *asked_for
+                && batch.repository == repository
+                && batch.reason == Reason::Deleted)
+    };
+    Ok(all.into_iter().filter(is_meant).collect())
+}
+
+/// Brings everything back that can be, and says what it was.
+async fn bring_back(
+    session: &Session,
+    batches: &[Batch],
+    bar: &ProgressBar,
+    report: &mut Report,
+) -> Result<Vec<Handle>, StoreError> {
+    let mut brought = Vec::new();
+    for phase in PHASES {
+        for batch in batches {
+            let mut entries = std::pin::pin!(session.store.hidden(&batch.id).await?);
+            while let Some(found) = entries.try_next().await? {
+                for hidden in found.iter().filter(|hidden| hidden.handle.file_type() == phase) {
+                    if one(session, batch, hidden, report).await? {
+                        brought.push(hidden.handle);
+                    }
+                    bar.inc(1);
+                }
+            }
+        }
+    }
+    bar.finish_and_clear();
+    Ok(brought)
+}
+
+async fn one(
+    session: &Session,
+    batch: &Batch,
+    hidden: &Hidden,
+    report: &mut Report,
+) -> Result<bool, StoreError> {
+    match session.store.bring_back(&batch.id, &hidden.handle).await {
+        Ok(Created::Stored) => {
+            report.brought_back += 1;
+            report.bytes += hidden.bytes;
+            return Ok(true);
+        }
+        Ok(Created::AlreadyThere) => report.already_there += 1,
+        Err(PutBackError::Store(error)) => return Err(error),
+        Err(error @ (PutBackError::Damaged | PutBackError::Occupied)) => {
+            report.left.push(format!("{}: {error}", hidden.handle));
+        }
+    }
+    Ok(false)
+}
+
+/// Looks once more at what came back, where everybody sees it.
+async fn check(
+    session: &Session,
+    repository: &RepositoryName,
+    brought: &[Handle],
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let bar = progress::bar(brought.len() as u64, "checking");
+    for handle in brought {
+        if !is_right(&session.store, repository, handle, &Place::Current).await? {
+            report.left.push(format!("{handle}: it came back, and does not hash to its name now"));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn tell(report: &Report, repository: &RepositoryName, options: &Undelete) -> Outcome {
+    if options.json {
+        print::json(report)?;
+    } else {
+        for line in &report.left {
+            print::line(line)?;
+        }
+        let size = ByteSize(report.bytes);
+        print::line(&format!(
+            "Brought back and checked: {}, {} of {repository}. Already there: {}.",
+            count(report.brought_back),
+            size.display().iec(),
+            report.already_there
+        ))?;
+    }
+    if report.left.is_empty() {
+        return Ok(());
+    }
+    let left = count(report.left.len() as u64);
+    Err(format!("{left} could not be brought back, and stay where they are; see `pawl maintain deleted`")
+        .into())
+}

@@ -1,0 +1,174 @@
+//! Taking files out of sight, and for good.
+//!
+//! Invariant: a file leaves sight by one `rename` that does not replace, after its tombstone is durable; `unlinkat`
+//! touches nothing but what lies in a batch.
+
+use std::os::fd::AsFd;
+
+use pawl_policy::{Audience, BatchId, FileType, Handle, RepositoryName};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::Disk;
+use super::back::is_right;
+use crate::keeper::{commit::STORED_MODE, counts, directory, facts, layout, note_stored};
+use crate::store::local::open_file;
+use crate::store::maintenance::{Batch, Hid};
+use crate::store::{Facts, StoreError};
+
+/// What became of a file that was to be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moved {
+    Now { bytes: u64 },
+    Absent,
+    Taken,
+}
+
+impl From<Moved> for Hid {
+    fn from(moved: Moved) -> Self {
+        match moved {
+            Moved::Now { .. } => Self::Now,
+            Moved::Absent => Self::Absent,
+            Moved::Taken => Self::Taken,
+        }
+    }
+}
+
+/// Takes a file out of sight that somebody deleted.
+pub(super) fn hide(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, StoreError> {
+    match open_file(&disk.data, &layout::file(&batch.repository, handle)) {
+        Ok(_) => {}
+        Err(StoreError::NotFound) => return Ok(Moved::Absent),
+        Err(error) => return Err(error),
+    }
+    // A repository of another server carries no mark; without what is hidden it would look like one never begun.
+    note_stored(disk.data.as_fd(), &batch.repository, handle)?;
+    if leaves_a_tombstone(handle) {
+        bury(disk, &batch.repository, handle)?;
+    }
+    take_away(disk, batch, handle)
+}
+
+/// Takes a file out of sight that is not what its name says.
+pub(super) fn displace(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, StoreError> {
+    let path = layout::file(&batch.repository, handle);
+    let file = match open_file(&disk.data, &path) {
+        Ok(file) => file,
+        Err(StoreError::NotFound) => return Ok(Moved::Absent),
+        Err(error) => return Err(error),
+    };
+    if is_right(&file, handle)? {
+        return Err(StoreError::Unavailable(format!("{path} is not damaged, so it stays")));
+    }
+    take_away(disk, batch, handle)
+}
+
+/// Data is named by what is in it, and a host that sends it again needs it. The others could come back to do harm: a
+/// snapshot whose data was pruned makes the next prune fail, and a key lets in whom its removal was to keep out.
+const fn leaves_a_tombstone(handle: &Handle) -> bool {
+    matches!(handle, Handle::File(FileType::Snapshots | FileType::Index | FileType::Keys, _))
+}
+
+fn bury(disk: &Disk, repository: &RepositoryName, handle: &Handle) -> Result<(), StoreError> {
+    let tombstones = directory::open_or_make(&disk.data, &layout::tombstone_directory(repository, handle))?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(&tombstones, layout::file_name(handle), flags, Mode::from_raw_mode(0o440))?;
+    Ok(rustix::fs::fsync(&tombstones)?)
+}
+
+/// Removes the mark of a file that is visible again.
+#[expect(clippy::disallowed_methods, reason = "removes a tombstone, which is no stored file")]
+pub(super) fn exhume(disk: &Disk, repository: &RepositoryName, handle: &Handle) -> Result<(), StoreError> {
+    let tombstones = match directory::open(&disk.data, &layout::tombstone_directory(repository, handle)) {
+        Ok(tombstones) => tombstones,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    match rustix::fs::unlinkat(&tombstones, layout::file_name(handle), AtFlags::empty()) {
+        Ok(()) => Ok(rustix::fs::fsync(&tombstones)?),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "moves a file into a batch without replacing")]
+fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, StoreError> {
+    let Batch { id, repository, .. } = batch;
+    let name = layout::file_name(handle);
+    let from = match directory::open(&disk.data, &layout::directory(repository, handle)) {
+        Ok(from) => from,
+        Err(Errno::NOENT) => return Ok(Moved::Absent),
+        Err(error) => return Err(error.into()),
+    };
+    let into = directory::open_or_make(&disk.data, &layout::hidden_directory(id, handle))?;
+    match rustix::fs::renameat_with(&from, &name, &into, &name, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(Moved::Absent),
+        Err(Errno::EXIST) => return Ok(Moved::Taken),
+        Err(error) => return Err(error.into()),
+    }
+    rustix::fs::fsync(&into)?;
+    rustix::fs::fsync(&from)?;
+    let file = open_file(&disk.data, &layout::hidden(id, handle))?;
+    let bytes = file.metadata()?.len();
+    if counts(handle) {
+        let creator = Facts::read(&file)?.creator;
+        let taken = disk.usage.take_back(disk.data.as_fd(), repository, creator.as_ref(), bytes);
+        if let Err(error) = taken {
+            // Hidden it is; the next start of the server counts anew.
+            tracing::warn!(%error, %repository, "usage is counted too high until the next start of `pawl serve`");
+        }
+    }
+    Ok(Moved::Now { bytes })
+}
+
+/// Removes a file of a batch for good.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that removes what was deleted, out of a ripe batch"
+)]
+pub(super) fn purge(disk: &Disk, batch: &BatchId, handle: &Handle) -> Result<(), StoreError> {
+    let directory = match directory::open(&disk.data, &layout::hidden_directory(batch, handle)) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    match rustix::fs::unlinkat(&directory, layout::file_name(handle), AtFlags::empty()) {
+        Ok(()) => Ok(rustix::fs::fsync(&directory)?),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Changes who may see a key.
+pub(super) fn set_audience(disk: &Disk, path: &str, audience: Audience) -> Result<(), StoreError> {
+    let file = open_file(&disk.data, path)?;
+    // An attribute can be written to a file only by who may write to the file.
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
+    let written = facts::write_audience(&file, audience);
+    rustix::fs::fchmod(&file, STORED_MODE)?;
+    written?;
+    Ok(rustix::fs::fsync(&file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use pawl_policy::RepositoryState;
+
+    use super::*;
+    use crate::store::AppendStore;
+    use crate::store::local::maintain::tests::both;
+    use crate::store::maintenance::Reason;
+
+    #[tokio::test]
+    async fn a_repository_of_another_server_stays_taken_when_all_of_it_is_deleted() {
+        let f = both();
+        f.hosts.initialised().await;
+        rustix::fs::removexattr(f.hosts.place.path().join("web1"), "user.pawl.initialised").unwrap();
+        let batch = f.begin(Reason::Deleted).await;
+        assert_eq!(f.hide(Handle::Config, &batch).await, Hid::Now);
+        let (host, web1) = ("host-1".parse().unwrap(), "web1".parse().unwrap());
+        let survey = f.hosts.store.survey(&host, &web1, &Handle::Config).await.unwrap();
+        assert_eq!(survey.repository, RepositoryState::Initialised);
+    }
+}
