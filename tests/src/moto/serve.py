@@ -2,9 +2,13 @@
 
 moto 5.2.5 calls the answers to some questions by another name than S3 does. boto does not look at it; the Rust SDK does,
 and takes the answer for none. Here they get the name that S3 gives them.
+
+Of several writers who want one name at the same moment, S3 lets one win. moto looks whether the name is taken first and
+stores then, so that several win. Here it does both for one writer at a time.
 """
 
 import sys
+import threading
 
 from moto.s3.responses import S3Response
 from moto.server import main
@@ -31,5 +35,15 @@ def renamed(self, result):
     return status, headers, body
 
 
+put_object = S3Response.put_object
+turn = threading.Lock()
+
+
+def one_at_a_time(self):
+    with turn:
+        return put_object(self)
+
+
 S3Response.serialized = renamed
+S3Response.put_object = one_at_a_time
 sys.exit(main())

@@ -101,7 +101,7 @@ fn a_host_cannot_remove_anothers_live_lock(server: &Server, version: Version) {
 fn a_host_works_alone_once_anothers_lock_has_expired(server: &Server, version: Version) {
     let [web1, web2] = with_a_lock(server, version);
     let client = server.client(&server.add_host("watcher", &["--repository", "shared"]));
-    let lock = format!("shared/locks/{}", locks(&client, "shared")[0]);
+    let lock = format!("shared/locks/{}", locks(&client, "shared").remove(0));
     server.back_date(&lock, Duration::from_mins(59));
     let alone = web2.run(["check"]);
     assert!(alone.stderr.contains("already locked"), "{alone:?}");
