@@ -56,9 +56,14 @@ pub(crate) fn fan_out(id: &FileId) -> String {
 /// Where good bytes of a file are kept whose stored copy is damaged.
 pub(crate) fn rescued_directory(repository: &RepositoryName, handle: &Handle) -> String {
     match handle {
-        Handle::Config => format!("{STATE}/rescued/{repository}"),
-        Handle::File(file_type, _) => format!("{STATE}/rescued/{repository}/{file_type}"),
+        Handle::Config => rescued(repository),
+        Handle::File(file_type, _) => format!("{}/{file_type}", rescued(repository)),
     }
+}
+
+/// All that is kept so of a repository.
+pub(crate) fn rescued(repository: &RepositoryName) -> String {
+    format!("{STATE}/rescued/{repository}")
 }
 
 /// Where the key files of a draft are moved when its initialisation is repeated.
@@ -79,9 +84,14 @@ pub(crate) fn tombstone(repository: &RepositoryName, handle: &Handle) -> String 
 /// Where the marks of such files are.
 pub(crate) fn tombstone_directory(repository: &RepositoryName, handle: &Handle) -> String {
     match handle {
-        Handle::Config => format!("{STATE}/tombstones/{repository}"),
-        Handle::File(file_type, _) => format!("{STATE}/tombstones/{repository}/{file_type}"),
+        Handle::Config => tombstones(repository),
+        Handle::File(file_type, _) => format!("{}/{file_type}", tombstones(repository)),
     }
+}
+
+/// All such marks of a repository.
+pub(crate) fn tombstones(repository: &RepositoryName) -> String {
+    format!("{STATE}/tombstones/{repository}")
 }
 
 /// A batch of deleted files.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 /// What is known about writers of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Writers {
+pub(crate) enum Writers {
     /// There is none, and only the keeper holds the file.
     None,
     /// A descriptor that can write is still open somewhere.
@@ -19,7 +19,7 @@ pub(super) enum Writers {
 }
 
 /// Asks the kernel whether any descriptor of this read-only opened file can write.
-pub(super) fn writers(file: impl AsFd) -> rustix::io::Result<Writers> {
+pub(crate) fn writers(file: impl AsFd) -> rustix::io::Result<Writers> {
     match set_lease(&file, libc::F_RDLCK) {
         Ok(()) => {
             set_lease(&file, libc::F_UNLCK)?;
@@ -37,7 +37,8 @@ fn set_lease(file: &impl AsFd, kind: libc::c_int) -> rustix::io::Result<()> {
     // SAFETY: `descriptor` is open for the whole call, because `file` is borrowed. F_SETLEASE takes an int by
     // value and reads or writes no memory of ours. Its only side effect here is the lease, which the caller
     // gives back at once; the signal of a broken lease (SIGIO, which would end the process) is sent only to a
-    // holder, and between the two calls only another opener of this still unnamed file could break it.
+    // holder, and between the two calls only another opener could break it: of a still unnamed file there is none, and
+    // commands that look at stored files ignore the signal.
     let result = unsafe { libc::fcntl(descriptor, libc::F_SETLEASE, kind) };
     if result == -1 {
         let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);

@@ -114,6 +114,15 @@ pub enum Found {
         facts: Facts,
         /// What of it is not as Pawl leaves it, in words: somebody could write to it, it has no facts.
         unusual: Option<String>,
+        /// Whether a process has it open for writing at this moment.
+        being_written: bool,
+    },
+    /// A version or a mark that the store keeps, which no batch explains: another hand overwrote or deleted a file.
+    Unexplained {
+        /// Which file.
+        handle: Handle,
+        /// What was found, in words.
+        what: String,
     },
     /// Something else, by its path in the repository.
     Foreign {
@@ -153,6 +162,28 @@ pub trait MaintenanceStore: Send + Sync + 'static {
     ) -> impl Future<
         Output = Result<impl Stream<Item = Result<Vec<Found>, StoreError>> + Send + 'static, StoreError>,
     > + Send;
+
+    /// The SHA-256 that the store itself computed over what it holds now, where it does that; else the file has to be
+    /// read to be verified.
+    fn stored_sha256(
+        &self,
+        _repository: &RepositoryName,
+        _handle: &Handle,
+    ) -> impl Future<Output = Result<Option<FileId>, StoreError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// Files that maintenance deleted and hosts must not bring back.
+    fn tombstones(
+        &self,
+        repository: &RepositoryName,
+    ) -> impl Future<Output = Result<BTreeSet<Handle>, StoreError>> + Send;
+
+    /// Files of which good bytes were kept, because the visible copy was damaged when a host sent it again.
+    fn rescued(
+        &self,
+        repository: &RepositoryName,
+    ) -> impl Future<Output = Result<BTreeSet<Handle>, StoreError>> + Send;
 
     /// When the newest file of a repository was received, in Unix milliseconds; at least index and snapshots count.
     fn newest_received_ms(

@@ -131,6 +131,16 @@ impl MaintenanceStore for LocalMaintenance {
         }))
     }
 
+    async fn tombstones(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
+        let path = layout::tombstones(repository);
+        self.blocking(move |disk| walk::marked(disk.data.as_fd(), &path)).await
+    }
+
+    async fn rescued(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
+        let path = layout::rescued(repository);
+        self.blocking(move |disk| walk::marked(disk.data.as_fd(), &path)).await
+    }
+
     async fn newest_received_ms(&self, repository: &RepositoryName) -> Result<Option<u64>, StoreError> {
         let repository = repository.clone();
         self.blocking(move |disk| {

@@ -2,13 +2,14 @@
 //!
 //! Invariant: one batch in memory at a time, and nothing is passed over: what is no file of restic's is foreign.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use pawl_policy::{FileId, FileType, Handle, RepositoryName, RepositoryState};
 use rustix::fs::{AtFlags, Dir, FileType as Kind};
 use rustix::io::Errno;
 
+use crate::keeper::lease::{self, Writers};
 use crate::keeper::{commit::STORED_MODE, directory, facts, layout, repository_state};
 use crate::store::local::open_file;
 use crate::store::maintenance::Found;
@@ -181,7 +182,8 @@ impl Walker {
             unusual.push("when it was received was not recorded; its time of birth stands in".to_owned());
         }
         let unusual = Some(unusual.join("; ")).filter(|words| !words.is_empty());
-        Ok(Some(Found::File { handle, bytes, facts: Facts::read(&file)?, unusual }))
+        let facts = Facts::read(&file)?;
+        Ok(Some(Found::File { handle, bytes, facts, unusual, being_written: is_being_written(&file) }))
     }
 
     /// Whether a directory in a repository belongs to others below it.
@@ -203,6 +205,35 @@ impl Walker {
         }
         Ok(false)
     }
+}
+
+/// Whether somebody has it open for writing, as far as the kernel tells: it does so to the file's owner only.
+fn is_being_written(file: &std::fs::File) -> bool {
+    matches!(lease::writers(file), Ok(Writers::Some))
+}
+
+/// The files that have an entry of their name beneath this directory of Pawl's own.
+pub(super) fn marked(data: BorrowedFd<'_>, path: &str) -> Result<BTreeSet<Handle>, StoreError> {
+    let mut marked = BTreeSet::new();
+    let levels = std::iter::once(None).chain(FileType::ALL.map(Some));
+    for file_type in levels {
+        let path = file_type.map_or_else(|| path.to_owned(), |file_type| format!("{path}/{file_type}"));
+        let directory = match directory::open(data, &path) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            match file_type {
+                None if name == "config" => marked.insert(Handle::Config),
+                None => false,
+                Some(file_type) => name.parse().is_ok_and(|id| marked.insert(Handle::File(file_type, id))),
+            };
+        }
+    }
+    Ok(marked)
 }
 
 fn is_fan_out(name: &str) -> bool {
@@ -237,11 +268,32 @@ mod tests {
             match found {
                 Found::Foreign { path, .. } => foreign.push(path),
                 Found::File { handle, unusual: Some(_), .. } => unusual.push(handle.to_string()),
-                Found::File { .. } => {}
+                Found::File { .. } | Found::Unexplained { .. } => {}
             }
         }
         foreign.sort();
         assert_eq!(foreign, [&format!("data/00/{id}"), "data/zz", "index/tmp", "notes"]);
         assert_eq!(unusual, [format!("index/{id}")]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_somebody_has_open_for_writing_is_told() {
+        let f = both();
+        f.hosts.initialised().await;
+        let handle = f.stored(FileType::Index, b"some index, of at least thirty-two bytes").await;
+        let being_written = || async {
+            let walked = f.maintenance.walk(&"web1".parse().unwrap()).await.unwrap();
+            let found: Vec<Found> = futures_util::TryStreamExt::try_concat(walked).await.unwrap();
+            found.iter().any(
+                |found| matches!(found, Found::File { handle: of, being_written: true, .. } if *of == handle),
+            )
+        };
+        assert!(!being_written().await);
+        let path = f.hosts.place.path().join("web1").join(handle.to_string());
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+        std::fs::set_permissions(&path, mode).unwrap();
+        let writer = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+        assert!(being_written().await);
+        drop(writer);
     }
 }
