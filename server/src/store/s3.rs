@@ -10,6 +10,7 @@ mod facts;
 mod failure;
 mod layout;
 mod list;
+pub mod maintain;
 mod names;
 mod observe;
 mod probe;
@@ -72,7 +73,8 @@ pub struct Shared {
     facts: list::KnownFacts,
     names: create::NameLocks,
     hashing: Semaphore,
-    keeper: KeeperClient,
+    /// None if the store was opened for reading only.
+    keeper: Option<KeeperClient>,
     /// Pawl's own directory, where the keeper notes what each principal has stored.
     state: OwnedFd,
 }
@@ -94,6 +96,11 @@ pub enum OpenError {
     /// It was tried and does not do.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// Nothing in it can be brought back.
+    #[error(
+        "the bucket keeps no versions, without which nothing that is deleted could be brought back: switch them on"
+    )]
+    NoVersions,
     /// Pawl's own directory cannot be opened.
     #[error("cannot open Pawl's own directory: {0}")]
     State(#[from] std::io::Error),
@@ -102,6 +109,19 @@ pub enum OpenError {
 impl S3Store {
     /// The store in this bucket, tried out. What each principal has stored is noted by `keeper` beneath `state`.
     pub async fn open(settings: S3Settings, state: &Path, keeper: KeeperClient) -> Result<Self, OpenError> {
+        Self::open_with(settings, state, Some(keeper)).await
+    }
+
+    /// The same store, in which nothing can be stored.
+    pub async fn open_for_reading(settings: S3Settings, state: &Path) -> Result<Self, OpenError> {
+        Self::open_with(settings, state, None).await
+    }
+
+    async fn open_with(
+        settings: S3Settings,
+        state: &Path,
+        keeper: Option<KeeperClient>,
+    ) -> Result<Self, OpenError> {
         let clients = Clients::new(&settings).await?;
         let layout = Layout::new(&settings);
         let findings = probe::probe(&clients, &settings, &layout).await?;
@@ -125,6 +145,12 @@ impl S3Store {
         })
     }
 
+    fn keeper(&self) -> Result<&KeeperClient, StoreError> {
+        self.keeper
+            .as_ref()
+            .ok_or_else(|| StoreError::Unavailable("this store was opened for reading only".to_owned()))
+    }
+
     /// What was found out about the store.
     #[must_use]
     pub fn findings(&self) -> &Findings {
@@ -145,7 +171,17 @@ impl S3Store {
 
     /// What is stored under a name; `None` if the store says that there is nothing.
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<Head>, StoreError> {
-        let head = self.clients.quick.head_object().bucket(bucket).key(key);
+        self.head_version(bucket, key, None).await
+    }
+
+    /// The same for one version.
+    async fn head_version(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<String>,
+    ) -> Result<Option<Head>, StoreError> {
+        let head = self.clients.quick.head_object().bucket(bucket).key(key).set_version_id(version);
         match head.checksum_mode(ChecksumMode::Enabled).send().await {
             Ok(output) => Ok(Some(Head::new(&output))),
             Err(error) if failure(&error) == Failure::Absent => Ok(None),
@@ -291,10 +327,10 @@ impl AppendStore for S3Store {
 
 impl S3Store {
     /// Whether maintenance has deleted a file of this name. It keeps that for snapshots and indexes, which make restic
-    /// fail if they come back without their data.
+    /// fail if they come back without their data, and for keys, which let in whom their removal was to keep out.
     async fn is_deleted(&self, repository: &RepositoryName, handle: &Handle) -> Result<bool, StoreError> {
         match handle.file_type() {
-            Some(FileType::Snapshots | FileType::Index) => {
+            Some(FileType::Snapshots | FileType::Index | FileType::Keys) => {
                 let key = self.layout.tombstone(repository, handle);
                 Ok(self.head(&self.settings.bucket, &key).await?.is_some())
             }
@@ -304,14 +340,12 @@ impl S3Store {
 
     /// The facts of a file that is stored now.
     fn new_facts(&self, creator: &PrincipalName) -> Result<NewFacts, StoreError> {
-        let mut mark = [0; 16];
-        getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         Ok(NewFacts {
-            creator: creator.clone(),
+            creator: Some(creator.clone()),
             received_ms: now_ms(),
             audience: Audience::All,
             content: None,
-            upload: hex::encode(mark),
+            upload: facts::new_mark()?,
         })
     }
 }
