@@ -17,7 +17,7 @@ use crate::audit::Queue;
 use crate::cli::{Place, Serve};
 use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Log, Tls};
 use crate::credentials::{Credentials, client_ca_path, hosts_path};
-use crate::http::tls::{self, CertificateFiles, Certificates};
+use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, status};
 use crate::keeper::{Footing, KeeperClient, KeeperProcess, Side};
 use crate::print::{self, Outcome};
@@ -238,7 +238,7 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
             tls::issue(&config.data, "server.pem", names, &addresses)?
         }
     };
-    Ok(Some(Arc::new(Certificates::load(files, client_ca_path(&config.data))?)))
+    Ok(Some(Arc::new(Certificates::load(files, client_ca_path(&config.data), Protocols::Both)?)))
 }
 
 /// By what hosts reach the server, as far as it can tell.

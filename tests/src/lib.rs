@@ -10,6 +10,7 @@ pub mod disk;
 pub mod faults;
 pub mod http;
 pub mod log;
+pub mod maintenance;
 pub mod memory;
 pub mod moto;
 pub mod process;

@@ -23,10 +23,16 @@ use sha2::{Digest, Sha256};
 
 const FACTS: &str = "user.pawl.";
 const USAGE: [&str; 2] = ["user.pawl.usage", "user.pawl.added"];
-/// The audit log grows with every request, refused ones included; usage is counted beside what is stored; the address
-/// is written at each start.
-const NOT_STORED: [&str; 5] =
-    [".pawl/audit", ".pawl/maintenance/audit", ".pawl/usage", ".pawl/usage.lock", ".pawl/url"];
+/// The audit logs grow with every request, refused ones included; usage is counted beside what is stored; the address
+/// is written at each start, and so is who holds a lock.
+const NOT_STORED: [&str; 6] = [
+    ".pawl/audit",
+    ".pawl/maintenance/audit",
+    ".pawl/maintenance.lock",
+    ".pawl/usage",
+    ".pawl/usage.lock",
+    ".pawl/url",
+];
 
 /// One file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

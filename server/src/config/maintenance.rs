@@ -13,6 +13,8 @@ use super::{Listen, listen};
 
 /// Ten years.
 const DAYS_MAX: u32 = 3650;
+/// The kernel's own limit (`sun_path`), less the zero at the end.
+const SOCKET_BYTES_MAX: usize = 107;
 
 /// What maintenance needs to know beside what hosts' door knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,13 +40,22 @@ impl Maintenance {
         self.delay_days.unwrap_or(PURGE_DELAY_DAYS)
     }
 
-    /// Where the maintenance door of this data directory listens.
-    pub fn places(&self, data: &Path) -> Result<Vec<Listen>, super::ListenError> {
+    /// Where the maintenance door of this data directory listens, or why it has to be told where.
+    pub fn places(&self, data: &Path) -> Result<Vec<Listen>, String> {
         if !self.listen.is_empty() {
             return Ok(self.listen.clone());
         }
         let socket = data.join(".pawl/maintenance/maintain.sock");
-        Ok(vec![format!("unix:{}", socket.display()).parse()?])
+        let elsewhere = "say where to listen with --listen, or maintenance.listen in the configuration";
+        let length = socket.as_os_str().len();
+        if length > SOCKET_BYTES_MAX {
+            return Err(format!(
+                "{} has {length} bytes, and the path of a socket has at most {SOCKET_BYTES_MAX}; {elsewhere}",
+                socket.display()
+            ));
+        }
+        let place = format!("unix:{}", socket.display()).parse();
+        Ok(vec![place.map_err(|error: super::ListenError| format!("{error}; {elsewhere}"))?])
     }
 }
 
@@ -71,5 +82,31 @@ impl Written {
             return Err(("maintenance.delay_days", format!("expected 1 to {DAYS_MAX}, found {days}")));
         }
         Ok(Maintenance { listen: listen.unwrap_or_default(), floor_days, delay_days })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_in_the_data_directory_unless_it_cannot_be() {
+        let default = Maintenance::default();
+        let places = default.places(Path::new("/srv/pawl")).unwrap();
+        assert_eq!(places[0].to_string(), "unix:/srv/pawl/.pawl/maintenance/maintain.sock");
+        for data in ["/srv/my backups".to_owned(), format!("/srv/{}", "long/".repeat(20))] {
+            let error = default.places(Path::new(&data)).unwrap_err();
+            assert!(error.contains("maintenance.listen"), "{error}");
+            let listen = vec!["127.0.0.1:1".parse().unwrap()];
+            assert!(Maintenance { listen, ..Maintenance::default() }.places(Path::new(&data)).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_a_week_and_two() {
+        let default = Maintenance::default();
+        assert_eq!((default.floor_ms(), default.delay_days()), (7 * DAY_MS, 14));
+        let none = Written { floor_days: Some(0), ..Written::default() }.check().unwrap();
+        assert_eq!(none.floor_ms(), 0);
     }
 }

@@ -185,3 +185,122 @@ impl<M: MaintenanceStore> Deletions for Hiding<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pawl_policy::{FileType, Handle};
+
+    use super::*;
+    use crate::keeper::testing::{keeper, maintenance_keeper};
+    use crate::store::conformance::maintenance::deletion;
+    use crate::store::conformance::{Fixture, Outcome, content, id_of};
+    use crate::store::local::{LocalMaintenance, LocalStore};
+
+    struct Here {
+        hosts: Fixture<LocalStore, tempfile::TempDir>,
+        hiding: Hiding<LocalMaintenance>,
+        stored: u8,
+    }
+
+    impl Here {
+        async fn new() -> Self {
+            let place = tempfile::tempdir().unwrap();
+            let store = LocalStore::open(place.path(), keeper(place.path(), false)).unwrap();
+            let maintenance = LocalMaintenance::open(place.path(), maintenance_keeper(place.path())).unwrap();
+            let hosts = Fixture { store, place };
+            hosts.initialised().await;
+            Self { hosts, hiding: Hiding::new(maintenance), stored: 0 }
+        }
+
+        /// Stores another file and deletes it.
+        async fn delete_one(&mut self) {
+            self.stored += 1;
+            self.delete(self.stored).await;
+        }
+
+        async fn delete(&self, seed: u8) {
+            let bytes = content(seed, 100);
+            assert_eq!(self.hosts.create(FileType::Data, &bytes).await, Outcome::Stored);
+            let permit = deletion(Handle::File(FileType::Data, id_of(&bytes)));
+            self.hiding.delete(&permit).await.unwrap();
+            self.hiding.delete(&permit).await.unwrap();
+        }
+
+        async fn batches(&self) -> usize {
+            self.hiding.store.batches().await.unwrap().len()
+        }
+
+        async fn lock(&self) {
+            let permit = deletion(Handle::Config);
+            self.hiding.note_lock(permit.principal(), &permit.action().repository).await;
+        }
+    }
+
+    async fn wait(minutes: u64) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_mins(minutes)).await;
+        tokio::time::resume();
+    }
+
+    #[tokio::test]
+    async fn a_batch_lasts_while_its_principal_deletes_or_locks_and_a_day_at_most() {
+        let mut here = Here::new().await;
+        here.delete_one().await;
+        wait(9).await;
+        here.delete_one().await;
+        assert_eq!(here.batches().await, 1);
+        for _ in 0..12 {
+            wait(5).await;
+            here.lock().await;
+        }
+        here.delete_one().await;
+        assert_eq!(here.batches().await, 1);
+        wait(11).await;
+        here.lock().await; // too late
+        here.delete_one().await;
+        assert_eq!(here.batches().await, 2);
+        for _ in 0..24 * 12 {
+            wait(5).await;
+            here.lock().await;
+        }
+        here.delete_one().await;
+        assert_eq!(here.batches().await, 3);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_deleted_stored_and_deleted_again_goes_into_another_batch() {
+        let here = Here::new().await;
+        here.delete(1).await;
+        here.delete(1).await;
+        assert_eq!(here.batches().await, 2);
+    }
+
+    #[tokio::test]
+    async fn that_a_snapshot_was_kept_is_forgotten_with_the_lock_or_when_that_expires() {
+        let here = Here::new().await;
+        let permit = deletion(Handle::Config);
+        let (admin, web1) = (permit.principal(), &permit.action().repository);
+        let other: PrincipalName = "other".parse().unwrap();
+        here.hiding.note_kept(admin, web1).await;
+        assert!(here.hiding.has_kept(admin, web1).await);
+        assert!(!here.hiding.has_kept(&other, web1).await);
+        here.hiding.note_unlocked(admin, web1).await;
+        assert!(!here.hiding.has_kept(admin, web1).await);
+        here.hiding.note_kept(admin, web1).await;
+        for _ in 0..20 {
+            wait(5).await;
+            here.lock().await;
+        }
+        assert!(here.hiding.has_kept(admin, web1).await);
+        wait(60).await;
+        assert!(!here.hiding.has_kept(admin, web1).await);
+    }
+
+    #[tokio::test]
+    async fn the_door_to_hosts_deletes_nothing() {
+        let here = Here::new().await;
+        let refused = NoDeletions.delete(&deletion(Handle::Config)).await;
+        assert!(matches!(refused, Err(DeletionError::NotHere)));
+        assert_eq!(here.batches().await, 0);
+    }
+}

@@ -79,7 +79,8 @@ impl<S: AppendStore, M: MaintenanceStore> Door<S, Hiding<M>> {
     #[must_use]
     pub fn for_maintenance(
         store: S,
-        (hiding, snapshot_floor_ms): (Hiding<M>, u64),
+        hiding: Hiding<M>,
+        snapshot_floor_ms: u64,
         credentials: Credentials,
         caps: Caps,
         limits: Limits,

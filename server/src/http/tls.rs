@@ -68,12 +68,22 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
+/// What is spoken inside of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/2 with those who know it, else HTTP/1.1.
+    Both,
+    /// HTTP/1.1, whose answers carry a phrase that restic shows to its user; those of HTTP/2 have none.
+    Http1,
+}
+
 /// The certificates in use, which can be read again.
 #[derive(Debug)]
 pub struct Certificates {
     files: CertificateFiles,
     current: Arc<Current>,
     provider: Arc<CryptoProvider>,
+    protocols: Protocols,
     /// The authority of hosts' certificates. While there is none, no certificate is asked for.
     client_ca: PathBuf,
     config: Mutex<(Option<Stamp>, Arc<ServerConfig>)>,
@@ -90,12 +100,13 @@ impl ResolvesServerCert for Current {
 
 impl Certificates {
     /// Reads certificate and key, and the authority of hosts' certificates, if it is there.
-    pub fn load(files: CertificateFiles, client_ca: PathBuf) -> Result<Self, TlsError> {
+    pub fn load(files: CertificateFiles, client_ca: PathBuf, protocols: Protocols) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let current = Arc::new(Current(RwLock::new(Arc::new(read(&files, &provider)?))));
         let stamp = files::stamp(&client_ca)?;
-        let config = server_config(&provider, &current, stamp.map(|_| client_ca.as_path()))?;
-        Ok(Self { files, current, provider, client_ca, config: Mutex::new((stamp, config)) })
+        let ca = stamp.map(|_| client_ca.as_path());
+        let config = server_config(&provider, &current, ca, protocols)?;
+        Ok(Self { files, current, provider, protocols, client_ca, config: Mutex::new((stamp, config)) })
     }
 
     /// Reads certificate and key again. New connections get the new ones.
@@ -125,7 +136,8 @@ impl Certificates {
         let stamp = files::stamp(&self.client_ca)?;
         if stamp != config.0 {
             config.0 = stamp; // first, so that what is wrong with a file is said once
-            config.1 = server_config(&self.provider, &self.current, stamp.map(|_| self.client_ca.as_path()))?;
+            let ca = stamp.map(|_| self.client_ca.as_path());
+            config.1 = server_config(&self.provider, &self.current, ca, self.protocols)?;
             tracing::info!("the authority of hosts' certificates has changed and was read again");
         }
         Ok(())
@@ -136,6 +148,7 @@ fn server_config(
     provider: &Arc<CryptoProvider>,
     current: &Arc<Current>,
     client_ca: Option<&Path>,
+    protocols: Protocols,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()?;
@@ -144,7 +157,10 @@ fn server_config(
         Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
     };
     let mut config = builder.with_cert_resolver(Arc::clone(current) as Arc<dyn ResolvesServerCert>);
-    config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()];
+    config.alpn_protocols = match protocols {
+        Protocols::Both => vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()],
+        Protocols::Http1 => vec![ALPN_H1.to_vec()],
+    };
     if client_ca.is_some() {
         // A session that is resumed is not verified again, so that a certificate would outlive its expiry.
         config.session_storage = Arc::new(NoServerSessionStorage {});

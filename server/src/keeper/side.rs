@@ -92,7 +92,9 @@ impl Side {
                 Err(error) => return Err(error.into()),
             }
         }
-        let _ = write_holder(&mut lock); // a help for people; a full disk must not keep anybody from reading
+        if self == Self::Maintenance {
+            let _ = write_holder(&mut lock); // a help for people; a full disk must not keep anybody from reading
+        }
         Ok(lock)
     }
 }

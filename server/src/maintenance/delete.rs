@@ -44,6 +44,7 @@ pub(super) fn run(options: &DeleteFiles) -> Outcome {
             (Some(batch), _) => {
                 format!("Deleted {hidden} of {}. To undo: pawl maintain undelete {batch}", options.repository)
             }
+            (None, 0) => format!("There is nothing in {} to delete.", options.repository),
             (None, locks) => format!("Removed {locks} locks of {}.", options.repository),
         })
     })

@@ -14,7 +14,7 @@ use super::session::{Session, directory};
 use crate::audit::Queue;
 use crate::config::{Config, Listen, Tls};
 use crate::credentials::{Credentials, Secret};
-use crate::http::tls::{self, CertificateFiles, Certificates};
+use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, Hiding};
 use crate::socket::{self, Bound, SocketError};
 use crate::store::local::{LocalMaintenance, LocalStore};
@@ -29,8 +29,8 @@ const CERTIFICATE: &str = "maintenance.pem";
 pub(super) fn new(session: &Session, credentials: Credentials, audit: Queue) -> MaintenanceDoor {
     let Config { caps, limits, maintenance, .. } = &session.config;
     let hiding = Hiding::new(session.store.clone());
-    let floored = (hiding, maintenance.floor_ms());
-    Door::for_maintenance(session.files.clone(), floored, credentials, *caps, *limits, audit)
+    let floor_ms = maintenance.floor_ms();
+    Door::for_maintenance(session.files.clone(), hiding, floor_ms, credentials, *caps, *limits, audit)
 }
 
 /// The certificate for these sockets, if any needs one.
@@ -61,7 +61,7 @@ pub(super) fn certificates(
     };
     // Admins bring passwords; no authority signs certificates for them.
     let nobody = directory(&config.data).join("client-ca.crt");
-    Ok(Some(Arc::new(Certificates::load(files, nobody)?)))
+    Ok(Some(Arc::new(Certificates::load(files, nobody, Protocols::Http1)?)))
 }
 
 /// A door that this process opens for itself, with a password that nobody else knows.

@@ -35,12 +35,18 @@ pub(super) struct Session {
 
 /// The configuration that the options name; its data directory exists, or a slip of the pen would make another.
 pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
+    let config = config_to_read(place)?;
+    own_directory(&config.data)?;
+    Ok(config)
+}
+
+/// The same where nothing is going to be written: the disk may be read-only.
+fn config_to_read(place: &Place) -> Result<Config, Box<dyn Error>> {
     let config = configuration(place)?;
     if !config.data.is_dir() {
         let data = config.data.display();
         return Err(format!("{data}: there is no such directory; `pawl serve` makes it").into());
     }
-    own_directory(&config.data)?;
     Ok(config)
 }
 
@@ -66,7 +72,7 @@ pub(super) fn read<F: Future<Output = Outcome>>(
     place: &Place,
     work: impl FnOnce(Config, LocalMaintenance) -> F,
 ) -> Outcome {
-    let config = config(place)?;
+    let config = config_to_read(place)?;
     let store = LocalMaintenance::open_for_reading(&config.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(work(config, store))

@@ -26,7 +26,7 @@ fn admin() -> PrincipalName {
     "admin".parse().unwrap()
 }
 
-fn deletion(handle: Handle) -> Permitted<Delete> {
+pub(crate) fn deletion(handle: Handle) -> Permitted<Delete> {
     let grant = Grant::new(repository(), Role::Maintenance);
     let action = Action::Delete(Delete { repository: repository(), handle });
     let Ok(Permit::Delete(permit)) = decide(&admin(), &grant, action, &Circumstances::NOTHING_KNOWN) else {

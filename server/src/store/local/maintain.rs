@@ -85,7 +85,10 @@ impl LocalMaintenance {
     ) -> Result<(), StoreError> {
         let told = Told {
             act,
-            principal: batch.principal.to_string(),
+            principal: match act {
+                Act::Hide | Act::Displace => batch.principal.to_string(),
+                Act::BringBack | Act::Purge | Act::Expose | Act::Conceal => user(),
+            },
             repository: batch.repository.to_string(),
             file: Some(handle.to_string()),
             bytes,
@@ -103,7 +106,7 @@ impl LocalMaintenance {
     ) -> Result<(), StoreError> {
         let told = Told {
             act,
-            principal: "maintenance".to_owned(),
+            principal: user(),
             repository: repository.to_string(),
             file: Some(handle.to_string()),
             bytes,
@@ -111,6 +114,11 @@ impl LocalMaintenance {
         };
         Ok(self.keeper()?.tell_deed(told).await?)
     }
+}
+
+/// Who does what no principal asked for: the user that the process belongs to.
+fn user() -> String {
+    format!("uid-{}", rustix::process::getuid().as_raw())
 }
 
 impl MaintenanceStore for LocalMaintenance {

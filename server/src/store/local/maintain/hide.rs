@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Disk;
 use super::back::is_right;
-use crate::keeper::{commit::STORED_MODE, counts, directory, facts, layout};
+use crate::keeper::{commit::STORED_MODE, counts, directory, facts, layout, note_stored};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hid};
 use crate::store::{Facts, StoreError};
@@ -41,6 +41,8 @@ pub(super) fn hide(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved,
         Err(StoreError::NotFound) => return Ok(Moved::Absent),
         Err(error) => return Err(error),
     }
+    // A repository of another server carries no mark; without what is hidden it would look like one never begun.
+    note_stored(disk.data.as_fd(), &batch.repository, handle)?;
     if leaves_a_tombstone(handle) {
         bury(disk, &batch.repository, handle)?;
     }
@@ -147,4 +149,26 @@ pub(super) fn set_audience(disk: &Disk, path: &str, audience: Audience) -> Resul
     rustix::fs::fchmod(&file, STORED_MODE)?;
     written?;
     Ok(rustix::fs::fsync(&file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use pawl_policy::RepositoryState;
+
+    use super::*;
+    use crate::store::AppendStore;
+    use crate::store::local::maintain::tests::both;
+    use crate::store::maintenance::Reason;
+
+    #[tokio::test]
+    async fn a_repository_of_another_server_stays_taken_when_all_of_it_is_deleted() {
+        let f = both();
+        f.hosts.initialised().await;
+        rustix::fs::removexattr(f.hosts.place.path().join("web1"), "user.pawl.initialised").unwrap();
+        let batch = f.begin(Reason::Deleted).await;
+        assert_eq!(f.hide(Handle::Config, &batch).await, Hid::Now);
+        let (host, web1) = ("host-1".parse().unwrap(), "web1".parse().unwrap());
+        let survey = f.hosts.store.survey(&host, &web1, &Handle::Config).await.unwrap();
+        assert_eq!(survey.repository, RepositoryState::Initialised);
+    }
 }
