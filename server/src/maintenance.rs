@@ -14,6 +14,7 @@ mod progress;
 mod purge;
 mod serve;
 mod session;
+mod stores;
 mod undelete;
 
 use crate::cli::Maintain;

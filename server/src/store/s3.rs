@@ -32,15 +32,15 @@ use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
 use futures_util::Stream;
 use pawl_policy::{
-    Audience, Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read,
-    RemoveLock, RepositoryName, RepositoryState, Stat, Usage,
+    Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read, RemoveLock,
+    RepositoryName, RepositoryState, Stat, Usage,
 };
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::Semaphore;
 
 use super::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
 use crate::body::Upload;
-use crate::keeper::{KeeperClient, principal_usage};
+use crate::keeper::{KeeperClient, Side, principal_usage};
 use client::Clients;
 pub use client::SetUpError;
 use facts::{Head, NewFacts};
@@ -73,6 +73,8 @@ pub struct Shared {
     facts: list::KnownFacts,
     names: create::NameLocks,
     hashing: Semaphore,
+    /// For whom it was opened.
+    side: Side,
     /// None if the store was opened for reading only.
     keeper: Option<KeeperClient>,
     /// Pawl's own directory, where the keeper notes what each principal has stored.
@@ -109,17 +111,27 @@ pub enum OpenError {
 impl S3Store {
     /// The store in this bucket, tried out. What each principal has stored is noted by `keeper` beneath `state`.
     pub async fn open(settings: S3Settings, state: &Path, keeper: KeeperClient) -> Result<Self, OpenError> {
-        Self::open_with(settings, state, Some(keeper)).await
+        Self::open_with(settings, state, Side::Hosts, Some(keeper)).await
+    }
+
+    /// The same store for maintenance, whose keys hosts do not see.
+    pub async fn open_for_maintenance(
+        settings: S3Settings,
+        state: &Path,
+        keeper: KeeperClient,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(settings, state, Side::Maintenance, Some(keeper)).await
     }
 
     /// The same store, in which nothing can be stored.
     pub async fn open_for_reading(settings: S3Settings, state: &Path) -> Result<Self, OpenError> {
-        Self::open_with(settings, state, None).await
+        Self::open_with(settings, state, Side::Maintenance, None).await
     }
 
     async fn open_with(
         settings: S3Settings,
         state: &Path,
+        side: Side,
         keeper: Option<KeeperClient>,
     ) -> Result<Self, OpenError> {
         let clients = Clients::new(&settings).await?;
@@ -139,6 +151,7 @@ impl S3Store {
                 facts: list::KnownFacts::default(),
                 names: create::NameLocks::default(),
                 hashing: Semaphore::new(HASHING_MAX),
+                side,
                 keeper,
                 state,
             }),
@@ -339,11 +352,11 @@ impl S3Store {
     }
 
     /// The facts of a file that is stored now.
-    fn new_facts(&self, creator: &PrincipalName) -> Result<NewFacts, StoreError> {
+    fn new_facts(&self, creator: &PrincipalName, handle: &Handle) -> Result<NewFacts, StoreError> {
         Ok(NewFacts {
             creator: Some(creator.clone()),
             received_ms: now_ms(),
-            audience: Audience::All,
+            audience: self.side.audience(handle),
             content: None,
             upload: facts::new_mark()?,
         })

@@ -57,7 +57,7 @@ pub(super) async fn create(
     let Create { repository, handle } = permit.action();
     store.must_exist(repository).await?;
     let key = store.layout.file(repository, handle);
-    let facts = store.new_facts(permit.principal())?;
+    let facts = store.new_facts(permit.principal(), handle)?;
     let newcomer = Newcomer { store, permit, key, facts };
     match *handle {
         Handle::Config => newcomer.create_config(ConfigBody::read(upload, caps).await?).await,
@@ -90,7 +90,7 @@ pub(super) async fn confirm(
     }
     tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name; good bytes are kept");
     let key = store.layout.rescued(repository, file_type, id);
-    let newcomer = Newcomer { store, permit, key, facts: store.new_facts(permit.principal())? };
+    let newcomer = Newcomer { store, permit, key, facts: store.new_facts(permit.principal(), handle)? };
     let content = Content::of(declared, &mut body).await?;
     match newcomer.put(&store.settings.bucket, file_type, id, content).await? {
         Ended::Stored(_) | Ended::Taken => Err(CreateError::Damaged),

@@ -52,7 +52,7 @@ pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
         (400, Some("BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidDigest" | "IncompleteBody")) => {
             Failure::BadContent
         }
-        (500.., _) | (200..=299, _) => Failure::Unknown,
+        (500.. | 200..=299, _) => Failure::Unknown,
         _ => Failure::Other,
     }
 }

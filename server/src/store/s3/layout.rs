@@ -93,6 +93,16 @@ impl Layout {
         format!("{}{handle}", self.batch(batch))
     }
 
+    /// Says which run of maintenance is at work.
+    pub(super) fn maintenance_lock(&self) -> String {
+        format!("{}.pawl/maintenance/lock", self.prefix)
+    }
+
+    /// Where a run shows that it lives.
+    pub(super) fn maintenance_beats(&self, run: &str) -> String {
+        format!("{}.pawl/maintenance/beats/{run}/", self.prefix)
+    }
+
     /// Where the store is tried out.
     pub(super) fn probe(&self, name: &str) -> String {
         format!("{}.pawl-probe/{name}", self.prefix)

@@ -7,6 +7,7 @@ mod back;
 mod batch;
 mod copies;
 mod hide;
+mod lock;
 mod notes;
 mod repositories;
 mod walk;
@@ -33,6 +34,7 @@ use crate::store::maintenance::{
 };
 use crate::store::{CreateError, Created, Facts, Observed, StoreError};
 use hide::Moved;
+pub use lock::MaintenanceLock;
 
 /// Small requests at a time.
 const PARALLEL: usize = 16;

@@ -209,7 +209,7 @@ impl Probe<'_> {
                 };
             }
         };
-        let tried = Tried { version, key };
+        let tried = Tried { key, version };
         findings.taken_names = match self.put(&tried.key, true).await? {
             Some(Ended::Taken) => self.race().await?,
             Some(Ended::Stored(_)) => TakenNames::Replaced,

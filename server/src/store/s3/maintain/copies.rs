@@ -21,7 +21,7 @@ impl S3Maintenance {
     ) -> Result<Vec<Version>, StoreError> {
         let (bucket, key) = (self.store.bucket(handle), self.store.layout.file(repository, handle));
         let history = self.store.history(bucket, &key).await?;
-        let held = self.held(repository, handle).await?;
+        let pending = self.held(repository, handle).await?;
         let mut copies = Vec::new();
         let is_aside = self.store.is_aside(repository, handle).await?;
         let recorded = match handle {
@@ -38,7 +38,7 @@ impl S3Maintenance {
             let head = self.store.head(&bucket, &key).await?;
             copies.extend(head.map(|head| version(Place::Rescued, head, None)));
         }
-        for (batch, entry) in &held {
+        for (batch, entry) in &pending {
             // A lifecycle rule may have removed it.
             if history.versions.iter().any(|version| version.id.as_ref() == Some(&entry.version)) {
                 copies.push(Version {
@@ -51,7 +51,7 @@ impl S3Maintenance {
         }
         for kept in history.versions.iter().filter(|version| !version.is_latest) {
             let Some(id) = &kept.id else { continue };
-            if held.iter().any(|(_, entry)| entry.version == *id) {
+            if pending.iter().any(|(_, entry)| entry.version == *id) {
                 continue;
             }
             let head = self.store.head_version(bucket, &key, Some(id.clone())).await?;
