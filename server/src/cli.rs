@@ -13,6 +13,7 @@ use pawl_policy::{Network, PrincipalName, RepositoryName};
 
 use crate::config::{Listen, LogFormat, LogLevel};
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
+use crate::s3_policy;
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
 
 /// Everything that can be typed after `pawl`.
@@ -64,6 +65,16 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
     /// Verify and read the audit log
     #[command(subcommand)]
     Audit(Audit),
+    /// Say whether the place where repositories are kept holds what Pawl promises
+    #[command(after_long_help = "\
+Examples:
+  pawl doctor --config /etc/pawl/pawl.toml
+  pawl doctor --json --config /etc/pawl/pawl.toml
+
+A bucket is tried out with a few small objects beneath `.pawl-probe/`, which stay there: versions, writes that must not
+replace, checksums, and what the credential can do that it should not. Exit code 0: all is well, or accepted by name in
+the configuration; 1: something is not; 2: it could not be found out.")]
+    Doctor(Doctor),
     /// Print shell completions
     #[command(after_long_help = "Example:\n  pawl completions bash > /etc/bash_completion.d/pawl")]
     Completions {
@@ -101,6 +112,17 @@ pub struct Place {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Options of `pawl doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `pawl serve`.
@@ -324,4 +346,15 @@ Examples:
   pawl policy table
   pawl policy table --principal web1 --data ./pawl-data   # what this one can do, where, and how far")]
     Table(PolicyTable),
+    /// Print the policies of a bucket: for each role, for the bucket itself, and its lifecycle
+    #[command(after_long_help = "\
+Examples:
+  pawl policy s3 --table                                                   # who may do what
+  pawl policy s3 --bucket backup --account 123456789012                    # everything, for AWS
+  pawl policy s3 --bucket backup --account 123456789012 --role writer      # what `pawl serve` may do
+  pawl policy s3 --bucket backup --for ceph --document bucket-policy       # for Ceph RGW
+
+Nothing is changed: hand what is printed to `aws iam put-role-policy`, `aws s3api put-bucket-policy` and
+`aws s3api put-bucket-lifecycle-configuration`.")]
+    S3(Box<s3_policy::Options>),
 }

@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser};
 use pawl::cli::{Cli, Command, Policy};
 use pawl::config::Log;
 use pawl::keeper::Side;
-use pawl::{audit, hosts, maintenance, print, serve};
+use pawl::{audit, doctor, hosts, maintenance, print, s3_policy, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -19,16 +19,15 @@ fn main() -> ExitCode {
         Command::Host(command) => hosts::run(command),
         Command::Maintain(command) => maintenance::run(command),
         Command::Audit(command) => audit::run(command),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Policy(Policy::Table(options)) => hosts::policy_table(options),
+        Command::Policy(Policy::S3(options)) => s3_policy::run(*options),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            print::error(error.as_ref());
-            ExitCode::FAILURE
-        }
+        Err(error) => print::failure(error.as_ref()),
     }
 }
 

@@ -4,9 +4,37 @@
 
 use std::error::Error;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 /// How a command ends. The error's chain of causes is printed one a line.
 pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// An end with an exit code of its own: of a command that looks for something, 1 says that it was found.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Ended {
+    /// 1 or 2.
+    pub code: u8,
+    /// What is printed as the error; nothing if it is empty.
+    pub message: String,
+}
+
+/// Prints why a command failed, and says how it ends.
+#[must_use]
+pub fn failure(failed: &(dyn Error + 'static)) -> ExitCode {
+    match failed.downcast_ref::<Ended>() {
+        Some(ended) => {
+            if !ended.message.is_empty() {
+                error(failed);
+            }
+            ExitCode::from(ended.code)
+        }
+        None => {
+            error(failed);
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Prints a line.
 pub fn line(text: &str) -> Outcome {

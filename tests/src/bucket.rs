@@ -267,13 +267,16 @@ impl Bucket {
 
 fn client(endpoint: SocketAddr, access: &Access) -> Client {
     let aws_lc = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+    // A connection for each request: RGW has been seen to leave bytes behind an answer, which the next one met.
+    let http =
+        aws_smithy_http_client::Builder::new().pool_max_idle_per_host(0).tls_provider(aws_lc).build_https();
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(REGION))
         .endpoint_url(format!("http://{endpoint}"))
         .force_path_style(true)
         .credentials_provider(Credentials::new(&access.key, &access.secret, None, None, "test"))
-        .http_client(aws_smithy_http_client::Builder::new().tls_provider(aws_lc).build_https())
+        .http_client(http)
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_timeout(DEADLINE).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

@@ -18,6 +18,8 @@ use crate::http::{Body, Client, Request, Response};
 use crate::program::{Run, tool};
 use crate::wait;
 
+/// What runs it.
+const SERVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/moto/serve.py");
 /// What it prints when it listens.
 const READY: &str = "Running on http://";
 
@@ -32,8 +34,8 @@ impl Moto {
     /// Starts one on a free port.
     #[must_use]
     pub fn start() -> Self {
-        let mut command = Command::new(tool("moto/bin/moto_server"));
-        command.args(["-H", "127.0.0.1", "-p", "0"]);
+        let mut command = Command::new(tool("moto/bin/python3"));
+        command.args([SERVE, "-H", "127.0.0.1", "-p", "0"]);
         let mut run = Run::start(command);
         let address = wait::until("moto listens", || {
             assert!(!run.has_ended(), "moto ended at once: {}", run.seen());

@@ -55,9 +55,13 @@ impl Rgw {
     /// A new bucket, seen with the credential of its owner, which is a new user too.
     #[must_use]
     pub fn bucket(&self, name: &str, kind: Kind) -> Bucket {
-        let name = unique(name);
-        let owner = self.user(&format!("owner-of-{name}"));
-        let bucket = Bucket::at(self.address, &owner.access, &name);
+        self.bucket_of(&self.user("owner"), name, kind)
+    }
+
+    /// A new bucket of this user's.
+    #[must_use]
+    pub fn bucket_of(&self, owner: &User, name: &str, kind: Kind) -> Bucket {
+        let bucket = Bucket::at(self.address, &owner.access, &unique(name));
         bucket.make(kind);
         bucket
     }

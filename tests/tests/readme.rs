@@ -9,7 +9,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use pawl_tests::bucket::Kind;
 use pawl_tests::command::pawl_binary;
+use pawl_tests::moto::Moto;
 use pawl_tests::program::program;
 use pawl_tests::wait::until;
 use tempfile::TempDir;
@@ -90,6 +92,7 @@ fn every_command_of_the_readme_is_known_to_a_test() {
         "pawl host add db2 --quota 200GiB --network 192.0.2.0/24 --expires 2027-12-31 --data ./pawl-data",
         "pawl audit show --principal db1 --since 2026-11-01 --data ./pawl-data",
         "pawl serve --config /etc/pawl/pawl.toml",
+        "pawl doctor --config /etc/pawl/pawl.toml",
     ];
     let first_lines: Vec<_> = blocks("sh").iter().map(|block| block.lines().next().unwrap()).collect();
     assert_eq!(first_lines, known);
@@ -202,6 +205,45 @@ fn the_configuration_of_the_readme_is_accepted_block_by_block() {
     let log = BufReader::new(server.0.stderr.take().unwrap());
     let ready = log.lines().map(Result::unwrap).find(|line| line.contains("listening on https"));
     assert!(ready.is_some(), "the server did not start with the README's configuration");
+}
+
+#[test]
+fn a_bucket_takes_the_same_three_lines() {
+    let terminal = Terminal::open();
+    let moto = Moto::start();
+    let bucket = moto.bucket("backup", Kind::Versioned);
+    let config = blocks("toml bucket")[0]
+        .replace("/var/lib/pawl", &in_dir(&terminal))
+        .replace("https://s3.example.org", &bucket.endpoint_url());
+    // moto's credential may do everything, and it checks no content: that must be said.
+    let config = format!(
+        "listen = \"127.0.0.1:0\"\n{config}\naccept = [\"powerful-credential\", \"unchecked-content\"]\n"
+    );
+    std::fs::create_dir(terminal.path().join("pawl-data")).unwrap();
+    write(&terminal.path().join("pawl.toml"), &config);
+    let access = bucket.access();
+    let with_access = |lines: &str| {
+        let mut shell = terminal.shell(lines);
+        shell.env("AWS_ACCESS_KEY_ID", &access.key).env("AWS_SECRET_ACCESS_KEY", &access.secret);
+        shell.env("AWS_REGION", "us-east-1");
+        shell
+    };
+    let mut shell = with_access("exec pawl serve --config ./pawl.toml");
+    let mut server = Running(shell.stderr(Stdio::piped()).spawn().unwrap());
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains("listening on http")), "the server did not start");
+
+    let block = blocks("sh")[8].replace("/etc/pawl/pawl.toml", "./pawl.toml");
+    let output = with_access(&block).output().unwrap();
+    let printed = text(&output.stdout);
+    assert!(output.status.success() && printed.contains("the bucket keeps versions"), "{printed}");
+    let lines: Vec<_> = printed.lines().skip_while(|line| !line.starts_with("export")).take(3).collect();
+    assert_eq!(lines[1..], blocks("text")[0].lines().collect::<Vec<_>>()[1..]);
+    write(&terminal.path().join("home/document"), "a document");
+    let backup = terminal.run(&lines.join("\n"));
+    assert!(backup.status.success() && text(&backup.stdout).contains("snapshot"));
+    let config = bucket.get("pawl/web1/config").unwrap();
+    assert!(!config.is_empty());
 }
 
 fn in_dir(terminal: &Terminal) -> String {

@@ -94,6 +94,11 @@ fn facts(data: impl AsFd, path: &str) -> Result<Option<Facts>, StoreError> {
     }
 }
 
+/// How much room there is in a directory.
+pub fn space_of(data: &Path) -> Result<Space, StoreError> {
+    space(&rustix::fs::open(data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 fn space(data: &OwnedFd) -> Result<Space, StoreError> {
     let stat = rustix::fs::fstatvfs(data)?;
     let (free_bytes, size_bytes) =

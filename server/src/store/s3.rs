@@ -108,6 +108,12 @@ pub enum OpenError {
     State(#[from] std::io::Error),
 }
 
+/// Tries a bucket out, whatever the settings accept.
+pub async fn examine(settings: &S3Settings) -> Result<Findings, OpenError> {
+    let clients = Clients::new(settings).await?;
+    Ok(probe::probe(&clients, settings, &Layout::new(settings)).await?)
+}
+
 impl S3Store {
     /// The store in this bucket, tried out. What each principal has stored is noted by `keeper` beneath `state`.
     pub async fn open(settings: S3Settings, state: &Path, keeper: KeeperClient) -> Result<Self, OpenError> {

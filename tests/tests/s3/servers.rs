@@ -1,11 +1,28 @@
 //! The S3 servers themselves.
 
+use aws_sdk_s3::types::BucketVersioningStatus;
 use pawl_tests::bucket::{Access, Failure, Kind};
 use pawl_tests::moto::Moto;
 use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
 
-on_each_s3!(versions_are_kept_and_compared, a_name_is_taken_once, a_wrong_secret_is_refused);
+on_each_s3!(
+    versions_are_kept_and_compared,
+    a_name_is_taken_once,
+    a_wrong_secret_is_refused,
+    a_bucket_tells_its_settings,
+);
+
+fn a_bucket_tells_its_settings(s3: &S3) {
+    let bucket = s3.bucket("settings", Kind::Versioned);
+    let told = bucket.ask(|client| client.get_bucket_versioning().bucket(bucket.name()).send()).unwrap();
+    assert_eq!(told.status, Some(BucketVersioningStatus::Enabled));
+    bucket.set_versioning(BucketVersioningStatus::Suspended).unwrap();
+    let told = bucket.ask(|client| client.get_bucket_versioning().bucket(bucket.name()).send()).unwrap();
+    assert_eq!(told.status, Some(BucketVersioningStatus::Suspended));
+    let told = bucket.ask(|client| client.get_bucket_acl().bucket(bucket.name()).send()).unwrap();
+    assert_eq!(told.grants().len(), 1);
+}
 
 fn versions_are_kept_and_compared(s3: &S3) {
     let bucket = s3.bucket("versions", Kind::Versioned);

@@ -100,7 +100,9 @@ impl Findings {
         matches!(self.taken_names, TakenNames::OneWins | TakenNames::Refused)
     }
 
-    pub(super) const fn lets_one_win(&self) -> bool {
+    /// Whether of several writers of one name one wins.
+    #[must_use]
+    pub const fn lets_one_win(&self) -> bool {
         matches!(self.taken_names, TakenNames::OneWins)
     }
 
