@@ -58,6 +58,10 @@ pub enum Event {
     BroughtBack(Deed),
     /// Maintenance removed a file of a batch for good.
     Purged(Deed),
+    /// Maintenance found a file that is not what its name says.
+    FoundDamaged(Deed),
+    /// Maintenance verified a repository.
+    Verified(Verification),
     /// Maintenance showed a key to hosts.
     KeyExposed(Deed),
     /// Maintenance hid a key from hosts.
@@ -112,6 +116,21 @@ pub struct Deed {
     /// From or into which batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
+}
+
+/// What one run of verification found in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Who ran it.
+    pub principal: String,
+    /// Where.
+    pub repository: String,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// Files that are damaged.
+    pub damaged: u64,
+    /// Other findings at which somebody should look.
+    pub suspicious: u64,
 }
 
 /// Number and hash of the last line, to be kept elsewhere.

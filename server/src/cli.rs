@@ -3,6 +3,8 @@
 //! Invariant: parsing has no effect; shell completions and the man page are made from the same definitions.
 
 mod maintain;
+mod restore;
+mod verify;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -15,6 +17,8 @@ use crate::config::{Listen, LogFormat, LogLevel};
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 use crate::s3_policy;
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
+pub use restore::Restore;
+pub use verify::{Reading, UsersRestic, Verify};
 
 /// Everything that can be typed after `pawl`.
 #[derive(Debug, Parser)]

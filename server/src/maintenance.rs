@@ -5,6 +5,7 @@
 
 mod admin;
 mod clock;
+mod content;
 mod delete;
 mod deleted;
 mod door;
@@ -12,13 +13,17 @@ mod enrol;
 mod key;
 mod progress;
 mod purge;
+mod restic;
+mod restore;
 mod serve;
 mod session;
 mod stores;
 mod undelete;
+mod verify;
 
 use crate::cli::Maintain;
 use crate::print::Outcome;
+pub use verify::Share;
 
 /// Runs the command.
 pub fn run(command: Maintain) -> Outcome {
@@ -31,5 +36,7 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Delete(options) => delete::run(&options),
         Maintain::Key(command) => key::run(command),
         Maintain::Enrol(options) => enrol::run(&options),
+        Maintain::Verify(options) => verify::run(&options),
+        Maintain::Restore(options) => restore::run(&options),
     }
 }

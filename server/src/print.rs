@@ -22,18 +22,11 @@ pub struct Ended {
 /// Prints why a command failed, and says how it ends.
 #[must_use]
 pub fn failure(failed: &(dyn Error + 'static)) -> ExitCode {
-    match failed.downcast_ref::<Ended>() {
-        Some(ended) => {
-            if !ended.message.is_empty() {
-                error(failed);
-            }
-            ExitCode::from(ended.code)
-        }
-        None => {
-            error(failed);
-            ExitCode::FAILURE
-        }
+    let ended = failed.downcast_ref::<Ended>();
+    if ended.is_none_or(|ended| !ended.message.is_empty()) {
+        error(failed);
     }
+    ended.map_or(ExitCode::FAILURE, |ended| ExitCode::from(ended.code))
 }
 
 /// Prints a line.

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Broken, Decision, Event, Line, Verified, directories, files, verify, verify_whole};
+use super::{
+    Broken, Decision, Event, Line, Verification, Verified, directories, files, verify, verify_whole,
+};
 use crate::cli::{Audit, ShowAudit, VerifyAudit};
 use crate::print::{self, Outcome};
 use crate::serve::configuration;
@@ -142,8 +144,10 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
         | Event::Displaced(deed)
         | Event::BroughtBack(deed)
         | Event::Purged(deed)
+        | Event::FoundDamaged(deed)
         | Event::KeyExposed(deed)
         | Event::KeyHidden(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
+        Event::Verified(run) => (Some(run.principal.as_str()), Some(run.repository.as_str())),
         Event::Started | Event::Stopped | Event::Lost { .. } => (None, None),
     };
     let by_principal = options.principal.as_ref().is_none_or(|wanted| principal == Some(wanted.as_str()));
@@ -175,6 +179,14 @@ fn readable(line: &Line) -> String {
         Event::Displaced(deed) => of_maintenance("moved away the damaged", deed),
         Event::BroughtBack(deed) => of_maintenance("brought back", deed),
         Event::Purged(deed) => of_maintenance("removed for good", deed),
+        Event::FoundDamaged(deed) => of_maintenance("found damaged", deed),
+        Event::Verified(run) => {
+            let Verification { principal, repository, bytes_read, damaged, suspicious } = run;
+            format!(
+                "verified {repository} for {principal}: {bytes_read} bytes read, {damaged} files damaged, {suspicious} \
+                 other findings"
+            )
+        }
         Event::KeyExposed(deed) => of_maintenance("showed to hosts", deed),
         Event::KeyHidden(deed) => of_maintenance("hid from hosts", deed),
         Event::Started => "started".to_owned(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use pawl_policy::{BatchId, FileId, Handle, PrincipalName, RepositoryName};
 
-use super::Place;
+use super::{Place, Restore, Verify};
 use crate::config::Listen;
 
 /// `pawl maintain …`
@@ -62,6 +62,12 @@ Examples:
 A deletion becomes final once its delay has passed (14 days unless configured) and maintenance has seen it on half as
 many distinct days, so that one wrong reading of a clock removes nothing.")]
     Purge(Purge),
+    /// Find damage: look at everything, and read the part whose turn it is
+    #[command(after_long_help = super::verify::HELP)]
+    Verify(Verify),
+    /// Put good copies in the place of damaged files, or bring a repository back to a moment
+    #[command(after_long_help = super::restore::HELP)]
+    Restore(Restore),
     /// Delete single files, or a whole repository, so that it can be undone
     #[command(after_long_help = "\
 Examples:

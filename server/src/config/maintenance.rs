@@ -12,6 +12,9 @@ use super::written::Refused;
 use super::{Listen, listen};
 use crate::store::s3::settings::{S3Settings, Weakness};
 
+/// Days within which every byte is verified unless configured.
+const VERIFY_DAYS: u32 = 7;
+
 /// Ten years.
 const DAYS_MAX: u32 = 3650;
 /// The kernel's own limit (`sun_path`), less the zero at the end.
@@ -26,6 +29,8 @@ pub struct Maintenance {
     floor_days: Option<u32>,
     /// Days after which deletions become final; 14 unless written.
     delay_days: Option<u32>,
+    /// Days within which every byte is verified; 7 unless written, and no more than half the delay.
+    verify_days: Option<u32>,
     /// For a bucket: a file of credentials, which are not those of `[s3]`.
     credentials_file: Option<PathBuf>,
     /// Which part of that file, or of the usual ones.
@@ -59,6 +64,14 @@ impl Maintenance {
     #[must_use]
     pub fn delay_days(&self) -> u32 {
         self.delay_days.unwrap_or(PURGE_DELAY_DAYS)
+    }
+
+    /// Within so long every byte is verified, in milliseconds: in half the delay at most, so that damage is found while
+    /// the good version is still there.
+    #[must_use]
+    pub fn verify_ms(&self) -> u64 {
+        let half = u64::from(self.delay_days()) * DAY_MS / 2;
+        half.min(u64::from(self.verify_days.unwrap_or(VERIFY_DAYS)) * DAY_MS)
     }
 
     /// Where the maintenance door of this data directory listens, or why it has to be told where.
@@ -97,13 +110,14 @@ pub(super) struct Written {
     listen: Option<Vec<Listen>>,
     floor_days: Option<u32>,
     delay_days: Option<u32>,
+    verify_days: Option<u32>,
     credentials_file: Option<PathBuf>,
     profile: Option<String>,
 }
 
 impl Written {
     pub(super) fn check(self) -> Result<Maintenance, Refused> {
-        let Self { listen, floor_days, delay_days, credentials_file, profile } = self;
+        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile } = self;
         if listen.as_ref().is_some_and(Vec::is_empty) {
             return Err(("maintenance.listen", "expected at least one address".to_owned()));
         }
@@ -113,11 +127,19 @@ impl Written {
         if let Some(days) = delay_days.filter(|days| !(1..=DAYS_MAX).contains(days)) {
             return Err(("maintenance.delay_days", format!("expected 1 to {DAYS_MAX}, found {days}")));
         }
+        let half = delay_days.unwrap_or(PURGE_DELAY_DAYS) / 2;
+        if let Some(days) = verify_days.filter(|days| !(1..=half).contains(days)) {
+            let reason = format!(
+                "expected 1 to {half}, half of delay_days, found {days}: damage has to be found before the good version \
+                 is purged; set a smaller one, or a larger delay_days"
+            );
+            return Err(("maintenance.verify_days", reason));
+        }
         if credentials_file.as_ref().is_some_and(|path| !path.is_absolute()) {
             return Err(("maintenance.credentials_file", "expected an absolute path".to_owned()));
         }
         let listen = listen.unwrap_or_default();
-        Ok(Maintenance { listen, floor_days, delay_days, credentials_file, profile })
+        Ok(Maintenance { listen, floor_days, delay_days, verify_days, credentials_file, profile })
     }
 }
 

@@ -342,6 +342,9 @@ mod tests {
             ("data = '/srv'\n[maintenance]\ndelay_days = 0", "maintenance.delay_days"),
             ("data = '/srv'\n[maintenance]\nfloor_days = 4000", "maintenance.floor_days"),
             ("data = '/srv'\n[maintenance]\nlisten = []", "maintenance.listen"),
+            ("data = '/srv'\n[maintenance]\nverify_days = 8", "maintenance.verify_days"),
+            ("data = '/srv'\n[maintenance]\nverify_days = 0", "maintenance.verify_days"),
+            ("data = '/srv'\n[maintenance]\ndelay_days = 4\nverify_days = 3", "maintenance.verify_days"),
             ("data = '/srv'\n[maintenance]\nfloor = 7", "floor"),
         ] {
             let error = parse(text).unwrap_err();

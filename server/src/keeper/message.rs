@@ -15,7 +15,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Decision, Deed, Event, Head};
+use crate::audit::{Decision, Deed, Event, Head, Verification};
 
 /// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -128,6 +128,15 @@ pub enum Act {
     BringBack,
     /// Remove it for good.
     Purge,
+    /// Find that it is damaged.
+    FindDamaged,
+    /// Verify a repository.
+    Verify {
+        /// Files that are damaged.
+        damaged: u64,
+        /// Other findings.
+        suspicious: u64,
+    },
     /// Show a key to hosts.
     Expose,
     /// Keep a key from hosts.
@@ -143,6 +152,12 @@ impl From<Told> for Event {
             Act::Displace => Self::Displaced(deed),
             Act::BringBack => Self::BroughtBack(deed),
             Act::Purge => Self::Purged(deed),
+            Act::FindDamaged => Self::FoundDamaged(deed),
+            Act::Verify { damaged, suspicious } => {
+                let Deed { principal, repository, bytes, .. } = deed;
+                let bytes_read = bytes.unwrap_or(0);
+                Self::Verified(Verification { principal, repository, bytes_read, damaged, suspicious })
+            }
             Act::Expose => Self::KeyExposed(deed),
             Act::Conceal => Self::KeyHidden(deed),
         }

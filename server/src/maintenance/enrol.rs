@@ -43,7 +43,8 @@ pub(super) fn run(options: &Enrol) -> Outcome {
     })
 }
 
-fn check_version(restic: &Path) -> Outcome {
+/// Whether this restic can speak to a maintenance door of our own.
+pub(super) fn check_version(restic: &Path) -> Outcome {
     let output = std::process::Command::new(restic).arg("version").stdin(Stdio::null()).output();
     let output =
         output.map_err(|error| format!("cannot start {}: {error}; see --restic", restic.display()))?;

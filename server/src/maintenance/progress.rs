@@ -6,14 +6,25 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// A bar for bytes, whose number is told to it later.
+pub(super) fn of_bytes(verb: &'static str) -> ProgressBar {
+    let template =
+        "{msg} {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+    shown(0, template).with_message(verb)
+}
+
 /// A bar for this many files.
 pub(super) fn bar(files: u64, verb: &'static str) -> ProgressBar {
+    shown(files, "{msg} {wide_bar} {pos} of {len} files, {eta} left").with_message(verb)
+}
+
+fn shown(length: u64, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::with_draw_target(Some(files), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos} of {len} files, {eta} left") {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.with_message(verb)
+    bar
 }

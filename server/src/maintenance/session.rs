@@ -95,6 +95,11 @@ pub(super) fn act(place: &Place, work: impl AsyncFnOnce(&Session) -> Outcome) ->
 /// Runs a command that acts.
 pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
     log::start(config.log);
+    act_logged(config, work)
+}
+
+/// The same, where a log was started.
+pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
     let keeper = KeeperProcess::start(&config.data, config.log, Side::Maintenance)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {

@@ -75,7 +75,12 @@ impl S3Maintenance {
             act,
             principal: match act {
                 Act::Hide | Act::Displace => batch.principal.to_string(),
-                Act::BringBack | Act::Purge | Act::Expose | Act::Conceal => user(),
+                Act::BringBack
+                | Act::Purge
+                | Act::FindDamaged
+                | Act::Verify { .. }
+                | Act::Expose
+                | Act::Conceal => user(),
             },
             repository: batch.repository.to_string(),
             file: Some(handle.to_string()),

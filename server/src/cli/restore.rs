@@ -1,0 +1,66 @@
+//! The command line of `pawl maintain restore`.
+//!
+//! Invariant: as for all of the command line, parsing has no effect.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use pawl_policy::{Handle, RepositoryName};
+
+use super::{Place, Reading, UsersRestic};
+
+/// Help beyond the options.
+pub(super) const HELP: &str = "\
+Examples:
+  pawl maintain restore --dry-run --data ./pawl-data              # what verify found, and what can be done
+  pawl maintain restore --data ./pawl-data                        # from copies in the store itself
+  pawl maintain restore --from /mnt/second --data ./pawl-data     # and from another store
+  pawl maintain restore web1 data/5f0c…(64 digits) --from /mnt/second/web1 --data ./pawl-data
+  pawl maintain restore web1 --as-of 2026-11-01T08:00:00Z --dry-run --data ./pawl-data
+  pawl maintain restore web1 --set-aside --password-file web1.password --data ./pawl-data
+
+A copy counts only if its content hashes to the file's name, wherever it comes from. The damaged file is moved into a
+batch first; nothing is replaced. Cut at any moment, it goes on when it is run again. Exit code: 0 if all is right now,
+1 if something is not, 2 if the work could not be done.";
+
+/// Options of `pawl maintain restore`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub struct Restore {
+    /// Only this repository [default: all]
+    pub repository: Option<RepositoryName>,
+    /// These files of it instead of what `pawl maintain verify` found
+    #[arg(value_name = "TYPE/ID", conflicts_with = "as_of")]
+    pub files: Vec<Handle>,
+    /// Another store with copies: its directory, or that of one repository in it
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Files as well that the other store has, and this one has not and did not delete
+    #[arg(long, requires = "from")]
+    pub missing: bool,
+    /// Bring the repository back to the files that it had at this moment, or at the beginning of this day (UTC)
+    #[arg(long, value_name = "TIME", requires = "repository")]
+    pub as_of: Option<String>,
+    /// With --as-of: delete, reversibly, what was added since; otherwise it is only listed
+    #[arg(long, requires = "as_of")]
+    pub hide_added: bool,
+    /// Move damaged files away of which there is no good copy, and have restic repair the index, so that the next backup
+    /// sends what it still has
+    #[arg(long)]
+    pub set_aside: bool,
+    /// Change nothing, and say what would be
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How fast, and how many files at a time
+    #[command(flatten)]
+    pub reading: Reading,
+    /// For --set-aside
+    #[command(flatten)]
+    pub restic: UsersRestic,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}

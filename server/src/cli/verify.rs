@@ -1,0 +1,78 @@
+//! The command line of `pawl maintain verify`, and how restic is found and told a password.
+//!
+//! Invariant: as for all of the command line, parsing has no effect.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::Args;
+use pawl_policy::RepositoryName;
+
+use super::Place;
+use crate::maintenance::Share;
+
+/// Help beyond the options.
+pub(super) const HELP: &str = "\
+Examples:
+  pawl maintain verify --data ./pawl-data                    # run it every day: everything is read in 7 days
+  pawl maintain verify --all --bytes-per-second 100MiB --config /etc/pawl/pawl.toml
+  pawl maintain verify web1 --password-file web1.password --data ./pawl-data   # names the snapshots affected
+
+Every run looks at all names, sizes and facts, and reads what was read longest ago. One that was cut goes on where it was
+if it is run again within a day. Exit code: 0 if all is well, 1 if something was found, 2 if it could not be found out.";
+
+/// Options of `pawl maintain verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Repositories [default: all]
+    #[arg(value_name = "REPOSITORY")]
+    pub repositories: Vec<RepositoryName>,
+    /// Read this part of all bytes, what was read longest ago first, such as 1/7 [default: what a daily run has to read,
+    /// see `verify_days` in the configuration]
+    #[arg(long, value_name = "PART", conflicts_with = "all")]
+    pub share: Option<Share>,
+    /// Read everything
+    #[arg(long)]
+    pub all: bool,
+    /// Read files as well of which the store keeps checksums itself
+    #[arg(long)]
+    pub read_data: bool,
+    /// How fast, and how many files at a time
+    #[command(flatten)]
+    pub reading: Reading,
+    /// How the snapshots affected are found out
+    #[command(flatten)]
+    pub restic: UsersRestic,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// How much is read at a time.
+#[derive(Debug, Args)]
+pub struct Reading {
+    /// Read at most so many bytes a second, such as 100MiB
+    #[arg(long, value_name = "SIZE")]
+    pub bytes_per_second: Option<ByteSize>,
+    /// Read so many files at a time [default: one for each processor]
+    #[arg(long, value_name = "NUMBER")]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+/// The user's own restic, and the repository's password for it.
+#[derive(Debug, Args)]
+pub struct UsersRestic {
+    /// Holds the repository's password
+    #[arg(long, value_name = "FILE", conflicts_with = "password_command")]
+    pub password_file: Option<PathBuf>,
+    /// Prints the repository's password
+    #[arg(long, value_name = "COMMAND")]
+    pub password_command: Option<String>,
+    /// The restic to use
+    #[arg(long, value_name = "PROGRAM", default_value = "restic")]
+    pub restic: PathBuf,
+}

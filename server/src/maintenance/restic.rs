@@ -1,0 +1,67 @@
+//! The user's own restic, run on a repository.
+//!
+//! Invariant: neither the repository's password nor a credential is on a command line.
+
+use std::process::{Command, Output, Stdio};
+
+use crate::cli::UsersRestic;
+
+/// Why restic did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResticError {
+    /// It does not start.
+    #[error("cannot start {program}: {cause}; see --restic")]
+    Start {
+        /// Which.
+        program: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It ended in an error.
+    #[error("restic {command} ended with {status}: {words}")]
+    Failed {
+        /// What it was to do.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it said.
+        words: String,
+    },
+    /// The task in which it was waited for ended.
+    #[error("restic could not be waited for: {0}")]
+    Cut(String),
+}
+
+impl UsersRestic {
+    /// Whether the repository's password was given.
+    pub(super) const fn knows_password(&self) -> bool {
+        self.password_file.is_some() || self.password_command.is_some()
+    }
+
+    /// Runs a command on a repository to its end, and returns what it printed, with what it said besides behind it.
+    pub(super) async fn run(&self, repository: &str, args: Vec<String>) -> Result<String, ResticError> {
+        let said: Vec<_> = args.iter().take(2).map(String::as_str).collect();
+        let said = said.join(" ");
+        let mut command = Command::new(&self.restic);
+        command.args(args).arg("--no-cache").stdin(Stdio::null());
+        for other in ["RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND"] {
+            command.env_remove(other);
+        }
+        command.env_remove("RESTIC_REPOSITORY_FILE").env("RESTIC_REPOSITORY", repository);
+        if let Some(file) = &self.password_file {
+            command.env("RESTIC_PASSWORD_FILE", file);
+        }
+        if let Some(how) = &self.password_command {
+            command.env("RESTIC_PASSWORD_COMMAND", how);
+        }
+        let run = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = run.map_err(|error| ResticError::Cut(error.to_string()))?;
+        let Output { status, stdout, stderr } = output
+            .map_err(|cause| ResticError::Start { program: self.restic.display().to_string(), cause })?;
+        let words = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        if status.success() {
+            return Ok(words);
+        }
+        Err(ResticError::Failed { command: said, status: status.to_string(), words: words.trim().to_owned() })
+    }
+}

@@ -1,0 +1,309 @@
+//! `pawl maintain restore`: puts right copies in the place of wrong ones, or brings a repository back to a moment.
+//!
+//! Invariant: a plan is made by reading, and only a plan is carried out; a dry run ends with the plan.
+
+mod apply;
+mod as_of;
+mod back;
+mod index;
+mod plan;
+mod report;
+mod source;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use pawl_policy::{FileType, Handle, RepositoryName};
+
+use super::verify::finding::{Finding, Severity};
+use super::verify::state::{State, States};
+use super::verify::survey::missing;
+use super::{progress, session, verify};
+use crate::cli::Restore;
+use crate::config::Config;
+use crate::print::{self, Ended, Outcome};
+use crate::store::StoreError;
+use crate::store::either::EitherMaintenance;
+use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place};
+use apply::{Done, Worker};
+use plan::{Planner, Task};
+use report::{Line, Part, Report};
+use source::Source;
+
+/// Runs the command.
+pub(super) fn run(options: &Restore) -> Outcome {
+    let report = restore(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
+    if options.json {
+        print::json(&report)?;
+    } else {
+        print::line(&report.text())?;
+    }
+    match report.exit_code() {
+        0 => Ok(()),
+        code => Err(Ended { code, message: String::new() }.into()),
+    }
+}
+
+fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
+    if options.set_aside && !options.dry_run {
+        if !options.restic.knows_password() {
+            return Err("--set-aside needs --password-file or --password-command: restic has to repair the index, or \
+                        the next backup does not send again what is missing"
+                .into());
+        }
+        super::enrol::check_version(&options.restic.restic)?;
+    }
+    let config = session::config(&options.place)?;
+    let states = States::open(&verify::directory(&config.data))?;
+    let source = options.from.as_deref().map(|from| Source::open(from, &config.data)).transpose()?;
+    let mut report = Report { dry_run: options.dry_run, ..Report::default() };
+    if options.dry_run {
+        session::read(&options.place, async |config, store: EitherMaintenance| {
+            let job =
+                Job { options, config: &config, store: &store, source: source.as_ref(), states: &states };
+            for repository in job.repositories().await? {
+                report.repositories.push(job.plan(&repository).await?);
+            }
+            Ok(())
+        })?;
+    } else {
+        session::act(&options.place, async |session| {
+            let store = &session.store;
+            let config = &session.config;
+            let job = Job { options, config, store, source: source.as_ref(), states: &states };
+            for repository in job.repositories().await? {
+                let mut part = Box::pin(job.carry_out(&repository)).await?;
+                if options.set_aside {
+                    index::repair(session, &job, &repository, &mut part).await?;
+                }
+                report.repositories.push(part);
+            }
+            Ok(())
+        })?;
+    }
+    report
+        .repositories
+        .retain(|part| !part.files.is_empty() || !part.added.is_empty() || !part.left.is_empty());
+    Ok(report)
+}
+
+/// What is to be restored, and with what.
+struct Job<'a, S, M> {
+    options: &'a Restore,
+    config: &'a Config,
+    store: &'a S,
+    source: Option<&'a Source<M>>,
+    states: &'a States,
+}
+
+impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
+    async fn repositories(&self) -> Result<Vec<RepositoryName>, Box<dyn Error>> {
+        let all = self.store.repositories().await?;
+        let wanted = match &self.options.repository {
+            Some(wanted) if all.contains(wanted) => vec![wanted.clone()],
+            Some(wanted) => return Err(format!("there is no repository {wanted}").into()),
+            None => all,
+        };
+        if wanted.len() > 1 && self.source.is_some_and(Source::is_one_repository) {
+            return Err(
+                "--from names one repository, and there are several here; say which one is meant".into()
+            );
+        }
+        Ok(wanted)
+    }
+
+    /// What would be done.
+    async fn plan(&self, repository: &RepositoryName) -> Result<Part, Box<dyn Error>> {
+        let batches = self.store.batches().await?;
+        let mut part = Part { repository: repository.to_string(), ..Part::default() };
+        let since = self.since(repository, &batches).await?;
+        for task in self.tasks(repository, &batches, since.as_ref()).await? {
+            part.files.push(Line::planned(&task, self.source_name(), self.options.set_aside));
+        }
+        if let Some(since) = since {
+            back::plan(self, &since, &mut part);
+        }
+        Ok(part)
+    }
+
+    /// Does it.
+    async fn carry_out(&self, repository: &RepositoryName) -> Result<Part, Box<dyn Error>> {
+        let batches = self.store.batches().await?;
+        let mut part = Part { repository: repository.to_string(), ..Part::default() };
+        let since = self.since(repository, &batches).await?;
+        let tasks = self.tasks(repository, &batches, since.as_ref()).await?;
+        let principal = session::user()?;
+        let mut worker = Worker {
+            store: self.store,
+            source: self.source,
+            repository,
+            principal: &principal,
+            caps: &self.config.caps,
+            set_aside: self.options.set_aside,
+            batch: None,
+        };
+        let mut state = self.states.load(repository)?;
+        let bar = progress::bar(tasks.len() as u64, "restoring");
+        let mut begun = BTreeSet::new();
+        for task in &tasks {
+            let done = worker.carry_out(task).await?;
+            begun.extend(worker.batch.as_ref().map(|batch| batch.id.to_string()));
+            if matches!(done, Done::Right | Done::Restored) {
+                state.note_right(&task.handle);
+            }
+            part.files.push(Line::done(task, &done, self.source_name()));
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        part.batches.extend(begun);
+        self.states.save(repository, &state)?;
+        if let Some(since) = since {
+            back::carry_out(self, repository, &since, &mut part).await?;
+        }
+        self.end_empty(repository, &batches).await?;
+        Ok(part)
+    }
+
+    fn source_name(&self) -> Option<&str> {
+        self.source.map(|source| source.name.as_str())
+    }
+
+    /// What has changed since the moment that was asked for, if one was.
+    async fn since(
+        &self,
+        repository: &RepositoryName,
+        batches: &[Batch],
+    ) -> Result<Option<as_of::Since>, Box<dyn Error>> {
+        let Some(text) = &self.options.as_of else { return Ok(None) };
+        let moment = crate::time::parse(text)?;
+        let moment_ms = u64::try_from(moment.as_millisecond())?;
+        Ok(Some(as_of::since(self.store, repository, batches, moment_ms).await?))
+    }
+
+    /// Which files are looked at, and what is to be done for each: what is right needs no mention.
+    async fn tasks(
+        &self,
+        repository: &RepositoryName,
+        batches: &[Batch],
+        since: Option<&as_of::Since>,
+    ) -> Result<Vec<Task>, Box<dyn Error>> {
+        let state = self.states.load(repository)?;
+        let mut candidates: Vec<_> = if self.options.files.is_empty() {
+            let mut known = self.known(repository, &state).await?;
+            known.extend(since.iter().flat_map(|since| &since.gone));
+            known.into_iter().collect()
+        } else {
+            self.options.files.clone()
+        };
+        candidates.sort_by_key(|handle| (as_of::phase(handle), *handle));
+        let planner = Planner {
+            store: self.store,
+            source: self.source,
+            repository,
+            batches,
+            noted_config: state.config_id(),
+            pace: &verify::pace(&self.options.reading),
+        };
+        let bar = progress::bar(candidates.len() as u64, "looking for good copies");
+        let looking = stream::iter(candidates)
+            .map(async |handle| planner.task(handle).await.inspect(|_| bar.inc(1)))
+            .buffered(verify::jobs(&self.options.reading).get());
+        let tasks: Vec<Task> = looking.try_collect().await?;
+        bar.finish_and_clear();
+        Ok(tasks)
+    }
+
+    /// What verification found, what an interrupted restoration left, what hosts sent again, and on request what only
+    /// the other store has.
+    async fn known(
+        &self,
+        repository: &RepositoryName,
+        state: &State,
+    ) -> Result<BTreeSet<Handle>, Box<dyn Error>> {
+        let Look { visible, unexplained } = look(self.store, repository).await?;
+        let mut known = missing(self.store, repository, &visible).await?;
+        // Those that are done without are looked for where they were not looked for before.
+        known.retain(|handle| self.source.is_some() || !state.set_aside.contains(&handle.to_string()));
+        known.extend(unexplained);
+        known.extend(self.store.rescued(repository).await?);
+        if !visible.contains(&Handle::Config)
+            && visible.iter().any(|it| it.file_type() != Some(FileType::Keys))
+        {
+            known.insert(Handle::Config);
+        }
+        let damage = state.damaged.values().filter(|finding| finding.kind.severity() == Severity::Damage);
+        known.extend(damage.filter_map(Finding::handle));
+        if let (true, Some(source)) = (self.options.missing, self.source) {
+            known.extend(self.only_there(repository, source, &visible).await?);
+        }
+        known.retain(|handle| handle.file_type() != Some(FileType::Locks));
+        Ok(known)
+    }
+
+    /// Files that the other store has, and that this one has not and did not delete.
+    async fn only_there(
+        &self,
+        repository: &RepositoryName,
+        source: &Source<M>,
+        visible: &BTreeSet<Handle>,
+    ) -> Result<BTreeSet<Handle>, StoreError> {
+        let mut there = self::visible(&source.store, &source.repository(repository)).await?;
+        let tombstones = self.store.tombstones(repository).await?;
+        there.retain(|handle| !visible.contains(handle) && !tombstones.contains(handle));
+        let mut only = BTreeSet::new();
+        for handle in there {
+            let versions = self.store.versions(repository, &handle).await?;
+            if !versions.iter().any(|version| matches!(version.place, Place::Hidden(_))) {
+                only.insert(handle);
+            }
+        }
+        Ok(only)
+    }
+
+    /// Batches from which everything came back.
+    async fn end_empty(&self, repository: &RepositoryName, batches: &[Batch]) -> Result<(), StoreError> {
+        for batch in batches.iter().filter(|batch| batch.repository == *repository) {
+            let mut hidden = std::pin::pin!(self.store.hidden(&batch.id).await?);
+            let mut is_empty = true;
+            while let Some(files) = hidden.try_next().await? {
+                is_empty &= files.is_empty();
+            }
+            if is_empty {
+                self.store.end_batch(&batch.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All files that everybody sees.
+async fn visible<S: MaintenanceStore>(
+    store: &S,
+    repository: &RepositoryName,
+) -> Result<BTreeSet<Handle>, StoreError> {
+    Ok(look(store, repository).await?.visible)
+}
+
+/// What a look at a repository tells.
+#[derive(Default)]
+struct Look {
+    visible: BTreeSet<Handle>,
+    /// What another hand hid or overwrote, past Pawl.
+    unexplained: BTreeSet<Handle>,
+}
+
+async fn look<S: MaintenanceStore>(store: &S, repository: &RepositoryName) -> Result<Look, StoreError> {
+    let mut look = Look::default();
+    let mut walked = std::pin::pin!(store.walk(repository).await?);
+    while let Some(found) = walked.try_next().await? {
+        for found in found {
+            match found {
+                Found::File { handle, .. } => look.visible.insert(handle),
+                Found::Unexplained { handle, .. } => look.unexplained.insert(handle),
+                Found::Foreign { .. } => false,
+            };
+        }
+    }
+    Ok(look)
+}

@@ -1,0 +1,75 @@
+//! What follows when damaged files were set aside: restic repairs the index, through a maintenance door of its own.
+//!
+//! Invariant: a file counts as done without only after the index was repaired: until then every run says that it is
+//! missing.
+
+use std::error::Error;
+
+use pawl_policy::{FileType, Handle, RepositoryName};
+
+use super::super::door::PrivateDoor;
+use super::super::session::Session;
+use super::super::verify::survey::missing;
+use super::report::Part;
+use super::{Job, visible};
+use crate::store::either::EitherMaintenance;
+use crate::store::maintenance::MaintenanceStore;
+
+/// So long restic waits for others' locks.
+const LOCK_WAIT: &str = "5m";
+
+/// Repairs the index if files are missing from it, and says what is left to do.
+pub(super) async fn repair<M: MaintenanceStore>(
+    session: &Session,
+    job: &Job<'_, EitherMaintenance, M>,
+    repository: &RepositoryName,
+    part: &mut Part,
+) -> Result<(), Box<dyn Error>> {
+    let mut state = job.states.load(repository)?;
+    let mut without = missing(job.store, repository, &visible(job.store, repository).await?).await?;
+    without.retain(|handle| !state.set_aside.contains(&handle.to_string()));
+    if without.is_empty() {
+        return Ok(());
+    }
+    let is_of = |types: &[FileType]| {
+        let types = types.to_owned();
+        move |handle: &Handle| handle.file_type().is_some_and(|of_type| types.contains(&of_type))
+    };
+    if without.contains(&Handle::Config) {
+        part.left.push(
+            "its config is lost, and cannot be healed: without a copy nobody can open it; keep looking for one"
+                .to_owned(),
+        );
+        return Ok(());
+    }
+    if without.iter().any(is_of(&[FileType::Data, FileType::Index])) {
+        let door = PrivateDoor::open(session)?;
+        let args = ["repair", "index", "--retry-lock", LOCK_WAIT].map(str::to_owned).to_vec();
+        let repaired = job.options.restic.run(&door.repository(repository.as_str()), args).await;
+        door.close().await?;
+        repaired.map_err(|error| {
+            format!(
+                "{repository}: damaged files were set aside, and the index was not repaired: {error}; run this again, \
+                 or `restic repair index` at the maintenance door"
+            )
+        })?;
+        part.left.push(
+            "the index was repaired; back up again now, so that hosts send what they still have (restic ends with 3 \
+             that once), then run `restic repair snapshots --forget` for what they do not have any more"
+                .to_owned(),
+        );
+    }
+    for handle in without.iter().filter(|handle| is_of(&[FileType::Snapshots])(handle)) {
+        part.left.push(format!("{handle} is lost, and cannot be healed; other snapshots do not need it"));
+    }
+    for handle in without.iter().filter(|handle| is_of(&[FileType::Keys])(handle)) {
+        part.left
+            .push(format!("{handle} is lost, and cannot be healed; its password opens nothing any more"));
+    }
+    for handle in &without {
+        state.damaged.remove(&handle.to_string());
+        state.set_aside.insert(handle.to_string());
+    }
+    job.states.save(repository, &state)?;
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! `pawl maintain verify`: looks at everything, reads the part whose turn it is, and says what is damaged.
+//!
+//! Invariant: it reads the store and changes nothing in it; it holds no lock of maintenance while it reads, so that it
+//! stops nobody, and takes it at the end to write into the audit log.
+
+pub(super) mod finding;
+mod read;
+mod report;
+mod run;
+mod schedule;
+mod snapshots;
+pub(super) mod state;
+pub(super) mod survey;
+
+use std::error::Error;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::available_parallelism;
+
+use pawl_policy::DAY_MS;
+
+use super::{progress, session, stores};
+use crate::cli::{Reading, Verify};
+use crate::config::{Config, Log, LogLevel};
+use crate::keeper::{Act, Told};
+use crate::log;
+use crate::pace::Pace;
+use crate::print::{self, Ended, Outcome};
+use finding::Severity;
+pub use schedule::Share;
+use state::States;
+
+/// Deeds of one run in the audit log for each repository; more are counted.
+const TOLD_MAX: usize = 1000;
+
+/// Runs the command.
+pub(super) fn run(options: &Verify) -> Outcome {
+    let verified = verify(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
+    let code = verified.exit_code();
+    if options.json {
+        print::json(&verified)?;
+    } else {
+        print::line(&verified.text())?;
+    }
+    if code == 0 { Ok(()) } else { Err(Ended { code, message: String::new() }.into()) }
+}
+
+fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
+    ignore_broken_leases()?;
+    let mut config = session::config(&options.place)?;
+    config.log = Log { level: LogLevel::Warn, ..config.log };
+    log::start(config.log);
+    let states = States::open(&directory(&config.data))?;
+    let Some(_alone) = states.lock()? else {
+        return Err(
+            "another `pawl maintain verify` is at work here; wait until it has ended, or stop it".into()
+        );
+    };
+    let wanted = wanted(options, &config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let store = Arc::new(runtime.block_on(stores::open_for_reading(&config))?);
+    let bar = progress::of_bytes("verifying");
+    let (outcomes, continued) = runtime.block_on(run::run(store, &states, &wanted, bar))?;
+    let mut report = report::Report::new(outcomes, continued);
+    if options.restic.knows_password() && config.s3.is_some() {
+        tracing::warn!(
+            "restic cannot be asked which snapshots are affected: the repositories are in a bucket"
+        );
+    } else if options.restic.knows_password() {
+        runtime.block_on(name_snapshots(options, &config, &mut report));
+    }
+    drop(runtime);
+    let told = tell(config, &report);
+    if let Err(error) = told {
+        tracing::warn!(%error, "this run is not in the audit log");
+    }
+    Ok(report)
+}
+
+fn wanted(options: &Verify, config: &Config) -> run::Wanted {
+    let within_ms = config.maintenance.verify_ms();
+    let days = u32::try_from(within_ms / DAY_MS).unwrap_or(u32::MAX);
+    let share = if options.all { Share::ALL } else { options.share.unwrap_or(Share::one_of(days)) };
+    run::Wanted {
+        repositories: options.repositories.clone(),
+        share,
+        read_data: options.read_data,
+        pace: pace(&options.reading),
+        jobs: jobs(&options.reading),
+        caps: config.caps,
+        within_ms,
+    }
+}
+
+/// How fast bytes are read.
+pub(super) fn pace(reading: &Reading) -> Pace {
+    Pace::new(None::<NonZeroU32>, reading.bytes_per_second.map(|size| size.as_u64()))
+}
+
+/// How many files are read at a time.
+pub(super) fn jobs(reading: &Reading) -> NonZeroUsize {
+    reading.jobs.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Where it is remembered what was verified.
+pub(super) fn directory(data: &Path) -> PathBuf {
+    session::directory(data).join("verify")
+}
+
+/// Looking for writers takes and gives back a lease; one that is broken in that moment sends a signal that would end
+/// the process.
+pub(super) fn ignore_broken_leases() -> std::io::Result<()> {
+    signal_hook::flag::register(libc::SIGIO, Arc::new(AtomicBool::new(false))).map(drop)
+}
+
+/// Asks the user's restic, which reads the directory itself, which snapshots need what is damaged.
+async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::Report) {
+    for outcome in report.repositories_mut() {
+        let address = config.data.join(outcome.repository.as_str());
+        for why in snapshots::name(&options.restic, &address.to_string_lossy(), outcome).await {
+            tracing::warn!(repository = %outcome.repository, "{why}");
+        }
+    }
+}
+
+/// Writes what was found into the audit log.
+fn tell(config: Config, report: &report::Report) -> Outcome {
+    session::act_logged(config, async |session| {
+        let principal = session::user()?.to_string();
+        for outcome in report.repositories() {
+            let of = |act, file, bytes| Told {
+                act,
+                principal: principal.clone(),
+                repository: outcome.repository.to_string(),
+                file,
+                bytes,
+                batch: None,
+            };
+            let found =
+                |severity| outcome.findings.iter().filter(move |finding| finding.kind.severity() == severity);
+            for finding in found(Severity::Damage).take(TOLD_MAX) {
+                session.keeper.tell_deed(of(Act::FindDamaged, finding.file.clone(), None)).await?;
+            }
+            let damaged = found(Severity::Damage).count() as u64;
+            let suspicious = found(Severity::Suspicion).count() as u64;
+            let act = Act::Verify { damaged, suspicious };
+            session.keeper.tell_deed(of(act, None, Some(outcome.bytes_read))).await?;
+        }
+        Ok(())
+    })
+}

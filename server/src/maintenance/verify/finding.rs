@@ -1,0 +1,119 @@
+//! What verification can find, and how grave it is.
+//!
+//! Invariant: what can be repaired is damage, and only damage is handed to `pawl maintain restore`.
+
+use std::fmt;
+
+use pawl_policy::Handle;
+use serde::{Deserialize, Serialize};
+
+/// What is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::maintenance) enum Kind {
+    /// The content does not hash to the name, or to what was recorded.
+    Damaged,
+    /// The store cannot give the bytes back.
+    Unreadable,
+    /// It was there, and nothing explains that it is not.
+    Missing,
+    /// The store keeps a version or a mark that no batch explains.
+    Unexplained,
+    /// Maintenance deleted it, and it is visible again.
+    Revived,
+    /// A process has it open for writing.
+    BeingWritten,
+    /// No file of restic's.
+    Foreign,
+    /// There are keys, and hosts see none of them.
+    NoKeyForHosts,
+    /// Bytes that were not read for longer than the configuration promises.
+    Overdue,
+    /// Its content is right, and its size is not one that such a file has.
+    OddSize,
+    /// Not as Pawl leaves its files.
+    Unusual,
+    /// Its damaged copy was set aside, and the index was repaired: restic does not miss it any more.
+    SetAside,
+}
+
+/// How grave it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::maintenance) enum Severity {
+    /// Something stored is not what it was. `pawl maintain restore` repairs it where a good copy is.
+    Damage,
+    /// Another hand than Pawl's may have been at work, or verification falls behind: somebody should look.
+    Suspicion,
+    /// Worth knowing; it does not count as a finding.
+    Note,
+}
+
+impl Kind {
+    /// How grave it is.
+    pub(in crate::maintenance) const fn severity(self) -> Severity {
+        match self {
+            Self::Damaged | Self::Unreadable | Self::Missing | Self::Unexplained => Severity::Damage,
+            Self::Revived | Self::BeingWritten | Self::Foreign | Self::NoKeyForHosts | Self::Overdue => {
+                Severity::Suspicion
+            }
+            Self::OddSize | Self::Unusual | Self::SetAside => Severity::Note,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged => "damaged",
+            Self::Unreadable => "unreadable",
+            Self::Missing => "missing",
+            Self::Unexplained => "unexplained",
+            Self::Revived => "visible again",
+            Self::BeingWritten => "being written",
+            Self::Foreign => "foreign",
+            Self::NoKeyForHosts => "no key for hosts",
+            Self::Overdue => "overdue",
+            Self::OddSize => "odd size",
+            Self::Unusual => "unusual",
+            Self::SetAside => "set aside",
+        })
+    }
+}
+
+/// One thing that verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::maintenance) struct Finding {
+    /// The file as restic names it, or the path of what is none; nothing if it is about the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::maintenance) file: Option<String>,
+    /// What is wrong.
+    pub(in crate::maintenance) kind: Kind,
+    /// What was expected and what was found.
+    pub(in crate::maintenance) detail: String,
+    /// The snapshots that need it, where that could be found out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::maintenance) snapshots: Vec<String>,
+}
+
+impl Finding {
+    /// About a file of restic's.
+    pub(super) fn of(handle: &Handle, kind: Kind, detail: impl Into<String>) -> Self {
+        Self { file: Some(handle.to_string()), kind, detail: detail.into(), snapshots: Vec::new() }
+    }
+
+    /// About something else that lies in the repository.
+    pub(super) fn of_path(path: String, kind: Kind, detail: impl Into<String>) -> Self {
+        Self { file: Some(path), kind, detail: detail.into(), snapshots: Vec::new() }
+    }
+
+    /// About the repository.
+    pub(super) fn of_repository(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { file: None, kind, detail: detail.into(), snapshots: Vec::new() }
+    }
+
+    /// The file, if it is one of restic's.
+    pub(in crate::maintenance) fn handle(&self) -> Option<Handle> {
+        self.file.as_deref()?.parse().ok()
+    }
+}

@@ -1,0 +1,356 @@
+//! One run of verification, from the first look to what is remembered.
+//!
+//! Invariant: a part counts as read only when each of its files was; what was found is remembered before that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use indicatif::ProgressBar;
+use pawl_policy::{Caps, FileId, Handle, RepositoryName};
+
+use super::finding::{Finding, Kind};
+use super::read::{Checked, Reader, Verdict};
+use super::schedule::{Part, Share, whose_turn};
+use super::state::{Run, State, States};
+use super::survey::{Seen, survey};
+use crate::files::FileError;
+use crate::pace::Pace;
+use crate::store::maintenance::{MaintenanceStore, Place};
+use crate::store::{StoreError, now_ms};
+
+/// What is remembered goes to disk this often.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// After so many files in a row that could not be read it is the store that does not answer.
+const UNREADABLE_IN_A_ROW_MAX: u32 = 16;
+
+const HOUR_MS: u64 = 60 * 60 * 1000;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// In these repositories; in all if there are none.
+    pub(super) repositories: Vec<RepositoryName>,
+    pub(super) share: Share,
+    pub(super) read_data: bool,
+    pub(super) pace: Pace,
+    /// Files read at a time.
+    pub(super) jobs: NonZeroUsize,
+    pub(super) caps: Caps,
+    /// Within so long everything has to be read, in milliseconds.
+    pub(super) within_ms: u64,
+}
+
+/// Why nothing could be verified, or not all.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VerifyError {
+    /// The store failed.
+    #[error("the store cannot be looked at: {0}")]
+    Store(#[from] StoreError),
+    /// There is no such repository.
+    #[error("there is no repository {0}")]
+    NoRepository(RepositoryName),
+    /// What is remembered cannot be read or written.
+    #[error(transparent)]
+    State(#[from] FileError),
+    /// Nothing can be read any more.
+    #[error(
+        "{UNREADABLE_IN_A_ROW_MAX} files in a row could not be read, the last {0}: {1}; look at the store, then run \
+         this again, and it goes on where it was"
+    )]
+    StoreDown(String, String),
+    /// A task ended before its work did.
+    #[error("reading ended unexpectedly: {0}")]
+    Cut(String),
+}
+
+/// What came of one repository.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) repository: RepositoryName,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) files_checked: u64,
+    pub(super) bytes_read: u64,
+    pub(super) keys: (u64, u64),
+    /// When the part was last read that was read longest ago; nothing if a part was never read.
+    pub(super) oldest_read_ms: Option<u64>,
+    pub(super) findings: Vec<Finding>,
+    /// Every file that is visible.
+    pub(super) visible: Vec<Handle>,
+}
+
+/// A repository during the run.
+struct Ward {
+    repository: RepositoryName,
+    state: State,
+    seen: Seen,
+    found: Vec<Finding>,
+    files_checked: u64,
+    bytes_read: u64,
+}
+
+/// A file to be read.
+struct Job {
+    ward: usize,
+    handle: Handle,
+    bytes: u64,
+}
+
+/// Verifies. Returns what came of each repository, and whether an earlier run was continued.
+pub(super) async fn run<S: MaintenanceStore>(
+    store: Arc<S>,
+    states: &States,
+    wanted: &Wanted,
+    bar: ProgressBar,
+) -> Result<(Vec<Outcome>, bool), VerifyError> {
+    let mut wards = look_at_all(&*store, states, wanted).await?;
+    let names = wards.iter().map(|ward| ward.repository.to_string()).collect();
+    let mut run = Run::begin(wanted.share.to_string(), names, wanted.read_data, now_ms());
+    let earlier = states.load_run()?.filter(|earlier| earlier.is_continued_by(&run));
+    let continued = earlier.is_some();
+    run = earlier.unwrap_or(run);
+    states.save_run(&run)?;
+
+    let turn = whose_turn(parts(&wards), wanted.share, run.begun_ms());
+    let jobs = jobs(&wards, &turn);
+    bar.set_length(jobs.iter().map(|job| job.bytes).sum());
+    let reader = Reader { store, pace: wanted.pace.clone(), bar, read_data: wanted.read_data };
+    read_all(&Arc::new(reader), states, &mut wards, (turn, jobs), wanted.jobs).await?;
+    run.finish();
+    states.save_run(&run)?;
+    Ok((wards.into_iter().map(|ward| ward.finish(wanted.within_ms)).collect(), continued))
+}
+
+async fn look_at_all<S: MaintenanceStore>(
+    store: &S,
+    states: &States,
+    wanted: &Wanted,
+) -> Result<Vec<Ward>, VerifyError> {
+    let all = store.repositories().await?;
+    if let Some(unknown) = wanted.repositories.iter().find(|name| !all.contains(name)) {
+        return Err(VerifyError::NoRepository(unknown.clone()));
+    }
+    let mut wards = Vec::new();
+    for repository in all {
+        if !wanted.repositories.is_empty() && !wanted.repositories.contains(&repository) {
+            continue;
+        }
+        let mut state = states.load(&repository)?;
+        state.begin(now_ms());
+        let seen = survey(store, &repository, &wanted.caps, &state).await?;
+        forget_explained(store, &repository, &mut state, &seen).await?;
+        let found = Vec::new();
+        wards.push(Ward { repository, state, seen, found, files_checked: 0, bytes_read: 0 });
+    }
+    Ok(wards)
+}
+
+/// Damage of earlier runs is forgotten once the file is out of sight and a batch explains it.
+async fn forget_explained<S: MaintenanceStore>(
+    store: &S,
+    repository: &RepositoryName,
+    state: &mut State,
+    seen: &Seen,
+) -> Result<(), VerifyError> {
+    let known: Vec<Handle> = state.damaged.values().filter_map(Finding::handle).collect();
+    for handle in known.into_iter().filter(|handle| !seen.doubtful.contains(handle)) {
+        let versions = store.versions(repository, &handle).await?;
+        if versions.iter().any(|version| matches!(version.place, Place::Hidden(_))) {
+            state.damaged.remove(&handle.to_string());
+        }
+    }
+    Ok(())
+}
+
+fn parts(wards: &[Ward]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (repository, ward) in wards.iter().enumerate() {
+        let mut bytes = [0_u64; 256];
+        for (handle, size) in &ward.seen.files {
+            if let Some(bytes) = first(handle).and_then(|first| bytes.get_mut(usize::from(first))) {
+                *bytes = bytes.saturating_add(*size);
+            }
+        }
+        for (first, bytes) in (0..=u8::MAX).zip(bytes) {
+            parts.push(Part { repository, first, bytes, read_ms: ward.state.read_ms(first) });
+        }
+    }
+    parts
+}
+
+/// The first byte of a file's id.
+const fn first(handle: &Handle) -> Option<u8> {
+    match handle {
+        Handle::Config => None,
+        Handle::File(_, id) => {
+            let [first, ..] = id.sha256();
+            Some(*first)
+        }
+    }
+}
+
+/// What is to be read: first what is doubtful, then the parts in their order.
+fn jobs(wards: &[Ward], turn: &[Part]) -> Vec<Job> {
+    let order: BTreeMap<_, _> =
+        turn.iter().enumerate().map(|(at, part)| ((part.repository, part.first), at)).collect();
+    let mut jobs = Vec::new();
+    for (ward, of) in wards.iter().enumerate() {
+        for (handle, bytes) in &of.seen.files {
+            let at = first(handle).and_then(|first| order.get(&(ward, first)));
+            let doubtful = of.seen.doubtful.contains(handle);
+            if at.is_some() || doubtful {
+                jobs.push((!doubtful, at.copied(), Job { ward, handle: *handle, bytes: *bytes }));
+            }
+        }
+    }
+    jobs.sort_by_key(|(trusted, at, job)| (*trusted, *at, job.handle));
+    jobs.into_iter().map(|(.., job)| job).collect()
+}
+
+async fn read_all<S: MaintenanceStore>(
+    reader: &Arc<Reader<S>>,
+    states: &States,
+    wards: &mut [Ward],
+    (turn, jobs): (Vec<Part>, Vec<Job>),
+    at_a_time: NonZeroUsize,
+) -> Result<(), VerifyError> {
+    // What is left of each part; those without files are done now.
+    let mut left: BTreeMap<(usize, u8), u64> =
+        turn.iter().map(|part| ((part.repository, part.first), 0)).collect();
+    for job in &jobs {
+        if let Some(left) = first(&job.handle).and_then(|first| left.get_mut(&(job.ward, first))) {
+            *left += 1;
+        }
+    }
+    let begun_ms = now_ms();
+    for ((ward, first), _) in left.iter().filter(|(_, left)| **left == 0) {
+        if let Some(ward) = wards.get_mut(*ward) {
+            ward.state.note_read(*first, begun_ms);
+        }
+    }
+    let known: Vec<_> = wards.iter().map(|ward| (ward.repository.clone(), ward.state.config_id())).collect();
+    let mut checking = stream::iter(jobs)
+        .map(|job| check(Arc::clone(reader), known.get(job.ward).cloned(), job))
+        .buffer_unordered(at_a_time.get());
+    let (mut saved, mut unsaved, mut in_a_row) = (Instant::now(), BTreeSet::new(), 0);
+    while let Some(checked) = checking.next().await {
+        let (job, checked) = checked?;
+        let Some(ward) = wards.get_mut(job.ward) else { continue };
+        in_a_row = if matches!(checked.verdict, Verdict::Unreadable(_)) { in_a_row + 1 } else { 0 };
+        if let (Verdict::Unreadable(cause), true) = (&checked.verdict, in_a_row >= UNREADABLE_IN_A_ROW_MAX) {
+            return Err(VerifyError::StoreDown(job.handle.to_string(), cause.clone()));
+        }
+        ward.note(&job, checked);
+        let part = first(&job.handle).map(|first| (job.ward, first));
+        if let Some((part, left)) = part.and_then(|part| Some((part, left.get_mut(&part)?))) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                ward.state.note_read(part.1, begun_ms);
+            }
+        }
+        unsaved.insert(job.ward);
+        if saved.elapsed() >= SAVE_EVERY {
+            save(states, wards, &std::mem::take(&mut unsaved))?;
+            saved = Instant::now();
+        }
+    }
+    reader.bar.finish_and_clear();
+    save(states, wards, &(0..wards.len()).collect())
+}
+
+fn save(states: &States, wards: &[Ward], which: &BTreeSet<usize>) -> Result<(), VerifyError> {
+    for ward in which.iter().filter_map(|at| wards.get(*at)) {
+        states.save(&ward.repository, &ward.state)?;
+    }
+    Ok(())
+}
+
+/// Looks at one file in a task of its own, so that several are hashed at a time.
+async fn check<S: MaintenanceStore>(
+    reader: Arc<Reader<S>>,
+    known: Option<(RepositoryName, Option<FileId>)>,
+    job: Job,
+) -> Result<(Job, Checked), VerifyError> {
+    let Some((repository, noted)) = known else {
+        return Err(VerifyError::Cut("no such repository".to_owned()));
+    };
+    let work = async move {
+        let checked = reader.check(&repository, &job.handle, job.bytes, noted).await;
+        (job, checked)
+    };
+    tokio::spawn(work).await.map_err(|error| VerifyError::Cut(error.to_string()))
+}
+
+impl Ward {
+    fn note(&mut self, job: &Job, checked: Checked) {
+        self.files_checked += 1;
+        self.bytes_read += checked.bytes_read;
+        let handle = &job.handle;
+        let damage = match checked.verdict {
+            Verdict::Right | Verdict::Deleted => {
+                self.state.note_right(handle);
+                return;
+            }
+            Verdict::Unrecorded(found) => {
+                self.state.note_right(handle);
+                self.state.config = Some(found.to_string());
+                let detail = "its hash was not recorded when it was stored; it is noted from now on";
+                self.found.push(Finding::of(handle, Kind::Unusual, detail));
+                return;
+            }
+            Verdict::Wrong { found, expected } if *handle == Handle::Config => {
+                let detail =
+                    format!("its content hashes to {found}; expected {expected}, which was recorded");
+                Finding::of(handle, Kind::Damaged, detail)
+            }
+            Verdict::Wrong { found, .. } => {
+                let detail = format!("its content hashes to {found}; expected its name");
+                Finding::of(handle, Kind::Damaged, detail)
+            }
+            Verdict::Gone => {
+                let detail = "it was there when this run began, and no batch explains where it went";
+                Finding::of(handle, Kind::Missing, detail)
+            }
+            Verdict::Unreadable(cause) => Finding::of(handle, Kind::Unreadable, cause),
+        };
+        self.state.damaged.insert(handle.to_string(), damage);
+    }
+
+    fn finish(mut self, within_ms: u64) -> Outcome {
+        let since_ms = self.state.since_ms();
+        let holds_files: BTreeSet<u8> =
+            self.seen.files.iter().filter_map(|(handle, _)| first(handle)).collect();
+        let read = holds_files.iter().map(|at| self.state.read_ms(*at));
+        let oldest_read_ms = read.clone().min().unwrap_or(Some(now_ms()));
+        let behind_ms = now_ms().saturating_sub(within_ms);
+        let overdue = read.filter(|read_ms| read_ms.or(since_ms).is_some_and(|read_ms| read_ms < behind_ms));
+        let overdue = overdue.count();
+        if overdue > 0 {
+            let detail = format!(
+                "{overdue} of {} parts were not read in the last {} hours; expected all (maintenance.verify_days); run `pawl maintain verify` every day, or once with --all",
+                holds_files.len(),
+                within_ms / HOUR_MS
+            );
+            self.found.push(Finding::of_repository(Kind::Overdue, detail));
+        }
+        let bytes = self.seen.bytes();
+        let mut findings: Vec<_> = self.state.damaged.into_values().collect();
+        findings.append(&mut self.seen.findings);
+        findings.append(&mut self.found);
+        findings.sort_by(|a, b| (a.kind, &a.file).cmp(&(b.kind, &b.file)));
+        Outcome {
+            repository: self.repository,
+            files: self.seen.files.len() as u64,
+            bytes,
+            files_checked: self.files_checked,
+            bytes_read: self.bytes_read,
+            keys: self.seen.keys,
+            oldest_read_ms,
+            findings,
+            visible: self.seen.files.into_iter().map(|(handle, _)| handle).collect(),
+        }
+    }
+}

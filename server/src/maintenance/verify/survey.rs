@@ -1,0 +1,182 @@
+//! The cheap pass: everything that lies in a repository is looked at, and nothing is read.
+//!
+//! Invariant: what it cannot judge by looking is handed on to be read in the same run.
+
+use std::collections::BTreeSet;
+
+use futures_util::TryStreamExt;
+use pawl_policy::{Audience, Caps, FileType, Handle, RepositoryName};
+
+use super::finding::{Finding, Kind};
+use super::state::State;
+use crate::store::StoreError;
+use crate::store::maintenance::{Batch, Found, MaintenanceStore, Reason};
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Every file with its size.
+    pub(super) files: Vec<(Handle, u64)>,
+    pub(super) findings: Vec<Finding>,
+    /// Files that are read in this run whether it is their turn or not.
+    pub(super) doubtful: BTreeSet<Handle>,
+    /// Keys that hosts see, and keys that only maintenance sees.
+    pub(super) keys: (u64, u64),
+}
+
+impl Seen {
+    /// Bytes of all files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+/// Looks at a repository.
+pub(super) async fn survey<S: MaintenanceStore>(
+    store: &S,
+    repository: &RepositoryName,
+    caps: &Caps,
+    state: &State,
+) -> Result<Seen, StoreError> {
+    let mut seen = Seen::default();
+    // Asked before the walk: what is deleted while it goes on is not visible again.
+    let tombstones = store.tombstones(repository).await?;
+    let mut visible = BTreeSet::new();
+    {
+        let mut found = std::pin::pin!(store.walk(repository).await?);
+        while let Some(batch) = found.try_next().await? {
+            for found in batch {
+                visible.extend(look(&mut seen, caps, found));
+            }
+        }
+    }
+    for handle in tombstones.intersection(&visible) {
+        let detail = "maintenance deleted it, and its tombstone stands; expected it to be out of sight";
+        seen.findings.push(Finding::of(handle, Kind::Revived, detail));
+    }
+    displaced(store, repository, &visible, state, &mut seen).await?;
+    // A host sent these again, and the stored copy was not the same.
+    seen.doubtful.extend(store.rescued(repository).await?.intersection(&visible));
+    seen.doubtful.extend(state.damaged.keys().filter_map(|file| file.parse::<Handle>().ok()));
+    seen.doubtful.extend(visible.contains(&Handle::Config).then_some(Handle::Config));
+    seen.doubtful.retain(|handle| visible.contains(handle));
+    whole(&mut seen, &visible);
+    Ok(seen)
+}
+
+/// Looks at one thing; returns the file that it is.
+fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
+    match found {
+        Found::Foreign { path, bytes } => {
+            let detail = format!("{bytes} bytes that are no file of restic's; expected none here");
+            seen.findings.push(Finding::of_path(path, Kind::Foreign, detail));
+            None
+        }
+        Found::Unexplained { handle, what } => {
+            seen.findings.push(Finding::of(&handle, Kind::Unexplained, what));
+            seen.doubtful.insert(handle);
+            None
+        }
+        Found::File { handle, bytes, facts, unusual, being_written } => {
+            if let Some(detail) = unusual {
+                seen.findings.push(Finding::of(&handle, Kind::Unusual, detail));
+            }
+            if being_written {
+                let detail = "a process has it open for writing; expected no writer of a stored file";
+                seen.findings.push(Finding::of(&handle, Kind::BeingWritten, detail));
+                seen.doubtful.insert(handle);
+            }
+            let sizes = caps.sizes(&handle);
+            if !sizes.contains(&bytes) {
+                let detail = format!("{bytes} bytes; expected {} to {}", sizes.start(), sizes.end());
+                seen.findings.push(Finding::of(&handle, Kind::OddSize, detail));
+                seen.doubtful.insert(handle);
+            }
+            if handle.file_type() == Some(FileType::Keys) {
+                match facts.audience {
+                    Audience::All => seen.keys.0 += 1,
+                    Audience::Maintenance => seen.keys.1 += 1,
+                }
+            }
+            seen.files.push((handle, bytes));
+            Some(handle)
+        }
+    }
+}
+
+/// Files whose damaged copy was moved away, and that are not visible.
+async fn displaced<S: MaintenanceStore>(
+    store: &S,
+    repository: &RepositoryName,
+    visible: &BTreeSet<Handle>,
+    state: &State,
+    seen: &mut Seen,
+) -> Result<(), StoreError> {
+    for handle in missing(store, repository, visible).await? {
+        let accepted = state.set_aside.contains(&handle.to_string());
+        let (kind, detail) = if accepted {
+            (Kind::SetAside, "its damaged copy was set aside, and the index was repaired")
+        } else {
+            (Kind::Missing, "its damaged copy was moved away, and the right one was not put in its place")
+        };
+        seen.findings.push(Finding::of(&handle, kind, detail));
+    }
+    Ok(())
+}
+
+/// Files that were displaced as damaged, and that neither are visible nor were deleted.
+pub(in crate::maintenance) async fn missing<S: MaintenanceStore>(
+    store: &S,
+    repository: &RepositoryName,
+    visible: &BTreeSet<Handle>,
+) -> Result<BTreeSet<Handle>, StoreError> {
+    let mut missing = BTreeSet::new();
+    let is_meant = |batch: &Batch| batch.repository == *repository;
+    let (damaged, deleted): (Vec<_>, Vec<_>) = store
+        .batches()
+        .await?
+        .into_iter()
+        .filter(is_meant)
+        .partition(|batch| batch.reason == Reason::Damaged);
+    for batch in &damaged {
+        let mut hidden = std::pin::pin!(store.hidden(&batch.id).await?);
+        while let Some(files) = hidden.try_next().await? {
+            missing.extend(files.iter().map(|file| file.handle).filter(|handle| !visible.contains(handle)));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    for batch in &deleted {
+        let mut hidden = std::pin::pin!(store.hidden(&batch.id).await?);
+        while let Some(files) = hidden.try_next().await? {
+            for file in files {
+                missing.remove(&file.handle);
+            }
+        }
+    }
+    let tombstones = store.tombstones(repository).await?;
+    missing.retain(|handle| !tombstones.contains(handle));
+    Ok(missing)
+}
+
+/// What a repository as a whole must have.
+fn whole(seen: &mut Seen, visible: &BTreeSet<Handle>) {
+    let types = [FileType::Data, FileType::Index, FileType::Snapshots];
+    let in_use =
+        visible.iter().any(|handle| handle.file_type().is_some_and(|of_type| types.contains(&of_type)));
+    if in_use && !visible.contains(&Handle::Config) {
+        let known = seen.findings.iter().any(|finding| finding.handle() == Some(Handle::Config));
+        if !known {
+            let detail = "there is no config, though the repository is in use: nobody can open it";
+            seen.findings.push(Finding::of(&Handle::Config, Kind::Missing, detail));
+        }
+    }
+    if in_use && seen.keys.0 == 0 {
+        let detail = format!(
+            "hosts see none of its keys ({} are for maintenance), so that they cannot open it; `pawl maintain key expose`",
+            seen.keys.1
+        );
+        seen.findings.push(Finding::of_repository(Kind::NoKeyForHosts, detail));
+    }
+}
