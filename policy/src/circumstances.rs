@@ -69,8 +69,8 @@ pub struct Circumstances {
     pub keys: u32,
     /// The age from which on maintenance may delete a snapshot, in milliseconds.
     pub snapshot_floor_ms: u64,
-    /// Whether the principal was refused a young snapshot under the lock that it still holds. restic goes on and prunes
-    /// what only that snapshot needs.
+    /// Whether the principal was refused a young snapshot under the lock that it still holds. restic 0.18 goes on and
+    /// prunes what only that snapshot needs.
     pub snapshot_kept: bool,
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: each line carries the SHA-256 of the line before it, so that nothing can be changed, removed or moved
 //! without every later line saying so. Only the end can be cut unseen; a head kept elsewhere shows that as well.
 
+mod added;
 mod command;
 mod queue;
 mod verify;
@@ -131,6 +132,8 @@ pub struct Verification {
     pub damaged: u64,
     /// Other findings at which somebody should look.
     pub suspicious: u64,
+    /// When it ended, in Unix milliseconds: the line may have had to wait for other maintenance.
+    pub ended_ms: u64,
 }
 
 /// Number and hash of the last line, to be kept elsewhere.

@@ -93,6 +93,7 @@ pub struct Restic {
     version: Version,
     repository: String,
     options: Vec<String>,
+    variables: Vec<(String, String)>,
     home: TempDir,
 }
 
@@ -123,6 +124,7 @@ impl Restic {
             version,
             repository: repository.to_owned(),
             options: Vec::new(),
+            variables: Vec::new(),
             home: tempfile::tempdir().expect("a temporary directory"),
         }
     }
@@ -141,6 +143,13 @@ impl Restic {
     #[must_use]
     pub fn option(mut self, option: &str) -> Self {
         self.options.push(option.to_owned());
+        self
+    }
+
+    /// With one more variable in the environment of every command.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -166,7 +175,7 @@ impl Restic {
         };
         let mut command = Command::new(program(name));
         command.args(["--repo", &self.repository]).args(&self.options).args(args);
-        command.env("HOME", self.home.path());
+        command.env("HOME", self.home.path()).envs(self.variables.iter().cloned());
         command.env("RESTIC_PASSWORD", PASSWORD).env("RESTIC_FROM_PASSWORD", PASSWORD);
         Run::start(command)
     }

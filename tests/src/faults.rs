@@ -110,6 +110,10 @@ struct State {
     /// Request lines, in the order in which they came.
     seen: Vec<String>,
     faults: usize,
+    /// Connections that are carried at this moment.
+    carried: usize,
+    /// Bytes of answers that the client has taken.
+    answered: usize,
     open: Vec<TcpStream>,
     is_away: bool,
     is_let_through: bool,
@@ -178,6 +182,18 @@ impl Faults {
     #[must_use]
     pub fn seen(&self) -> Vec<String> {
         self.shared.state().seen.clone()
+    }
+
+    /// How many connections there are at this moment.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.state().carried
+    }
+
+    /// How many bytes of the answers' bodies have gone to the client so far.
+    #[must_use]
+    pub fn answered_bytes(&self) -> usize {
+        self.shared.state().answered
     }
 
     /// How often a rule did something.

@@ -55,3 +55,74 @@ macro_rules! on_each_s3 {
         }
     )*};
 }
+
+/// Makes of each function that takes a `&Server` and a `Version` a test for every version of restic, with repositories in
+/// a directory, on moto and on Ceph RGW.
+#[macro_export]
+macro_rules! with_each_restic_on_each_store {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            $crate::on_each_store! { $name: with_restic_0_14 V0_14, with_restic_0_18 V0_18, with_restic_0_19 V0_19 }
+        }
+    )*};
+}
+
+/// The same without restic 0.14, for what it cannot do.
+#[macro_export]
+macro_rules! with_newer_restic_on_each_store {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            $crate::on_each_store! { $name: with_restic_0_18 V0_18, with_restic_0_19 V0_19 }
+        }
+    )*};
+}
+
+/// The tests of one function, on each store with these versions.
+#[macro_export]
+macro_rules! on_each_store {
+    ($name:ident: $($test:ident $version:ident),*) => {$(
+        mod $test {
+            use $crate::clients::Version;
+            use $crate::s3::S3;
+            use $crate::server::Server;
+            #[test]
+            fn on_disk() {
+                super::super::$name(&Server::start(), Version::$version);
+            }
+            #[test]
+            fn on_moto() {
+                let moto = S3::Moto($crate::moto::Moto::start());
+                super::super::$name(&Server::on(&moto), Version::$version);
+            }
+            #[test]
+            #[ignore = "needs Ceph RGW: scripts/test --full"]
+            fn on_ceph_rgw() {
+                super::super::$name(&Server::on(&S3::Rgw($crate::rgw::Rgw::running())), Version::$version);
+            }
+        }
+    )*};
+}
+
+/// Makes of each script of a folder a test on moto and one on Ceph RGW. All are named, those that are not for a bucket
+/// after `except`.
+#[macro_export]
+macro_rules! scripts_on_each_s3 {
+    ($folder:literal: $($name:ident),* $(,)? $(; except: $($except:ident),* $(,)?)?) => {
+        $(
+            fn $name(s3: &$crate::s3::S3) {
+                let bucket = s3.bucket("script", $crate::bucket::Kind::Versioned);
+                let server = $crate::server::Server::build().bucket(&bucket);
+                $crate::script::run_with(&$crate::script::path($folder, stringify!($name)), server);
+            }
+        )*
+
+        $crate::on_each_s3!($($name),*);
+
+        #[test]
+        fn every_script_is_a_test_or_an_exception() {
+            let mut named = vec![$(stringify!($name)),* $(, $(stringify!($except)),*)?];
+            named.sort_unstable();
+            assert_eq!($crate::script::names($folder), named);
+        }
+    };
+}

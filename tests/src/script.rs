@@ -50,9 +50,10 @@
 //! | `allows GET HEAD` | the answer's `Allow`, in any order |
 //! | `body == CONTENT`, `body contains CONTENT` | the answer's body |
 //! | `json == […]` | the answer's body, arrays in any order |
-//! | `stored FILE == CONTENT`, `absent FILE` | what lies on disk |
+//! | `stored FILE == CONTENT`, `absent FILE` | what lies on disk or in the bucket |
+//! | `aside FILE` | a key that was set aside: kept, and shown to nobody |
 //! | `fact FILE creator == web1`, `fact FILE creator absent` | a recorded fact |
-//! | `mode FILE == 0440` | its permissions |
+//! | `mode FILE == 0440` | its permissions, where there are any |
 //! | `mark` | remembers everything stored |
 //! | `unchanged` | everything stored is byte-identical to the last `mark` |
 //! | `kept` | everything stored at the last `mark` is still there, byte-identical; there may be more |
@@ -66,15 +67,26 @@ mod run;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Runs the script at this path.
+use crate::server::{Builder, Server};
+
+/// Runs the script at this path against a server with a directory.
 ///
 /// # Panics
 ///
 /// At the first line that is wrong or does not hold.
 pub fn run(path: &Path) {
+    run_with(path, Server::build());
+}
+
+/// Runs the script at this path against a server that is started like this.
+///
+/// # Panics
+///
+/// At the first line that is wrong or does not hold.
+pub fn run_with(path: &Path, server: Builder) {
     let outcome = fs::read_to_string(path)
         .map_err(|error| error.to_string())
-        .and_then(|text| unroll(&text).and_then(|lines| run::run(&lines)).map_err(Fault::describe));
+        .and_then(|text| unroll(&text).and_then(|lines| run::run(&lines, server)).map_err(Fault::describe));
     if let Err(why) = outcome {
         fail(&format!("{}:{why}", path.display()));
     }

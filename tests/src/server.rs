@@ -1,4 +1,4 @@
-//! A running `pawl serve` with a directory of its own.
+//! A running `pawl serve` with a directory of its own, and a bucket where the test wants one.
 //!
 //! Invariant: neither of its two processes outlives the value.
 
@@ -18,17 +18,20 @@ use std::thread::JoinHandle;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::bucket::{Bucket, Kind};
 use crate::command::{Finished, pawl, pawl_command};
 use crate::http::Client;
 use crate::log::Log;
 use crate::process::Process;
-use crate::store::Stored;
+use crate::s3::S3;
 use crate::wait;
 
 mod builder;
+mod ground;
 mod passed;
 
 pub use builder::Builder;
+pub use ground::{PREFIX, key_of};
 pub use passed::Passed;
 
 const KEEPER: &str = "pawl-keeper";
@@ -52,6 +55,7 @@ pub struct Credential {
 pub struct Server {
     dir: TempDir,
     data: PathBuf,
+    bucket: Option<Bucket>,
     place: [String; 2],
     args: Vec<String>,
     listen_by_config: bool,
@@ -97,6 +101,12 @@ impl Server {
     #[must_use]
     pub fn start() -> Self {
         Self::build().start()
+    }
+
+    /// The same with repositories in a new bucket on this S3 server.
+    #[must_use]
+    pub fn on(s3: &S3) -> Self {
+        Self::build().bucket(&s3.bucket("pawl", Kind::Versioned)).start()
     }
 
     /// The same, with choices.
@@ -149,6 +159,12 @@ impl Server {
         &self.data
     }
 
+    /// The bucket with the repositories, if they lie in one.
+    #[must_use]
+    pub const fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
     /// A directory that lives as long as the server, for the test's own files.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -186,12 +202,6 @@ impl Server {
     #[must_use]
     pub const fn output(&self) -> &Log {
         &self.output
-    }
-
-    /// Everything that is stored at this moment.
-    #[must_use]
-    pub fn stored(&self) -> Stored {
-        Stored::read(&self.data)
     }
 
     /// Runs `pawl host` with these arguments against this server's data.

@@ -21,6 +21,8 @@ use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use crate::bucket::{self, Snapshot};
+
 const FACTS: &str = "user.pawl.";
 const USAGE: [&str; 2] = ["user.pawl.usage", "user.pawl.added"];
 /// The audit logs grow with every request, refused ones included; usage is counted beside what is stored; the address
@@ -33,17 +35,32 @@ const NOT_STORED: [&str; 6] = [
     ".pawl/usage.lock",
     ".pawl/url",
 ];
+/// In a bucket, what the server stores at each start to try it out.
+const TRIED_OUT: &str = ".pawl-probe/";
 
 /// One file or directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     mode: u32,
+    /// How much it adds to what is stored.
+    bytes: u64,
     /// SHA-256 of a file's bytes, a link's target, nothing for a directory.
     content: Vec<u8>,
     facts: BTreeMap<String, Vec<u8>>,
 }
 
 impl Entry {
+    fn of_version(version: &bucket::Version) -> Self {
+        let facts = version.metadata.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes()));
+        let content = version.content.as_deref();
+        Self {
+            mode: 0,
+            bytes: content.map_or(0, |content| content.len() as u64),
+            content: content.map_or_else(|| b"marker".to_vec(), |content| Sha256::digest(content).to_vec()),
+            facts: facts.collect(),
+        }
+    }
+
     /// A file as it was; a directory may have learnt more about itself.
     fn is_kept_in(&self, now: &Self) -> bool {
         if !self.content.is_empty() {
@@ -101,10 +118,46 @@ impl Stored {
                 };
                 let mut facts = read_facts(&path).expect("attributes");
                 facts.retain(|name, _| !USAGE.contains(&name.as_str())); // what a repository holds changes with every addition
-                entries.insert(name, Entry { mode: metadata.mode(), content, facts });
+                let bytes = if metadata.is_file() { metadata.len() } else { 0 };
+                entries.insert(name, Entry { mode: metadata.mode(), bytes, content, facts });
             }
         }
         Self { entries }
+    }
+
+    /// With all that lies in a bucket beneath `prefix`, every version and marker by itself. Of locks, which come and go,
+    /// only those that are shown.
+    #[must_use]
+    pub fn and_bucket(mut self, snapshot: &Snapshot, prefix: &str) -> Self {
+        for key in snapshot.keys() {
+            let Some(name) = key.strip_prefix(prefix).and_then(|name| name.strip_prefix('/')) else {
+                continue;
+            };
+            if name.starts_with(TRIED_OUT) {
+                continue;
+            }
+            if let Some(version) = snapshot.shown(key).filter(|version| version.content.is_some()) {
+                self.entries.insert(PathBuf::from(name), Entry::of_version(version));
+            }
+            for version in snapshot.versions(key).iter().filter(|_| !name.contains("/locks/")) {
+                let name = PathBuf::from(format!("versions of/{name}/{}", version.id));
+                self.entries.insert(name, Entry { bytes: 0, ..Entry::of_version(version) });
+            }
+        }
+        self
+    }
+
+    /// What all files hold together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().map(|entry| entry.bytes).sum()
+    }
+
+    /// How many files lie in this directory.
+    #[must_use]
+    pub fn count_in(&self, directory: &str) -> usize {
+        let is_file = |name: &&PathBuf| name.parent() == Some(Path::new(directory));
+        self.entries.keys().filter(is_file).count()
     }
 
     /// What differs, a line each: `+` new, `-` gone, `~` changed.

@@ -2,12 +2,12 @@
 //!
 //! Invariant: what `show` prints comes from a log that was verified while it was read.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::added::Added;
 use super::{
     Broken, Decision, Event, Line, Verification, Verified, directories, files, verify, verify_whole,
 };
@@ -86,38 +86,19 @@ fn tell(verified: &Verified) -> Outcome {
     }
 }
 
-/// What was stored, by repository and type.
-type Stored = BTreeMap<(String, String), (u64, u64)>;
-
 fn show(options: &ShowAudit) -> Outcome {
     let data = configuration(&options.place)?.data;
     let since = options.since.as_deref().map(time::parse).transpose()?;
-    let mut stored = Stored::new();
-    let mut snapshots = Vec::new();
+    let mut added = Added::default();
     let mut refused = 0_u64;
     let mut printed: Outcome = Ok(());
     let mut each = |line: Line| {
         if printed.is_err() || !is_wanted(&line, options, since) {
             return;
         }
-        match &line.event {
-            Event::Stored(deed) => {
-                let file = deed.file.as_deref().unwrap_or_default();
-                let kind = file.split('/').next().unwrap_or_default().to_owned();
-                let (files, bytes) = stored.entry((deed.repository.clone(), kind)).or_default();
-                *files += 1;
-                *bytes = bytes.saturating_add(deed.bytes.unwrap_or(0));
-                if let Some(id) = file.strip_prefix("snapshots/") {
-                    snapshots.push(format!(
-                        "{}  {} in {}",
-                        line.time,
-                        id.get(..8).unwrap_or(id),
-                        deed.repository
-                    ));
-                }
-            }
-            Event::Decision(decision) if decision.status >= 400 => refused += 1,
-            _ => {}
+        added.note(&line);
+        if matches!(&line.event, Event::Decision(decision) if decision.status >= 400) {
+            refused += 1;
         }
         printed = if options.json { print::json(&line) } else { print::line(&readable(&line)) };
     };
@@ -126,7 +107,7 @@ fn show(options: &ShowAudit) -> Outcome {
     let shown = shown.and(verify_whole(&files(&maintenance)?, None, &mut each));
     printed?;
     if !options.json {
-        print::line(&summary(&stored, &snapshots, refused))?;
+        print::line(&added.summary(refused))?;
     }
     shown.map(drop).map_err(|broken: Broken| broken.into())
 }
@@ -181,7 +162,7 @@ fn readable(line: &Line) -> String {
         Event::Purged(deed) => of_maintenance("removed for good", deed),
         Event::FoundDamaged(deed) => of_maintenance("found damaged", deed),
         Event::Verified(run) => {
-            let Verification { principal, repository, bytes_read, damaged, suspicious } = run;
+            let Verification { principal, repository, bytes_read, damaged, suspicious, .. } = run;
             format!(
                 "verified {repository} for {principal}: {bytes_read} bytes read, {damaged} files damaged, {suspicious} \
                  other findings"
@@ -203,16 +184,4 @@ fn of_maintenance(did: &str, deed: &super::Deed) -> String {
 
 fn name(deed: &super::Deed) -> &str {
     deed.file.as_deref().unwrap_or_default()
-}
-
-fn summary(stored: &Stored, snapshots: &[String], refused: u64) -> String {
-    let mut lines = vec![String::new()];
-    for ((repository, kind), (files, bytes)) in stored {
-        let size = bytesize::ByteSize(*bytes);
-        lines.push(format!("added to {repository}: {files} of {kind}, {size}"));
-    }
-    lines.push(format!("refused: {refused}"));
-    lines.push(format!("snapshots among what was added: {}", snapshots.len()));
-    lines.extend(snapshots.iter().map(|snapshot| format!("  {snapshot}")));
-    lines.join("\n")
 }

@@ -92,8 +92,8 @@ impl Deletions for NoDeletions {
 pub struct Hiding<M> {
     store: M,
     open: Mutex<HashMap<Run, Open>>,
-    /// Runs that were refused a young snapshot, and when they last showed that they are alive. restic goes on after
-    /// that, and prunes what only that snapshot needs.
+    /// Runs that were refused a young snapshot, and when they last showed that they are alive. restic 0.18
+    /// goes on after that, and prunes what only that snapshot needs.
     kept: Mutex<HashMap<Run, Instant>>,
 }
 

@@ -136,6 +136,8 @@ pub enum Act {
         damaged: u64,
         /// Other findings.
         suspicious: u64,
+        /// When the run ended, in Unix milliseconds.
+        ended_ms: u64,
     },
     /// Show a key to hosts.
     Expose,
@@ -153,10 +155,17 @@ impl From<Told> for Event {
             Act::BringBack => Self::BroughtBack(deed),
             Act::Purge => Self::Purged(deed),
             Act::FindDamaged => Self::FoundDamaged(deed),
-            Act::Verify { damaged, suspicious } => {
+            Act::Verify { damaged, suspicious, ended_ms } => {
                 let Deed { principal, repository, bytes, .. } = deed;
                 let bytes_read = bytes.unwrap_or(0);
-                Self::Verified(Verification { principal, repository, bytes_read, damaged, suspicious })
+                Self::Verified(Verification {
+                    principal,
+                    repository,
+                    bytes_read,
+                    damaged,
+                    suspicious,
+                    ended_ms,
+                })
             }
             Act::Expose => Self::KeyExposed(deed),
             Act::Conceal => Self::KeyHidden(deed),

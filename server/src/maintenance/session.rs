@@ -7,12 +7,15 @@ use std::error::Error;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::TryStreamExt;
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use sha2::{Digest, Sha256};
 
 use super::stores::{self, Stores};
+use super::verify::untold;
 use crate::cli::Place;
 use crate::config::{Config, Log, LogLevel};
 use crate::files;
@@ -38,6 +41,7 @@ pub(super) struct Session {
 pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
     let config = config_to_read(place)?;
     own_directory(&config.data)?;
+    ignore_broken_leases()?;
     Ok(config)
 }
 
@@ -53,6 +57,12 @@ fn config_to_read(place: &Place) -> Result<Config, Box<dyn Error>> {
         return Err(format!("{data}: there is no such directory; `pawl serve` makes it").into());
     }
     Ok(config)
+}
+
+/// Looking for writers of a file takes a lease and gives it back. One that is broken in that moment sends a signal that
+/// would end the process.
+fn ignore_broken_leases() -> std::io::Result<()> {
+    signal_hook::flag::register(libc::SIGIO, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 /// Pawl's directory for maintenance, which is its owner's alone.
@@ -107,6 +117,9 @@ pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Out
         let outcome = match stores::open(&config, &keeper).await {
             Ok(Stores { store, files, lock }) => {
                 let session = Session { config, store, files, keeper: keeper.clone() };
+                if let Err(error) = untold::tell(&session).await {
+                    tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
+                }
                 let outcome = stores::while_held(lock.as_ref(), work(&session)).await;
                 if let Some(lock) = lock {
                     lock.give_back().await;

@@ -1,7 +1,7 @@
 //! `pawl maintain verify`: looks at everything, reads the part whose turn it is, and says what is damaged.
 //!
 //! Invariant: it reads the store and changes nothing in it; it holds no lock of maintenance while it reads, so that it
-//! stops nobody, and takes it at the end to write into the audit log.
+//! stops nobody and nobody stops it.
 
 pub(super) mod finding;
 mod read;
@@ -11,12 +11,12 @@ mod schedule;
 mod snapshots;
 pub(super) mod state;
 pub(super) mod survey;
+pub(super) mod untold;
 
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::available_parallelism;
 
 use pawl_policy::DAY_MS;
@@ -28,6 +28,7 @@ use crate::keeper::{Act, Told};
 use crate::log;
 use crate::pace::Pace;
 use crate::print::{self, Ended, Outcome};
+use crate::store::now_ms;
 use finding::Severity;
 pub use schedule::Share;
 use state::States;
@@ -48,7 +49,6 @@ pub(super) fn run(options: &Verify) -> Outcome {
 }
 
 fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
-    ignore_broken_leases()?;
     let mut config = session::config(&options.place)?;
     config.log = Log { level: LogLevel::Warn, ..config.log };
     log::start(config.log);
@@ -109,12 +109,6 @@ pub(super) fn directory(data: &Path) -> PathBuf {
     session::directory(data).join("verify")
 }
 
-/// Looking for writers takes and gives back a lease; one that is broken in that moment sends a signal that would end
-/// the process.
-pub(super) fn ignore_broken_leases() -> std::io::Result<()> {
-    signal_hook::flag::register(libc::SIGIO, Arc::new(AtomicBool::new(false))).map(drop)
-}
-
 /// Asks the user's restic, which reads the directory itself, which snapshots need what is damaged.
 async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::Report) {
     for outcome in report.repositories_mut() {
@@ -125,29 +119,40 @@ async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::
     }
 }
 
-/// Writes what was found into the audit log.
+/// Has what was found written into the audit log: now, or where other maintenance is at work, when it can be.
 fn tell(config: Config, report: &report::Report) -> Outcome {
-    session::act_logged(config, async |session| {
-        let principal = session::user()?.to_string();
-        for outcome in report.repositories() {
-            let of = |act, file, bytes| Told {
-                act,
-                principal: principal.clone(),
-                repository: outcome.repository.to_string(),
-                file,
-                bytes,
-                batch: None,
-            };
-            let found =
-                |severity| outcome.findings.iter().filter(move |finding| finding.kind.severity() == severity);
-            for finding in found(Severity::Damage).take(TOLD_MAX) {
-                session.keeper.tell_deed(of(Act::FindDamaged, finding.file.clone(), None)).await?;
-            }
-            let damaged = found(Severity::Damage).count() as u64;
-            let suspicious = found(Severity::Suspicion).count() as u64;
-            let act = Act::Verify { damaged, suspicious };
-            session.keeper.tell_deed(of(act, None, Some(outcome.bytes_read))).await?;
-        }
-        Ok(())
-    })
+    let mut told = Vec::new();
+    for outcome in report.repositories() {
+        told.extend(deeds(outcome)?);
+    }
+    untold::keep(&config.data, told)?;
+    if untold::is_held(&config.data) {
+        return Ok(()); // it is told by whoever comes next
+    }
+    session::act_logged(config, async |_| Ok(()))
+}
+
+/// What is told of a repository.
+fn deeds(outcome: &run::Outcome) -> Result<Vec<Told>, Box<dyn Error>> {
+    let principal = session::user()?.to_string();
+    let of = |act, file, bytes| Told {
+        act,
+        principal: principal.clone(),
+        repository: outcome.repository.to_string(),
+        file,
+        bytes,
+        batch: None,
+    };
+    let found = |severity| outcome.findings.iter().filter(move |finding| finding.kind.severity() == severity);
+    let mut told: Vec<_> = found(Severity::Damage)
+        .take(TOLD_MAX)
+        .map(|finding| of(Act::FindDamaged, finding.file.clone(), None))
+        .collect();
+    let act = Act::Verify {
+        damaged: found(Severity::Damage).count() as u64,
+        suspicious: found(Severity::Suspicion).count() as u64,
+        ended_ms: now_ms(),
+    };
+    told.push(of(act, None, Some(outcome.bytes_read)));
+    Ok(told)
 }

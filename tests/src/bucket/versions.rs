@@ -48,6 +48,13 @@ impl Snapshot {
         self.0.get(key).map_or(&[], |versions| versions.all.as_slice())
     }
 
+    /// The version or marker that a name shows.
+    #[must_use]
+    pub fn shown(&self, key: &str) -> Option<&Version> {
+        let versions = self.0.get(key)?;
+        versions.all.iter().find(|version| Some(&version.id) == versions.shown.as_ref())
+    }
+
     /// All names that have a version or a marker.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

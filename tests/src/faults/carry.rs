@@ -12,9 +12,11 @@ use super::{Fault, Shared};
 /// Carries all that comes from a client, then cuts both connections.
 pub(super) fn connection(line: &Shared, client: &TcpStream) {
     if let Ok(server) = line.connect(client) {
+        line.state().carried += 1;
         // An end is an end, whatever its cause: what a client makes of it is what the test looks at.
         let _ = requests(line, client, &server);
         let _ = server.shutdown(Shutdown::Both);
+        line.state().carried -= 1;
     }
     let _ = client.shutdown(Shutdown::Both);
 }
@@ -48,7 +50,7 @@ fn requests(line: &Shared, client: &TcpStream, server: &TcpStream) -> io::Result
                 (&*server).write_all(&request.bytes())?;
                 body(length, &mut from_client, &mut &*server, u64::MAX)
             });
-            let goes_on = take_answer(fault.as_ref(), &method, &mut from_server, client);
+            let goes_on = take_answer(line, fault.as_ref(), &method, &mut from_server, client);
             if !matches!(goes_on, Ok(true)) {
                 // Ends an upload that nobody waits for any more.
                 let _ = client.shutdown(Shutdown::Both);
@@ -65,11 +67,13 @@ fn requests(line: &Shared, client: &TcpStream, server: &TcpStream) -> io::Result
 
 /// Carries an answer; whether the connection goes on.
 fn take_answer(
+    line: &Shared,
     fault: Option<&Fault>,
     method: &str,
     server: &mut BufReader<&TcpStream>,
     client: &TcpStream,
 ) -> io::Result<bool> {
+    let mut to_client = Counted { client, line };
     loop {
         let Some(mut answer) = Head::read(server)? else { return Ok(false) };
         let length = answer.answer_length(method);
@@ -82,13 +86,31 @@ fn take_answer(
         }
         (&*client).write_all(&answer.bytes())?;
         if let Some(Fault::CutAnswer(bytes)) = fault {
-            body(length, server, &mut &*client, *bytes as u64)?;
+            body(length, server, &mut to_client, *bytes as u64)?;
             return Ok(false);
         }
-        body(length, server, &mut &*client, u64::MAX)?;
+        body(length, server, &mut to_client, u64::MAX)?;
         if is_last {
             return Ok(length != Length::End && !answer.has_header("connection: close"));
         }
+    }
+}
+
+/// A client, to which every byte that goes is counted.
+struct Counted<'a> {
+    client: &'a TcpStream,
+    line: &'a Shared,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.client.write(bytes)?;
+        self.line.state().answered += written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.client.flush()
     }
 }
 

@@ -2,16 +2,12 @@
 //!
 //! Invariant: a check says what it found instead.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::expression::content;
 use super::run::Answer;
 use crate::http::Response;
-use crate::store;
+use crate::server::Server;
 
 /// Whether what follows `body` is what to send rather than what to check.
 pub(super) fn is_content(rest: &str) -> bool {
@@ -108,25 +104,25 @@ fn sorted(mut value: Value) -> Value {
     value
 }
 
-pub(super) fn file(verb: &str, rest: &str, data: &Path) -> Result<(), String> {
+pub(super) fn file(verb: &str, rest: &str, server: &Server) -> Result<(), String> {
     let (name, check) = rest.split_once(' ').unwrap_or((rest, ""));
-    let path = store::path_of(data, name);
+    let there = || if server.has(name) { Ok(()) } else { Err(format!("{name} is not there")) };
     match verb {
         "stored" => {
             let expected = content(check.strip_prefix("== ").ok_or("stored FILE == CONTENT")?)?;
-            let found = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let found = server.content(name).ok_or_else(|| format!("{name} is not there"))?;
             equal_bytes(&found, &expected)
         }
-        "absent" if check.is_empty() => match fs::symlink_metadata(&path) {
-            Ok(metadata) => Err(format!("{} is there, {} bytes", path.display(), metadata.len())),
+        "absent" if check.is_empty() => match there() {
+            Ok(()) => Err(format!("{name} is there")),
             Err(_) => Ok(()),
         },
+        "aside" if server.is_aside(name) => Ok(()),
+        "aside" => Err(format!("{name} is not set aside")),
         "fact" => {
-            if !path.exists() {
-                return Err(format!("{} is not there", path.display()));
-            }
-            let (name, check) = check.split_once(' ').ok_or("fact FILE NAME == TEXT")?;
-            let found = store::fact(&path, name);
+            there()?;
+            let (fact, check) = check.split_once(' ').ok_or("fact FILE NAME == TEXT")?;
+            let found = server.fact(name, fact);
             match check.strip_prefix("== ") {
                 Some(expected) => equal(&found.as_deref(), &Some(expected)),
                 None if check == "absent" => equal(&found, &None),
@@ -134,9 +130,9 @@ pub(super) fn file(verb: &str, rest: &str, data: &Path) -> Result<(), String> {
             }
         }
         "mode" => {
+            there()?;
             let expected = check.strip_prefix("== ").ok_or("mode FILE == OCTAL")?;
-            let metadata = fs::metadata(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            equal(&format!("{:04o}", metadata.permissions().mode() & 0o7777).as_str(), &expected)
+            server.mode(name).map_or(Ok(()), |mode| equal(&format!("{mode:04o}").as_str(), &expected))
         }
         _ => Err("unknown check".to_owned()),
     }

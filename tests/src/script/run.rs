@@ -9,7 +9,7 @@ use super::{Fault, Line, checks, expression};
 use crate::content::{basic, key_file};
 use crate::http::{Body, Connection, Request, Response};
 use crate::server::{Builder, Credential, Server};
-use crate::store::{self, Stored};
+use crate::store::Stored;
 
 type Outcome<T = ()> = Result<T, String>;
 
@@ -33,8 +33,7 @@ pub(super) struct World {
     mark: Option<Stored>,
 }
 
-pub(super) fn run(lines: &[Line]) -> Result<(), Fault> {
-    let mut builder = Server::build();
+pub(super) fn run(lines: &[Line], mut builder: Builder) -> Result<(), Fault> {
     let is_config = |line: &&Line| line.text.starts_with("config ");
     for line in lines.iter().take_while(is_config) {
         builder = builder.config(line.text.trim_start_matches("config "));
@@ -116,7 +115,7 @@ impl World {
                 Some(Ok(response)) => checks::response(verb, rest, response),
                 Some(Err(_)) | None => Err("there was no answer".to_owned()),
             },
-            "stored" | "absent" | "fact" | "mode" => checks::file(verb, rest, self.server.data()),
+            "stored" | "absent" | "aside" | "fact" | "mode" => checks::file(verb, rest, &self.server),
             "mark" => {
                 self.mark = Some(self.server.stored());
                 Ok(())
@@ -137,7 +136,6 @@ impl World {
 
     /// The statements that make a situation.
     fn arrange(&mut self, verb: &str, rest: &str) -> Outcome {
-        let file = |name: &str| store::path_of(self.server.data(), name);
         match verb {
             "host" => {
                 let mut words = rest.split_whitespace();
@@ -153,23 +151,23 @@ impl World {
             }
             "plant" => {
                 let (name, content) = rest.split_once(' ').ok_or("plant FILE CONTENT")?;
-                store::plant(&file(name), &expression::content(content)?);
+                self.server.plant(name, &expression::content(content)?);
                 Ok(())
             }
             "remove" => {
-                store::remove(&file(rest));
+                self.server.remove(rest);
                 Ok(())
             }
             "age" => {
                 let (name, minutes) = rest.split_once(' ').ok_or("age FILE MINUTES")?;
                 let minutes = minutes.parse().map_err(|_| "age FILE MINUTES")?;
-                store::back_date(&file(name), Duration::from_mins(minutes));
+                self.server.back_date(name, Duration::from_mins(minutes));
                 Ok(())
             }
             "set" => {
                 let (name, fact) = rest.split_once(' ').ok_or("set FILE FACT = VALUE")?;
                 let (fact, value) = fact.split_once(" = ").ok_or("set FILE FACT = VALUE")?;
-                store::set_fact(&file(name), fact, value);
+                self.server.set_fact(name, fact, value);
                 Ok(())
             }
             "restart" => {

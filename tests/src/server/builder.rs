@@ -8,14 +8,25 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::Server;
 use super::passed::Passed;
+use super::{PREFIX, Server};
+use crate::bucket::{Bucket, REGION};
 use crate::log::Log;
+
+/// How many servers use one bucket.
+#[derive(Debug, Clone, Copy, Default)]
+enum Instances {
+    #[default]
+    One,
+    Many,
+}
 
 /// How a server is to be started.
 #[derive(Debug, Default)]
 pub struct Builder {
     data: Option<PathBuf>,
+    bucket: Option<Bucket>,
+    instances: Instances,
     config: String,
     args: Vec<String>,
     listen: Option<SocketAddr>,
@@ -31,6 +42,22 @@ impl Builder {
     #[must_use]
     pub fn data(mut self, data: &Path) -> Self {
         self.data = Some(data.to_owned());
+        self
+    }
+
+    /// Keeps repositories in this bucket, reached as the value says, and with its credential. That this may do anything,
+    /// and that moto checks no content, is accepted.
+    #[must_use]
+    pub fn bucket(mut self, bucket: &Bucket) -> Self {
+        self.bucket = Some(bucket.clone());
+        self.env("AWS_ACCESS_KEY_ID", &bucket.access().key)
+            .env("AWS_SECRET_ACCESS_KEY", &bucket.access().secret)
+    }
+
+    /// Says that other servers use the same bucket.
+    #[must_use]
+    pub const fn one_of_many(mut self) -> Self {
+        self.instances = Instances::Many;
         self
     }
 
@@ -91,10 +118,26 @@ impl Builder {
         self
     }
 
+    /// What the config file says of the bucket.
+    fn table(&self) -> String {
+        let Some(bucket) = &self.bucket else { return String::new() };
+        let instances = match self.instances {
+            Instances::One => "one",
+            Instances::Many => "many",
+        };
+        format!(
+            "[s3]\nbucket = {:?}\nprefix = {PREFIX:?}\nregion = {REGION:?}\nendpoint = {:?}\n\
+             instances = {instances:?}\naccept = [\"powerful-credential\", \"unchecked-content\"]\n",
+            bucket.name(),
+            bucket.endpoint_url()
+        )
+    }
+
     /// Starts the server and waits until it listens.
     #[must_use]
     pub fn start(self) -> Server {
         let dir = tempfile::tempdir().expect("a temporary directory");
+        let table = self.table();
         let data = self.data.unwrap_or_else(|| dir.path().join("data"));
         let place = if self.without_config {
             ["--data".to_owned(), data.to_str().unwrap().to_owned()]
@@ -108,12 +151,13 @@ impl Builder {
                 [one] => format!("{one:?}"),
                 several => format!("{several:?}"),
             };
-            write!(file, "data = \"{data}\"\nlisten = {listen}\n{tls}{}", self.config).unwrap();
+            write!(file, "data = \"{data}\"\nlisten = {listen}\n{tls}{}{table}", self.config).unwrap();
             ["--config".to_owned(), path.to_str().unwrap().to_owned()]
         };
         let mut server = Server {
             dir,
             data,
+            bucket: self.bucket,
             place,
             args: self.args,
             listen_by_config: !self.places.is_empty(),

@@ -7,11 +7,11 @@ use pawl_tests::content::noise;
 use pawl_tests::proxy::{Fault, Proxy};
 use pawl_tests::server::Server;
 use pawl_tests::store::plant;
-use pawl_tests::with_each_restic;
+use pawl_tests::with_each_restic_on_each_store;
 
 use super::{assert_same, files};
 
-with_each_restic! {
+with_each_restic_on_each_store! {
     a_backup_is_restored_byte_for_byte,
     a_backup_with_the_strongest_compression_is_restored,
     a_backup_passes_a_check_of_all_data,
@@ -22,43 +22,33 @@ with_each_restic! {
     a_backup_whose_answers_are_lost_succeeds,
 }
 
-fn a_backup_is_restored_byte_for_byte(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_backup_is_restored_byte_for_byte(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let files = files(restic.home());
     restic.backup(&files);
     assert_same(&files, &restic.restore(&files, &[]));
 }
 
-fn a_backup_with_the_strongest_compression_is_restored(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_backup_with_the_strongest_compression_is_restored(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let files = files(restic.home());
     let backup = restic.report_of_backup(&files, &["--compression", "max"]);
-    let stored: usize = server
-        .stored()
-        .names()
-        .filter_map(|name| fs::metadata(server.data().join(name)).ok())
-        .filter(fs::Metadata::is_file)
-        .map(|file| usize::try_from(file.len()).unwrap())
-        .sum();
+    let stored = server.stored().bytes();
     assert!(
-        u64::try_from(stored).unwrap() < backup.added - 150_000,
+        stored < backup.added - 150_000,
         "the letter of 220,000 bytes is stored compressed: {stored}, {backup:?}"
     );
     assert_same(&files, &restic.restore(&files, &[]));
 }
 
-fn a_backup_passes_a_check_of_all_data(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_backup_passes_a_check_of_all_data(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     restic.backup(&files(restic.home()));
     restic.check();
 }
 
-fn a_second_backup_adds_only_what_is_new(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_second_backup_adds_only_what_is_new(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let files = files(restic.home());
     let first = restic.report_of_backup(&files, &[]);
     let before = server.stored();
@@ -70,9 +60,8 @@ fn a_second_backup_adds_only_what_is_new(version: Version) {
     assert_same(&files, &restic.restore(&files, &[]));
 }
 
-fn a_file_is_dumped_out_of_a_snapshot(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_file_is_dumped_out_of_a_snapshot(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let files = files(restic.home());
     restic.backup(&files);
     let letter = files.join("letter.txt");
@@ -80,9 +69,8 @@ fn a_file_is_dumped_out_of_a_snapshot(version: Version) {
     assert!(dumped == fs::read_to_string(&letter).unwrap(), "{} bytes", dumped.len());
 }
 
-fn a_snapshot_is_listed(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_snapshot_is_listed(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let files = files(restic.home());
     let backup = restic.report_of_backup(&files, &[]);
     let listed = restic.succeed(["ls", &backup.snapshot]);
@@ -92,16 +80,14 @@ fn a_snapshot_is_listed(version: Version) {
     }
 }
 
-fn snapshots_are_copied_to_another_repository(version: Version) {
-    let server = Server::start();
-    let web1 = Restic::new(version, &clients::ready(&server, "web1"));
-    let web2 = Restic::new(version, &clients::ready(&server, "web2"));
+fn snapshots_are_copied_to_another_repository(server: &Server, version: Version) {
+    let web1 = Restic::new(version, &clients::ready(server, "web1"));
+    let web2 = Restic::new(version, &clients::ready(server, "web2"));
     let files = files(web1.home());
     web1.backup(&files);
     plant(&files.join("new"), b"something new");
     web1.backup(&files);
-    let source = fs::read_dir(server.data().join("web1/snapshots")).unwrap().count();
-    assert_eq!(source, 2);
+    assert_eq!(server.stored().count_in("web1/snapshots"), 2);
 
     let before = server.stored();
     web2.succeed(["copy", "--from-repo", web1.repository()]);
@@ -112,9 +98,8 @@ fn snapshots_are_copied_to_another_repository(version: Version) {
 }
 
 /// The upload arrived, but the client never learns it: it asks to delete the file, is refused, and sends it again.
-fn a_backup_whose_answers_are_lost_succeeds(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_backup_whose_answers_are_lost_succeeds(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let files = files(restic.home());
     let lines =
         ["data", "index", "snapshots", "locks"].iter().fold(Vec::<Proxy>::new(), |mut lines, file_type| {

@@ -3,28 +3,26 @@
 use pawl_tests::clients::{Restic, Version};
 use pawl_tests::proxy::{Fault, Proxy};
 use pawl_tests::server::Server;
-use pawl_tests::{with_each_restic, with_newer_restic};
+use pawl_tests::{with_each_restic_on_each_store, with_newer_restic_on_each_store};
 
-with_newer_restic! {
+with_newer_restic_on_each_store! {
     an_init_whose_answers_are_lost_succeeds,
 }
 
-with_each_restic! {
+with_each_restic_on_each_store! {
     a_repository_is_made,
     an_interrupted_init_can_be_repeated,
     a_second_init_is_refused_and_changes_nothing,
 }
 
-fn a_repository_is_made(version: Version) {
-    let server = Server::start();
+fn a_repository_is_made(server: &Server, version: Version) {
     let restic = Restic::new(version, &server.add_host("web1", &[]));
     restic.succeed(["init"]);
     restic.check();
     assert!(restic.snapshots().is_empty());
 }
 
-fn an_interrupted_init_can_be_repeated(version: Version) {
-    let server = Server::start();
+fn an_interrupted_init_can_be_repeated(server: &Server, version: Version) {
     let credential = server.add_host("web1", &[]);
     let restic = Restic::new(version, &credential);
     // The machine dies between the key and the config.
@@ -45,8 +43,7 @@ fn an_interrupted_init_can_be_repeated(version: Version) {
 }
 
 /// restic 0.14 gives up at once.
-fn an_init_whose_answers_are_lost_succeeds(version: Version) {
-    let server = Server::start();
+fn an_init_whose_answers_are_lost_succeeds(server: &Server, version: Version) {
     let restic = Restic::new(version, &server.add_host("web1", &[]));
     let config = Proxy::start(server.address(), Fault::LoseAnswer, "POST /web1/config");
     let key = Proxy::start(config.address(), Fault::LoseAnswer, "POST /web1/keys/");
@@ -57,9 +54,8 @@ fn an_init_whose_answers_are_lost_succeeds(version: Version) {
     restic.check();
 }
 
-fn a_second_init_is_refused_and_changes_nothing(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &pawl_tests::clients::ready(&server, "web1"));
+fn a_second_init_is_refused_and_changes_nothing(server: &Server, version: Version) {
+    let restic = Restic::new(version, &pawl_tests::clients::ready(server, "web1"));
     let before = server.stored();
     let ended = restic.run(["init"]).expect_code(1);
     assert!(ended.stderr.contains("config file already exists"), "{}", ended.stderr);

@@ -3,20 +3,19 @@
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::proxy::{Fault, Proxy};
 use pawl_tests::server::Server;
-use pawl_tests::with_each_restic;
+use pawl_tests::with_each_restic_on_each_store;
 
 use super::{APPEND_ONLY, assert_same, files, locks};
 
-with_each_restic! {
+with_each_restic_on_each_store! {
     the_lock_of_a_killed_backup_is_removed_by_unlock,
     a_restore_credential_restores,
     a_restore_credential_restores_without_a_lock,
     a_restore_credential_cannot_back_up,
 }
 
-fn the_lock_of_a_killed_backup_is_removed_by_unlock(version: Version) {
-    let server = Server::start();
-    let credential = clients::ready(&server, "web1");
+fn the_lock_of_a_killed_backup_is_removed_by_unlock(server: &Server, version: Version) {
+    let credential = clients::ready(server, "web1");
     let client = server.client(&credential);
     let restic = Restic::new(version, &credential);
     let files = files(restic.home());
@@ -44,26 +43,23 @@ fn reader(server: &Server, version: Version) -> (Restic, Restic, std::path::Path
     (Restic::new(version, &credential), writer, files)
 }
 
-fn a_restore_credential_restores(version: Version) {
-    let server = Server::start();
-    let (reader, _writer, files) = reader(&server, version);
+fn a_restore_credential_restores(server: &Server, version: Version) {
+    let (reader, _writer, files) = reader(server, version);
     let before = server.stored();
     assert_same(&files, &reader.restore(&files, &[]));
     before.assert_unchanged(&server.stored());
 }
 
-fn a_restore_credential_restores_without_a_lock(version: Version) {
-    let server = Server::start();
-    let (reader, _writer, files) = reader(&server, version);
+fn a_restore_credential_restores_without_a_lock(server: &Server, version: Version) {
+    let (reader, _writer, files) = reader(server, version);
     let line = Proxy::start(server.address(), Fault::Cut, "POST ");
     let reader = reader.through(line.address());
     assert_same(&files, &reader.restore(&files, &["--no-lock"]));
     assert_eq!(line.faults(), 0, "nothing is written");
 }
 
-fn a_restore_credential_cannot_back_up(version: Version) {
-    let server = Server::start();
-    let (reader, _writer, _) = reader(&server, version);
+fn a_restore_credential_cannot_back_up(server: &Server, version: Version) {
+    let (reader, _writer, _) = reader(server, version);
     let files = files(reader.home());
     let before = server.stored();
     reader.refused(["backup", files.to_str().unwrap()], APPEND_ONLY);

@@ -2,23 +2,21 @@
 //!
 //! restic's exit code is not looked at: it ends with 0 after several refusals.
 
-use std::fs;
-
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::content::noise;
 use pawl_tests::server::Server;
-use pawl_tests::store::{self, plant};
-use pawl_tests::{with_each_restic, with_newer_restic};
+use pawl_tests::store::plant;
+use pawl_tests::{with_each_restic_on_each_store, with_newer_restic_on_each_store};
 
 use super::{APPEND_ONLY, files};
 
 const INITIALISED: &str = "403 append-only: repository is already initialised";
 
-with_newer_restic! {
+with_newer_restic_on_each_store! {
     a_snapshot_is_rewritten_and_the_old_one_stays,
 }
 
-with_each_restic! {
+with_each_restic_on_each_store! {
     forget_is_refused_and_changes_nothing,
     forget_with_prune_is_refused_and_loses_nothing,
     prune_is_refused_and_loses_nothing,
@@ -38,9 +36,8 @@ fn with_two_snapshots(server: &Server, version: Version) -> Restic {
     restic
 }
 
-fn forget_is_refused_and_changes_nothing(version: Version) {
-    let server = Server::start();
-    let restic = with_two_snapshots(&server, version);
+fn forget_is_refused_and_changes_nothing(server: &Server, version: Version) {
+    let restic = with_two_snapshots(server, version);
     let before = server.stored();
     restic.refused(["forget", "--keep-last", "1"], APPEND_ONLY);
     before.assert_unchanged(&server.stored());
@@ -48,9 +45,8 @@ fn forget_is_refused_and_changes_nothing(version: Version) {
 }
 
 /// restic may go on after the first refusal and add what it packed anew.
-fn forget_with_prune_is_refused_and_loses_nothing(version: Version) {
-    let server = Server::start();
-    let restic = with_two_snapshots(&server, version);
+fn forget_with_prune_is_refused_and_loses_nothing(server: &Server, version: Version) {
+    let restic = with_two_snapshots(server, version);
     let before = server.stored();
     restic.refused(["forget", "--keep-last", "1", "--prune"], APPEND_ONLY);
     before.assert_kept(&server.stored());
@@ -58,12 +54,11 @@ fn forget_with_prune_is_refused_and_loses_nothing(version: Version) {
     restic.check();
 }
 
-fn prune_is_refused_and_loses_nothing(version: Version) {
-    let server = Server::start();
-    let restic = with_two_snapshots(&server, version);
+fn prune_is_refused_and_loses_nothing(server: &Server, version: Version) {
+    let restic = with_two_snapshots(server, version);
     // Now there is something to prune.
     let newest = restic.snapshots().pop().unwrap();
-    store::remove(&server.data().join("web1/snapshots").join(newest));
+    server.remove(&format!("web1/snapshots/{newest}"));
     let before = server.stored();
     restic.refused(["prune", "--max-unused", "0"], APPEND_ONLY);
     before.assert_kept(&server.stored());
@@ -76,49 +71,43 @@ fn new_password(restic: &Restic) -> String {
     file.to_str().unwrap().to_owned()
 }
 
-fn a_new_key_is_refused_and_changes_nothing(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_new_key_is_refused_and_changes_nothing(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let before = server.stored();
     restic.refused(["key", "add", "--new-password-file", &new_password(&restic)], INITIALISED);
     before.assert_unchanged(&server.stored());
 }
 
-fn a_new_password_is_refused_and_changes_nothing(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_new_password_is_refused_and_changes_nothing(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let before = server.stored();
     restic.refused(["key", "passwd", "--new-password-file", &new_password(&restic)], INITIALISED);
     before.assert_unchanged(&server.stored());
     restic.check();
 }
 
-fn removing_a_key_is_refused_and_changes_nothing(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn removing_a_key_is_refused_and_changes_nothing(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let before = server.stored();
     restic.refused(["key", "remove", &clients::other_key()], APPEND_ONLY);
     before.assert_unchanged(&server.stored());
 }
 
 /// restic writes a snapshot with the tag and then cannot delete the one without it.
-fn a_tag_is_added_to_a_copy_and_the_snapshot_stays(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_tag_is_added_to_a_copy_and_the_snapshot_stays(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let backup = restic.report_of_backup(&files(restic.home()), &[]);
     let before = server.stored();
     let seen = restic.refused(["tag", "--add", "monthly"], APPEND_ONLY);
     assert!(seen.contains(&backup.snapshot[..8]), "{seen}");
     before.assert_kept(&server.stored());
-    let snapshots = fs::read_dir(server.data().join("web1/snapshots")).unwrap().count();
-    assert_eq!(snapshots, 2);
+    assert_eq!(server.stored().count_in("web1/snapshots"), 2);
     restic.check();
 }
 
 /// restic 0.14 has no `rewrite`.
-fn a_snapshot_is_rewritten_and_the_old_one_stays(version: Version) {
-    let server = Server::start();
-    let restic = Restic::new(version, &clients::ready(&server, "web1"));
+fn a_snapshot_is_rewritten_and_the_old_one_stays(server: &Server, version: Version) {
+    let restic = Restic::new(version, &clients::ready(server, "web1"));
     let files = files(restic.home());
     let backup = restic.report_of_backup(&files, &[]);
     let before = server.stored();

@@ -6,15 +6,15 @@ use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::content::noise;
 use pawl_tests::proxy::{Fault, Proxy};
 use pawl_tests::server::{Credential, Server};
-use pawl_tests::store::{back_date, plant};
-use pawl_tests::with_each_restic;
+use pawl_tests::store::plant;
+use pawl_tests::with_each_restic_on_each_store;
 
 use super::{assert_same, files, locks};
 
 const NO_ACCESS: &str = "403 no access to this repository";
 const LOCK_OF_ANOTHER: &str = "403 lock of another credential, not yet expired";
 
-with_each_restic! {
+with_each_restic_on_each_store! {
     a_host_sees_nothing_of_anothers_repository,
     a_host_cannot_back_up_to_anothers_repository,
     hosts_that_share_a_repository_back_up_at_the_same_time,
@@ -27,9 +27,8 @@ fn foreign(owner: &Credential, thief: &Credential) -> Credential {
     Credential { repository: owner.repository.clone(), ..thief.clone() }
 }
 
-fn a_host_sees_nothing_of_anothers_repository(version: Version) {
-    let server = Server::start();
-    let (web1, web2) = (clients::ready(&server, "web1"), clients::ready(&server, "web2"));
+fn a_host_sees_nothing_of_anothers_repository(server: &Server, version: Version) {
+    let (web1, web2) = (clients::ready(server, "web1"), clients::ready(server, "web2"));
     let owner = Restic::new(version, &web1);
     let backup = owner.report_of_backup(&files(owner.home()), &[]);
     let thief = Restic::new(version, &foreign(&web1, &web2));
@@ -38,9 +37,8 @@ fn a_host_sees_nothing_of_anothers_repository(version: Version) {
     assert!(Restic::new(version, &web2).snapshots().is_empty());
 }
 
-fn a_host_cannot_back_up_to_anothers_repository(version: Version) {
-    let server = Server::start();
-    let (web1, web2) = (clients::ready(&server, "web1"), clients::ready(&server, "web2"));
+fn a_host_cannot_back_up_to_anothers_repository(server: &Server, version: Version) {
+    let (web1, web2) = (clients::ready(server, "web1"), clients::ready(server, "web2"));
     let thief = Restic::new(version, &foreign(&web1, &web2));
     let files = files(thief.home());
     let before = server.stored();
@@ -55,9 +53,8 @@ fn two_hosts(server: &Server) -> [Credential; 2] {
     hosts
 }
 
-fn hosts_that_share_a_repository_back_up_at_the_same_time(version: Version) {
-    let server = Server::start();
-    let hosts = two_hosts(&server).map(|credential| Restic::new(version, &credential));
+fn hosts_that_share_a_repository_back_up_at_the_same_time(server: &Server, version: Version) {
+    let hosts = two_hosts(server).map(|credential| Restic::new(version, &credential));
     // Each holds a lock and has data to send before either goes on.
     let line = Proxy::start(server.address(), Fault::Hold, "POST /shared/data/");
     let running = hosts.each_ref().map(|restic| {
@@ -90,9 +87,8 @@ fn with_a_lock(server: &Server, version: Version) -> [Restic; 2] {
     [web1, web2]
 }
 
-fn a_host_cannot_remove_anothers_live_lock(version: Version) {
-    let server = Server::start();
-    let [web1, web2] = with_a_lock(&server, version);
+fn a_host_cannot_remove_anothers_live_lock(server: &Server, version: Version) {
+    let [web1, web2] = with_a_lock(server, version);
     let before = server.stored();
     // restic itself would remove it: the process that made it is dead.
     web2.refused(["unlock"], LOCK_OF_ANOTHER);
@@ -102,15 +98,14 @@ fn a_host_cannot_remove_anothers_live_lock(version: Version) {
     web2.check();
 }
 
-fn a_host_works_alone_once_anothers_lock_has_expired(version: Version) {
-    let server = Server::start();
-    let [web1, web2] = with_a_lock(&server, version);
-    let directory = server.data().join("shared/locks");
-    let lock = std::fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
-    back_date(&lock, Duration::from_mins(59));
+fn a_host_works_alone_once_anothers_lock_has_expired(server: &Server, version: Version) {
+    let [web1, web2] = with_a_lock(server, version);
+    let client = server.client(&server.add_host("watcher", &["--repository", "shared"]));
+    let lock = format!("shared/locks/{}", locks(&client, "shared")[0]);
+    server.back_date(&lock, Duration::from_mins(59));
     let alone = web2.run(["check"]);
     assert!(alone.stderr.contains("already locked"), "{alone:?}");
-    back_date(&lock, Duration::from_hours(1));
+    server.back_date(&lock, Duration::from_hours(1));
     web2.check();
     web1.check();
 }

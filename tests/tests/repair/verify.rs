@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use pawl_tests::clients::PASSWORD;
 use pawl_tests::command::{pawl, pawl_command};
 use pawl_tests::content::id_of;
+use pawl_tests::maintenance::Maintenance;
 use pawl_tests::program::{Run, program};
 use pawl_tests::server::Server;
 use pawl_tests::store::{plant, set_fact};
@@ -157,6 +158,25 @@ fn what_cannot_be_verified_ends_in_2() {
     plant(std::path::Path::new(place), text.as_bytes());
     let refused = pawl(["maintain", "verify"].into_iter().chain(slow.place())).expect_code(2);
     assert!(refused.stderr.contains("maintenance.verify_days"), "{refused:?}");
+}
+
+#[test]
+fn a_run_beside_the_maintenance_door_is_in_the_audit_log_later() {
+    let stage = Stage::new(1);
+    let name = stage.stored().into_keys().find(|name| name.starts_with("data/")).unwrap();
+    stage.rot([&name]);
+    let mut door = Maintenance::start(&stage.server);
+    let verified = stage.maintain(&["verify", "--all", "--json"]).expect_code(1);
+    assert_eq!(damaged(&verified.json()), [name.clone()].into());
+    assert_eq!(verified.stderr, "");
+    let told = || pawl(["audit", "show"].into_iter().chain(stage.server.place())).expect_code(0).stdout;
+    assert!(!told().contains("found damaged"));
+    door.stop();
+    for _ in 0..2 {
+        let _ = stage.maintain(&["restore"]).expect_code(1);
+    }
+    assert_eq!(told().matches(&format!("found damaged web1/{name}")).count(), 1, "{}", told());
+    assert_eq!(told().matches("verified web1 for uid-").count(), 1, "{}", told());
 }
 
 #[test]

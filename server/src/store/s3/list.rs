@@ -119,7 +119,7 @@ pub(super) async fn with_facts(
     });
     let looked_at = stream::iter(wanted.collect::<Vec<_>>())
         .map(|(id, object)| look(store, bucket, file_type, id, object))
-        .buffer_unordered(PARALLEL);
+        .buffered(PARALLEL); // by name: restic tries keys in this order, and should use the same one each time
     looked_at.try_filter_map(async |known| Ok(known)).try_collect().await
 }
 

@@ -1,0 +1,55 @@
+//! What verification has to tell the audit log, while other maintenance holds it.
+//!
+//! Invariant: it is on disk before the command ends, and whoever takes the lock of maintenance next tells it first. A
+//! killing in between may have it told twice, and never not at all.
+
+use std::path::{Path, PathBuf};
+
+use super::super::session::{Session, directory as of_maintenance};
+use crate::files::{self, FileError};
+use crate::keeper::Told;
+use crate::print::Outcome;
+
+fn path(data: &Path) -> PathBuf {
+    super::directory(data).join(",untold.json")
+}
+
+fn waiting(data: &Path) -> Result<Vec<Told>, FileError> {
+    let path = path(data);
+    let Some(text) = files::read(&path)? else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).map_err(|error| FileError::new("understand", &path, error.into()))
+}
+
+fn write(data: &Path, untold: &[Told]) -> Result<(), FileError> {
+    let path = path(data);
+    let text = serde_json::to_string_pretty(untold);
+    let text = text.map_err(|error| FileError::new("write", &path, error.into()))?;
+    files::replace(&path, &text, 0o640)
+}
+
+/// Keeps it until somebody can tell it.
+pub(super) fn keep(data: &Path, new: Vec<Told>) -> Result<(), FileError> {
+    let mut untold = waiting(data)?;
+    untold.extend(new);
+    write(data, &untold)
+}
+
+/// Tells what waits.
+pub(in crate::maintenance) async fn tell(session: &Session) -> Outcome {
+    let data = &session.config.data;
+    let untold = waiting(data)?;
+    if untold.is_empty() {
+        return Ok(());
+    }
+    for told in untold {
+        session.keeper.tell_deed(told).await?;
+    }
+    Ok(write(data, &[])?)
+}
+
+/// Whether other maintenance holds the lock at this moment.
+pub(super) fn is_held(data: &Path) -> bool {
+    let Some(state) = of_maintenance(data).parent().map(Path::to_owned) else { return false };
+    let lock = std::fs::File::open(state.join("maintenance.lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
