@@ -17,6 +17,7 @@ mod restic;
 mod restore;
 mod serve;
 mod session;
+mod stores;
 mod undelete;
 mod verify;
 

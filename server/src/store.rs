@@ -12,6 +12,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod either;
 pub mod local;
 pub mod maintenance;
 pub mod s3;

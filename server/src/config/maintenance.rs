@@ -3,13 +3,14 @@
 //! Invariant: the delay after which deletions become final is at least a day; that snapshots may be deleted at once has
 //! to be written out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pawl_policy::{DAY_MS, PURGE_DELAY_DAYS, SNAPSHOT_FLOOR_MS};
 use serde::Deserialize;
 
 use super::written::Refused;
 use super::{Listen, listen};
+use crate::store::s3::settings::{S3Settings, Weakness};
 
 /// Days within which every byte is verified unless configured.
 const VERIFY_DAYS: u32 = 7;
@@ -30,6 +31,10 @@ pub struct Maintenance {
     delay_days: Option<u32>,
     /// Days within which every byte is verified; 7 unless written, and no more than half the delay.
     verify_days: Option<u32>,
+    /// For a bucket: a file of credentials, which are not those of `[s3]`.
+    credentials_file: Option<PathBuf>,
+    /// Which part of that file, or of the usual ones.
+    profile: Option<String>,
 }
 
 impl Maintenance {
@@ -37,6 +42,22 @@ impl Maintenance {
     #[must_use]
     pub fn floor_ms(&self) -> u64 {
         self.floor_days.map_or(SNAPSHOT_FLOOR_MS, |days| u64::from(days) * DAY_MS)
+    }
+
+    /// How maintenance reaches the bucket that hosts' door reaches as `of_hosts` says: by a credential of its own, which
+    /// can hide files and write down what it hid.
+    pub fn s3(&self, of_hosts: &S3Settings) -> Result<S3Settings, NoCredential> {
+        if self.credentials_file.is_none() && self.profile.is_none() {
+            return Err(NoCredential);
+        }
+        let mut accept = of_hosts.accept.clone();
+        accept.push(Weakness::PowerfulCredential); // hiding files is what it is for
+        Ok(S3Settings {
+            credentials_file: self.credentials_file.clone(),
+            profile: self.profile.clone(),
+            accept,
+            ..of_hosts.clone()
+        })
     }
 
     /// Days after which deletions become final.
@@ -72,6 +93,15 @@ impl Maintenance {
     }
 }
 
+/// Maintenance does not use the credential of hosts' door unless it is told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "maintenance of a bucket needs a credential of its own, and there is none: set maintenance.credentials_file or \
+     maintenance.profile. Give it the policy that `pawl policy s3 --role maintenance` prints; those of [s3] are used only \
+     if the same are written there"
+)]
+pub struct NoCredential;
+
 /// The table as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,11 +111,13 @@ pub(super) struct Written {
     floor_days: Option<u32>,
     delay_days: Option<u32>,
     verify_days: Option<u32>,
+    credentials_file: Option<PathBuf>,
+    profile: Option<String>,
 }
 
 impl Written {
     pub(super) fn check(self) -> Result<Maintenance, Refused> {
-        let Self { listen, floor_days, delay_days, verify_days } = self;
+        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile } = self;
         if listen.as_ref().is_some_and(Vec::is_empty) {
             return Err(("maintenance.listen", "expected at least one address".to_owned()));
         }
@@ -103,7 +135,11 @@ impl Written {
             );
             return Err(("maintenance.verify_days", reason));
         }
-        Ok(Maintenance { listen: listen.unwrap_or_default(), floor_days, delay_days, verify_days })
+        if credentials_file.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return Err(("maintenance.credentials_file", "expected an absolute path".to_owned()));
+        }
+        let listen = listen.unwrap_or_default();
+        Ok(Maintenance { listen, floor_days, delay_days, verify_days, credentials_file, profile })
     }
 }
 

@@ -45,7 +45,7 @@ impl Side {
     }
 
     /// Who may see a file that is stored on this side.
-    pub(super) const fn audience(self, handle: &Handle) -> Audience {
+    pub(crate) const fn audience(self, handle: &Handle) -> Audience {
         match (self, handle) {
             (Self::Maintenance, Handle::File(FileType::Keys, _)) => Audience::Maintenance,
             _ => Audience::All,

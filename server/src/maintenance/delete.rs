@@ -63,7 +63,7 @@ async fn wanted(session: &Session, options: &DeleteFiles) -> Result<Vec<Handle>,
             for found in batch {
                 match found {
                     Found::File { handle, .. } => wanted.push(handle),
-                    Found::Unexplained { .. } => {}
+                    Found::Unexplained { .. } => {} // not visible, or visible and found as a file
                     Found::Foreign { path, .. } => {
                         tracing::warn!(path, "this is no file of restic's, and stays");
                     }

@@ -17,10 +17,10 @@ use crate::credentials::{Credentials, Secret};
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, Hiding};
 use crate::socket::{self, Bound, SocketError};
-use crate::store::local::{LocalMaintenance, LocalStore};
+use crate::store::either::{EitherMaintenance, EitherStore};
 
 /// A door as it is made here.
-pub(super) type MaintenanceDoor = Door<LocalStore, Hiding<LocalMaintenance>>;
+pub(super) type MaintenanceDoor = Door<EitherStore, Hiding<EitherMaintenance>>;
 
 /// The server's certificate of the maintenance door, which is another than that of the door to hosts.
 const CERTIFICATE: &str = "maintenance.pem";

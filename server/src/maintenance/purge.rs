@@ -15,7 +15,7 @@ use super::session::{self, is_right};
 use super::{clock, progress};
 use crate::cli::Purge;
 use crate::print::{self, Outcome};
-use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Reason};
+use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason};
 use crate::store::{StoreError, now_ms};
 
 /// What came of one batch.
@@ -123,15 +123,17 @@ async fn remove<M: MaintenanceStore>(
     dry_run: bool,
 ) -> Result<(Usage, Vec<String>), StoreError> {
     let bar = progress::bar(files, "purging");
-    let (mut removed, mut kept) = (Usage::default(), Vec::new());
+    let (mut removed, mut kept, mut left) = (Usage::default(), Vec::new(), 0);
     let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
     while let Some(found) = entries.try_next().await? {
         for hidden in &found {
             if let Some(why) = why_needed(store, batch, hidden).await? {
                 kept.push(format!("{}: {why}", hidden.handle));
             } else {
-                if !dry_run {
-                    store.purge(ripe, &hidden.handle).await?;
+                if !dry_run && store.purge(ripe, &hidden.handle).await? == Purged::LeftToTheStore {
+                    left += 1;
+                    bar.inc(1);
+                    continue;
                 }
                 removed = removed.plus(Usage { bytes: hidden.bytes, files: 1 });
             }
@@ -139,6 +141,12 @@ async fn remove<M: MaintenanceStore>(
         }
     }
     bar.finish_and_clear();
+    if left > 0 {
+        kept.push(format!(
+            "{} wait for the bucket's lifecycle rule, because this credential may not delete versions",
+            count(left)
+        ));
+    }
     Ok((removed, kept))
 }
 

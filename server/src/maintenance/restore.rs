@@ -24,7 +24,7 @@ use crate::cli::Restore;
 use crate::config::Config;
 use crate::print::{self, Ended, Outcome};
 use crate::store::StoreError;
-use crate::store::local::LocalMaintenance;
+use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place};
 use apply::{Done, Worker};
 use plan::{Planner, Task};
@@ -59,7 +59,7 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
     let source = options.from.as_deref().map(|from| Source::open(from, &config.data)).transpose()?;
     let mut report = Report { dry_run: options.dry_run, ..Report::default() };
     if options.dry_run {
-        session::read(&options.place, async |config, store: LocalMaintenance| {
+        session::read(&options.place, async |config, store: EitherMaintenance| {
             let job =
                 Job { options, config: &config, store: &store, source: source.as_ref(), states: &states };
             for repository in job.repositories().await? {
@@ -73,7 +73,7 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
             let config = &session.config;
             let job = Job { options, config, store, source: source.as_ref(), states: &states };
             for repository in job.repositories().await? {
-                let mut part = job.carry_out(&repository).await?;
+                let mut part = Box::pin(job.carry_out(&repository)).await?;
                 if options.set_aside {
                     index::repair(session, &job, &repository, &mut part).await?;
                 }

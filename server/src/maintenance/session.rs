@@ -14,6 +14,7 @@ use futures_util::TryStreamExt;
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use sha2::{Digest, Sha256};
 
+use super::stores::{self, Stores};
 use super::verify::untold;
 use crate::cli::Place;
 use crate::config::{Config, Log, LogLevel};
@@ -22,7 +23,7 @@ use crate::keeper::{KeeperClient, KeeperProcess, Side};
 use crate::log;
 use crate::print::Outcome;
 use crate::serve::{DISK_WAIT_MAX, configuration, end_keeper};
-use crate::store::local::{LocalMaintenance, LocalStore};
+use crate::store::either::{EitherMaintenance, EitherStore};
 use crate::store::maintenance::{MaintenanceStore, Place as Where, Version};
 use crate::store::{Span, StoreError, StoredFile};
 
@@ -30,9 +31,9 @@ use crate::store::{Span, StoreError, StoredFile};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) config: Config,
-    pub(super) store: LocalMaintenance,
+    pub(super) store: EitherMaintenance,
     /// The same place as hosts use it, for what is added, and for locks.
-    pub(super) files: LocalStore,
+    pub(super) files: EitherStore,
     pub(super) keeper: KeeperClient,
 }
 
@@ -47,6 +48,10 @@ pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
 /// The same where nothing is going to be written: the disk may be read-only.
 fn config_to_read(place: &Place) -> Result<Config, Box<dyn Error>> {
     let config = configuration(place)?;
+    if config.s3.is_some() {
+        // Repositories are elsewhere, and on this machine there may be no other Pawl.
+        files::make_directory(&config.data, 0o750)?;
+    }
     if !config.data.is_dir() {
         let data = config.data.display();
         return Err(format!("{data}: there is no such directory; `pawl serve` makes it").into());
@@ -80,12 +85,14 @@ pub(super) fn directory(data: &Path) -> PathBuf {
 /// Runs a command that only reads. It needs no lock.
 pub(super) fn read<F: Future<Output = Outcome>>(
     place: &Place,
-    work: impl FnOnce(Config, LocalMaintenance) -> F,
+    work: impl FnOnce(Config, EitherMaintenance) -> F,
 ) -> Outcome {
     let config = config_to_read(place)?;
-    let store = LocalMaintenance::open_for_reading(&config.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(work(config, store))
+    runtime.block_on(async {
+        let store = stores::open_for_reading(&config).await?;
+        work(config, store).await
+    })
 }
 
 /// Runs a command that acts, quietly.
@@ -107,13 +114,20 @@ pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Out
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let (keeper, child) = keeper.connect()?;
-        let store = LocalMaintenance::open(&config.data, keeper.clone())?;
-        let files = LocalStore::open(&config.data, keeper.clone())?;
-        let session = Session { config, store, files, keeper: keeper.clone() };
-        if let Err(error) = untold::tell(&session).await {
-            tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
-        }
-        let outcome = work(&session).await;
+        let outcome = match stores::open(&config, &keeper).await {
+            Ok(Stores { store, files, lock }) => {
+                let session = Session { config, store, files, keeper: keeper.clone() };
+                if let Err(error) = untold::tell(&session).await {
+                    tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
+                }
+                let outcome = stores::while_held(lock.as_ref(), work(&session)).await;
+                if let Some(lock) = lock {
+                    lock.give_back().await;
+                }
+                outcome
+            }
+            Err(error) => Err(error),
+        };
         end_keeper(&keeper, child).await;
         outcome
     });

@@ -21,14 +21,13 @@ use std::thread::available_parallelism;
 
 use pawl_policy::DAY_MS;
 
-use super::{progress, session};
+use super::{progress, session, stores};
 use crate::cli::{Reading, Verify};
 use crate::config::{Config, Log, LogLevel};
 use crate::keeper::{Act, Told};
 use crate::log;
 use crate::pace::Pace;
 use crate::print::{self, Ended, Outcome};
-use crate::store::local::LocalMaintenance;
 use crate::store::now_ms;
 use finding::Severity;
 pub use schedule::Share;
@@ -59,13 +58,17 @@ fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
             "another `pawl maintain verify` is at work here; wait until it has ended, or stop it".into()
         );
     };
-    let store = Arc::new(LocalMaintenance::open_for_reading(&config.data)?);
     let wanted = wanted(options, &config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let store = Arc::new(runtime.block_on(stores::open_for_reading(&config))?);
     let bar = progress::of_bytes("verifying");
     let (outcomes, continued) = runtime.block_on(run::run(store, &states, &wanted, bar))?;
     let mut report = report::Report::new(outcomes, continued);
-    if options.restic.knows_password() {
+    if options.restic.knows_password() && config.s3.is_some() {
+        tracing::warn!(
+            "restic cannot be asked which snapshots are affected: the repositories are in a bucket"
+        );
+    } else if options.restic.knows_password() {
         runtime.block_on(name_snapshots(options, &config, &mut report));
     }
     drop(runtime);

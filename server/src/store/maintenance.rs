@@ -73,6 +73,15 @@ pub enum Hid {
     Taken,
 }
 
+/// What became of a file that was to be removed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purged {
+    /// It is gone.
+    Gone,
+    /// The store does not let this credential remove it: a rule of the store's own will, and until then it stays pending.
+    LeftToTheStore,
+}
+
 /// Where a copy of a file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -283,7 +292,7 @@ pub trait MaintenanceStore: Send + Sync + 'static {
 
     /// Removes a file of a ripe batch for good; done as well if it is not there. Whether it can be spared is for the
     /// caller to have proved. Its tombstone stays.
-    fn purge(&self, ripe: &Ripe, handle: &Handle) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn purge(&self, ripe: &Ripe, handle: &Handle) -> impl Future<Output = Result<Purged, StoreError>> + Send;
 
     /// Removes a batch in which nothing is pending; one in which something is stays, which is an error.
     fn end_batch(&self, batch: &BatchId) -> impl Future<Output = Result<(), StoreError>> + Send;

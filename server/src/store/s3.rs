@@ -10,6 +10,7 @@ mod facts;
 mod failure;
 mod layout;
 mod list;
+pub mod maintain;
 mod names;
 mod observe;
 mod probe;
@@ -31,15 +32,15 @@ use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
 use futures_util::Stream;
 use pawl_policy::{
-    Audience, Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read,
-    RemoveLock, RepositoryName, RepositoryState, Stat, Usage,
+    Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read, RemoveLock,
+    RepositoryName, RepositoryState, Stat, Usage,
 };
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::Semaphore;
 
 use super::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
 use crate::body::Upload;
-use crate::keeper::{KeeperClient, principal_usage};
+use crate::keeper::{KeeperClient, Side, principal_usage};
 use client::Clients;
 pub use client::SetUpError;
 use facts::{Head, NewFacts};
@@ -72,7 +73,10 @@ pub struct Shared {
     facts: list::KnownFacts,
     names: create::NameLocks,
     hashing: Semaphore,
-    keeper: KeeperClient,
+    /// For whom it was opened.
+    side: Side,
+    /// None if the store was opened for reading only.
+    keeper: Option<KeeperClient>,
     /// Pawl's own directory, where the keeper notes what each principal has stored.
     state: OwnedFd,
 }
@@ -94,6 +98,11 @@ pub enum OpenError {
     /// It was tried and does not do.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// Nothing in it can be brought back.
+    #[error(
+        "the bucket keeps no versions, without which nothing that is deleted could be brought back: switch them on"
+    )]
+    NoVersions,
     /// Pawl's own directory cannot be opened.
     #[error("cannot open Pawl's own directory: {0}")]
     State(#[from] std::io::Error),
@@ -108,6 +117,29 @@ pub async fn examine(settings: &S3Settings) -> Result<Findings, OpenError> {
 impl S3Store {
     /// The store in this bucket, tried out. What each principal has stored is noted by `keeper` beneath `state`.
     pub async fn open(settings: S3Settings, state: &Path, keeper: KeeperClient) -> Result<Self, OpenError> {
+        Self::open_with(settings, state, Side::Hosts, Some(keeper)).await
+    }
+
+    /// The same store for maintenance, whose keys hosts do not see.
+    pub async fn open_for_maintenance(
+        settings: S3Settings,
+        state: &Path,
+        keeper: KeeperClient,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(settings, state, Side::Maintenance, Some(keeper)).await
+    }
+
+    /// The same store, in which nothing can be stored.
+    pub async fn open_for_reading(settings: S3Settings, state: &Path) -> Result<Self, OpenError> {
+        Self::open_with(settings, state, Side::Maintenance, None).await
+    }
+
+    async fn open_with(
+        settings: S3Settings,
+        state: &Path,
+        side: Side,
+        keeper: Option<KeeperClient>,
+    ) -> Result<Self, OpenError> {
         let clients = Clients::new(&settings).await?;
         let layout = Layout::new(&settings);
         let findings = probe::probe(&clients, &settings, &layout).await?;
@@ -125,10 +157,17 @@ impl S3Store {
                 facts: list::KnownFacts::default(),
                 names: create::NameLocks::default(),
                 hashing: Semaphore::new(HASHING_MAX),
+                side,
                 keeper,
                 state,
             }),
         })
+    }
+
+    fn keeper(&self) -> Result<&KeeperClient, StoreError> {
+        self.keeper
+            .as_ref()
+            .ok_or_else(|| StoreError::Unavailable("this store was opened for reading only".to_owned()))
     }
 
     /// What was found out about the store.
@@ -151,7 +190,17 @@ impl S3Store {
 
     /// What is stored under a name; `None` if the store says that there is nothing.
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<Head>, StoreError> {
-        let head = self.clients.quick.head_object().bucket(bucket).key(key);
+        self.head_version(bucket, key, None).await
+    }
+
+    /// The same for one version.
+    async fn head_version(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<String>,
+    ) -> Result<Option<Head>, StoreError> {
+        let head = self.clients.quick.head_object().bucket(bucket).key(key).set_version_id(version);
         match head.checksum_mode(ChecksumMode::Enabled).send().await {
             Ok(output) => Ok(Some(Head::new(&output))),
             Err(error) if failure(&error) == Failure::Absent => Ok(None),
@@ -295,29 +344,27 @@ impl AppendStore for S3Store {
     }
 }
 
-/// The facts of a file that is stored now.
-fn new_facts(creator: &PrincipalName) -> Result<NewFacts, StoreError> {
-    let mut mark = [0; 16];
-    getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    Ok(NewFacts {
-        creator: creator.clone(),
-        received_ms: now_ms(),
-        audience: Audience::All,
-        content: None,
-        upload: hex::encode(mark),
-    })
-}
-
 impl S3Store {
     /// Whether maintenance has deleted a file of this name. It keeps that for snapshots and indexes, which make restic
-    /// fail if they come back without their data.
+    /// fail if they come back without their data, and for keys, which let in whom their removal was to keep out.
     async fn is_deleted(&self, repository: &RepositoryName, handle: &Handle) -> Result<bool, StoreError> {
         match handle.file_type() {
-            Some(FileType::Snapshots | FileType::Index) => {
+            Some(FileType::Snapshots | FileType::Index | FileType::Keys) => {
                 let key = self.layout.tombstone(repository, handle);
                 Ok(self.head(&self.settings.bucket, &key).await?.is_some())
             }
             _ => Ok(false),
         }
+    }
+
+    /// The facts of a file that is stored now.
+    fn new_facts(&self, creator: &PrincipalName, handle: &Handle) -> Result<NewFacts, StoreError> {
+        Ok(NewFacts {
+            creator: Some(creator.clone()),
+            received_ms: now_ms(),
+            audience: self.side.audience(handle),
+            content: None,
+            upload: facts::new_mark()?,
+        })
     }
 }

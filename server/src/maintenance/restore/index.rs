@@ -12,7 +12,7 @@ use super::super::session::Session;
 use super::super::verify::survey::missing;
 use super::report::Part;
 use super::{Job, walk};
-use crate::store::local::LocalMaintenance;
+use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::MaintenanceStore;
 
 /// So long restic waits for others' locks.
@@ -21,7 +21,7 @@ const LOCK_WAIT: &str = "5m";
 /// Repairs the index if files are missing from it, and says what is left to do.
 pub(super) async fn repair<M: MaintenanceStore>(
     session: &Session,
-    job: &Job<'_, LocalMaintenance, M>,
+    job: &Job<'_, EitherMaintenance, M>,
     repository: &RepositoryName,
     part: &mut Part,
 ) -> Result<(), Box<dyn Error>> {

@@ -358,11 +358,11 @@ impl<S: AppendStore, M: MaintenanceStore, P> Both<S, M, P> {
 
 /// Makes a module of tests, one for each property, each with a fixture of its own.
 macro_rules! maintenance_suite {
-    ($name:ident, $fixture:expr) => {
+    ($(#[$attribute:meta])* $name:ident, $fixture:expr) => {
         mod $name {
             use super::*;
 
-            $crate::store::conformance::maintenance::maintenance_suite!(@each $fixture;
+            $crate::store::conformance::maintenance::maintenance_suite!(@each [$(#[$attribute])*] $fixture;
                 what_is_hidden_comes_back_with_its_facts
                 a_tombstone_stands_from_hiding_until_it_is_back
                 hiding_again_is_no_error_and_loses_no_copy
@@ -377,13 +377,17 @@ macro_rules! maintenance_suite {
             );
         }
     };
-    (@each $fixture:expr; $($property:ident)*) => {
+    (@each $attributes:tt $fixture:expr; $($property:ident)*) => {
         $(
+            $crate::store::conformance::maintenance::maintenance_suite!(@one $attributes $fixture; $property);
+        )*
+    };
+    (@one [$($attributes:tt)*] $fixture:expr; $property:ident) => {
             #[tokio::test(flavor = "multi_thread")]
+            $($attributes)*
             async fn $property() {
                 $crate::store::conformance::maintenance::$property($fixture).await;
             }
-        )*
     };
 }
 

@@ -26,7 +26,7 @@ use super::{LocalFile, join, open_file};
 use crate::body::Upload;
 use crate::keeper::{Act, KeeperClient, Told, UsageBook, layout};
 use crate::store::maintenance::{
-    Batch, Found, Hid, Hidden, MaintenanceStore, Place, PutBackError, Reason, Version,
+    Batch, Found, Hid, Hidden, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
 };
 use crate::store::{CreateError, Created, Facts, StoreError};
 
@@ -306,7 +306,7 @@ impl MaintenanceStore for LocalMaintenance {
         Ok(created)
     }
 
-    async fn purge(&self, ripe: &Ripe, handle: &Handle) -> Result<(), StoreError> {
+    async fn purge(&self, ripe: &Ripe, handle: &Handle) -> Result<Purged, StoreError> {
         self.keeper()?;
         let (id, at) = (ripe.batch().clone(), *handle);
         let batch = self
@@ -316,7 +316,8 @@ impl MaintenanceStore for LocalMaintenance {
                 Ok::<_, StoreError>(batch)
             })
             .await?;
-        self.tell(Act::Purge, &batch, handle, None).await
+        self.tell(Act::Purge, &batch, handle, None).await?;
+        Ok(Purged::Gone)
     }
 
     async fn end_batch(&self, batch: &BatchId) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::facts::{Head, NewFacts};
 use super::put::{self, Ended, Target, checksum};
-use super::{S3Store, new_facts, usage};
+use super::{S3Store, usage};
 use crate::body::{BodyError, CHUNK_BYTES, ConfigBody, Upload, VerifiedBody};
 use crate::store::{CreateError, Created, StoreError};
 
@@ -57,7 +57,7 @@ pub(super) async fn create(
     let Create { repository, handle } = permit.action();
     store.must_exist(repository).await?;
     let key = store.layout.file(repository, handle);
-    let facts = new_facts(permit.principal())?;
+    let facts = store.new_facts(permit.principal(), handle)?;
     let newcomer = Newcomer { store, permit, key, facts };
     match *handle {
         Handle::Config => newcomer.create_config(ConfigBody::read(upload, caps).await?).await,
@@ -90,7 +90,7 @@ pub(super) async fn confirm(
     }
     tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name; good bytes are kept");
     let key = store.layout.rescued(repository, file_type, id);
-    let newcomer = Newcomer { store, permit, key, facts: new_facts(permit.principal())? };
+    let newcomer = Newcomer { store, permit, key, facts: store.new_facts(permit.principal(), handle)? };
     let content = Content::of(declared, &mut body).await?;
     match newcomer.put(&store.settings.bucket, file_type, id, content).await? {
         Ended::Stored(_) | Ended::Taken => Err(CreateError::Damaged),
@@ -120,7 +120,7 @@ impl Newcomer<'_> {
         }
         let (counts, bytes) = (usage::counts(handle), content.len());
         if counts {
-            self.store.add(repository, self.permit.principal(), bytes).await?;
+            self.store.add(repository, Some(self.permit.principal()), bytes).await?;
         }
         let put = self.put(self.bucket(), file_type, id, content).await;
         // Where it is not known what became of the file, it stays counted until the next count.
@@ -128,13 +128,13 @@ impl Newcomer<'_> {
             Ok(ended) => self.resolve(ended, id).await,
             Err(error) => {
                 if counts {
-                    self.store.take_back(repository, self.permit.principal(), bytes).await;
+                    self.store.take_back(repository, Some(self.permit.principal()), bytes).await;
                 }
                 return Err(error);
             }
         };
         if counts && matches!(created, Ok(Created::AlreadyThere)) {
-            self.store.take_back(repository, self.permit.principal(), bytes).await;
+            self.store.take_back(repository, Some(self.permit.principal()), bytes).await;
         }
         created
     }
@@ -210,17 +210,17 @@ impl Newcomer<'_> {
             unless_taken: store.findings.knows_conditions(),
         };
         let len = body.content().len() as u64;
-        store.add(repository, self.permit.principal(), len).await?;
+        store.add(repository, Some(self.permit.principal()), len).await?;
         let ended = put::whole(&store.clients.quick, &store.settings, target, body.content().clone()).await;
         let created = match ended {
             Ok(_) => self.resolve_config(&body).await,
             Err(error) => {
-                store.take_back(repository, self.permit.principal(), len).await;
+                store.take_back(repository, Some(self.permit.principal()), len).await;
                 return Err(error.into());
             }
         };
         if matches!(created, Ok(Created::AlreadyThere) | Err(CreateError::Differs)) {
-            store.take_back(repository, self.permit.principal(), len).await;
+            store.take_back(repository, Some(self.permit.principal()), len).await;
         }
         created
     }
@@ -251,7 +251,7 @@ impl Newcomer<'_> {
 }
 
 /// What is to be sent, as far as it is there.
-enum Content<'a, 'b> {
+pub(super) enum Content<'a, 'b> {
     /// All of it, verified.
     Whole(Bytes),
     /// The beginning of a longer file that says how long it is.
@@ -261,7 +261,10 @@ enum Content<'a, 'b> {
 impl<'a, 'b> Content<'a, 'b> {
     /// What fits into one chunk, or does not say how long it is, is read first: an early end or a wrong hash then costs
     /// the store nothing.
-    async fn of(declared: Option<u64>, body: &'a mut VerifiedBody<'b>) -> Result<Self, CreateError> {
+    pub(super) async fn of(
+        declared: Option<u64>,
+        body: &'a mut VerifiedBody<'b>,
+    ) -> Result<Self, CreateError> {
         let Some(first) = body.next().await? else { return Ok(Self::Whole(Bytes::new())) };
         if let Some(len) = declared.filter(|len| *len > CHUNK_BYTES as u64) {
             return Ok(Self::Arriving { len, first, body });
@@ -276,7 +279,7 @@ impl<'a, 'b> Content<'a, 'b> {
         Ok(Self::Whole(content.freeze()))
     }
 
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         match self {
             Self::Whole(content) => content.len() as u64,
             Self::Arriving { len, .. } => *len,
@@ -285,7 +288,7 @@ impl<'a, 'b> Content<'a, 'b> {
 }
 
 /// Whether the stored copy hashes to its name, by the store's own record or, if it keeps none, by reading it.
-async fn is_good(
+pub(super) async fn is_good(
     store: &S3Store,
     bucket: &str,
     key: &str,

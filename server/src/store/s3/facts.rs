@@ -7,9 +7,9 @@ use std::collections::HashMap;
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
-use pawl_policy::{Audience, PrincipalName};
+use pawl_policy::{Audience, FileId, PrincipalName};
 
-use crate::store::Facts;
+use crate::store::{Facts, StoreError};
 
 const CREATOR: &str = "pawl-creator";
 const RECEIVED: &str = "pawl-received";
@@ -22,7 +22,8 @@ const UPLOAD: &str = "pawl-upload";
 /// The facts of a new file, and the mark of its upload.
 #[derive(Debug, Clone)]
 pub(super) struct NewFacts {
-    pub(super) creator: PrincipalName,
+    /// `None` if that was never recorded.
+    pub(super) creator: Option<PrincipalName>,
     pub(super) received_ms: u64,
     pub(super) audience: Audience,
     /// Of a `config`: its hash.
@@ -33,10 +34,12 @@ pub(super) struct NewFacts {
 impl NewFacts {
     pub(super) fn metadata(&self) -> HashMap<String, String> {
         let mut metadata = HashMap::from([
-            (CREATOR.to_owned(), self.creator.to_string()),
             (RECEIVED.to_owned(), self.received_ms.to_string()),
             (UPLOAD.to_owned(), self.upload.clone()),
         ]);
+        if let Some(creator) = &self.creator {
+            metadata.insert(CREATOR.to_owned(), creator.to_string());
+        }
         if self.audience == Audience::Maintenance {
             metadata.insert(AUDIENCE.to_owned(), "maintenance".to_owned());
         }
@@ -52,10 +55,18 @@ impl NewFacts {
 pub(super) struct Head {
     pub(super) size: u64,
     pub(super) facts: Facts,
+    /// Whether the time at which it was received was recorded, and not merely derived.
+    pub(super) is_recorded: bool,
     /// Its SHA-256 in base64 as the store recorded it, of the whole content.
     pub(super) checksum: Option<String>,
     /// The mark of the upload that stored it.
     pub(super) upload: Option<String>,
+    /// Of a `config`: the SHA-256 that was recorded when it was stored.
+    pub(super) content: Option<FileId>,
+    /// Which version it is, if the bucket keeps versions.
+    pub(super) version: Option<String>,
+    /// What the store calls its content.
+    pub(super) etag: Option<String>,
 }
 
 impl Head {
@@ -76,8 +87,12 @@ impl Head {
                     Some(_) => Audience::Maintenance, // an unknown word hides the file
                 },
             },
+            is_recorded: get(RECEIVED).is_some_and(|text| text.parse::<u64>().is_ok()),
             checksum: output.checksum_sha256().filter(whole).map(str::to_owned),
             upload: get(UPLOAD).cloned(),
+            content: get(CONTENT).and_then(|text| text.parse().ok()),
+            version: output.version_id().map(str::to_owned),
+            etag: output.e_tag().map(str::to_owned),
         }
     }
 }
@@ -92,4 +107,11 @@ pub(super) fn millis(time: Option<&DateTime>) -> u64 {
     time.and_then(|time| time.to_millis().ok())
         .and_then(|millis| u64::try_from(millis).ok())
         .unwrap_or_default()
+}
+
+/// A mark that no other upload has.
+pub(super) fn new_mark() -> Result<String, StoreError> {
+    let mut mark = [0; 16];
+    getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(hex::encode(mark))
 }

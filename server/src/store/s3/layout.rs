@@ -2,7 +2,7 @@
 //!
 //! Invariant: a file's name is made of names that parsed, so that none can reach Pawl's own.
 
-use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_policy::{BatchId, FileId, FileType, Handle, RepositoryName};
 
 use super::settings::S3Settings;
 
@@ -65,12 +65,42 @@ impl Layout {
 
     /// Says that maintenance has deleted the file, for good.
     pub(super) fn tombstone(&self, repository: &RepositoryName, handle: &Handle) -> String {
-        match handle {
-            Handle::Config => format!("{}.pawl/tombstones/{repository}/config", self.prefix),
-            Handle::File(file_type, id) => {
-                format!("{}.pawl/tombstones/{repository}/{file_type}/{id}", self.prefix)
-            }
-        }
+        format!("{}{handle}", self.tombstones(repository))
+    }
+
+    /// Where the tombstones of a repository's files lie.
+    pub(super) fn tombstones(&self, repository: &RepositoryName) -> String {
+        format!("{}.pawl/tombstones/{repository}/", self.prefix)
+    }
+
+    /// Where good bytes of a repository's damaged files lie.
+    pub(super) fn all_rescued(&self, repository: &RepositoryName) -> String {
+        format!("{}rescued/", self.repository(repository))
+    }
+
+    /// Where the batches of deleted files are noted.
+    pub(super) fn deleted(&self) -> String {
+        format!("{}.pawl/deleted/", self.prefix)
+    }
+
+    /// Where one batch is noted.
+    pub(super) fn batch(&self, batch: &BatchId) -> String {
+        format!("{}{batch}/", self.deleted())
+    }
+
+    /// The note about a file that a batch holds.
+    pub(super) fn entry(&self, batch: &BatchId, handle: &Handle) -> String {
+        format!("{}{handle}", self.batch(batch))
+    }
+
+    /// Says which run of maintenance is at work.
+    pub(super) fn maintenance_lock(&self) -> String {
+        format!("{}.pawl/maintenance/lock", self.prefix)
+    }
+
+    /// Where a run shows that it lives.
+    pub(super) fn maintenance_beats(&self, run: &str) -> String {
+        format!("{}.pawl/maintenance/beats/{run}/", self.prefix)
     }
 
     /// Where the store is tried out.

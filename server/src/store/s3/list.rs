@@ -34,6 +34,12 @@ impl KnownFacts {
         known.get(&(object.key.clone(), object.modified_ms)).cloned()
     }
 
+    /// Forgets what is known under a name: maintenance put it there anew.
+    pub(super) fn forget(&self, key: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(of, _), _| of != key);
+    }
+
     fn put(&self, object: Object, facts: Facts) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {

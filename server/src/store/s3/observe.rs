@@ -16,7 +16,7 @@ impl Observed for S3Store {
         let list = self.clients.quick.list_objects_v2().bucket(&self.settings.bucket);
         let list = list.prefix(self.layout.prefix()).max_keys(1).send();
         list.await.map_err(|error| names::failed("cannot list the bucket", &error))?;
-        Ok(self.keeper.ping().await?)
+        Ok(self.keeper()?.ping().await?)
     }
 
     async fn usages(

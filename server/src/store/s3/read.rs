@@ -74,6 +74,16 @@ pub(super) async fn open(
     }
 }
 
+/// Opens what lies under a name in the bucket; the version that is shown unless one is named.
+pub(super) async fn open_version(
+    store: &S3Store,
+    bucket: &str,
+    key: &str,
+    version: Option<String>,
+) -> Result<S3File, StoreError> {
+    just_size(store, Place { bucket: bucket.to_owned(), key: key.to_owned(), version }).await
+}
+
 async fn just_size(store: &S3Store, place: Place) -> Result<S3File, StoreError> {
     let head = store.clients.quick.head_object().bucket(&place.bucket).key(&place.key);
     let head = head.set_version_id(place.version.clone()).send().await;

@@ -15,15 +15,15 @@ use crate::keeper::testing::keeper;
 use crate::store::conformance::{self, Fixture};
 
 /// What a store needs as long as it is used.
-struct Place {
+pub(super) struct Place {
     bucket: Bucket,
     /// The line between, where there is one.
     line: Option<Faults>,
-    _state: tempfile::TempDir,
+    state: tempfile::TempDir,
     _server: S3,
 }
 
-fn settings(bucket: &Bucket, directory: &Path) -> S3Settings {
+pub(super) fn settings(bucket: &Bucket, directory: &Path) -> S3Settings {
     let access = bucket.access();
     let file = directory.join("credentials");
     let text =
@@ -50,11 +50,11 @@ async fn open(bucket: &Bucket, state: &Path) -> Result<S3Store, OpenError> {
     S3Store::open(settings(bucket, state), state, keeper(state, false)).await
 }
 
-async fn fixture(server: S3) -> Fixture<S3Store, Place> {
+pub(super) async fn fixture(server: S3) -> Fixture<S3Store, Place> {
     let bucket = server.bucket("backup", Kind::Versioned);
     let state = tempfile::tempdir().unwrap();
     let store = open(&bucket, state.path()).await.unwrap();
-    Fixture { store, place: Place { bucket, line: None, _state: state, _server: server } }
+    Fixture { store, place: Place { bucket, line: None, state, _server: server } }
 }
 
 /// A store behind a line, which fails from now on as the test says.
@@ -64,7 +64,17 @@ async fn behind_a_line() -> Fixture<S3Store, Place> {
     let line = Faults::in_front_of(server.address());
     let state = tempfile::tempdir().unwrap();
     let store = open(&bucket.through(line.address()), state.path()).await.unwrap();
-    Fixture { store, place: Place { bucket, line: Some(line), _state: state, _server: server } }
+    Fixture { store, place: Place { bucket, line: Some(line), state, _server: server } }
+}
+
+impl Place {
+    pub(super) const fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    pub(super) fn state(&self) -> &Path {
+        self.state.path()
+    }
 }
 
 impl Fixture<S3Store, Place> {

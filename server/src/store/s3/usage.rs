@@ -75,23 +75,35 @@ impl Counts {
 }
 
 impl S3Store {
-    /// Counts a file that is about to be stored.
+    /// Counts a file that is about to be stored. Of some it was never recorded who stored them.
     pub(super) async fn add(
         &self,
         repository: &RepositoryName,
-        creator: &PrincipalName,
+        creator: Option<&PrincipalName>,
         bytes: u64,
     ) -> Result<(), StoreError> {
-        self.keeper.tally(creator, bytes, false).await?;
+        if let Some(creator) = creator {
+            self.keeper()?.tally(creator, bytes, false).await?;
+        }
         self.usage.change(repository, |usage| usage.plus(Usage { bytes, files: 1 }));
         Ok(())
     }
 
-    /// Takes back a file that was not stored after all.
-    pub(super) async fn take_back(&self, repository: &RepositoryName, creator: &PrincipalName, bytes: u64) {
+    /// Takes back a file that was not stored after all, or that is not visible any more.
+    pub(super) async fn take_back(
+        &self,
+        repository: &RepositoryName,
+        creator: Option<&PrincipalName>,
+        bytes: u64,
+    ) {
         self.usage.change(repository, |usage| usage.minus(Usage { bytes, files: 1 }));
-        if let Err(error) = self.keeper.tally(creator, bytes, true).await {
-            tracing::warn!(%error, "a file that was not stored stays counted");
+        let Some(creator) = creator else { return };
+        let taken_back = match self.keeper() {
+            Ok(keeper) => keeper.tally(creator, bytes, true).await.map_err(StoreError::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken_back {
+            tracing::warn!(%error, "a file that is not stored stays counted");
         }
     }
 }

@@ -3,26 +3,51 @@
 //! Invariant: the oldest since maintenance last took `config` away. Whoever overwrites it, or wins a race that the store
 //! lets two win, makes a newer one.
 
+use aws_sdk_s3::types::ObjectVersion;
 use pawl_policy::{Handle, RepositoryName};
 
 use super::S3Store;
-use super::facts::{Head, millis};
+use super::facts::{Head, millis, size};
 use super::failure::{Failure, failure, store_error};
 use crate::store::StoreError;
 
 /// What became of one name.
 #[derive(Debug, Default)]
-struct History {
-    versions: Vec<Version>,
+pub(super) struct History {
+    /// The newest first.
+    pub(super) versions: Vec<Version>,
     /// When the name was taken out of sight, in Unix milliseconds.
-    markers_ms: Vec<u64>,
+    pub(super) markers_ms: Vec<u64>,
 }
 
-#[derive(Debug)]
-struct Version {
-    id: Option<String>,
-    modified_ms: u64,
-    is_latest: bool,
+/// One version of a name.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    pub(super) id: Option<String>,
+    pub(super) size: u64,
+    pub(super) etag: Option<String>,
+    pub(super) modified_ms: u64,
+    /// Whether it is the one that is shown.
+    pub(super) is_latest: bool,
+}
+
+impl Version {
+    pub(super) fn new(version: &ObjectVersion) -> Self {
+        Self {
+            id: version.version_id().map(str::to_owned),
+            size: size(version.size()),
+            etag: version.e_tag().map(str::to_owned),
+            modified_ms: millis(version.last_modified()),
+            is_latest: version.is_latest() == Some(true),
+        }
+    }
+}
+
+impl History {
+    /// The version that is shown.
+    pub(super) fn shown(&self) -> Option<&Version> {
+        self.versions.iter().find(|version| version.is_latest)
+    }
 }
 
 impl S3Store {
@@ -35,7 +60,7 @@ impl S3Store {
         if !self.findings.keeps_versions() {
             return Ok(self.head_for_certain(&self.settings.bucket, &key).await?.map(|_| None));
         }
-        let history = self.history(&key).await?;
+        let history = self.history(&self.settings.bucket, &key).await?;
         let is_there = history.versions.iter().any(|version| version.is_latest);
         let taken_away_ms = history.markers_ms.iter().max();
         let counts = |version: &&Version| {
@@ -47,11 +72,11 @@ impl S3Store {
     }
 
     /// All versions and markers of one name, the newest first.
-    async fn history(&self, key: &str) -> Result<History, StoreError> {
+    pub(super) async fn history(&self, bucket: &str, key: &str) -> Result<History, StoreError> {
         let mut history = History::default();
         let (mut key_marker, mut version_marker) = (None, None);
         loop {
-            let list = self.clients.quick.list_object_versions().bucket(&self.settings.bucket).prefix(key);
+            let list = self.clients.quick.list_object_versions().bucket(bucket).prefix(key);
             let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker);
             let page =
                 list.send().await.map_err(|error| match store_error("cannot list versions", &error) {
@@ -59,11 +84,7 @@ impl S3Store {
                     other => other,
                 })?;
             let versions = page.versions().iter().filter(|version| version.key() == Some(key));
-            history.versions.extend(versions.map(|version| Version {
-                id: version.version_id().map(str::to_owned),
-                modified_ms: millis(version.last_modified()),
-                is_latest: version.is_latest() == Some(true),
-            }));
+            history.versions.extend(versions.map(Version::new));
             let markers = page.delete_markers().iter().filter(|marker| marker.key() == Some(key));
             history.markers_ms.extend(markers.map(|marker| millis(marker.last_modified())));
             // Longer names that begin alike follow, and do not matter.

@@ -1,0 +1,77 @@
+//! Which store a command of maintenance works on: the data directory, or a bucket.
+//!
+//! Invariant: a bucket is reached with the credential of maintenance, never silently with that of hosts' door; who acts
+//! on one holds its lock.
+
+use std::error::Error;
+use std::future::Future;
+use std::path::Path;
+
+use super::session::directory;
+use crate::config::Config;
+use crate::files;
+use crate::keeper::KeeperClient;
+use crate::print::Outcome;
+use crate::store::either::{EitherMaintenance, EitherStore};
+use crate::store::local::{LocalMaintenance, LocalStore};
+use crate::store::s3::S3Store;
+use crate::store::s3::maintain::{MaintenanceLock, S3Maintenance};
+
+/// A store seen in both ways.
+pub(super) struct Stores {
+    pub(super) store: EitherMaintenance,
+    pub(super) files: EitherStore,
+    /// Of a bucket; for a directory the keeper holds one.
+    pub(super) lock: Option<MaintenanceLock>,
+}
+
+/// Opens the store in which something is to be done.
+pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Stores, Box<dyn Error>> {
+    let Some(of_hosts) = &config.s3 else {
+        return Ok(Stores {
+            store: EitherMaintenance::Local(LocalMaintenance::open(&config.data, keeper.clone())?),
+            files: EitherStore::Local(LocalStore::open(&config.data, keeper.clone())?),
+            lock: None,
+        });
+    };
+    let settings = config.maintenance.s3(of_hosts)?;
+    let files = S3Store::open_for_maintenance(settings, &config.data, keeper.clone()).await?;
+    let store = S3Maintenance::new(files.clone(), Some(keeper.clone()))?;
+    let lock = store.lock(&machine(&config.data)?).await?;
+    Ok(Stores { store: EitherMaintenance::S3(store), files: EitherStore::S3(files), lock: Some(lock) })
+}
+
+/// Opens the store in which nothing is to be done.
+pub(super) async fn open_for_reading(config: &Config) -> Result<EitherMaintenance, Box<dyn Error>> {
+    let Some(of_hosts) = &config.s3 else {
+        return Ok(EitherMaintenance::Local(LocalMaintenance::open_for_reading(&config.data)?));
+    };
+    let settings = config.maintenance.s3(of_hosts)?;
+    let files = S3Store::open_for_reading(settings, &config.data).await?;
+    Ok(EitherMaintenance::S3(S3Maintenance::new(files, None)?))
+}
+
+/// Works as long as the lock is held.
+pub(super) async fn while_held(
+    lock: Option<&MaintenanceLock>,
+    work: impl Future<Output = Outcome>,
+) -> Outcome {
+    let Some(lock) = lock else { return work.await };
+    tokio::select! {
+        outcome = work => outcome,
+        lost = lock.keep() => Err(format!("{lost}; this run stops, and can be repeated").into()),
+    }
+}
+
+/// What tells this machine's directory from those of others that use the bucket.
+fn machine(data: &Path) -> Result<String, Box<dyn Error>> {
+    let path = directory(data).join("machine");
+    if let Some(name) = files::read(&path)? {
+        return Ok(name.trim().to_owned());
+    }
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)?;
+    let name = hex::encode(random);
+    files::replace(&path, &format!("{name}\n"), 0o600)?;
+    Ok(name)
+}

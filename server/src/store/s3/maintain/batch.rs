@@ -1,0 +1,236 @@
+//! A batch: a header, a note about each file that was taken out of sight, and the days on which it was seen.
+//!
+//! Invariant: the header is there before the first note, and goes after the last has gone. A header never changes, so
+//! that what was read once stays right.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use jiff::civil::Date;
+use pawl_policy::{BatchId, Handle, PrincipalName, RepositoryName, RepositoryState};
+use serde::{Deserialize, Serialize};
+
+use super::{PARALLEL, S3Maintenance};
+use crate::store::maintenance::{Batch, Hidden, Reason, next_batch_id};
+use crate::store::s3::names::{self, Object};
+use crate::store::{StoreError, now_ms};
+
+const HEADER: &str = "batch.json";
+/// What makes the others of use comes last when it goes and first when it comes back.
+const PLACES: [&str; 6] = ["config", "keys/", "data/", "index/", "snapshots/", "locks/"];
+
+/// The header as it is written.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    repository: String,
+    principal: String,
+    reason: Reason,
+    began_ms: u64,
+}
+
+/// Headers that were read.
+#[derive(Debug, Default)]
+pub(super) struct Headers(Mutex<HashMap<BatchId, Batch>>);
+
+impl Headers {
+    fn get(&self, id: &BatchId) -> Option<Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn put(&self, batch: &Batch) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(batch.id.clone(), batch.clone());
+    }
+
+    fn forget(&self, id: &BatchId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+fn unreadable(id: &BatchId, cause: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!("batch {id}: its header cannot be used: {cause}"))
+}
+
+impl S3Maintenance {
+    /// Begins a batch.
+    pub(super) async fn begin(
+        &self,
+        repository: &RepositoryName,
+        principal: &PrincipalName,
+        reason: Reason,
+    ) -> Result<Batch, StoreError> {
+        // A repository that was not begun by Pawl carries no mark; without what is hidden it would look like one never
+        // begun.
+        if self.store.view(repository).await?.state == RepositoryState::Initialised {
+            self.store.mark(&self.store.layout.initialised(repository)).await?;
+        }
+        let began_ms = now_ms();
+        let id = next_batch_id(began_ms, self.batch_ids().await?.last())?;
+        let batch =
+            Batch { id, repository: repository.clone(), principal: principal.clone(), reason, began_ms };
+        let header =
+            Header { repository: repository.to_string(), principal: principal.to_string(), reason, began_ms };
+        let text = serde_json::to_vec(&header).map_err(|error| unreadable(&batch.id, &error))?;
+        if !self.write_down(&self.header_key(&batch.id), text).await? {
+            return Err(unreadable(&batch.id, &"its name is taken"));
+        }
+        self.headers.put(&batch);
+        Ok(batch)
+    }
+
+    fn header_key(&self, id: &BatchId) -> String {
+        format!("{}{HEADER}", self.store.layout.batch(id))
+    }
+
+    /// The names of all batches, in order; those that have no header, or none any more, are among them.
+    async fn batch_ids(&self) -> Result<Vec<BatchId>, StoreError> {
+        let deleted = self.store.layout.deleted();
+        let mut ids = Vec::new();
+        let mut pages = names::pages(&self.store, &self.store.settings.bucket, &deleted, Some("/"), None);
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| names::failed("cannot list batches", &error))?;
+            let found = page.common_prefixes().iter().filter_map(|prefix| prefix.prefix());
+            let found = found.filter_map(|key| key.strip_prefix(&deleted)?.strip_suffix('/')?.parse().ok());
+            ids.extend(found);
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Every batch, in order.
+    pub(super) async fn all_batches(&self) -> Result<Vec<Batch>, StoreError> {
+        let ids = self.batch_ids().await?;
+        let read = stream::iter(ids).map(|id| self.batch_if_any(id)).buffered(PARALLEL);
+        let batches: Vec<Option<Batch>> = read.try_collect().await?;
+        Ok(batches.into_iter().flatten().collect())
+    }
+
+    /// The batches of one repository, in order.
+    pub(super) async fn batches_of(&self, repository: &RepositoryName) -> Result<Vec<Batch>, StoreError> {
+        let mut batches = self.all_batches().await?;
+        batches.retain(|batch| batch.repository == *repository);
+        Ok(batches)
+    }
+
+    /// Without a header nothing was ever in it, or is now.
+    async fn batch_if_any(&self, id: BatchId) -> Result<Option<Batch>, StoreError> {
+        match self.batch(&id).await {
+            Ok(batch) => Ok(Some(batch)),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One batch.
+    pub(super) async fn batch(&self, id: &BatchId) -> Result<Batch, StoreError> {
+        if let Some(batch) = self.headers.get(id) {
+            return Ok(batch);
+        }
+        let text = self.read_note(&self.header_key(id)).await?.ok_or(StoreError::NotFound)?;
+        let header: Header = serde_json::from_slice(&text).map_err(|error| unreadable(id, &error))?;
+        let batch = Batch {
+            id: id.clone(),
+            repository: header.repository.parse().map_err(|error| unreadable(id, &error))?,
+            principal: header.principal.parse().map_err(|error| unreadable(id, &error))?,
+            reason: header.reason,
+            began_ms: header.began_ms,
+        };
+        self.headers.put(&batch);
+        Ok(batch)
+    }
+
+    /// The batch, if it was begun for this repository and this reason.
+    pub(super) async fn batch_for(
+        &self,
+        id: &BatchId,
+        repository: &RepositoryName,
+        reason: Reason,
+    ) -> Result<Batch, StoreError> {
+        let batch = self.batch(id).await?;
+        if batch.repository != *repository || batch.reason != reason {
+            let Batch { repository: of, reason: for_, .. } = &batch;
+            return Err(StoreError::Unavailable(format!(
+                "batch {id} is for {of} ({for_:?}), not for {repository} ({reason:?})"
+            )));
+        }
+        Ok(batch)
+    }
+
+    /// What is pending in a batch, page by page.
+    pub(super) fn entries(
+        &self,
+        batch: &Batch,
+    ) -> impl Stream<Item = Result<Vec<(Hidden, String)>, StoreError>> + Send + 'static + use<> {
+        let (this, batch) = (self.clone(), batch.clone());
+        let root = this.store.layout.batch(&batch.id);
+        let pages = stream::iter(PLACES).flat_map({
+            let (store, root) = (this.store.clone(), root.clone());
+            move |place| names::objects(&store, &store.settings.bucket, &format!("{root}{place}"), None)
+        });
+        pages.and_then(move |page| examine(this.clone(), batch.clone(), root.clone(), page))
+    }
+
+    /// Notes that the batch was seen on this day.
+    pub(super) async fn see(&self, id: &BatchId, day: Date) -> Result<(), StoreError> {
+        self.batch(id).await?;
+        let key = format!("{}seen/{day}", self.store.layout.batch(id));
+        if self.store.head(&self.store.settings.bucket, &key).await?.is_some() {
+            return Ok(());
+        }
+        self.store.mark(&key).await
+    }
+
+    /// The days that were noted.
+    pub(super) async fn seen(&self, id: &BatchId) -> Result<BTreeSet<Date>, StoreError> {
+        let seen = format!("{}seen/", self.store.layout.batch(id));
+        let objects = names::all(&self.store, &self.store.settings.bucket, &seen).await?;
+        Ok(objects.iter().filter_map(|object| object.key.strip_prefix(&seen)?.parse().ok()).collect())
+    }
+
+    /// Removes a batch in which nothing is pending.
+    pub(super) async fn end(&self, id: &BatchId) -> Result<(), StoreError> {
+        let root = self.store.layout.batch(id);
+        let objects = names::all(&self.store, &self.store.settings.bucket, &root).await?;
+        let name = |object: &Object| object.key.strip_prefix(&root).unwrap_or_default().to_owned();
+        if let Some(held) = objects.iter().map(name).find(|name| name.parse::<Handle>().is_ok()) {
+            return Err(StoreError::Unavailable(format!("batch {id} is not empty: it holds {held}")));
+        }
+        let (headers, days): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| name(object) == HEADER);
+        for object in days.into_iter().chain(headers) {
+            self.take_note_back(&object.key).await?;
+        }
+        self.headers.forget(id);
+        Ok(())
+    }
+}
+
+/// What a page of notes says.
+async fn examine(
+    this: S3Maintenance,
+    batch: Batch,
+    root: String,
+    page: Vec<Object>,
+) -> Result<Vec<(Hidden, String)>, StoreError> {
+    let looked_at = stream::iter(page)
+        .map(|object| look(this.clone(), batch.clone(), root.clone(), object))
+        .buffered(PARALLEL);
+    looked_at.try_filter_map(async |hidden| Ok(hidden)).try_collect().await
+}
+
+/// One file that is pending, and the version that holds it.
+async fn look(
+    this: S3Maintenance,
+    batch: Batch,
+    root: String,
+    object: Object,
+) -> Result<Option<(Hidden, String)>, StoreError> {
+    let handle = object.key.strip_prefix(&root).and_then(|name| name.parse::<Handle>().ok());
+    let Some(handle) = handle else { return Ok(None) };
+    let Some(entry) = this.entry(&batch.id, &handle).await? else { return Ok(None) };
+    // Of several clocks the latest: nothing becomes final early because one of them was wrong.
+    let hidden_ms = entry.hidden_ms.max(object.modified_ms).max(batch.began_ms);
+    let hidden = Hidden { handle, bytes: entry.bytes, facts: entry.facts, hidden_ms };
+    Ok(Some((hidden, entry.version)))
+}

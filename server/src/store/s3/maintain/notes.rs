@@ -1,0 +1,160 @@
+//! What maintenance writes down in the bucket: small objects of Pawl's own beneath `.pawl/`.
+//!
+//! Invariant: a note never replaces another, and one that was taken back is hidden by a marker, as a file would be.
+
+use bytes::Bytes;
+use pawl_policy::{Audience, BatchId, FileId, Handle};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::S3Maintenance;
+use crate::store::s3::facts::Head;
+use crate::store::s3::failure::{Failure, failure, store_error};
+use crate::store::s3::put::{self, Ended, Target};
+use crate::store::{Facts, StoreError};
+
+/// Longer notes are none of ours.
+const NOTE_BYTES_MAX: u64 = 16 << 10;
+
+/// The note about a file that a batch holds. What is in the version it names was there when it was hidden.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) version: String,
+    pub(super) bytes: u64,
+    pub(super) facts: Facts,
+    /// Of a `config`: the SHA-256 that was recorded.
+    pub(super) recorded: Option<FileId>,
+    pub(super) hidden_ms: u64,
+}
+
+/// The same as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: String,
+    etag: Option<String>,
+    bytes: u64,
+    hidden_ms: u64,
+    creator: Option<String>,
+    received_ms: u64,
+    audience: String,
+    sha256: Option<String>,
+}
+
+impl Entry {
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        let written: Written = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        Ok(Self {
+            version: written.version,
+            bytes: written.bytes,
+            facts: Facts {
+                creator: written.creator.and_then(|name| name.parse().ok()),
+                received_ms: written.received_ms,
+                audience: if written.audience == "all" { Audience::All } else { Audience::Maintenance },
+            },
+            recorded: written.sha256.and_then(|hash| hash.parse().ok()),
+            hidden_ms: written.hidden_ms,
+        })
+    }
+}
+
+/// What became of the note about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It says that the batch holds this version.
+    This,
+    /// The batch holds another version of the name.
+    Another,
+}
+
+impl S3Maintenance {
+    /// Writes a note down, unless there is one of its name. Says whether it is new.
+    pub(super) async fn write_down(&self, key: &str, content: Vec<u8>) -> Result<bool, StoreError> {
+        let target = Target {
+            bucket: self.store.settings.bucket.clone(),
+            key: key.to_owned(),
+            sha256: Sha256::digest(&content).into(),
+            metadata: std::collections::HashMap::new(),
+            is_data: false,
+            unless_taken: true,
+        };
+        let (clients, settings) = (&self.store.clients, &self.store.settings);
+        match put::whole(&clients.quick, settings, target, Bytes::from(content.clone())).await? {
+            Ended::Stored(_) => Ok(true),
+            Ended::Taken => Ok(false),
+            Ended::Unclear(_) => match self.read_note(key).await? {
+                Some(found) => Ok(found == content),
+                None => Err(StoreError::Unavailable("it is not known whether a note was stored".to_owned())),
+            },
+        }
+    }
+
+    /// A note; `None` if there is none.
+    pub(super) async fn read_note(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.store.read_small(&self.store.settings.bucket, key, None, NOTE_BYTES_MAX).await {
+            Ok(text) => Ok(Some(text)),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a note back; done as well if there is none.
+    pub(super) async fn take_note_back(&self, key: &str) -> Result<(), StoreError> {
+        let bucket = &self.store.settings.bucket;
+        if self.store.head(bucket, key).await?.is_none() {
+            return Ok(()); // another marker would say nothing new
+        }
+        match self.store.clients.quick.delete_object().bucket(bucket).key(key).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if failure(&error) == Failure::Absent => Ok(()),
+            Err(error) => Err(store_error(&format!("cannot take back {key}"), &error)),
+        }
+    }
+
+    /// Notes that a batch holds this version of a file.
+    pub(super) async fn note_entry(
+        &self,
+        batch: &BatchId,
+        handle: &Handle,
+        head: &Head,
+        hidden_ms: u64,
+    ) -> Result<Noted, StoreError> {
+        let version = head.version.clone().filter(|version| version != "null");
+        let version = version.ok_or_else(|| {
+            let cause =
+                format!("{handle} has no version of its own, so that it could not come back; it stays");
+            StoreError::Unavailable(cause)
+        })?;
+        let written = Written {
+            version: version.clone(),
+            etag: head.etag.clone(),
+            bytes: head.size,
+            hidden_ms,
+            creator: head.facts.creator.as_ref().map(ToString::to_string),
+            received_ms: head.facts.received_ms,
+            audience: match head.facts.audience {
+                Audience::All => "all".to_owned(),
+                Audience::Maintenance => "maintenance".to_owned(),
+            },
+            sha256: head.content.map(|hash| hash.to_string()),
+        };
+        let text =
+            serde_json::to_vec(&written).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        if self.write_down(&self.store.layout.entry(batch, handle), text).await? {
+            return Ok(Noted::This);
+        }
+        // One of before a crash says the same, and the marker may be missing.
+        let same = self.entry(batch, handle).await?.is_some_and(|entry| entry.version == version);
+        Ok(if same { Noted::This } else { Noted::Another })
+    }
+
+    /// The note about a file that a batch holds; `None` if it holds none.
+    pub(super) async fn entry(&self, batch: &BatchId, handle: &Handle) -> Result<Option<Entry>, StoreError> {
+        let Some(text) = self.read_note(&self.store.layout.entry(batch, handle)).await? else {
+            return Ok(None);
+        };
+        let entry = Entry::parse(&text);
+        entry.map(Some).map_err(|cause| {
+            StoreError::Unavailable(format!("batch {batch}: the note about {handle} cannot be used: {cause}"))
+        })
+    }
+}
