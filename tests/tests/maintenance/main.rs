@@ -12,6 +12,7 @@
 mod attacks;
 mod commands;
 mod crash;
+mod day_after;
 mod enrol;
 mod forget;
 mod purge;
