@@ -1,0 +1,90 @@
+//! `restic forget --prune` at the maintenance door of a bucket, and what undoes it.
+
+use pawl_tests::http::{Body, Client, Request};
+use pawl_tests::maintenance::maintain;
+use pawl_tests::on_each_s3;
+use pawl_tests::s3::S3;
+use pawl_tests::wait;
+
+use super::{VERSION, host_with_five_backups};
+
+on_each_s3! {
+    what_was_pruned_is_undeleted_and_restores_byte_for_byte,
+    a_purge_before_its_time_removes_nothing,
+    a_prune_that_is_killed_is_completed_by_the_next_and_undone,
+    maintenance_does_not_use_the_credential_of_the_door,
+}
+
+const PRUNE: [&str; 6] = ["forget", "--keep-last", "1", "--prune", "--max-unused", "0"];
+
+fn what_was_pruned_is_undeleted_and_restores_byte_for_byte(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    let (before, versions) = (host.visible(), host.bucket.snapshot());
+    let mut door = host.door();
+    door.restic(VERSION, "web1").succeed(PRUNE);
+    assert_eq!(host.restic.snapshots(), host.snapshots[4..]);
+    host.restic.check();
+    let after = host.visible();
+    assert!(before.iter().any(|file| file.0.contains("/data/") && !after.contains(file)));
+    // No version is gone: what is out of sight is behind a marker.
+    assert_eq!(versions.lost_in(&host.bucket.snapshot()), Vec::<String>::new());
+    door.stop();
+    let undone = door.run_command(&["undelete", &door.one_batch(), "--json"]).expect_code(0).json();
+    assert!(undone["brought_back"].as_u64().unwrap() > 4, "{undone}");
+    let back = host.visible();
+    assert!(before.iter().all(|file| back.contains(file)));
+    host.assert_all_restore();
+    assert_eq!(door.deleted().len(), 0);
+}
+
+fn a_purge_before_its_time_removes_nothing(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    let mut door = host.door();
+    let forgotten = &host.snapshots[0];
+    let (key, content) =
+        host.visible().into_iter().find(|(key, _)| key.ends_with(&format!("snapshots/{forgotten}"))).unwrap();
+    door.restic(VERSION, "web1").succeed(PRUNE);
+    door.stop();
+    let before = host.bucket.snapshot();
+    let kept = door.run_command(&["purge", "--clock-is-right", "--json"]).expect_code(0).json();
+    assert_eq!(kept[0]["outcome"], "kept", "{kept}");
+    assert_eq!(before.lost_in(&host.bucket.snapshot()), Vec::<String>::new());
+    // The forgotten snapshot, sent again by the host, is refused.
+    let url = format!("/web1/snapshots/{forgotten}");
+    let credential = host.server.add_host("web1-again", &["--repository", "web1"]);
+    let client = Client::new(host.server.address(), &credential.user, &credential.password);
+    let refused = client.send(Request::new("POST", &url).body(Body::Sized(content))).unwrap();
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert!(host.bucket.get(&key).is_err());
+}
+
+fn a_prune_that_is_killed_is_completed_by_the_next_and_undone(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    let before = host.visible();
+    let mut door = host.door();
+    let admin = door.restic(VERSION, "web1");
+    let run = admin.start(PRUNE);
+    wait::until("some files are hidden", || {
+        let now = host.visible();
+        (before.iter().filter(|file| !now.contains(file)).count() >= 3).then_some(())
+    });
+    door.kill();
+    run.kill();
+    door.start_again();
+    admin.succeed(["unlock", "--remove-all"]);
+    admin.succeed(PRUNE);
+    host.restic.check();
+    door.stop();
+    let first = pawl_tests::maintenance::batch_of(&door.deleted()[0]);
+    let _ = door.run_command(&["undelete", &first]).expect_code(0);
+    let back = host.visible();
+    assert!(before.iter().all(|file| back.contains(file)));
+    host.assert_all_restore();
+}
+
+fn maintenance_does_not_use_the_credential_of_the_door(s3: &S3) {
+    let bucket = s3.bucket("pawl", pawl_tests::bucket::Kind::Versioned);
+    let server = pawl_tests::server::Server::build().bucket(&bucket).start();
+    let refused = maintain(&server.place(), &["deleted"]).expect_code(1);
+    assert!(refused.stderr.contains("maintenance.credentials_file"), "{refused:?}");
+}
