@@ -32,7 +32,7 @@ fn ask(server: &Server, who: &Credential, method: &str, target: &str) -> String 
     String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
 }
 
-/// A120: A thief of a maintenance credential deletes the snapshots of the last days.
+/// A90: A thief of a maintenance credential deletes the snapshots of the last days.
 #[test]
 fn a_young_snapshot_cannot_be_deleted() {
     let host = host_with_five_backups(VERSION);
@@ -52,7 +52,7 @@ fn a_young_snapshot_cannot_be_deleted() {
     assert_eq!(door.deleted()[0]["files"], 1);
 }
 
-/// A123: A host brings its credential to the maintenance door, where deletions are carried out.
+/// A93: A host brings its credential to the maintenance door, where deletions are carried out.
 #[test]
 fn a_hosts_credential_is_nobodys_at_the_maintenance_door() {
     let host = host_with_five_backups(VERSION);
@@ -74,7 +74,7 @@ fn a_hosts_credential_is_nobodys_at_the_maintenance_door() {
     assert_eq!(fs::metadata(own).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
-/// A124: A thief of a maintenance credential uses it at the door to hosts, which is reached from elsewhere.
+/// A94: A thief of a maintenance credential uses it at the door to hosts, which is reached from elsewhere.
 #[test]
 fn a_maintenance_credential_is_nobodys_at_the_door_to_hosts() {
     let host = host_with_five_backups(VERSION);
@@ -91,7 +91,7 @@ fn a_maintenance_credential_is_nobodys_at_the_door_to_hosts() {
     before.assert_unchanged(&host.server.stored());
 }
 
-/// A125: A thief of a maintenance credential makes deletions final over the protocol.
+/// A95: A thief of a maintenance credential makes deletions final over the protocol.
 #[test]
 fn nothing_is_purged_over_the_protocol() {
     let host = host_with_five_backups(VERSION);
@@ -120,7 +120,7 @@ fn nothing_is_purged_over_the_protocol() {
     assert_eq!(before.1, pending());
 }
 
-/// A127: A host sends a snapshot again that maintenance forgot, whose data a prune then misses.
+/// A97: A host sends a snapshot again that maintenance forgot, whose data a prune then misses.
 #[test]
 fn a_forgotten_snapshot_is_not_taken_again() {
     let host = host_with_five_backups(VERSION);
@@ -143,7 +143,7 @@ fn a_forgotten_snapshot_is_not_taken_again() {
     host.assert_all_restore();
 }
 
-/// A128: A thief of a host reads the key that opens with the management password, to find that password offline.
+/// A98: A thief of a host reads the key that opens with the management password, to find that password offline.
 #[test]
 fn a_key_of_management_is_not_shown_to_hosts() {
     let server = Server::start();

@@ -47,7 +47,7 @@ fn what_was_pruned_is_undeleted_and_restores_byte_for_byte(version: Version) {
     assert!(!host.server.data().join(".pawl/tombstones/web1/snapshots").join(&host.snapshots[0]).exists());
 }
 
-/// A129: An admin's restic is refused a young snapshot and prunes what only that snapshot needs.
+/// A99: An admin's restic is refused a young snapshot and prunes what only that snapshot needs.
 fn a_young_snapshot_is_kept_and_so_is_what_it_needs(version: Version) {
     let host = host_with_five_backups(version);
     for snapshot in &host.snapshots[1..] {
@@ -96,7 +96,7 @@ fn a_backup_goes_on_while_prune_runs(version: Version) {
     assert!(fs::read(restored).unwrap() == fs::read(other.join("large")).unwrap());
 }
 
-/// A126: An older batch is brought back after a later prune, so that what comes back is incomplete.
+/// A96: An older batch is brought back after a later prune, so that what comes back is incomplete.
 #[test]
 fn later_batches_come_back_with_an_earlier_one_unless_it_alone_is_asked_for() {
     let version = Version::V0_19;

@@ -31,7 +31,7 @@ fn purge_at(host: &Host, time: &str, options: &[&str]) -> Value {
     maintain_at_time(time, &host.server.place(), &args).expect_code(0).json()
 }
 
-/// A121: Maintenance is made to purge before its time, by running it early.
+/// A91: Maintenance is made to purge before its time, by running it early.
 #[test]
 fn a_purge_before_its_time_removes_nothing() {
     let (host, door) = pruned();
@@ -42,7 +42,7 @@ fn a_purge_before_its_time_removes_nothing() {
     assert_eq!(pending(&host), before);
 }
 
-/// A122: Somebody sets the clock of the server forward, so that deletions seem old enough to be final.
+/// A92: Somebody sets the clock of the server forward, so that deletions seem old enough to be final.
 #[test]
 fn a_clock_set_forward_makes_nothing_final() {
     let (host, door) = pruned();

@@ -17,7 +17,7 @@ fn hostile(stage: &Stage, change: impl Fn(&str, &[u8]) -> Vec<u8>) -> PathBuf {
     second
 }
 
-/// A150: Somebody offers for restoration a store with other content under good names, of every type.
+/// A100: Somebody offers for restoration a store with other content under good names, of every type.
 #[test]
 fn other_content_under_a_good_name_is_never_put_in_place() {
     let stage = Stage::new(2);
@@ -38,7 +38,7 @@ fn other_content_under_a_good_name_is_never_put_in_place() {
     assert_eq!(in_batches(&stage.server), BTreeMap::new());
 }
 
-/// A151: Somebody offers a `config` of another repository, whose name cannot tell, with a password of their own.
+/// A101: Somebody offers a `config` of another repository, whose name cannot tell, with a password of their own.
 #[test]
 fn a_config_other_than_the_recorded_one_is_never_put_in_place() {
     let stage = Stage::new(1);
@@ -61,7 +61,7 @@ fn a_config_other_than_the_recorded_one_is_never_put_in_place() {
     assert!(!stage.path("config").exists());
 }
 
-/// A152: Somebody has a key of maintenance shown to hosts, by having it come back from a store without facts.
+/// A102: Somebody has a key of maintenance shown to hosts, by having it come back from a store without facts.
 #[test]
 fn a_key_of_which_nothing_is_known_comes_back_hidden_from_hosts() {
     let stage = Stage::new(1);
@@ -75,7 +75,7 @@ fn a_key_of_which_nothing_is_known_comes_back_hidden_from_hosts() {
     assert!(!client.ask("GET", "/web1/keys/").unwrap().text().contains(&key[5..]));
 }
 
-/// A153: Somebody brings back what maintenance deleted, by offering it for restoration.
+/// A103: Somebody brings back what maintenance deleted, by offering it for restoration.
 #[test]
 fn what_maintenance_deleted_does_not_come_back_from_elsewhere() {
     let stage = Stage::new(2);
