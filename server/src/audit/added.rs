@@ -39,10 +39,8 @@ impl Added {
                 outcome,
                 bytes_in,
                 ..
-            }) if outcome == "stored" => {
-                if !self.told.remove(&(repository.clone(), file.clone())) {
-                    self.add(&line.time, repository, file, *bytes_in);
-                }
+            }) if outcome == "stored" && !self.told.remove(&(repository.clone(), file.clone())) => {
+                self.add(&line.time, repository, file, *bytes_in);
             }
             _ => {}
         }

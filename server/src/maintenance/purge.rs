@@ -163,17 +163,12 @@ async fn why_needed<M: MaintenanceStore>(
         Err(StoreError::NotFound) => {}
         Err(error) => return Err(error),
     }
-    if batch.reason == Reason::Deleted {
-        return Ok(None);
-    }
-    let batches = store.batches().await?;
-    let is_deletion = |version: &crate::store::maintenance::Version| {
-        matches!(&version.place, Place::Hidden(id)
-            if batches.iter().any(|batch| batch.id == *id && batch.reason == Reason::Deleted))
-    };
+    // Batches are in their order: the last one that holds the file says why it is not visible.
     let versions = store.versions(&batch.repository, &hidden.handle).await?;
-    let explained = versions.iter().any(is_deletion);
-    Ok((!explained).then_some("it was damaged, and no right copy has taken its place"))
+    let holds = |held: &Batch| versions.iter().any(|version| version.place == Place::Hidden(held.id.clone()));
+    let last = store.batches().await?.into_iter().rfind(holds);
+    let explained = last.is_none_or(|last| last.reason == Reason::Deleted);
+    Ok((!explained).then_some("a copy was moved away as damaged, and no right one has taken its place"))
 }
 
 fn tell(verdicts: &[Verdict], options: &Purge) -> Outcome {

@@ -7,6 +7,8 @@ use std::error::Error;
 use std::future::Future;
 use std::path::Path;
 
+use pawl_policy::DAY_MS;
+
 use super::session::directory;
 use crate::config::Config;
 use crate::files;
@@ -36,9 +38,24 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
     };
     let settings = config.maintenance.s3(of_hosts)?;
     let files = S3Store::open_for_maintenance(settings, &config.data, keeper.clone()).await?;
+    check_coverage(config, files.findings().noncurrent_days())?;
     let store = S3Maintenance::new(files.clone(), Some(keeper.clone()))?;
     let lock = store.lock(&machine(&config.data)?).await?;
     Ok(Stores { store: EitherMaintenance::S3(store), files: EitherStore::S3(files), lock: Some(lock) })
+}
+
+/// Damage has to be found while the good version is still there.
+fn check_coverage(config: &Config, noncurrent_days: Option<u32>) -> Outcome {
+    let Some(days) = noncurrent_days else { return Ok(()) };
+    if config.maintenance.verify_ms() <= u64::from(days) * DAY_MS / 2 {
+        return Ok(());
+    }
+    Err(format!(
+        "maintenance.verify_days: the bucket's lifecycle rules end old versions after {days} days, so that every byte has \
+         to be verified within {}; set verify_days to that, or let the bucket keep old versions for longer",
+        days / 2
+    )
+    .into())
 }
 
 /// Opens the store in which nothing is to be done.
@@ -74,4 +91,17 @@ fn machine(data: &Path) -> Result<String, Box<dyn Error>> {
     let name = hex::encode(random);
     files::replace(&path, &format!("{name}\n"), 0o600)?;
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_verified_in_half_of_what_the_bucket_keeps() {
+        let config = Config::for_data("/srv/pawl".into()); // verify_days is 7
+        for (days, holds) in [(None, true), (Some(30), true), (Some(14), true), (Some(13), false)] {
+            assert_eq!(check_coverage(&config, days).is_ok(), holds, "{days:?}");
+        }
+    }
 }

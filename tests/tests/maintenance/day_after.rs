@@ -37,7 +37,7 @@ fn the_day_after_an_attack_ends_with_everything_restored() {
     let block = block
         .replace("./pawl-data", host.server.data().to_str().unwrap())
         .replace("/mnt/second", second.to_str().unwrap());
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", bin.display(), std::env::var_os("PATH").unwrap().display());
     let output =
         Command::new("bash").args(["-euo", "pipefail", "-c", &block]).env("PATH", path).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();

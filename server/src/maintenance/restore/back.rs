@@ -47,15 +47,22 @@ pub(super) async fn carry_out<S: MaintenanceStore, M: MaintenanceStore>(
     let principal = session::user()?;
     let mut added: Vec<_> = since.added.iter().collect();
     added.sort_by_key(|(handle, _)| std::cmp::Reverse(phase(handle)));
+    // All or nothing: a snapshot that stays needs what came with it.
+    let mut permits = Vec::new();
+    let mut refused = None;
+    for (handle, facts) in &added {
+        match permit(job, repository, &principal, **handle, facts) {
+            Ok(permit) => permits.push((*handle, permit)),
+            Err(why) => refused = refused.or(Some(format!("{handle}: {why}"))),
+        }
+    }
+    if let Some(why) = refused {
+        part.added
+            .extend(added.iter().map(|(handle, _)| Line::new(handle, "not deleted", Some(why.clone()))));
+        return Ok(());
+    }
     let mut batch = None;
-    for (handle, facts) in added {
-        let permit = match permit(job, repository, &principal, *handle, facts) {
-            Ok(permit) => permit,
-            Err(why) => {
-                part.added.push(Line::new(handle, "not deleted", Some(why)));
-                continue;
-            }
-        };
+    for (handle, permit) in permits {
         let id = if let Some(id) = &batch {
             id
         } else {

@@ -79,7 +79,11 @@ impl<S: MaintenanceStore> Reader<S> {
         bytes: u64,
         noted: Option<FileId>,
     ) -> Result<Checked, StoreError> {
-        let (found, bytes_read) = match self.by_checksum(repository, handle, bytes).await? {
+        let by_checksum = match self.by_checksum(repository, handle, bytes).await {
+            Err(StoreError::NotFound) => return self.vanished(repository, handle).await,
+            looked_up => looked_up?,
+        };
+        let (found, bytes_read) = match by_checksum {
             Some(found) => (found, 0),
             None => match self.by_reading(repository, handle).await? {
                 Some(found) => (found, bytes),

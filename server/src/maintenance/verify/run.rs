@@ -15,7 +15,7 @@ use super::finding::{Finding, Kind};
 use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
 use super::state::{Run, State, States};
-use super::survey::{Seen, survey};
+use super::survey::{Seen, missing, survey};
 use crate::files::FileError;
 use crate::pace::Pace;
 use crate::store::maintenance::{MaintenanceStore, Place};
@@ -156,7 +156,12 @@ async fn forget_explained<S: MaintenanceStore>(
     seen: &Seen,
 ) -> Result<(), VerifyError> {
     let known: Vec<Handle> = state.damaged.values().filter_map(Finding::handle).collect();
-    for handle in known.into_iter().filter(|handle| !seen.doubtful.contains(handle)) {
+    // A damaged copy that was moved away explains nothing: the right one is not back.
+    let visible = seen.files.iter().map(|(handle, _)| *handle).collect();
+    let missing = missing(store, repository, &visible).await?;
+    for handle in
+        known.into_iter().filter(|handle| !seen.doubtful.contains(handle) && !missing.contains(handle))
+    {
         let versions = store.versions(repository, &handle).await?;
         if versions.iter().any(|version| matches!(version.place, Place::Hidden(_))) {
             state.damaged.remove(&handle.to_string());
@@ -239,7 +244,13 @@ async fn read_all<S: MaintenanceStore>(
     while let Some(checked) = checking.next().await {
         let (job, checked) = checked?;
         let Some(ward) = wards.get_mut(job.ward) else { continue };
-        in_a_row = if matches!(checked.verdict, Verdict::Unreadable(_)) { in_a_row + 1 } else { 0 };
+        // Files that are known to be unreadable are read first, and say nothing about the store.
+        let is_known = ward.state.damaged.contains_key(&job.handle.to_string());
+        in_a_row = match checked.verdict {
+            Verdict::Unreadable(_) if is_known => in_a_row,
+            Verdict::Unreadable(_) => in_a_row + 1,
+            _ => 0,
+        };
         if let (Verdict::Unreadable(cause), true) = (&checked.verdict, in_a_row >= UNREADABLE_IN_A_ROW_MAX) {
             return Err(VerifyError::StoreDown(job.handle.to_string(), cause.clone()));
         }

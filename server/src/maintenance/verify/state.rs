@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
 use crate::files::{self, FileError};
+use crate::store::now_ms;
 
 const MODE: u32 = 0o640;
 
@@ -37,8 +38,9 @@ pub(in crate::maintenance) struct State {
 
 impl State {
     /// When all files whose ids begin so were last read, in Unix milliseconds.
+    /// What a clock that was set forward wrote down counts as never.
     pub(super) fn read_ms(&self, first: u8) -> Option<u64> {
-        self.read.get(&digits(first)).and_then(|text| millis(text))
+        self.read.get(&digits(first)).and_then(|text| millis(text)).filter(|read_ms| *read_ms <= now_ms())
     }
 
     /// Notes that they were read.

@@ -132,28 +132,20 @@ pub(in crate::maintenance) async fn missing<S: MaintenanceStore>(
 ) -> Result<BTreeSet<Handle>, StoreError> {
     let mut missing = BTreeSet::new();
     let is_meant = |batch: &Batch| batch.repository == *repository;
-    let (damaged, deleted): (Vec<_>, Vec<_>) = store
-        .batches()
-        .await?
-        .into_iter()
-        .filter(is_meant)
-        .partition(|batch| batch.reason == Reason::Damaged);
-    for batch in &damaged {
+    // In their order: what was deleted before a copy was moved away says nothing of why there is none now.
+    for batch in store.batches().await?.into_iter().filter(is_meant) {
         let mut hidden = std::pin::pin!(store.hidden(&batch.id).await?);
         while let Some(files) = hidden.try_next().await? {
-            missing.extend(files.iter().map(|file| file.handle).filter(|handle| !visible.contains(handle)));
+            for handle in files.iter().map(|file| file.handle).filter(|handle| !visible.contains(handle)) {
+                match batch.reason {
+                    Reason::Damaged => missing.insert(handle),
+                    Reason::Deleted => missing.remove(&handle),
+                };
+            }
         }
     }
     if missing.is_empty() {
         return Ok(missing);
-    }
-    for batch in &deleted {
-        let mut hidden = std::pin::pin!(store.hidden(&batch.id).await?);
-        while let Some(files) = hidden.try_next().await? {
-            for file in files {
-                missing.remove(&file.handle);
-            }
-        }
     }
     let tombstones = store.tombstones(repository).await?;
     missing.retain(|handle| !tombstones.contains(handle));

@@ -15,7 +15,9 @@ use sha2::{Digest, Sha256};
 
 use super::client::Clients;
 use super::failure::{Failure, failure, words};
+use super::finding::{Finding, Sort};
 use super::layout::Layout;
+use super::lifecycle::{self, OldVersions};
 use super::put::{self, Ended, Target, checksum};
 use super::settings::{Instances, S3Settings, Weakness};
 
@@ -44,26 +46,6 @@ pub enum ProbeError {
     },
 }
 
-/// One thing that was found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How good that is.
-    pub sort: Sort,
-    /// What it is, in a sentence.
-    pub text: String,
-}
-
-/// How good a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    /// As it should be.
-    Good,
-    /// Worth knowing.
-    Note,
-    /// Has to be accepted by name.
-    Weak(Weakness),
-}
-
 /// What happens to a PUT whose name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TakenNames {
@@ -83,9 +65,20 @@ pub struct Findings {
     all: Vec<Finding>,
     keeps_versions: bool,
     taken_names: TakenNames,
+    old_versions: OldVersions,
 }
 
 impl Findings {
+    /// After how many days the bucket ends versions that are not shown any more; `None` if no rule does, or it is not
+    /// known.
+    #[must_use]
+    pub const fn noncurrent_days(&self) -> Option<u32> {
+        match self.old_versions {
+            OldVersions::EndAfter(days) => Some(days),
+            OldVersions::Stay | OldVersions::NotKnown(_) => None,
+        }
+    }
+
     /// One by one.
     #[must_use]
     pub fn all(&self) -> &[Finding] {
@@ -150,12 +143,18 @@ pub(super) async fn probe(
     layout: &Layout,
 ) -> Result<Findings, ProbeError> {
     let probe = Probe { client: &clients.quick, settings, layout };
-    let mut findings = Findings { all: Vec::new(), keeps_versions: false, taken_names: TakenNames::Unknown };
+    let mut findings = Findings {
+        all: Vec::new(),
+        keeps_versions: false,
+        taken_names: TakenNames::Unknown,
+        old_versions: OldVersions::Stay,
+    };
     let first = probe.conditions(&mut findings).await?;
     Probe::versioning(&mut findings, &first);
     probe.content(&mut findings).await?;
     probe.powers(&mut findings, &first).await;
     probe.object_lock(&mut findings).await;
+    probe.old_versions(&mut findings).await;
     if let Some(bucket) = &settings.locks_bucket {
         let list = probe.client.list_objects_v2().bucket(bucket).prefix(layout.prefix()).max_keys(1);
         list.send().await.map_err(|error| probe.failed(&error))?;
@@ -328,6 +327,13 @@ impl Probe<'_> {
                         Object Lock retention";
             findings.add(Sort::Note, text);
         }
+    }
+
+    async fn old_versions(&self, findings: &mut Findings) {
+        findings.old_versions =
+            lifecycle::old_versions(self.client, &self.settings.bucket, self.layout.prefix()).await;
+        let finding = findings.old_versions.finding();
+        findings.all.push(finding);
     }
 
     /// Puts a small object; `None` if the store does not know the condition.

@@ -62,7 +62,7 @@ impl S3Store {
         if let Some(view) = self.views.get(repository).filter(|view| view.settled) {
             return Ok(view);
         }
-        let view = self.look(repository).await?;
+        let view = Box::pin(self.look(repository)).await?; // it is seldom, and large
         if view.state != RepositoryState::Absent {
             self.views.put(repository, &view);
         }
@@ -121,8 +121,23 @@ impl S3Store {
         if config_ms.is_some() {
             state = RepositoryState::Initialised;
         }
-        let marks = if has_aside { self.marks(repository, config_ms).await? } else { HashMap::new() };
+        let marks = if has_aside {
+            let first_ms = self.first_config_ms(repository).await?.or(config_ms);
+            self.marks(repository, first_ms).await?
+        } else {
+            HashMap::new()
+        };
         Ok(View { state, marks: Arc::new(marks), settled: config_ms.is_some() })
+    }
+
+    /// When `config` was first stored. One that maintenance brought back is younger.
+    async fn first_config_ms(&self, repository: &RepositoryName) -> Result<Option<u64>, StoreError> {
+        if !self.findings.keeps_versions() {
+            return Ok(None);
+        }
+        let key = self.layout.file(repository, &Handle::Config);
+        let history = self.history(&self.settings.bucket, &key).await?;
+        Ok(history.versions.iter().map(|version| version.modified_ms).min())
     }
 
     /// How many marks each key has. Once there is a `config`, no later mark counts: whoever got hold of a server's
@@ -171,7 +186,7 @@ impl S3Store {
         permit: &Permitted<CreateRepository>,
     ) -> Result<(), StoreError> {
         let repository = &permit.action().repository;
-        let view = self.look(repository).await?;
+        let view = Box::pin(self.look(repository)).await?; // it is seldom, and large
         match view.state {
             RepositoryState::Initialised => Ok(()),
             RepositoryState::Draft => self.set_keys_aside(permit, &view).await,

@@ -56,6 +56,8 @@ pub(super) fn put_back(
         let counted = disk.usage.add(disk.data.as_fd(), repository, creator.as_ref(), bytes);
         counted.map_err(StoreError::from)?;
     }
+    // Before it is visible: if this is cut, the file is found in its batch again, but its tombstone nowhere.
+    hide::exhume(disk, repository, handle)?;
     let moved =
         rustix::fs::renameat_with(&from, &name, &into, layout::file_name(handle), RenameFlags::NOREPLACE);
     if let Err(error) = moved {
@@ -71,7 +73,6 @@ pub(super) fn put_back(
     let synced = rustix::fs::fsync(&into).and_then(|()| rustix::fs::fsync(&from));
     let settled = synced.and_then(|()| note_stored(disk.data.as_fd(), repository, handle));
     settled.map_err(StoreError::from)?;
-    hide::exhume(disk, repository, handle)?;
     Ok((Created::Stored, bytes))
 }
 

@@ -92,6 +92,7 @@ fn publish(
         let data = disk.data.as_fd();
         disk.usage.add(data, repository, facts.creator.as_ref(), bytes).map_err(failed)?;
     }
+    hide::exhume(disk, repository, handle)?;
     if let Err(error) = staged.publish(&into, &layout::file_name(handle)) {
         if counts(handle) {
             let data = disk.data.as_fd();
@@ -109,6 +110,5 @@ fn publish(
     }
     let synced = rustix::fs::fsync(staged.file()).and_then(|()| rustix::fs::fsync(&into));
     synced.and_then(|()| note_stored(disk.data.as_fd(), repository, handle)).map_err(failed)?;
-    hide::exhume(disk, repository, handle)?;
     Ok(Created::Stored)
 }

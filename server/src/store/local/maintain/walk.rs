@@ -29,8 +29,10 @@ pub(super) fn repositories(data: BorrowedFd<'_>) -> Result<Vec<RepositoryName>, 
             let Ok(name) = entry.file_name().to_str() else { continue };
             let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
             let Ok(repository) = path.parse::<RepositoryName>() else { continue };
-            if directory::open(data, &path).is_err() {
-                continue; // no directory, or a link
+            match directory::open(data, &path) {
+                Ok(_) => {}
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => continue, // no directory, or a link
+                Err(error) => return Err(error.into()),
             }
             if repository_state(data, &repository)? != RepositoryState::Absent {
                 found.push(repository);
