@@ -205,6 +205,9 @@ impl S3Store {
     ) -> Result<Option<Head>, StoreError> {
         let head = self.clients.quick.head_object().bucket(bucket).key(key).set_version_id(version);
         match head.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(output) if output.content_length().is_none() => {
+                Err(StoreError::Unavailable("HEAD: the store does not say how long a file is".to_owned()))
+            }
             Ok(output) => Ok(Some(Head::new(&output))),
             Err(error) if failure(&error) == Failure::Absent => Ok(None),
             Err(error) => Err(store_error("HEAD", &error)),
@@ -267,6 +270,7 @@ impl AppendStore for S3Store {
             self.head(self.bucket(handle), &key),
             self.is_deleted(repository, handle)
         )?;
+        usage::renew(self, repository);
         Ok(Survey {
             repository: view.state,
             file: head.filter(|_| !view.hides(handle)).map(|head| head.facts),
@@ -339,6 +343,10 @@ impl AppendStore for S3Store {
         let RemoveLock { repository, id } = permit.action();
         let handle = Handle::File(FileType::Locks, *id);
         let (bucket, key) = (self.bucket(&handle), self.layout.file(repository, &handle));
+        // Each removal leaves a marker, also of what is not there.
+        if self.head(bucket, &key).await?.is_none() {
+            return Ok(());
+        }
         match self.clients.quick.delete_object().bucket(bucket).key(key).send().await {
             Ok(_) => Ok(()),
             Err(error) if failure(&error) == Failure::Absent => Ok(()),

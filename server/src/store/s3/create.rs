@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -21,6 +22,9 @@ use crate::store::{CreateError, Created, StoreError};
 
 /// A body that does not say how long it is waits here as a whole, since a PUT has to say. restic and rustic always say.
 const UNDECLARED_BYTES_MAX: usize = 1 << 20;
+
+/// How long a file that is sent again waits until the stored copy's turn to be read has come.
+const HASHING_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// One upload of a name at a time, for stores that let two of them win. Elsewhere nobody waits.
 #[derive(Debug, Default)]
@@ -84,6 +88,11 @@ pub(super) async fn confirm(
     let declared = upload.declared_bytes();
     let mut body = VerifiedBody::new(upload, file_type, id, caps)?;
     let head = store.head(store.bucket(handle), &key).await?.ok_or_else(vanished)?;
+    if head.checksum.is_none() && declared != Some(head.size) {
+        // Whoever makes the server read a file has to send as much.
+        body.verify().await?;
+        return Err(unclear());
+    }
     if is_good(store, store.bucket(handle), &key, &head, id).await? {
         body.verify().await?;
         return Ok(Created::AlreadyThere);
@@ -93,7 +102,14 @@ pub(super) async fn confirm(
     let newcomer = Newcomer { store, permit, key, facts: store.new_facts(permit.principal(), handle)? };
     let content = Content::of(declared, &mut body).await?;
     match newcomer.put(&store.settings.bucket, file_type, id, content).await? {
-        Ended::Stored(_) | Ended::Taken => Err(CreateError::Damaged),
+        Ended::Stored(_) => Err(CreateError::Damaged),
+        // Whoever got hold of the credential may have put something there first.
+        Ended::Taken => match store.head(&store.settings.bucket, &newcomer.key).await? {
+            Some(kept) if is_good(store, &store.settings.bucket, &newcomer.key, &kept, id).await? => {
+                Err(CreateError::Damaged)
+            }
+            _ => Err(unclear()),
+        },
         Ended::Unclear(_) => Err(unclear()),
     }
 }
@@ -119,21 +135,16 @@ impl Newcomer<'_> {
             return self.take_from_aside(id).await;
         }
         let (counts, bytes) = (usage::counts(handle), content.len());
+        let _in_flight = counts.then(|| self.store.usage.take_off(repository, bytes));
         if counts {
             self.store.add(repository, Some(self.permit.principal()), bytes).await?;
         }
-        let put = self.put(self.bucket(), file_type, id, content).await;
-        // Where it is not known what became of the file, it stays counted until the next count.
-        let created = match put {
+        let created = match self.put(self.bucket(), file_type, id, content).await {
             Ok(ended) => self.resolve(ended, id).await,
-            Err(error) => {
-                if counts {
-                    self.store.take_back(repository, Some(self.permit.principal()), bytes).await;
-                }
-                return Err(error);
-            }
+            Err(error) => Err(error),
         };
-        if counts && matches!(created, Ok(Created::AlreadyThere)) {
+        // A file whose end is not known is sent again, and counted then.
+        if counts && !matches!(created, Ok(Created::Stored)) {
             self.store.take_back(repository, Some(self.permit.principal()), bytes).await;
         }
         created
@@ -143,7 +154,12 @@ impl Newcomer<'_> {
     async fn take_from_aside(&self, id: FileId) -> Result<Created, CreateError> {
         let head = self.store.head(self.bucket(), &self.key).await?.ok_or_else(vanished)?;
         self.compare(&head, id).await?;
-        self.store.take_from_aside(&self.permit.action().repository, &id).await?;
+        let Create { repository, handle } = self.permit.action();
+        self.store.take_from_aside(repository, &id).await?;
+        if self.store.is_aside(repository, handle).await? {
+            let cause = "the key was set aside before the repository was initialised: make another";
+            return Err(StoreError::Unavailable(cause.to_owned()).into());
+        }
         Ok(Created::Stored)
     }
 
@@ -298,7 +314,9 @@ pub(super) async fn is_good(
     if let Some(recorded) = &head.checksum {
         return Ok(*recorded == checksum(id.sha256()));
     }
-    let turn = store.hashing.acquire().await;
+    let turn = tokio::time::timeout(HASHING_WAIT_MAX, store.hashing.acquire()).await;
+    let turn =
+        turn.map_err(|_| StoreError::Unavailable("too much is being read to be compared".to_owned()))?;
     let _turn = turn.map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let mut hash = Sha256::new();
     let mut chunks = pin!(store.read_whole(bucket, key).await?);

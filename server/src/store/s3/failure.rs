@@ -42,7 +42,9 @@ pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     };
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     match (status, code) {
-        (404, Some("NoSuchKey" | "NotFound" | "NoSuchVersion") | None) => Failure::Absent,
+        (404, Some("NoSuchKey" | "NotFound" | "NoSuchVersion")) => Failure::Absent,
+        // A HEAD has no words. Something between that has other words does not know what the store has.
+        (404, None) if has_no_body(error) => Failure::Absent,
         (405, Some("MethodNotAllowed")) => Failure::Unsupported,
         (412, _) => Failure::Taken,
         (409, Some("ConditionalRequestConflict" | "OperationAborted")) => Failure::Conflict,
@@ -55,6 +57,10 @@ pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
         (500.. | 200..=299, _) => Failure::Unknown,
         _ => Failure::Other,
     }
+}
+
+fn has_no_body<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.raw_response().and_then(|response| response.body().bytes()).is_some_and(<[u8]>::is_empty)
 }
 
 /// The error as a store's, with words for the log.

@@ -26,6 +26,7 @@ pub(super) struct Object {
 }
 
 /// The names that begin with `prefix`, in pages.
+#[expect(clippy::result_large_err, reason = "the SDK's own error")]
 pub(super) fn pages(
     store: &S3Store,
     bucket: &str,
@@ -42,7 +43,20 @@ pub(super) fn pages(
         .set_delimiter(delimiter.map(str::to_owned))
         .set_start_after(after);
     let mut pages = list.into_paginator().send();
-    Box::pin(stream::poll_fn(move |context| Pin::new(&mut pages).poll_next(context)))
+    let pages = stream::poll_fn(move |context| Pin::new(&mut pages).poll_next(context));
+    Box::pin(pages.map(|page| page.and_then(whole)))
+}
+
+/// A page that promises more and does not say how to get it would end the list as if it were complete.
+#[expect(clippy::result_large_err, reason = "the SDK's own error")]
+fn whole(page: ListObjectsV2Output) -> Result<ListObjectsV2Output, ListFailed> {
+    let next = page.next_continuation_token().filter(|next| !next.is_empty());
+    if page.is_truncated() == Some(true) && (next.is_none() || next == page.continuation_token()) {
+        return Err(SdkError::construction_failure(
+            "the store promises more names and does not say how to get them",
+        ));
+    }
+    Ok(page)
 }
 
 /// The beginning of a list.

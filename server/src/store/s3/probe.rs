@@ -282,16 +282,16 @@ impl Probe<'_> {
             // Enabling what is enabled changes nothing.
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
             let versioning = self.client.put_bucket_versioning().bucket(bucket);
-            if versioning.versioning_configuration(enabled).send().await.is_ok() {
+            if is_allowed(&versioning.versioning_configuration(enabled).send().await) {
                 powers.push("change versioning");
             }
         }
-        if self.client.delete_object().bucket(bucket).key(&own.key).send().await.is_ok() {
+        if is_allowed(&self.client.delete_object().bucket(bucket).key(&own.key).send().await) {
             powers.push("hide files (s3:DeleteObject beyond locks)");
         }
         if let Some(version) = own.version.as_ref().filter(|_| findings.keeps_versions) {
             let delete = self.client.delete_object().bucket(bucket).key(&own.key).version_id(version);
-            if delete.send().await.is_ok() {
+            if is_allowed(&delete.send().await) {
                 powers.push("delete versions");
             }
         }
@@ -381,4 +381,12 @@ impl Probe<'_> {
 
 fn content_of(key: &str) -> Bytes {
     Bytes::from(format!("Pawl tried this store out here: {key}\n"))
+}
+
+/// Whether something was not refused. What cannot be told counts as allowed.
+fn is_allowed<T, E: ProvideErrorMetadata>(answer: &Result<T, SdkError<E, HttpResponse>>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(error) => !matches!(failure(error), Failure::Denied | Failure::Unsupported),
+    }
 }

@@ -105,6 +105,9 @@ async fn get(
         Ok(Err(error)) => return Err(store_error("GET", &error)),
         Err(_) => return Err(StoreError::Unavailable("GET: the store does not answer".to_owned())),
     };
+    if answer.content_length().is_none() {
+        return Err(StoreError::Unavailable("GET: the store does not say how much it sends".to_owned()));
+    }
     let len = size(answer.content_length());
     let (start, whole) = match answer.content_range() {
         None => (0, len),

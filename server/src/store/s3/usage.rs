@@ -1,8 +1,8 @@
 //! How much each repository holds, counted by listing it.
 //!
-//! Invariant: what this server stores is counted before it is stored, and a count is renewed every few minutes, so that
-//! what other servers store is missed for no longer than that. A count that fails leaves the repository uncounted, which
-//! is a refusal.
+//! Invariant: what this server stores is counted before it is stored, and a count is renewed every few minutes, beside the
+//! work, so that what other servers store is missed for no longer than that. A repository that was never counted is
+//! refused until it is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::{S3Store, names};
@@ -34,8 +35,28 @@ pub(super) struct Counts {
 struct Known {
     /// The last count with what was added since, and when it was made.
     usage: Option<(Usage, Instant)>,
-    /// While a count is under way: what was added since it began.
+    /// How long the last count took.
+    took: Duration,
+    /// While a count is under way: what was added since it began, or was on its way then.
     since: Option<Usage>,
+    /// What is on its way to the store at this moment, which a count may not see.
+    in_flight: Usage,
+}
+
+/// A file that is on its way as long as this lives.
+#[derive(Debug)]
+pub(super) struct InFlight<'a> {
+    counts: &'a Counts,
+    repository: RepositoryName,
+    file: Usage,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(known) = self.counts.table().get_mut(&self.repository) {
+            known.in_flight = known.in_flight.minus(self.file);
+        }
+    }
 }
 
 impl Default for Counts {
@@ -52,14 +73,31 @@ pub(super) const fn counts(handle: &Handle) -> bool {
 impl Counts {
     /// A repository that was just made holds nothing.
     pub(super) fn begin(&self, repository: &RepositoryName) {
-        let known = Known { usage: Some((Usage::default(), Instant::now())), since: None };
+        let known = Known { usage: Some((Usage::default(), Instant::now())), ..Known::default() };
         self.table().insert(repository.clone(), known);
     }
 
-    /// The usage, unless it was never counted or too long ago.
+    /// The usage, unless it was never counted.
     pub(super) fn known(&self, repository: &RepositoryName) -> Option<Usage> {
-        let (usage, at) = self.table().get(repository)?.usage?;
-        (at.elapsed() < STANDS).then_some(usage)
+        self.table().get(repository)?.usage.map(|(usage, _)| usage)
+    }
+
+    /// Whether it was counted so long ago that it should be renewed. Counting takes a tenth of the time at most.
+    fn is_old(&self, repository: &RepositoryName) -> bool {
+        let table = self.table();
+        let known = table.get(repository);
+        known.is_some_and(|known| {
+            known.usage.is_some_and(|(_, at)| at.elapsed() >= STANDS.max(known.took.saturating_mul(10)))
+        })
+    }
+
+    /// Notes that a file is on its way.
+    pub(super) fn take_off(&self, repository: &RepositoryName, bytes: u64) -> InFlight<'_> {
+        let file = Usage { bytes, files: 1 };
+        let mut table = self.table();
+        let known = table.entry(repository.clone()).or_default();
+        known.in_flight = known.in_flight.plus(file);
+        InFlight { counts: self, repository: repository.clone(), file }
     }
 
     fn change(&self, repository: &RepositoryName, change: impl Fn(Usage) -> Usage) {
@@ -110,29 +148,44 @@ impl S3Store {
 
 /// Counts a repository. An error if that takes long; it goes on then, and whoever asks again learns of it.
 pub(super) async fn count(store: &S3Store, repository: &RepositoryName) -> Result<Usage, StoreError> {
-    let begun = {
-        let mut known = store.usage.table();
-        let known = known.entry(repository.clone()).or_default();
-        known.since.replace(Usage::default()).is_none()
-    };
-    if !begun {
-        return Err(StoreError::Unavailable("the repository is being counted; try again".to_owned()));
-    }
-    let (counting, name) = (store.clone(), repository.clone());
-    let task = tokio::spawn(async move {
-        let counted = walk(&counting, &name).await;
-        let mut known = counting.usage.table();
-        let known = known.entry(name).or_default();
-        let since = known.since.take().unwrap_or_default();
-        let usage = counted?.plus(since);
-        known.usage = Some((usage, Instant::now()));
-        Ok(usage)
-    });
-    match timeout(WAIT_MAX, task).await {
+    let again = || StoreError::Unavailable("the repository is being counted; try again".to_owned());
+    match timeout(WAIT_MAX, start(store, repository).ok_or_else(again)?).await {
         Ok(Ok(counted)) => counted,
         Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
-        Err(_) => Err(StoreError::Unavailable("the repository is being counted; try again".to_owned())),
+        Err(_) => Err(again()),
     }
+}
+
+/// Has a repository counted anew whose count is old. Nobody waits for that.
+pub(super) fn renew(store: &S3Store, repository: &RepositoryName) {
+    if store.usage.is_old(repository) {
+        drop(start(store, repository));
+    }
+}
+
+/// Begins to count, unless that is under way.
+fn start(store: &S3Store, repository: &RepositoryName) -> Option<JoinHandle<Result<Usage, StoreError>>> {
+    {
+        let mut table = store.usage.table();
+        let known = table.entry(repository.clone()).or_default();
+        if known.since.is_some() {
+            return None;
+        }
+        known.since = Some(known.in_flight);
+    }
+    let (counting, name) = (store.clone(), repository.clone());
+    Some(tokio::spawn(async move {
+        let began = Instant::now();
+        let (store, repository) = (counting.clone(), name.clone());
+        // In a task of its own, so that the end is noted whatever happens there.
+        let counted = tokio::spawn(async move { walk(&store, &repository).await }).await;
+        let mut table = counting.usage.table();
+        let known = table.entry(name).or_default();
+        let since = known.since.take().unwrap_or_default();
+        let usage = counted.map_err(|error| StoreError::Unavailable(error.to_string()))??.plus(since);
+        (known.usage, known.took) = (Some((usage, Instant::now())), began.elapsed());
+        Ok(usage)
+    }))
 }
 
 async fn walk(store: &S3Store, repository: &RepositoryName) -> Result<Usage, StoreError> {

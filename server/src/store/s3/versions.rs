@@ -77,7 +77,7 @@ impl S3Store {
         let (mut key_marker, mut version_marker) = (None, None);
         loop {
             let list = self.clients.quick.list_object_versions().bucket(bucket).prefix(key);
-            let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker);
+            let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker.clone());
             let page =
                 list.send().await.map_err(|error| match store_error("cannot list versions", &error) {
                     StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
@@ -90,6 +90,12 @@ impl S3Store {
             // Longer names that begin alike follow, and do not matter.
             if page.is_truncated() != Some(true) || page.next_key_marker() != Some(key) {
                 return Ok(history);
+            }
+            let next = page.next_version_id_marker();
+            if next.is_none() || next == version_marker.as_deref() {
+                return Err(StoreError::Unavailable(
+                    "the store lists the same versions again and again".to_owned(),
+                ));
             }
             key_marker = page.next_key_marker().map(str::to_owned);
             version_marker = page.next_version_id_marker().map(str::to_owned);
