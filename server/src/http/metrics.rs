@@ -3,6 +3,8 @@
 //! Invariant: no label holds what a stranger wrote. Principals have proved who they are, repositories were granted to
 //! them, and all other labels are words of Pawl's own: the hosts file bounds how many series there are.
 
+mod reason;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +15,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry};
+
+use reason::{OTHER_REASONS, denied, reason, would_destroy};
 
 use super::deletions::DeletionError;
 use super::respond::Refusal;
@@ -324,57 +328,6 @@ fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, he
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-const fn would_destroy(action: &Action) -> bool {
-    match action {
-        Action::DeleteRepository(_) => true,
-        Action::Delete(delete) => !matches!(delete.handle, Handle::File(FileType::Locks, _)),
-        _ => false,
-    }
-}
-
-/// What [`reason`] can say beside the policy's own reasons.
-const OTHER_REASONS: [&str; 5] =
-    ["config_differs", "not_a_key", "size_not_allowed", "too_many_requests", "no_space"];
-
-fn reason(refusal: &Refusal) -> Option<&'static str> {
-    use crate::store::StoreError;
-    match refusal {
-        Refusal::Denied(denial) => Some(denied(*denial)),
-        Refusal::Deletion(DeletionError::NotHere) => Some(denied(Denial::Role)),
-        Refusal::Create(CreateError::Differs) => Some("config_differs"),
-        Refusal::Create(CreateError::Body(BodyError::NotAKey(_))) => Some("not_a_key"),
-        Refusal::Create(CreateError::Body(BodyError::TooLong(_) | BodyError::TooShort(_))) => {
-            Some("size_not_allowed")
-        }
-        Refusal::TooManyRequests => Some("too_many_requests"),
-        Refusal::Store(StoreError::Full) | Refusal::Create(CreateError::Store(StoreError::Full)) => {
-            Some("no_space")
-        }
-        _ => None, // answers such as "not found", and failures, of which the status tells
-    }
-}
-
-const fn denied(denial: Denial) -> &'static str {
-    match denial {
-        Denial::NotGranted => "not_granted",
-        Denial::Network => "network",
-        Denial::Expired => "expired",
-        Denial::Quota => "quota",
-        Denial::TotalQuota => "total_quota",
-        Denial::Room => "room",
-        Denial::Role => "role",
-        Denial::Hidden => "hidden",
-        Denial::NoRepository => "no_repository",
-        Denial::AlreadyInitialised => "already_initialised",
-        Denial::TooManyKeys => "too_many_keys",
-        Denial::TooManyLocks => "too_many_locks",
-        Denial::LockOfAnother => "lock_of_another",
-        Denial::Tombstone => "tombstone",
-        Denial::SnapshotKept => "snapshot_kept",
-        Denial::SnapshotTooYoung => "snapshot_too_young",
-    }
 }
 
 #[cfg(test)]
