@@ -88,19 +88,16 @@ pub(super) async fn confirm(
     let declared = upload.declared_bytes();
     let mut body = VerifiedBody::new(upload, file_type, id, caps)?;
     let head = store.head(store.bucket(handle), &key).await?.ok_or_else(vanished)?;
-    if head.checksum.is_none() && declared != Some(head.size) {
-        // Whoever makes the server read a file has to send as much.
-        body.verify().await?;
-        return Err(unclear());
-    }
-    if is_good(store, store.bucket(handle), &key, &head, id).await? {
-        body.verify().await?;
+    let content = Content::of(declared, &mut body).await?;
+    // Whoever makes the server read a file has to send as much; a copy of another length needs no reading.
+    let may_be_good = head.checksum.is_some() || content.len() == head.size;
+    if may_be_good && is_good(store, store.bucket(handle), &key, &head, id).await? {
+        content.verify().await?;
         return Ok(Created::AlreadyThere);
     }
     tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name; good bytes are kept");
     let key = store.layout.rescued(repository, file_type, id);
     let newcomer = Newcomer { store, permit, key, facts: store.new_facts(permit.principal(), handle)? };
-    let content = Content::of(declared, &mut body).await?;
     match newcomer.put(&store.settings.bucket, file_type, id, content).await? {
         Ended::Stored(_) => Err(CreateError::Damaged),
         // Whoever got hold of the credential may have put something there first.
@@ -293,6 +290,14 @@ impl<'a, 'b> Content<'a, 'b> {
             content.extend_from_slice(&chunk);
         }
         Ok(Self::Whole(content.freeze()))
+    }
+
+    /// Reads what has not arrived yet, and keeps none of it.
+    async fn verify(self) -> Result<(), BodyError> {
+        match self {
+            Self::Whole(_) => Ok(()),
+            Self::Arriving { body, .. } => body.verify().await,
+        }
     }
 
     pub(super) fn len(&self) -> u64 {
