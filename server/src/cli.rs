@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pawl_policy::{Network, PrincipalName, RepositoryName};
 
 use crate::config::{Listen, LogFormat, LogLevel};
+use crate::confine::Level;
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 use crate::s3_policy;
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
@@ -88,22 +89,41 @@ the configuration; 1: something is not; 2: it could not be found out.")]
     /// Print the man page
     #[command(after_long_help = "Example:\n  pawl man > pawl.1 && man ./pawl.1")]
     Man,
-    /// The process that names files; `pawl serve` and `pawl maintain` start it
-    #[command(hide = true)]
-    Keeper {
-        /// The directory that holds all repositories
-        #[arg(long)]
-        data: PathBuf,
-        /// What its log looks like
-        #[arg(long, value_enum)]
-        log_format: LogFormat,
-        /// From which level on it logs
-        #[arg(long, value_enum)]
-        log_level: LogLevel,
-        /// It works for maintenance
-        #[arg(long)]
-        maintenance: bool,
-    },
+    /// Name files for the door, as a service under a user of its own
+    #[command(after_long_help = "\
+The door, which listens to hosts, can read and can fill files that have no name; the keeper names them, and never in \
+place of another. `pawl serve` starts it by itself, under its own user. As a service under another user (keeper_socket \
+in the configuration, deploy/systemd), what is stored belongs to a user that the door is not.
+
+Example:
+  pawl keeper --config /etc/pawl/pawl.toml   # serves one door, and ends with it; systemd starts it at each connection")]
+    Keeper(Keeper),
+}
+
+/// Options of `pawl keeper`. Those that are hidden are for the process that starts it.
+#[derive(Debug, Args)]
+pub struct Keeper {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", required_unless_present = "data", conflicts_with = "data")]
+    pub config: Option<PathBuf>,
+    /// The directory that holds all repositories
+    #[arg(long, hide = true)]
+    pub data: Option<PathBuf>,
+    /// What its log looks like
+    #[arg(long, hide = true, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// From which level on it logs
+    #[arg(long, hide = true, value_enum, default_value = "info")]
+    pub log_level: LogLevel,
+    /// It works for maintenance
+    #[arg(long, hide = true)]
+    pub maintenance: bool,
+    /// How it is confined
+    #[arg(long, hide = true, value_enum, default_value = "seccomp")]
+    pub confinement: Level,
+    /// As if the kernel's Landlock were older
+    #[arg(long, hide = true)]
+    pub landlock_abi_max: Option<u8>,
 }
 
 /// Which data directory is meant.
@@ -139,6 +159,9 @@ pub struct Serve {
     /// repeated
     #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
     pub listen: Vec<Listen>,
+    /// As if the kernel's Landlock were older
+    #[arg(long, hide = true)]
+    pub landlock_abi_max: Option<u8>,
 }
 
 /// `pawl host …`

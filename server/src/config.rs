@@ -3,6 +3,7 @@
 //! Invariant: a [`Config`] is free of contradictions. Unknown keys and values out of range are errors that name
 //! the file, the key and what is allowed.
 
+mod confinement;
 mod listen;
 mod maintenance;
 mod s3;
@@ -17,6 +18,7 @@ use clap::ValueEnum;
 use pawl_policy::Caps;
 use serde::Deserialize;
 
+use crate::confine::Demand;
 use crate::files;
 use crate::http::proxy::Proxies;
 use crate::store::s3::settings::S3Settings;
@@ -86,6 +88,19 @@ pub struct Config {
     pub maintenance: Maintenance,
     /// What the log looks like.
     pub log: Log,
+    /// How door and keeper are confined.
+    pub confinement: Demand,
+    /// Where the keeper is reached if it is a service of its own.
+    pub keeper: Option<KeeperService>,
+}
+
+/// A keeper that is a service of its own, under a user of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeeperService {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// The user as which the door comes to it.
+    pub door: String,
 }
 
 /// How connections are protected.
@@ -203,6 +218,8 @@ impl Config {
             status: None,
             maintenance: Maintenance::default(),
             log: Log::default(),
+            confinement: Demand::default(),
+            keeper: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! both of which fail if the name is taken, and the only file that is ever removed is a lock.
 
 mod audit_log;
+mod canary;
 mod child;
 mod client;
 pub(crate) mod commit;
@@ -12,6 +13,7 @@ mod ended;
 pub(crate) mod facts;
 pub(crate) mod layout;
 pub(crate) mod lease;
+mod lock;
 mod message;
 mod process;
 mod repository;
@@ -39,6 +41,10 @@ pub(crate) mod testing {
     use super::message::{self, Reply};
     use super::process;
     use super::side::Side;
+    use crate::confine::{Demand, Level};
+
+    /// Threads of a test cannot be confined alone.
+    const UNCONFINED: Demand = Demand { least: Level::Off, landlock_abi_max: None };
 
     /// Starts a keeper for `data` that ends when the client does.
     pub(crate) fn keeper(data: &Path, named_staging: bool) -> KeeperClient {
@@ -58,7 +64,7 @@ pub(crate) mod testing {
             if named_staging {
                 process::run_with_named_staging(&theirs, &data)
             } else {
-                process::run(&theirs, &data, side)
+                process::run(&theirs, &data, side, UNCONFINED)
             }
         });
         let (ready, _) = message::receive::<Reply>(&ours).unwrap().unwrap();

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod body;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod credentials;
 pub mod doctor;
 pub mod files;

@@ -4,18 +4,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use pawl::cli::{Cli, Command, Policy};
-use pawl::config::Log;
-use pawl::keeper::Side;
 use pawl::{audit, doctor, hosts, maintenance, print, s3_policy, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(&options),
-        Command::Keeper { data, log_format, log_level, maintenance } => {
-            let side = if maintenance { Side::Maintenance } else { Side::Hosts };
-            serve::keeper(&data, Log { format: log_format, level: log_level }, side)
-        }
+        Command::Keeper(options) => serve::keeper(&options),
         Command::Host(command) => hosts::run(command),
         Command::Maintain(command) => maintenance::run(command),
         Command::Audit(command) => audit::run(command),

@@ -2,12 +2,14 @@
 //!
 //! Invariant: the keeper is started before the door has keys or connections, and the door ends when its keeper does.
 
+mod confined;
+mod keeper;
+mod url;
+
 use std::error::Error;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
@@ -15,29 +17,28 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::audit::Queue;
 use crate::cli::{Place, Serve};
-use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Log, Tls};
+use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Tls};
+use crate::confine::Level;
 use crate::credentials::{Credentials, client_ca_path, hosts_path};
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, status};
 use crate::keeper::{Footing, KeeperClient, KeeperProcess, Side};
 use crate::print::{self, Outcome};
+use crate::service_manager::ServiceManager;
 use crate::socket::{self, Bound};
 use crate::store::local::LocalStore;
 use crate::store::s3::{S3Store, Sort};
 use crate::store::{AppendStore, Observed};
-use crate::{files, hosts, log, service_manager};
+use crate::{files, hosts, log};
+pub use keeper::keeper;
+use url::{machine_name, write_down_url};
+pub use url::{url_of, url_path};
 
 /// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// How long work that was begun on the disk is waited for at the end.
 pub(crate) const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// Where the URL that the server was last reached at is written down, for `pawl host add`.
-#[must_use]
-pub fn url_path(data: &Path) -> PathBuf {
-    data.join(".pawl/url")
-}
 
 /// The configuration that the options name.
 pub fn configuration(place: &Place) -> Result<Config, ConfigError> {
@@ -61,13 +62,15 @@ pub fn serve(options: &Serve) -> Outcome {
     raise_descriptor_limit();
     let sockets = bind(&mut config)?;
     let is_new = !hosts_path(&config.data).exists();
-    files::make_directory(&config.data, DIRECTORY_MODE)?;
-    files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)?;
-    let keeper = KeeperProcess::start(&config.data, config.log, Side::Hosts)?;
+    config.confinement.landlock_abi_max = options.landlock_abi_max;
+    let keeper = start_keeper(&config)?;
     say_footing(&keeper);
     let certificates = certificates(&config, &sockets.door)?;
-    let url = url(&config, &sockets.door);
-    write_down_url(&config, &url);
+    let places: Vec<_> = sockets.door.iter().map(|bound| bound.place().clone()).collect();
+    let url = url::url(&config, &places);
+    if config.keeper.is_none() {
+        write_down_url(&config, &url);
+    }
     if is_new && options.place.config.is_none() {
         welcome(&config)?;
     }
@@ -76,12 +79,29 @@ pub fn serve(options: &Serve) -> Outcome {
         config.htpasswd.clone(),
         config.failed_logins_per_minute,
     )?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let manager = ServiceManager::find();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from); // looks outside of DATA
+    let level = confined::confine(&config, &keeper)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let footing = keeper.footing();
-    let ready = Ready { config, sockets, certificates, credentials, footing, url };
+    let ready = Ready { config, sockets, certificates, credentials, footing, level, url, manager };
     let outcome = runtime.block_on(run(ready, keeper));
     runtime.shutdown_timeout(DISK_WAIT_MAX); // for work that waits for a disk that does not answer
     outcome
+}
+
+/// The keeper that is a service, or one that is started here, once there is a directory for it.
+fn start_keeper(config: &Config) -> Result<KeeperProcess, Box<dyn Error>> {
+    if let Some(service) = &config.keeper {
+        return Ok(KeeperProcess::reach(service)?);
+    }
+    make_directories(config)?;
+    Ok(KeeperProcess::start(&config.data, config.log, Side::Hosts, config.confinement)?)
+}
+
+fn make_directories(config: &Config) -> Result<(), files::FileError> {
+    files::make_directory(&config.data, DIRECTORY_MODE)?;
+    files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)
 }
 
 /// The sockets of the door, and of the status listener if there is one.
@@ -119,7 +139,9 @@ struct Ready {
     certificates: Option<Arc<Certificates>>,
     credentials: Credentials,
     footing: Footing,
+    level: Level,
     url: String,
+    manager: ServiceManager,
 }
 
 async fn run(ready: Ready, keeper: KeeperProcess) -> Outcome {
@@ -146,28 +168,34 @@ async fn run_on<S>(store: S, ready: Ready, keeper: &KeeperClient) -> Outcome
 where
     S: AppendStore + Observed + Clone,
 {
-    let Ready { config, sockets, certificates, credentials, footing, url } = ready;
+    let Ready { config, sockets, certificates, credentials, footing, level, url, manager } = ready;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(
         Door::new(store, credentials, config.caps, config.limits, audit.clone())
             .behind(config.proxies.clone()),
     );
     let listening = format!("listening on {url}");
-    reload_on_hangup(Arc::clone(&door), certificates.clone(), listening.clone())?;
+    let (reloaded, again) = (Arc::clone(&door), certificates.clone());
+    reload_on_hangup(&manager, &listening, move || {
+        reloaded.reload_credentials();
+        if let Some(certificates) = &again {
+            certificates.reload();
+        }
+    })?;
     if let Some(bound) = sockets.status {
-        let about = status::About { unnamed_files: footing.unnamed_files, leases: footing.leases };
+        let about = status::About { unnamed_files: footing.unnamed_files, leases: footing.leases, level };
         tracing::info!("metrics and health at http://{}", bound.place());
         tokio::spawn(status::serve(bound, Arc::clone(&door), about)?);
     }
-    let stop = stop_signal()?;
+    let stop = stop_signal(&manager)?;
     let others: Vec<_> = sockets.door.iter().skip(1).map(|bound| bound.place().clone()).collect();
     let serving = http::serve(sockets.door, door, certificates, stop);
     tracing::info!(data = %config.data.display(), "{listening}");
     if !others.is_empty() {
         tracing::info!("listening as well on {}", list(&others));
     }
-    service_manager::ready(&listening);
-    tokio::spawn(service_manager::keep_watchdog(keeper.clone()));
+    manager.ready(&listening);
+    tokio::spawn(manager.clone().keep_watchdog(keeper.clone()));
     tokio::select! {
         served = serving => {
             if !served? {
@@ -175,7 +203,7 @@ where
             }
         }
         () = keeper.died() => {
-            service_manager::stopping("the keeper process has ended");
+            manager.stopping("the keeper process has ended");
             tracing::error!("the keeper process has ended; nothing can be stored any more, so the server stops");
             return Err("the keeper process has ended unexpectedly".into());
         }
@@ -185,8 +213,9 @@ where
 }
 
 /// Lets the keeper finish what it began.
-pub(crate) async fn end_keeper(keeper: &KeeperClient, mut child: Child) {
+pub(crate) async fn end_keeper(keeper: &KeeperClient, child: Option<Child>) {
     keeper.hang_up();
+    let Some(mut child) = child else { return };
     match tokio::task::spawn_blocking(move || child.wait()).await {
         Ok(Ok(status)) if status.success() => {}
         Ok(Ok(status)) => tracing::warn!(%status, "the keeper ended with an error"),
@@ -195,7 +224,8 @@ pub(crate) async fn end_keeper(keeper: &KeeperClient, mut child: Child) {
     }
 }
 
-pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+pub(crate) fn stop_signal(manager: &ServiceManager) -> std::io::Result<impl Future<Output = ()> + use<>> {
+    let manager = manager.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -203,25 +233,24 @@ pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        service_manager::stopping("uploads may finish");
+        manager.stopping("uploads may finish");
         tracing::info!("stopping; uploads may finish");
     })
 }
 
-fn reload_on_hangup<S: AppendStore>(
-    door: Arc<Door<S>>,
-    certificates: Option<Arc<Certificates>>,
-    status: String,
+/// Reads again at each SIGHUP what can be read again.
+pub(crate) fn reload_on_hangup(
+    manager: &ServiceManager,
+    status: &str,
+    reload: impl Fn() + Send + 'static,
 ) -> std::io::Result<()> {
+    let (manager, status) = (manager.clone(), status.to_owned());
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            service_manager::reloading();
-            door.reload_credentials();
-            if let Some(certificates) = &certificates {
-                certificates.reload();
-            }
-            service_manager::ready(&status);
+            manager.reloading();
+            reload();
+            manager.ready(&status);
         }
     });
     Ok(())
@@ -235,54 +264,13 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
         }
         Tls::PrivateCa { names } => {
             let addresses: Vec<_> = bound.iter().filter_map(|bound| bound.place().address()).collect();
-            tls::issue(&config.data, "server.pem", names, &addresses)?
+            match config.keeper {
+                Some(_) => tls::issued(&config.data, tls::DOOR),
+                None => tls::issue(&config.data, tls::DOOR, names, &addresses, tls::Reader::Owner)?,
+            }
         }
     };
     Ok(Some(Arc::new(Certificates::load(files, client_ca_path(&config.data), Protocols::Both)?)))
-}
-
-/// By what hosts reach the server, as far as it can tell.
-fn url(config: &Config, bound: &[Bound]) -> String {
-    match (&config.public_url, bound.first().map(Bound::place)) {
-        (Some(url), _) => url.clone(),
-        (None, Some(place)) => url_of(place, &config.tls),
-        (None, None) => String::new(), // there is at least one
-    }
-}
-
-/// The URL of a place to listen, as restic knows it.
-#[must_use]
-pub fn url_of(place: &Listen, tls: &Tls) -> String {
-    let address = match place {
-        Listen::Unix(path) => return format!("http+unix://{}:", path.display()),
-        Listen::Tcp(address) => *address,
-    };
-    let scheme = if *tls == Tls::Off { "http" } else { "https" };
-    let name = match tls {
-        Tls::PrivateCa { names } => names.first().cloned(),
-        Tls::Off | Tls::Given { .. } if address.ip().is_unspecified() => Some(machine_name()),
-        Tls::Off | Tls::Given { .. } => None,
-    };
-    match name {
-        Some(name) if name.contains(':') => format!("{scheme}://[{name}]:{}", address.port()),
-        Some(name) => format!("{scheme}://{name}:{}", address.port()),
-        None => format!("{scheme}://{address}"),
-    }
-}
-
-fn machine_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// A full disk must not keep hosts from restoring, so that this is no error.
-fn write_down_url(config: &Config, url: &str) {
-    let (path, text) = (url_path(&config.data), format!("{url}\n"));
-    if files::read(&path).is_ok_and(|there| there.as_deref() == Some(&text)) {
-        return;
-    }
-    if let Err(error) = files::replace(&path, &text, 0o640) {
-        tracing::warn!(%error, "`pawl host add` will print the URL of an earlier start");
-    }
 }
 
 /// Adds a first host to a new directory and says how to go on.
@@ -338,18 +326,4 @@ pub(crate) fn raise_descriptor_limit() {
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "cannot raise the limit on open files");
     }
-}
-
-/// The keeper's process: serves the door at the other end of standard input.
-pub fn keeper(data: &Path, log: Log, side: Side) -> Outcome {
-    log::start(log);
-    rustix::thread::set_name(c"pawl-keeper")?;
-    // A stop is for the door, which lets uploads finish; the keeper ends when the door does.
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        signal_hook::flag::register(kind.as_raw_value(), Arc::new(AtomicBool::new(false)))?;
-    }
-    let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
-    crate::keeper::run(&socket, data, side).map_err(|error| -> Box<dyn Error> {
-        format!("the keeper cannot work in {}: {error}", data.display()).into()
-    })
 }

@@ -1,7 +1,7 @@
 //! Sockets to listen on: bound here, or passed by systemd.
 //!
-//! Invariant: a Unix socket that somebody listens on is never taken away, and one that was made here is removed when
-//! its value is dropped.
+//! Invariant: a Unix socket that somebody listens on is never taken away. One that was made here is removed when its
+//! value is dropped, if the process still may; else by whoever listens there next.
 
 mod passed;
 
@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::config::Listen;
 use crate::files;
-pub use passed::{Passed, PassedError, passed};
+pub use passed::{Passed, PassedError, passed, passed_to_keeper};
 
 /// What is taken from the mode 0777 of a socket that is made here: its owner and group may connect.
 const SOCKET_UMASK: Mode = Mode::XUSR.union(Mode::XGRP).union(Mode::RWXO);
@@ -70,16 +70,21 @@ fn bind_unix(path: &Path) -> std::io::Result<Bound> {
     make_way(path)?;
     // The mask is the whole process's, which has only this thread yet. Changing the mode afterwards would leave a
     // moment in which everybody can connect.
-    let mask = rustix::process::umask(SOCKET_UMASK);
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(mask);
-    let listener = bound?;
+    let listener = with_mask(|| UnixListener::bind(path))?;
     let file = SocketFile::at(path)?;
     Bound::of(Socket::Unix(listener), Some(file))
 }
 
+/// Makes a socket that only its owner and group may connect to.
+pub(crate) fn with_mask<T>(make: impl FnOnce() -> T) -> T {
+    let mask = rustix::process::umask(SOCKET_UMASK);
+    let socket = make();
+    rustix::process::umask(mask);
+    socket
+}
+
 /// Removes a socket that a killed server left behind; refuses if somebody listens there.
-fn make_way(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_way(path: &Path) -> std::io::Result<()> {
     // Without waiting: a server that is stuck is alive nevertheless.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -137,7 +142,8 @@ impl Drop for SocketFile {
         if identity(&self.path).is_ok_and(|identity| identity == self.identity)
             && let Err(error) = files::remove_socket(&self.path)
         {
-            tracing::warn!(%error, "cannot remove the socket; the next start will");
+            // A confined server has no right to, and a socket that nobody listens on lets nobody in.
+            tracing::debug!(%error, "the name of the socket stays until the next start");
         }
     }
 }

@@ -11,11 +11,12 @@ use bytesize::ByteSize;
 use pawl_policy::{Caps, InvalidNetwork};
 use serde::Deserialize;
 
+use crate::confine::Level;
 use crate::http::proxy::Proxies;
 
 use super::{
-    Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, listen,
-    maintenance, s3,
+    Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, confinement,
+    listen, maintenance, s3,
 };
 
 /// The file as it is written.
@@ -43,6 +44,9 @@ struct Written {
     maintenance: maintenance::Written,
     #[serde(default)]
     log: Log,
+    confinement: Option<Level>,
+    keeper_socket: Option<PathBuf>,
+    keeper_for: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -115,6 +119,8 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         return Err(value(("data", "expected an absolute path".to_owned())));
     }
     check_public_url(written.public_url.as_deref()).map_err(value)?;
+    let (confinement, keeper) =
+        confinement::check(written.confinement, written.keeper_socket, written.keeper_for).map_err(value)?;
     let plain_http = written.plain_http;
     let tls = tls(written.tls, plain_http, &listen).map_err(value)?;
     Ok(Config {
@@ -135,6 +141,8 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         status: written.status.map(|written| status(&written)).transpose().map_err(value)?,
         maintenance: written.maintenance.check().map_err(value)?,
         log: written.log,
+        confinement,
+        keeper,
     })
 }
 

@@ -25,6 +25,7 @@ use super::respond::{self, Body};
 use super::route::{self, Page};
 use super::service::Door;
 use crate::audit::Head;
+use crate::confine::Level;
 use crate::socket::{Bound, SocketError};
 use crate::store::{AppendStore, Observed};
 use health::Health;
@@ -51,6 +52,8 @@ pub struct About {
     pub unnamed_files: bool,
     /// Whether the kernel can prove that no writer of a stored file is left.
     pub leases: bool,
+    /// What stands between code that runs in the server and what is stored.
+    pub level: Level,
 }
 
 /// The page `/healthz`.
@@ -63,6 +66,7 @@ struct Healthy {
     uptime_seconds: u64,
     staging: &'static str,
     leases: bool,
+    confinement: Level,
     connections: i64,
 }
 
@@ -174,6 +178,7 @@ impl<S: AppendStore + Observed + Clone> Status<S> {
             uptime_seconds: self.started.elapsed().as_secs(),
             staging: if self.about.unnamed_files { "unnamed" } else { "named" },
             leases: self.about.leases,
+            confinement: self.about.level,
             connections: self.door.metrics.connections(),
         })
     }

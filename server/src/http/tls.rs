@@ -26,8 +26,12 @@ use crate::files::{self, FileError, Stamp};
 
 /// The private CA's directory in DATA.
 const DIRECTORY: &str = ".pawl/tls";
+/// The door's certificate there.
+pub const DOOR: &str = "server.pem";
 /// Private keys are their owner's alone.
 const KEY_MODE: u32 = 0o600;
+/// That of the door's certificate, where the door has a user of its own.
+const GROUP_KEY_MODE: u32 = 0o640;
 const CERTIFICATE_MODE: u32 = 0o644;
 
 /// What is wrong with certificates.
@@ -75,6 +79,15 @@ pub enum Protocols {
     Both,
     /// HTTP/1.1, whose answers carry a phrase that restic shows to its user; those of HTTP/2 have none.
     Http1,
+}
+
+/// Who reads a key that is made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Whoever made it.
+    Owner,
+    /// The group, in which the door is.
+    Group,
 }
 
 /// The certificates in use, which can be read again.
@@ -213,6 +226,7 @@ pub fn issue(
     file: &str,
     names: &[String],
     listen: &[SocketAddr],
+    reader: Reader,
 ) -> Result<CertificateFiles, TlsError> {
     let directory = data.join(DIRECTORY);
     files::make_directory(&directory, 0o750)?;
@@ -230,14 +244,22 @@ pub fn issue(
     // One file, so that certificate and key are replaced together.
     let path = directory.join(file);
     let both = key.serialize_pem() + &certificate.pem();
-    match files::replace(&path, &both, KEY_MODE) {
+    let mode = if reader == Reader::Group { GROUP_KEY_MODE } else { KEY_MODE };
+    match files::replace(&path, &both, mode) {
         // A full disk must not keep hosts from restoring.
         Err(error) if error.is_for_want_of_room() && path.exists() => {
             tracing::warn!(%error, "the certificate of the last start stays in use");
         }
         written => written?,
     }
-    Ok(CertificateFiles { certificate: path.clone(), key: path })
+    Ok(issued(data, file))
+}
+
+/// A certificate that was made before.
+#[must_use]
+pub fn issued(data: &Path, file: &str) -> CertificateFiles {
+    let path = data.join(DIRECTORY).join(file);
+    CertificateFiles { certificate: path.clone(), key: path }
 }
 
 fn certificate_authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, TlsError> {

@@ -1,35 +1,44 @@
-//! The keeper as a child process of the door.
+//! The keeper as the door finds it: a child process of its own, or a service of another user.
 //!
-//! Invariant: it is the same program, started anew: it has no descriptor of the door's but its end of the socket, and
-//! no memory and no environment of it.
+//! Invariant: a child is the same program, started anew: it has no descriptor of the door's but its end of the socket,
+//! and no memory and no environment of it.
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::time::Duration;
 
 use clap::ValueEnum;
+use rustix::io::Errno;
+use rustix::net::sockopt::Timeout;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::client::KeeperClient;
-use super::message::{self, Envelope, Footing, Reply};
+use super::message::{self, Envelope, Footing, Refusal, Reply, Request};
 use super::side::Side;
-use crate::config::Log;
+use crate::config::{KeeperService, Log};
+use crate::confine::Demand;
 
-/// The keeper as a child process.
+/// How long a keeper that is a service may take to be ready: it may have to wait for the one before it to end.
+const READY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A keeper that is ready.
 #[derive(Debug)]
 pub struct KeeperProcess {
-    child: Child,
+    /// None if it is a service.
+    child: Option<Child>,
     socket: OwnedFd,
     footing: Footing,
 }
 
 impl KeeperProcess {
     /// Starts a keeper of this side for `data` and waits until it is ready.
-    pub fn start(data: &Path, log: Log, side: Side) -> std::io::Result<Self> {
+    pub fn start(data: &Path, log: Log, side: Side, demand: Demand) -> std::io::Result<Self> {
         let (socket, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let abi = demand.landlock_abi_max.map(|abi| format!("--landlock-abi-max={abi}"));
         let child = Command::new("/proc/self/exe")
             .arg0("pawl")
             .arg("keeper")
@@ -37,26 +46,99 @@ impl KeeperProcess {
             .arg("--data")
             .arg(data)
             .args(["--log-format", &word(&log.format), "--log-level", &word(&log.level)])
+            .args(["--confinement", &word(&demand.least)])
+            .args(abi)
             .env_clear()
             .stdin(Stdio::from(theirs))
             .process_group(0) // Ctrl-C is for the door, which then lets uploads finish
             .spawn()?;
         match message::receive::<Reply>(&socket)? {
-            Some((Envelope { message: Reply::Ready(footing), .. }, _)) => Ok(Self { child, socket, footing }),
+            Some((Envelope { message: Reply::Ready(footing), .. }, _)) => {
+                Ok(Self { child: Some(child), socket, footing })
+            }
             _ => Err(std::io::Error::other("the keeper did not start; its own message stands above")),
         }
     }
 
-    /// What the file system offers.
+    /// Connects to a keeper that is a service, and waits until it is ready.
+    pub fn reach(service: &KeeperService) -> std::io::Result<Self> {
+        try_reach(service).map_err(|error| {
+            let cause = match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN) => "it does not answer; is another server connected to it?".to_owned(),
+                Some(Errno::ACCESS) => format!("{error}; it is there for the user {:?}", service.door),
+                _ => error.to_string(),
+            };
+            let place = service.socket.display();
+            std::io::Error::new(error.kind(), format!("cannot reach the keeper at {place}: {cause}"))
+        })
+    }
+
+    /// What it works on.
     #[must_use]
     pub const fn footing(&self) -> Footing {
         self.footing
     }
 
+    /// Stores a file of Pawl's own, to see whether that can be done. On a full disk it cannot, and need not.
+    pub fn try_storing(&self) -> std::io::Result<()> {
+        let (slot, file) = match self.ask(Request::Open { count: 1 })? {
+            (Reply::Opened { slots }, files) => match (slots.first(), files.into_iter().next()) {
+                (Some(slot), Some(file)) => (*slot, file),
+                _ => return Err(std::io::Error::other("the keeper opened no file")),
+            },
+            (Reply::Refused(Refusal::Full), _) => return Ok(()),
+            (reply, _) => return Err(unexpected(&reply)),
+        };
+        let mut file = std::fs::File::from(file);
+        match file.write_all(b"stored\n").and_then(|()| file.sync_all()) {
+            Err(error) if is_full(&error) => return Ok(()),
+            written => written?,
+        }
+        drop(file);
+        match self.ask(Request::Canary { slot })? {
+            (Reply::Done | Reply::Refused(Refusal::Full), _) => Ok(()),
+            (reply, _) => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Before there is a runtime there is one question at a time.
+    fn ask(&self, request: Request) -> std::io::Result<(Reply, Vec<OwnedFd>)> {
+        message::send(&self.socket, 0, request, &[])?;
+        let (envelope, descriptors) = message::receive::<Reply>(&self.socket)?
+            .ok_or_else(|| std::io::Error::other("the keeper is gone; its own message stands above"))?;
+        Ok((envelope.message, descriptors))
+    }
+
     /// Connects the asynchronous side. Needs a runtime.
-    pub fn connect(self) -> std::io::Result<(KeeperClient, Child)> {
+    pub fn connect(self) -> std::io::Result<(KeeperClient, Option<Child>)> {
         Ok((KeeperClient::new(self.socket)?, self.child))
     }
+}
+
+fn try_reach(service: &KeeperService) -> std::io::Result<KeeperProcess> {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(READY_WAIT_MAX))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(&service.socket)?)?;
+    match message::receive::<Reply>(&socket)? {
+        Some((Envelope { message: Reply::Ready(footing), .. }, _)) => {
+            sockopt::set_socket_timeout(&socket, Timeout::Recv, None)?;
+            Ok(KeeperProcess { child: None, socket, footing })
+        }
+        _ => Err(std::io::Error::other("it hung up; its log says why")),
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
+}
+
+fn unexpected(reply: &Reply) -> std::io::Error {
+    let cause = match reply {
+        Reply::Refused(refusal) => refusal.to_string(),
+        _ => "unexpected reply".to_owned(),
+    };
+    std::io::Error::other(format!("the keeper could not store a file: {cause}"))
 }
 
 /// The word by which the command line knows this value.

@@ -7,13 +7,14 @@ use std::io::Read;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use pawl_policy::{Audience, Caps, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::facts::Facts;
 use super::message::{Footing, Refusal};
+use super::side::Side;
 use super::staging::Staged;
 use super::{directory, facts, layout, lease, repository};
 
@@ -31,7 +32,7 @@ pub(super) struct Naming<'a> {
     pub(super) repository: &'a RepositoryName,
     pub(super) handle: &'a Handle,
     pub(super) creator: &'a PrincipalName,
-    pub(super) audience: Audience,
+    pub(super) side: Side,
 }
 
 /// Stores the file under its name in its repository. The outer error says that it was not; the inner one, that it has
@@ -88,7 +89,7 @@ pub(super) fn rescue(
 }
 
 /// The door filled the file and says that it is done. Believe the kernel instead.
-fn check_final(footing: Footing, staged: &Staged) -> Result<(), Refusal> {
+pub(super) fn check_final(footing: Footing, staged: &Staged) -> Result<(), Refusal> {
     let stat = rustix::fs::fstat(staged.file())?;
     if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != staged.links_expected() {
         return Err(Refusal::Failed("staged file is not what was handed out".to_owned()));
@@ -108,14 +109,23 @@ fn seal(staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
     let known = Facts {
         creator: Some(naming.creator.clone()),
         received_ms: facts::now_ms(),
-        audience: naming.audience,
+        audience: naming.side.audience(naming.handle),
     };
-    seal_with(staged, naming.handle, &known)
+    facts::write(staged.file(), &known)?;
+    if let (Side::Maintenance, Handle::File(pawl_policy::FileType::Locks, _)) = (naming.side, naming.handle) {
+        facts::mark_of_maintenance(staged.file())?;
+    }
+    finish(staged, naming.handle)
 }
 
 /// Writes what is known of a file, and closes it for good.
 pub(crate) fn seal_with(staged: &Staged, handle: &Handle, known: &Facts) -> Result<(), Refusal> {
     facts::write(staged.file(), known)?;
+    finish(staged, handle)
+}
+
+/// Attributes come before the mode: a file that nobody may write to takes none from its owner either.
+fn finish(staged: &Staged, handle: &Handle) -> Result<(), Refusal> {
     if matches!(handle, Handle::Config) {
         facts::write_content_hash(staged.file(), &hash_small(staged)?)?;
     }

@@ -17,6 +17,8 @@ const CONTENT: &str = "user.pawl.sha256";
 const USAGE: &str = "user.pawl.usage";
 const ADDED: &str = "user.pawl.added";
 const INITIALISED: &str = "user.pawl.initialised";
+/// On a lock that maintenance holds.
+const MAINTENANCE: &str = "user.pawl.maintenance";
 
 /// Longer values are none of ours.
 const VALUE_BYTES_MAX: usize = 128;
@@ -59,7 +61,7 @@ impl Facts {
 /// could write attributes as well.
 pub(super) fn write(file: impl AsFd, known: &Facts) -> rustix::io::Result<()> {
     let file = file.as_fd();
-    for name in [CREATOR, AUDIENCE, CONTENT] {
+    for name in [CREATOR, AUDIENCE, CONTENT, MAINTENANCE] {
         match rustix::fs::fremovexattr(file, name) {
             Ok(()) | Err(Errno::NODATA) => {}
             Err(error) => return Err(error),
@@ -96,6 +98,16 @@ pub(crate) fn is_recorded(file: impl AsFd) -> rustix::io::Result<bool> {
 /// Records the SHA-256 of a `config`, which has no name to match, in hexadecimal.
 pub(super) fn write_content_hash(file: impl AsFd, sha256: &str) -> rustix::io::Result<()> {
     set(file, CONTENT, sha256)
+}
+
+/// Marks a lock as one that maintenance holds.
+pub(super) fn mark_of_maintenance(file: impl AsFd) -> rustix::io::Result<()> {
+    set(file, MAINTENANCE, "1")
+}
+
+/// Whether it is so marked.
+pub(super) fn is_of_maintenance(file: impl AsFd) -> rustix::io::Result<bool> {
+    attribute(file, MAINTENANCE).map(|mark| mark.is_some())
 }
 
 /// Whether a repository's directory carries the mark of having been initialised.

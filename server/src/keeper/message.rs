@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Decision, Deed, Event, Head, Verification};
+use crate::confine::Confined;
 
 /// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -91,6 +92,8 @@ pub(super) enum Request {
     Ping,
     /// Find out whether a file could be stored now: open an unnamed one and forget it.
     Probe,
+    /// Store the file in the slot as the one file of Pawl's own by which a door tries whether it can store, once.
+    Canary { slot: Slot },
     /// Note that a principal is about to store a file elsewhere than here, or that it did not after all.
     Tally {
         #[serde(with = "as_text")]
@@ -195,6 +198,10 @@ pub struct Footing {
     pub unnamed_files: bool,
     /// The kernel can prove that no writer of a file is left (`F_SETLEASE`).
     pub leases: bool,
+    /// How far the keeper is confined.
+    pub confined: Confined,
+    /// There is a file of Pawl's own on which a door may try what it must not be able to do.
+    pub canary: bool,
 }
 
 /// Why the keeper did not do what it was asked.

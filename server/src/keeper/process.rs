@@ -5,14 +5,17 @@
 //! finished first.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::audit_log::AuditLog;
@@ -22,25 +25,30 @@ use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Sl
 use super::side::Side;
 use super::staging::{Staged, Staging};
 use super::usage::{self, UsageBook};
-use super::{directory, facts, layout, lease, repository};
+use super::{canary, facts, lease, lock, repository};
 use crate::audit::{Deed, Event, Head};
+use crate::confine::{self, Confined, Demand};
 
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.
 const WORKERS: usize = 8;
 /// Files that wait for their name at a time: those of 64 busy hosts. Each is a descriptor.
 const SLOTS_MAX: usize = 8192;
+/// Messages a second: three times what the busiest door was measured to send. More would only be meant to harm.
+const MESSAGES_PER_SECOND_MAX: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 /// What a power cut may take of the audit log.
 const AUDIT_SYNC_EVERY: Duration = Duration::from_secs(1);
 const AUDIT_HEAD_EVERY: Duration = Duration::from_hours(1);
 
-/// Serves the door at the other end of `socket` until it goes away.
-pub fn run(socket: &OwnedFd, data: &Path, side: Side) -> std::io::Result<()> {
+/// Confines itself and serves the door at the other end of `socket` until it goes away.
+pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let data = rustix::fs::open(data, flags, Mode::empty())?;
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::prepare(data.as_fd(), side.staging())?;
-    serve(socket, &Keeper::prepare(data, staging, side)?)
+    let canary = side == Side::Hosts && canary::renew(data.as_fd(), &staging)?;
+    let confined = confine::keeper(data.as_fd(), demand).map_err(std::io::Error::other)?;
+    serve(socket, &Keeper::prepare(data, staging, side, confined, canary)?)
 }
 
 /// The same, with files that wait under a name although the file system could do better.
@@ -50,7 +58,7 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
     let side = Side::Hosts;
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::named(data.as_fd(), side.staging())?;
-    serve(socket, &Keeper::prepare(data, staging, side)?)
+    serve(socket, &Keeper::prepare(data, staging, side, Confined::not(), false)?)
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
@@ -72,14 +80,13 @@ fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
     audit.sync()
 }
 
-/// Finds out what the file system offers, on a file that is never named.
-fn probe(staging: &Staging) -> std::io::Result<Footing> {
-    let unnamed_files = staging.is_unnamed();
+/// Finds out what the file system offers, on a file that is never named: whether it has leases.
+fn probe(staging: &Staging) -> std::io::Result<bool> {
     let (writer, staged) = match staging.open() {
         Ok(opened) => opened,
         // Nothing can be stored or probed on a full disk, but everything can be read.
         Err(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => {
-            return Ok(Footing { unnamed_files, leases: true });
+            return Ok(true);
         }
         Err(error) => return Err(error.into()),
     };
@@ -90,8 +97,7 @@ fn probe(staging: &Staging) -> std::io::Result<Footing> {
              use ext4, xfs, btrfs, zfs or a tmpfs of Linux 6.6 or newer",
         ));
     }
-    let leases = lease::writers(staged.file())? == lease::Writers::None;
-    Ok(Footing { unnamed_files, leases })
+    Ok(lease::writers(staged.file())? == lease::Writers::None)
 }
 
 struct Keeper {
@@ -105,11 +111,19 @@ struct Keeper {
     audit: Mutex<AuditLog>,
     /// Held while a repository begins, so that keys are not set aside beneath a `config` just being stored.
     beginning: Mutex<()>,
+    pace: DefaultDirectRateLimiter,
 }
 
 impl Keeper {
-    fn prepare(data: OwnedFd, staging: Staging, side: Side) -> std::io::Result<Self> {
-        let footing = probe(&staging)?;
+    fn prepare(
+        data: OwnedFd,
+        staging: Staging,
+        side: Side,
+        confined: Confined,
+        canary: bool,
+    ) -> std::io::Result<Self> {
+        let leases = probe(&staging)?;
+        let footing = Footing { unnamed_files: staging.is_unnamed(), leases, confined, canary };
         let audit = Mutex::new(AuditLog::open(&data, side.audit()));
         Ok(Self {
             side,
@@ -121,6 +135,7 @@ impl Keeper {
             audit,
             next_slot: AtomicU64::new(1),
             beginning: Mutex::default(),
+            pace: RateLimiter::direct(Quota::per_second(MESSAGES_PER_SECOND_MAX)),
         })
     }
 
@@ -128,7 +143,10 @@ impl Keeper {
     fn serve(&self, socket: &OwnedFd) {
         loop {
             match message::receive::<Request>(socket) {
-                Ok(Some((envelope, _))) => self.answer(socket, envelope.number, envelope.message),
+                Ok(Some((envelope, _))) => {
+                    self.keep_pace();
+                    self.answer(socket, envelope.number, envelope.message);
+                }
                 Ok(None) => return,
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     tracing::error!(%error, "keeper: the door sent what is no message; ignored");
@@ -139,6 +157,13 @@ impl Keeper {
                     return;
                 }
             }
+        }
+    }
+
+    /// A door that was taken over can keep the keeper busy, but no busier than this.
+    fn keep_pace(&self) {
+        while let Err(early) = self.pace.check() {
+            std::thread::sleep(early.wait_time_from(DefaultClock::default().now()));
         }
     }
 
@@ -209,7 +234,7 @@ impl Keeper {
                 Ok(())
             }
             Request::RemoveLock { repository, id, remover } => {
-                if self.remove_lock(&repository, &id)? {
+                if lock::remove(self.data.as_fd(), self.side, &repository, &id)? {
                     let handle = Handle::File(FileType::Locks, id);
                     self.audit().append(Event::LockRemoved(deed(&repository, &remover, Some(&handle))));
                 }
@@ -232,6 +257,7 @@ impl Keeper {
                 self.audit().append(told.into());
                 Ok(())
             }
+            Request::Canary { slot } => canary::publish(self.data.as_fd(), self.footing, &self.take(slot)?),
             Request::Ping => Ok(()),
             Request::Probe => Ok(self.staging.open().map(drop)?),
             Request::Tally { principal, bytes, taken_back } => {
@@ -246,7 +272,7 @@ impl Keeper {
         handle: &'a Handle,
         creator: &'a PrincipalName,
     ) -> Naming<'a> {
-        Naming { repository, handle, creator, audience: self.side.audience(handle) }
+        Naming { repository, handle, creator, side: self.side }
     }
 
     fn commit(&self, slot: Slot, naming: &Naming<'_>) -> Result<(), Refusal> {
@@ -289,20 +315,6 @@ impl Keeper {
         let taken = self.usage.take_back(self.data.as_fd(), naming.repository, Some(naming.creator), bytes);
         if let Err(error) = taken {
             tracing::error!(%error, repository = %naming.repository, "usage is counted too high until the next start");
-        }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the one place that removes a stored file: a lock")]
-    fn remove_lock(&self, repository: &RepositoryName, id: &FileId) -> rustix::io::Result<bool> {
-        let locks = match directory::open(&self.data, &layout::type_directory(repository, FileType::Locks)) {
-            Ok(locks) => locks,
-            Err(Errno::NOENT) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        match rustix::fs::unlinkat(&locks, id.to_string(), AtFlags::empty()) {
-            Ok(()) => rustix::fs::fsync(&locks).map(|()| true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(error),
         }
     }
 

@@ -56,7 +56,7 @@ pub(super) fn certificates(
                 names.extend(address.ip().is_loopback().then(|| "localhost".to_owned()));
             }
             let names: Vec<_> = names.into_iter().collect();
-            tls::issue(&config.data, CERTIFICATE, &names, &addresses)?
+            tls::issue(&config.data, CERTIFICATE, &names, &addresses, tls::Reader::Owner)?
         }
     };
     // Admins bring passwords; no authority signs certificates for them.

@@ -6,24 +6,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::admin;
-use super::door::{self, MaintenanceDoor};
+use super::door;
 use super::purge::today;
 use super::session::{self, Session};
 use crate::audit::Queue;
 use crate::cli::ServeMaintenance;
 use crate::config::Config;
 use crate::credentials::{Credentials, admins_path};
+use crate::files;
 use crate::http;
-use crate::http::tls::Certificates;
 use crate::print::{self, Outcome};
-use crate::serve::{raise_descriptor_limit, stop_signal, url_of};
+use crate::serve::{raise_descriptor_limit, reload_on_hangup, stop_signal, url_of};
+use crate::service_manager::ServiceManager;
 use crate::socket::{self, Bound};
 use crate::store::StoreError;
 use crate::store::maintenance::MaintenanceStore;
-use crate::{files, service_manager};
 
 /// How often it is noted that deletions were seen.
 const NOTE_EVERY: Duration = Duration::from_hours(1);
@@ -50,12 +48,19 @@ async fn serve(session: &Session) -> Outcome {
     let audit = Queue::start(session.keeper.clone());
     let door = Arc::new(door::new(session, credentials, audit.clone()));
     let listening = format!("listening on {url} for maintenance");
-    reload_on_hangup(Arc::clone(&door), certificates.clone(), listening.clone())?;
-    let stop = stop_signal()?;
+    let manager = ServiceManager::find();
+    let (reloaded, again) = (Arc::clone(&door), certificates.clone());
+    reload_on_hangup(&manager, &listening, move || {
+        reloaded.reload_credentials();
+        if let Some(certificates) = &again {
+            certificates.reload();
+        }
+    })?;
+    let stop = stop_signal(&manager)?;
     let serving = http::serve(bound, door, certificates, stop);
     tracing::info!(data = %config.data.display(), "{listening}");
-    service_manager::ready(&listening);
-    tokio::spawn(service_manager::keep_watchdog(session.keeper.clone()));
+    manager.ready(&listening);
+    tokio::spawn(manager.clone().keep_watchdog(session.keeper.clone()));
     tokio::select! {
         served = serving => {
             if !served? {
@@ -63,7 +68,7 @@ async fn serve(session: &Session) -> Outcome {
             }
         }
         () = session.keeper.died() => {
-            service_manager::stopping("the keeper process has ended");
+            manager.stopping("the keeper process has ended");
             return Err("the keeper process has ended unexpectedly".into());
         }
         () = note_days(session) => {}
@@ -117,23 +122,4 @@ fn welcome(config: &Config) -> Outcome {
         "A first admin, admin, was added. To prune, paste:\n\n{}\n\nThe password is shown only now.\n",
         invitation.to_paste()
     ))
-}
-
-fn reload_on_hangup(
-    door: Arc<MaintenanceDoor>,
-    certificates: Option<Arc<Certificates>>,
-    status: String,
-) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            service_manager::reloading();
-            door.reload_credentials();
-            if let Some(certificates) = &certificates {
-                certificates.reload();
-            }
-            service_manager::ready(&status);
-        }
-    });
-    Ok(())
 }

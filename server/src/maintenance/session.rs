@@ -110,7 +110,7 @@ pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outco
 
 /// The same, where a log was started.
 pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
-    let keeper = KeeperProcess::start(&config.data, config.log, Side::Maintenance)?;
+    let keeper = KeeperProcess::start(&config.data, config.log, Side::Maintenance, config.confinement)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let (keeper, child) = keeper.connect()?;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: none reaches a child process, and each is a listening stream socket with a name that is known.
 
+use std::os::fd::OwnedFd;
+
 use listenfd::ListenFd;
 
 use super::{Bound, Socket};
@@ -59,6 +61,20 @@ pub fn passed() -> Result<Passed, PassedError> {
         }
     }
     Ok(passed)
+}
+
+/// Takes the socket that was passed to a keeper, if one was: of messages that keep their order (`SOCK_SEQPACKET`).
+pub fn passed_to_keeper() -> Result<Option<OwnedFd>, PassedError> {
+    let announced = sd_notify::listen_fds_with_names().map_err(PassedError::Announced)?;
+    let names: Vec<String> = announced.map(|(_, name)| name).collect();
+    let name = match &names[..] {
+        [] => return Ok(None),
+        [name] => name.clone(),
+        [_, other, ..] => return Err(PassedError::Name(other.clone())),
+    };
+    let expected = "a Unix socket of messages; set ListenSequentialPacket= and Accept=no";
+    let taken = ListenFd::from_env().take_custom(0, libc::AF_UNIX, libc::SOCK_SEQPACKET, expected);
+    taken.map_err(|cause| PassedError::Socket { name, number: 1, cause })
 }
 
 fn take(sockets: &mut ListenFd, at: usize) -> std::io::Result<Bound> {

@@ -18,7 +18,7 @@ use pawl_policy::{
     Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, PrincipalName, Read,
     RemoveLock, RepositoryName, RepositoryState, Stat, Usage,
 };
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
@@ -47,7 +47,7 @@ impl LocalStore {
     /// The store in the directory `data`, written through `keeper`.
     pub fn open(data: &Path, keeper: KeeperClient) -> std::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let data = Arc::new(rustix::fs::open(data, flags, Mode::empty())?);
+        let data = Arc::new(rustix::fs::openat(CWD, data, flags, Mode::empty())?);
         Ok(Self { data, keeper, hashing: Arc::new(Semaphore::new(HASHING_MAX)) })
     }
 
@@ -96,7 +96,12 @@ fn facts(data: impl AsFd, path: &str) -> Result<Option<Facts>, StoreError> {
 
 /// How much room there is in a directory.
 pub fn space_of(data: &Path) -> Result<Space, StoreError> {
-    space(&rustix::fs::open(data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+    space(&rustix::fs::openat(
+        CWD,
+        data,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 fn space(data: &OwnedFd) -> Result<Space, StoreError> {

@@ -148,7 +148,8 @@ impl S3Store {
         let findings = probe::probe(&clients, &settings, &layout).await?;
         findings.check(&settings)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let state = rustix::fs::open(state, flags, Mode::empty()).map_err(std::io::Error::from)?;
+        let state =
+            rustix::fs::openat(rustix::fs::CWD, state, flags, Mode::empty()).map_err(std::io::Error::from)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 clients,

@@ -28,7 +28,8 @@ fn health_tells_what_is_running() {
     assert!(health["connections"].is_u64());
     assert!(health["audit"]["number"].as_u64().unwrap() > 0);
     assert_eq!(health["audit"]["hash"].as_str().unwrap().len(), 64);
-    assert_eq!(health.as_object().unwrap().len(), 7);
+    assert_eq!(health["confinement"], "same-user");
+    assert_eq!(health.as_object().unwrap().len(), 8);
 }
 
 fn wait_until_ready(status: &Status) {

@@ -137,7 +137,7 @@ fn a_watchdog_of_another_process_is_left_alone() {
 #[test]
 fn a_service_manager_that_cannot_be_reached_changes_nothing() {
     let mut server = Server::build().env("NOTIFY_SOCKET", "/nonexistent/notify").start();
-    let _ = server.log().wait_for_line(&["WARN", "cannot tell the service manager"]);
+    let _ = server.log().wait_for_line(&["WARN", "cannot reach the service manager"]);
     server.add_client("web1", &[]).ask("GET", "/web1/config").unwrap();
     assert_eq!(server.stop().code(), Some(0));
 }

@@ -1,0 +1,217 @@
+//! Takes away from a process, before it meets anybody, what it does not need: Landlock, seccomp, capabilities.
+//!
+//! Invariant: what is taken away cannot be had back by any code in the process. A process that is confined less than
+//! its configuration demands does not serve, and one that finds that it could still destroy something ends.
+
+mod calls;
+mod landlock;
+mod privileges;
+mod rights;
+mod seccomp;
+mod self_test;
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+pub use self_test::Surprise;
+pub(crate) use self_test::{AFTER, BEFORE, CANARY};
+
+/// Landlock holds what is promised of it from this ABI on (Linux 6.2): files cannot be truncated either.
+const LANDLOCK_ABI_MIN: u8 = 3;
+
+/// How much stands between code that runs in the door and what is stored. In a configuration: the least that is
+/// accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Nothing but the program itself.
+    Off,
+    /// seccomp: the system calls that could destroy, change or name a file fail.
+    #[default]
+    Seccomp,
+    /// Landlock as well: each of the two would do alone.
+    SameUser,
+    /// And everything stored belongs to another user, whose process the keeper is.
+    Strong,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Seccomp => "seccomp",
+            Self::SameUser => "same-user",
+            Self::Strong => "strong",
+        })
+    }
+}
+
+impl Level {
+    /// What code that runs in the door's process could do to what is stored.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Off => {
+                "code that gets to run in the door's process can do whatever its user can, deleting included"
+            }
+            Self::Seccomp => {
+                "code that gets to run in the door's process cannot delete or change what is stored: seccomp refuses \
+                 the system calls. Landlock is missing"
+            }
+            Self::SameUser => {
+                "code that gets to run in the door's process cannot delete or change what is stored: Landlock and \
+                 seccomp each refuse it. Files belong to the door's own user"
+            }
+            Self::Strong => {
+                "code that gets to run in the door's process cannot delete or change what is stored: it belongs to \
+                 another user, and Landlock and seccomp each refuse it"
+            }
+        }
+    }
+}
+
+/// What is demanded of confinement, and what is to be made of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// The least that is accepted; `Off` confines nothing.
+    pub least: Level,
+    /// Landlock of at most this ABI is used, as if the kernel were older. For tests; it can only weaken.
+    pub landlock_abi_max: Option<u8>,
+}
+
+/// How far one process was confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confined {
+    /// Whether seccomp is in force.
+    pub seccomp: bool,
+    /// The ABI of Landlock that is in force; 0 if none is.
+    pub landlock_abi: u8,
+    /// Who the process runs as.
+    pub uid: u32,
+}
+
+impl Confined {
+    /// Not at all.
+    #[must_use]
+    pub fn not() -> Self {
+        Self { seccomp: false, landlock_abi: 0, uid: rustix::process::getuid().as_raw() }
+    }
+
+    const fn has_landlock(self) -> bool {
+        self.landlock_abi >= LANDLOCK_ABI_MIN
+    }
+}
+
+/// The level that door and keeper reach together.
+#[must_use]
+pub const fn level(door: Confined, keeper: Confined) -> Level {
+    if !door.seccomp || !keeper.seccomp {
+        return Level::Off;
+    }
+    if !door.has_landlock() || !keeper.has_landlock() {
+        return Level::Seccomp;
+    }
+    // Of root nothing is kept by its files' belonging to somebody else.
+    if door.uid == keeper.uid || door.uid == 0 { Level::SameUser } else { Level::Strong }
+}
+
+/// A process cannot be confined as it must be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfineError {
+    /// There are threads already, which would keep all powers.
+    #[error(
+        "cannot confine this process: it has {0} threads already, and only the calling one would be confined"
+    )]
+    Threads(usize),
+    /// The kernel refuses a step.
+    #[error(
+        "cannot confine this process: {step}: {cause}. If this kernel or container cannot do better, confinement = \
+         \"off\" in the configuration serves without; code that gets to run in the server could then delete backups"
+    )]
+    Step {
+        /// What was tried.
+        step: &'static str,
+        /// Why it failed.
+        cause: String,
+    },
+    /// Less was reached than demanded.
+    #[error(
+        "confinement reaches only the level \"{reached}\", but \"{demanded}\" is demanded ({why}). Meet that, or accept \
+         less with confinement = \"{reached}\" in the configuration"
+    )]
+    TooWeak {
+        /// What was reached.
+        reached: Level,
+        /// What the configuration demands.
+        demanded: Level,
+        /// What is missing.
+        why: String,
+    },
+    /// The self-test could do what it must not.
+    #[error(transparent)]
+    Surprise(#[from] Surprise),
+}
+
+impl ConfineError {
+    fn step(step: &'static str, cause: impl fmt::Display) -> Self {
+        Self::Step { step, cause: cause.to_string() }
+    }
+}
+
+/// What the door needs to go on reading, and to reach.
+#[derive(Debug, Default)]
+pub struct DoorNeeds {
+    /// Directories to read and list, with all that is beneath.
+    pub trees: Vec<PathBuf>,
+    /// Files to read again, also after somebody has replaced them.
+    pub files: Vec<PathBuf>,
+    /// TCP ports to connect to; `None` if no connection is ever begun.
+    pub ports: Option<Vec<u16>>,
+}
+
+/// Confines the door. The caller is the only thread and has opened what it will write to.
+pub fn door(needs: &DoorNeeds, demand: Demand, canary: Option<&Path>) -> Result<Confined, ConfineError> {
+    if demand.least == Level::Off {
+        return Ok(Confined::not());
+    }
+    privileges::drop_all()?;
+    let landlock_abi = landlock::apply(&rights::of_door(needs), demand.landlock_abi_max)?;
+    if landlock_abi >= LANDLOCK_ABI_MIN {
+        self_test::all_refused(canary, "Landlock")?;
+    }
+    seccomp::apply(&calls::of_door(needs.ports.is_some())?)?;
+    self_test::all_refused(canary, "seccomp")?;
+    Ok(Confined { seccomp: true, landlock_abi, ..Confined::not() })
+}
+
+/// Confines the keeper of `data` to its verbs beneath it. The caller is the only thread.
+pub fn keeper(data: BorrowedFd<'_>, demand: Demand) -> Result<Confined, ConfineError> {
+    if demand.least == Level::Off {
+        return Ok(Confined::not());
+    }
+    privileges::drop_all()?;
+    let landlock_abi = landlock::apply(&rights::of_keeper(data)?, demand.landlock_abi_max)?;
+    seccomp::apply(&calls::of_keeper()?)?;
+    Ok(Confined { seccomp: true, landlock_abi, ..Confined::not() })
+}
+
+/// Compares what was reached with what is demanded.
+pub fn check(door: Confined, keeper: Confined, demand: Demand) -> Result<Level, ConfineError> {
+    let reached = level(door, keeper);
+    if reached >= demand.least {
+        return Ok(reached);
+    }
+    let why = if door.has_landlock() && keeper.has_landlock() {
+        "the keeper must be a service of its own, under a user of its own (keeper_socket), and the door must not be \
+         root"
+            .to_owned()
+    } else {
+        let abi = door.landlock_abi.min(keeper.landlock_abi);
+        format!("Landlock of ABI {LANDLOCK_ABI_MIN} or newer, Linux 6.2, is needed; in force is {abi}")
+    };
+    Err(ConfineError::TooWeak { reached, demanded: demand.least, why })
+}
