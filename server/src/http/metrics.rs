@@ -21,6 +21,7 @@ use reason::{OTHER_REASONS, denied, reason, would_destroy};
 use super::deletions::DeletionError;
 use super::respond::Refusal;
 use crate::body::BodyError;
+use crate::confine::Level;
 use crate::credentials::AuthenticationError;
 use crate::store::{CreateError, Space};
 
@@ -101,6 +102,11 @@ struct FileLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LevelLabel {
+    level: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VersionLabel {
     version: &'static str,
 }
@@ -140,6 +146,7 @@ pub(super) struct Metrics {
     free_bytes: Gauge,
     size_bytes: Gauge,
     ready: Gauge,
+    confinement: Family<LevelLabel, Gauge>,
 }
 
 impl Metrics {
@@ -203,6 +210,11 @@ impl Metrics {
             quota_files: register(r, "quota_files", "Files that it may hold for this principal to add to it"),
             uploads: register(r, "uploads_in_flight", "Uploads that are being received"),
             connections: register(r, "connections_open", "Open connections of hosts and strangers"),
+            confinement: register(
+                r,
+                "confinement_info",
+                "Always 1, with the level of confinement that is in force",
+            ),
             free_bytes: register(r, "disk_free_bytes", "Room left on the data directory's file system"),
             size_bytes: register(r, "disk_size_bytes", "Size of the data directory's file system"),
             ready: register(r, "ready", "1 if backups can be taken, 0 if /readyz would say why not"),
@@ -215,6 +227,10 @@ impl Metrics {
         let mut text = String::new();
         let _ = text::encode(&mut text, &self.registry); // a string takes everything
         text
+    }
+
+    pub(super) fn confined(&self, level: Level) {
+        self.confinement.get_or_create(&LevelLabel { level: level.to_string() }).set(1);
     }
 
     pub(super) fn connection(&self) -> Present {

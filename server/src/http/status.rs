@@ -93,6 +93,7 @@ pub fn serve<S: AppendStore + Observed + Clone>(
     about: About,
 ) -> Result<impl Future<Output = ()>, SocketError> {
     let listener = tcp(bound)?;
+    door.metrics.confined(about.level);
     let status = Arc::new(Status {
         about,
         started: Instant::now(),

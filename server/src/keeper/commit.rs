@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{Audience, Caps, Handle, PrincipalName, RepositoryName};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -20,6 +20,16 @@ use super::{directory, facts, layout, lease, repository};
 
 /// Stored files can be read by their owner and the group, and written by nobody.
 pub(crate) const STORED_MODE: Mode = Mode::from_raw_mode(0o440);
+/// Keys that are kept from hosts by their owner alone, who in a deployment is not the door.
+pub(crate) const HIDDEN_MODE: Mode = Mode::from_raw_mode(0o400);
+
+/// The mode of a stored file for those who may see it.
+pub(crate) const fn mode_for(audience: Audience) -> Mode {
+    match audience {
+        Audience::All => STORED_MODE,
+        Audience::Maintenance => HIDDEN_MODE,
+    }
+}
 
 /// The keeper's own copy of a writing end is closed just after it was passed on, and a very small upload can be
 /// quicker than that.
@@ -115,21 +125,21 @@ fn seal(staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
     if let (Side::Maintenance, Handle::File(pawl_policy::FileType::Locks, _)) = (naming.side, naming.handle) {
         facts::mark_of_maintenance(staged.file())?;
     }
-    finish(staged, naming.handle)
+    finish(staged, naming.handle, known.audience)
 }
 
 /// Writes what is known of a file, and closes it for good.
 pub(crate) fn seal_with(staged: &Staged, handle: &Handle, known: &Facts) -> Result<(), Refusal> {
     facts::write(staged.file(), known)?;
-    finish(staged, handle)
+    finish(staged, handle, known.audience)
 }
 
 /// Attributes come before the mode: a file that nobody may write to takes none from its owner either.
-fn finish(staged: &Staged, handle: &Handle) -> Result<(), Refusal> {
+fn finish(staged: &Staged, handle: &Handle, audience: Audience) -> Result<(), Refusal> {
     if matches!(handle, Handle::Config) {
         facts::write_content_hash(staged.file(), &hash_small(staged)?)?;
     }
-    rustix::fs::fchmod(staged.file(), STORED_MODE)?;
+    rustix::fs::fchmod(staged.file(), mode_for(audience))?;
     Ok(())
 }
 

@@ -41,6 +41,11 @@ impl Facts {
         now_ms.saturating_sub(self.received_ms)
     }
 
+    /// What is known of a file that only the keeper may read.
+    pub(crate) const fn of_hidden() -> Self {
+        Self { creator: None, received_ms: 0, audience: Audience::Maintenance }
+    }
+
     /// Reads the facts of an open file.
     pub(crate) fn read(file: impl AsFd) -> rustix::io::Result<Self> {
         let file = file.as_fd();

@@ -27,7 +27,10 @@ use super::{
     StoreError, Survey,
 };
 use crate::body::Upload;
-use crate::keeper::{KeeperClient, KeeperError, layout, principal_usage, repository_state, repository_usage};
+use crate::keeper::{
+    KeeperClient, KeeperError, commit::HIDDEN_MODE, layout, principal_usage, repository_state,
+    repository_usage,
+};
 pub use maintain::LocalMaintenance;
 pub use read::LocalFile;
 
@@ -66,11 +69,12 @@ fn join<T>(joined: Result<Result<T, StoreError>, tokio::task::JoinError>) -> Res
     joined.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
 }
 
+/// Not blocking, in case that somebody put a FIFO there.
+const READING: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
 /// Opens a regular file beneath DATA for reading.
 fn open_file(data: impl AsFd, path: &str) -> Result<std::fs::File, StoreError> {
-    // Not blocking, in case that somebody put a FIFO there.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(data, path, flags, Mode::empty())?;
+    let file = rustix::fs::openat(data, path, READING, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
     if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
         return Err(StoreError::NotFound);
@@ -86,12 +90,21 @@ fn stat_file(data: impl AsFd, path: &str) -> Result<u64, StoreError> {
     u64::try_from(stat.st_size).map_err(|_| StoreError::Unavailable("negative size".to_owned()))
 }
 
+/// What is known of a file. Where the keeper has a user of its own, a key that it hides cannot even be read here.
 fn facts(data: impl AsFd, path: &str) -> Result<Option<Facts>, StoreError> {
+    let data = data.as_fd();
     match open_file(data, path) {
         Ok(file) => Ok(Some(Facts::read(&file)?)),
         Err(StoreError::NotFound) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => match rustix::fs::statat(data, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if is_hidden(stat.st_mode) => Ok(Some(Facts::of_hidden())),
+            _ => Err(error),
+        },
     }
+}
+
+fn is_hidden(mode: u32) -> bool {
+    rustix::fs::FileType::from_raw_mode(mode).is_file() && Mode::from_raw_mode(mode) == HIDDEN_MODE
 }
 
 /// How much room there is in a directory.
@@ -175,9 +188,9 @@ impl AppendStore for LocalStore {
                 else {
                     continue;
                 };
-                match open_file(&directory, &id.to_string()) {
-                    Ok(file) => all.push(Facts::read(&file)?),
-                    Err(StoreError::NotFound) => {} // removed meanwhile
+                match facts(&directory, &id.to_string()) {
+                    Ok(Some(facts)) => all.push(facts),
+                    Ok(None) => {} // removed meanwhile
                     Err(error) => return Err(error),
                 }
             }

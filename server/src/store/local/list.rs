@@ -12,9 +12,9 @@ use pawl_policy::{FileId, FileType, List, Permitted};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{join, open_file};
+use super::{facts, join};
 use crate::keeper::layout;
-use crate::store::{Entry, Facts, StoreError, now_ms};
+use crate::store::{Entry, StoreError, now_ms};
 
 /// Names looked at before what was found is handed over: some 64 KiB of JSON.
 const BATCH_ENTRIES: usize = 700;
@@ -113,11 +113,7 @@ fn examine(
         return Ok(None);
     }
     if permit.needs_facts() {
-        let facts = match open_file(directory, &name) {
-            Ok(file) => Facts::read(&file)?,
-            Err(StoreError::NotFound) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(facts) = facts(directory, &name)? else { return Ok(None) };
         if !permit.shows(facts.audience, facts.age_ms(now_ms)) {
             return Ok(None);
         }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Disk;
 use super::back::is_right;
-use crate::keeper::{commit::STORED_MODE, counts, directory, facts, layout, note_stored};
+use crate::keeper::{commit::mode_for, counts, directory, facts, layout, note_stored};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hid};
 use crate::store::{Facts, StoreError};
@@ -146,7 +146,7 @@ pub(super) fn set_audience(disk: &Disk, path: &str, audience: Audience) -> Resul
     // An attribute can be written to a file only by who may write to the file.
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
     let written = facts::write_audience(&file, audience);
-    rustix::fs::fchmod(&file, STORED_MODE)?;
+    rustix::fs::fchmod(&file, mode_for(audience))?;
     written?;
     Ok(rustix::fs::fsync(&file)?)
 }
