@@ -173,6 +173,12 @@ pub struct DoorNeeds {
     pub ports: Option<Vec<u16>>,
 }
 
+/// The ABI of Landlock that this kernel offers, 0 if none. Confines nothing.
+#[must_use]
+pub fn landlock_abi(at_most: Option<u8>) -> u8 {
+    landlock::offered(at_most)
+}
+
 /// Confines the door. The caller is the only thread and has opened what it will write to.
 pub fn door(needs: &DoorNeeds, demand: Demand, canary: Option<&Path>) -> Result<Confined, ConfineError> {
     if demand.least == Level::Off {

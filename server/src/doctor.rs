@@ -1,115 +1,126 @@
-//! `pawl doctor`: whether the place where repositories are kept holds what Pawl promises.
+//! `pawl doctor`: whether a deployment holds what Pawl promises, and what each adversary could still do.
 //!
-//! Invariant: what cannot be found out is a fault. A bucket is tried on objects of Pawl's own; nothing that anybody
-//! stored is touched.
+//! Invariant: what cannot be found out is never called good. A bucket is tried on objects of Pawl's own; nothing that
+//! anybody stored is touched, and nothing is changed.
+
+mod adversaries;
+mod bucket;
+mod directory;
+mod machine;
+mod upkeep;
 
 use serde::Serialize;
 
 use crate::cli::Doctor;
-use crate::config::Config;
 use crate::print::{self, Ended, Outcome};
 use crate::serve::configuration;
-use crate::store::local;
-use crate::store::s3::settings::{Instances, S3Settings};
-use crate::store::s3::{self, Finding, Sort};
+use adversaries::{Adversary, Holds};
+
+/// What came of looking at one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    /// To be known, without being wrong.
+    Note,
+    /// Wrong, and accepted by name in the configuration.
+    Accepted,
+    Fault,
+}
+
+impl Verdict {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Note => "note",
+            Self::Accepted => "accepted",
+            Self::Fault => "fault",
+        }
+    }
+}
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Line {
-    /// `good`, `note`, `accepted` or `fault`.
-    verdict: &'static str,
+    verdict: Verdict,
     /// What was found.
     text: String,
-    /// What follows from it.
+    /// What follows from it, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    consequence: Option<&'static str>,
+    consequence: Option<String>,
     /// The word in `s3.accept` with which it is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     accept: Option<&'static str>,
 }
 
 impl Line {
-    const fn plain(verdict: &'static str, text: String) -> Self {
-        Self { verdict, text, consequence: None, accept: None }
+    fn good(text: impl Into<String>) -> Self {
+        Self::plain(Verdict::Good, text)
     }
+
+    fn note(text: impl Into<String>, consequence: impl Into<String>) -> Self {
+        Self { consequence: Some(consequence.into()), ..Self::plain(Verdict::Note, text) }
+    }
+
+    fn fault(text: impl Into<String>, consequence: impl Into<String>) -> Self {
+        Self { consequence: Some(consequence.into()), ..Self::plain(Verdict::Fault, text) }
+    }
+
+    fn plain(verdict: Verdict, text: impl Into<String>) -> Self {
+        Self { verdict, text: text.into(), consequence: None, accept: None }
+    }
+}
+
+/// All that was found out.
+#[derive(Debug, Serialize)]
+struct Report {
+    checks: Vec<Line>,
+    adversaries: Vec<Adversary>,
 }
 
 /// Looks, and says what it found: exit code 0 if nothing is wrong, 1 if something is, 2 if it could not look.
 pub fn run(options: &Doctor) -> Outcome {
-    let lines = match look(options) {
-        Ok(lines) => lines,
-        Err(error) => return Err(Ended { code: 2, message: error.to_string() }.into()),
-    };
+    let report = look(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
     if options.json {
-        print::json(&lines)?;
+        print::json(&report)?;
     } else {
-        for line in &lines {
-            print::line(&format!("{:<9} {}", line.verdict, line.text))?;
-            if let Some(consequence) = line.consequence {
-                print::line(&format!("{:<9}   {consequence}", ""))?;
-            }
-        }
+        say(&report)?;
     }
-    let faults = lines.iter().filter(|line| line.verdict == "fault").count();
-    if faults == 0 { Ok(()) } else { Err(Ended { code: 1, message: String::new() }.into()) }
+    if report.checks.iter().all(|line| line.verdict != Verdict::Fault) {
+        return Ok(());
+    }
+    Err(Ended { code: 1, message: String::new() }.into())
 }
 
-fn look(options: &Doctor) -> Result<Vec<Line>, Box<dyn std::error::Error>> {
+fn look(options: &Doctor) -> Result<Report, Box<dyn std::error::Error>> {
     let config = configuration(&options.place)?;
-    match &config.s3 {
-        None => directory(&config),
-        Some(settings) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let findings = runtime.block_on(s3::examine(settings))?;
-            let mut lines: Vec<_> =
-                findings.all().iter().map(|finding| of_bucket(finding, settings)).collect();
-            lines.extend(of_instances(&findings, settings));
-            Ok(lines)
-        }
-    }
-}
-
-fn of_bucket(finding: &Finding, settings: &S3Settings) -> Line {
-    let text = finding.text.clone();
-    match finding.sort {
-        Sort::Good => Line::plain("good", text),
-        Sort::Note => Line::plain("note", text),
-        Sort::Weak(weakness) => Line {
-            verdict: if settings.accept.contains(&weakness) { "accepted" } else { "fault" },
-            text,
-            consequence: Some(weakness.consequence()),
-            accept: Some(weakness.as_str()),
-        },
-    }
-}
-
-fn of_instances(findings: &s3::Findings, settings: &S3Settings) -> Option<Line> {
-    let needs_one = !findings.lets_one_win();
-    let text = match (needs_one, settings.instances) {
-        (false, _) => return None,
-        (true, Instances::One) => "only this server may use the bucket (s3.instances = \"one\")",
-        (true, Instances::Many) => {
-            "several servers may use the bucket (s3.instances = \"many\"), but the store lets several writers of one \
-             name win: set it to \"one\", and see to it that there is no other"
-        }
+    let machine = machine::look(&config);
+    let (mut checks, store) = match &config.s3 {
+        None => directory::look(&config)?,
+        Some(settings) => bucket::look(settings)?,
     };
-    let verdict = if settings.instances == Instances::One { "note" } else { "fault" };
-    Some(Line::plain(verdict, text.to_owned()))
+    let upkeep = upkeep::look(&config)?;
+    let adversaries = adversaries::weigh(&config, &machine, &store, &upkeep);
+    checks.splice(0..0, machine.lines);
+    checks.extend(upkeep.lines);
+    Ok(Report { checks, adversaries })
 }
 
-/// What can be said of a directory without serving it.
-fn directory(config: &Config) -> Result<Vec<Line>, Box<dyn std::error::Error>> {
-    let data = &config.data;
-    if !data.is_dir() {
-        return Err(format!("{}: there is no such directory; `pawl serve` makes it", data.display()).into());
+fn say(report: &Report) -> Outcome {
+    for line in &report.checks {
+        print::line(&format!("{:<9} {}", line.verdict.word(), line.text))?;
+        if let Some(consequence) = &line.consequence {
+            print::line(&format!("{:<9}   {consequence}", ""))?;
+        }
     }
-    let mut lines = Vec::new();
-    let space = local::space_of(data)?;
-    let free = bytesize::ByteSize(space.room_bytes).display().iec();
-    let verdict = if space.room_bytes == 0 { "fault" } else { "good" };
-    lines.push(Line::plain(verdict, format!("hosts can store {free} more")));
-    let kept = "a directory keeps no versions by itself: whoever is root on this machine can destroy it. Keep a second \
-                store elsewhere";
-    lines.push(Line::plain("note", kept.to_owned()));
-    Ok(lines)
+    print::line("\nWhat each adversary could do here:")?;
+    for adversary in &report.adversaries {
+        print::line(&format!("\n{} {}: {}", adversary.letter, adversary.who, adversary.holds.word()))?;
+        print::line(&format!("  {}", adversary.text))?;
+        if let Some(remedy) = &adversary.remedy {
+            let better = if adversary.holds == Holds::Yes { "Better still" } else { "Remedy" };
+            print::line(&format!("  {better}: {remedy}"))?;
+        }
+    }
+    Ok(())
 }

@@ -23,7 +23,8 @@ mod verify;
 
 use crate::cli::Maintain;
 use crate::print::Outcome;
-pub use verify::Share;
+pub use clock::state as clock;
+pub use verify::{Covered, Share, coverage};
 
 /// Runs the command.
 pub fn run(command: Maintain) -> Outcome {

@@ -30,7 +30,7 @@ use crate::store::local::LocalStore;
 use crate::store::s3::{S3Store, Sort};
 use crate::store::{AppendStore, Observed};
 use crate::{files, hosts, log};
-pub use keeper::keeper;
+pub use keeper::{keeper, user};
 use url::{machine_name, write_down_url};
 pub use url::{url_of, url_path};
 

@@ -12,18 +12,9 @@ use landlock::{
 
 use super::ConfineError;
 
-/// Newest first.
-const KNOWN: [(u8, ABI); 9] = [
-    (9, ABI::V9),
-    (8, ABI::V8),
-    (7, ABI::V7),
-    (6, ABI::V6),
-    (5, ABI::V5),
-    (4, ABI::V4),
-    (3, ABI::V3),
-    (2, ABI::V2),
-    (1, ABI::V1),
-];
+/// Newest first. Those that add no right of their own are not told apart from the one before.
+const KNOWN: [(u8, ABI); 7] =
+    [(9, ABI::V9), (6, ABI::V6), (5, ABI::V5), (4, ABI::V4), (3, ABI::V3), (2, ABI::V2), (1, ABI::V1)];
 
 /// What stays allowed.
 #[derive(Debug)]
@@ -57,6 +48,12 @@ pub(super) fn apply(rights: &Rights, abi_max: Option<u8>) -> Result<u8, ConfineE
         return Ok(*number);
     }
     Ok(0)
+}
+
+/// The newest ABI that this kernel knows as a whole, 0 if none.
+pub(super) fn offered(at_most: Option<u8>) -> u8 {
+    let usable = KNOWN.iter().filter(|(number, _)| at_most.is_none_or(|max| *number <= max));
+    usable.clone().find(|(_, abi)| everything(*abi).is_ok()).map_or(0, |(number, _)| *number)
 }
 
 /// A ruleset that refuses all that this ABI can refuse.

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use pawl_policy::Clock;
 
 /// Asks systemd, which asks the kernel.
-pub(super) fn state() -> Clock {
+#[must_use]
+pub fn state() -> Clock {
     let asked = Command::new("timedatectl")
         .args(["show", "--property=NTPSynchronized", "--value"])
         .stdin(Stdio::null())

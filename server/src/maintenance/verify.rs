@@ -3,6 +3,7 @@
 //! Invariant: it reads the store and changes nothing in it; it holds no lock of maintenance while it reads, so that it
 //! stops nobody and nobody stops it.
 
+mod coverage;
 pub(super) mod finding;
 mod read;
 mod report;
@@ -29,6 +30,7 @@ use crate::log;
 use crate::pace::Pace;
 use crate::print::{self, Ended, Outcome};
 use crate::store::now_ms;
+pub use coverage::{Covered, coverage};
 use finding::Severity;
 pub use schedule::Share;
 use state::States;

@@ -114,7 +114,7 @@ fn accept(listener: &OwnedFd, service: &KeeperService, door: u32) -> std::io::Re
 }
 
 /// The number of a user of this machine.
-fn user(name: &str) -> Result<u32, Box<dyn Error>> {
+pub fn user(name: &str) -> Result<u32, Box<dyn Error>> {
     let path = Path::new("/etc/passwd");
     let text = files::read(path)?.unwrap_or_default();
     let number = text.lines().find_map(|line| match line.split(':').collect::<Vec<_>>()[..] {

@@ -123,6 +123,29 @@ impl States {
         Ok(Self { directory: directory.to_owned() })
     }
 
+    /// In this directory, which may be missing.
+    pub(in crate::maintenance) fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// Repositories of which something is remembered.
+    pub(in crate::maintenance) fn known(&self) -> Result<Vec<RepositoryName>, FileError> {
+        let unreadable = |cause| FileError::new("list", &self.directory, cause);
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mut known = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(unreadable)?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            known.extend(name.and_then(|name| name.replace(',', "/").parse::<RepositoryName>().ok()));
+        }
+        known.sort_unstable();
+        Ok(known)
+    }
+
     /// No name of a repository has a comma.
     fn path(&self, repository: &RepositoryName) -> PathBuf {
         self.directory.join(format!("{}.json", repository.as_str().replace('/', ",")))

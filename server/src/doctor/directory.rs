@@ -1,0 +1,78 @@
+//! What can be said of a directory of repositories without serving it.
+//!
+//! Invariant: it is only looked at.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::Line;
+use super::adversaries::Store;
+use super::machine::is_open_to_others;
+use crate::config::Config;
+use crate::store::local;
+
+/// Less than this part of the disk free is worth a word.
+const FREE_PARTS_MIN: u64 = 20;
+
+/// Looks at the directory.
+pub(super) fn look(config: &Config) -> Result<(Vec<Line>, Store), Box<dyn std::error::Error>> {
+    let data = &config.data;
+    if !data.is_dir() {
+        return Err(format!("{}: there is no such directory; `pawl serve` makes it", data.display()).into());
+    }
+    let mut lines = vec![of_space(data)?];
+    lines.extend(of_owners(data)?);
+    lines.push(Line::note(
+        "a directory keeps no versions by itself",
+        "whoever is root on this machine can destroy it. Keep a second store elsewhere, from which `pawl maintain \
+         restore --from` can repair this one",
+    ));
+    Ok((lines, Store::Directory))
+}
+
+fn of_space(data: &Path) -> Result<Line, Box<dyn std::error::Error>> {
+    let space = local::space_of(data)?;
+    let text = format!("hosts can store {} more", bytesize::ByteSize(space.room_bytes).display().iec());
+    Ok(if space.room_bytes == 0 {
+        Line::fault(text, "the disk is full: backups are refused, what is stored stays. Make room")
+    } else if space.room_bytes < space.size_bytes / FREE_PARTS_MIN {
+        Line::note(text, "which is less than a twentieth of the disk")
+    } else {
+        Line::good(text)
+    })
+}
+
+/// Files of Pawl's own, and the bits of their modes that nobody but their owner (and group) should have.
+const SECRET: [(&str, u32); 5] = [
+    (".pawl/hosts.toml", 0o027),
+    (".pawl/tls/ca.key", 0o077),
+    (".pawl/tls/server.pem", 0o037),
+    (".pawl/maintenance", 0o077),
+    (".pawl/audit", 0o027),
+];
+
+fn of_owners(data: &Path) -> std::io::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for place in [data.to_owned(), data.join(".pawl")] {
+        if place.exists() && is_open_to_others(&place)? {
+            let text = format!("{} can be written to by others than its owner", place.display());
+            lines.push(Line::fault(
+                text,
+                format!("they could delete backups: chmod go-w {}", place.display()),
+            ));
+        }
+    }
+    for (name, mask) in SECRET {
+        let path = data.join(name);
+        let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+        let mode = metadata.mode() & 0o777;
+        if mode & mask != 0 {
+            let text = format!("{} has the mode {mode:o}, which is too wide", path.display());
+            lines.push(Line::fault(text, format!("chmod {:o} {}", mode & !mask, path.display())));
+        }
+    }
+    if lines.is_empty() {
+        lines.push(Line::good(format!("{} can be written to by its owner alone", data.display())));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,65 @@
+//! Whether maintenance keeps up: what was verified when, and how long deletions wait.
+//!
+//! Invariant: a repository of which nothing is known counts as never verified.
+
+use std::error::Error;
+
+use pawl_policy::DAY_MS;
+
+use super::Line;
+use crate::config::Config;
+use crate::maintenance;
+use crate::store::now_ms;
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    pub(super) lines: Vec<Line>,
+    /// Whether every byte was verified within the time configured.
+    pub(super) verified: bool,
+}
+
+/// Looks at what maintenance wrote down.
+pub(super) fn look(config: &Config) -> Result<Upkeep, Box<dyn Error>> {
+    let mut lines = vec![of_delay(config)];
+    let within_ms = config.maintenance.verify_ms();
+    let covered = maintenance::coverage(config)?;
+    let late: Vec<_> = covered.iter().filter(|covered| covered.is_late(now_ms(), within_ms)).collect();
+    let verified = late.is_empty() && !covered.is_empty();
+    let days = within_ms.div_ceil(DAY_MS);
+    if let Some(worst) = late.iter().min_by_key(|covered| covered.oldest_ms) {
+        let since = worst.oldest_ms.map_or_else(
+            || "never was".to_owned(),
+            |oldest_ms| {
+                format!("was last read {} days ago in parts", now_ms().saturating_sub(oldest_ms) / DAY_MS)
+            },
+        );
+        lines.push(Line::note(
+            format!(
+                "{} of {} repositories are not verified within {days} days; {} {since}",
+                late.len(),
+                covered.len(),
+                worst.repository
+            ),
+            "damage may be found only when the good version is gone: run `pawl maintain verify` every day",
+        ));
+    } else if verified {
+        lines.push(Line::good(format!("every byte was verified within {days} days")));
+    }
+    Ok(Upkeep { lines, verified })
+}
+
+fn of_delay(config: &Config) -> Line {
+    let days = config.maintenance.delay_days();
+    let floor_days = config.maintenance.floor_ms() / DAY_MS;
+    let text = format!(
+        "deletions are final after {days} days at the earliest; snapshots are kept for {floor_days} days from anybody"
+    );
+    if floor_days == 0 {
+        return Line::note(
+            text,
+            "a stolen maintenance credential could delete the newest backups first: floor_days",
+        );
+    }
+    Line::good(text)
+}

@@ -1,0 +1,105 @@
+//! `pawl doctor`: what it finds out about a deployment, and what it makes of that.
+//!
+//! Invariant: looking changes nothing.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use pawl_tests::command::pawl;
+use pawl_tests::server::Server;
+use pawl_tests::store::Stored;
+use serde_json::Value;
+
+fn report(place: &[&str], code: i32) -> Value {
+    pawl(["doctor", "--json"].iter().chain(place)).expect_code(code).json()
+}
+
+fn check<'a>(report: &'a Value, text: &str) -> &'a Value {
+    let mut checks = report["checks"].as_array().unwrap().iter();
+    checks
+        .find(|line| line["text"].as_str().unwrap().contains(text))
+        .unwrap_or_else(|| panic!("{text}: {report}"))
+}
+
+fn adversary<'a>(report: &'a Value, letter: &str) -> &'a Value {
+    let mut adversaries = report["adversaries"].as_array().unwrap().iter();
+    adversaries.find(|adversary| adversary["letter"] == letter).unwrap()
+}
+
+#[test]
+fn a_directory_that_is_served_is_well_and_stays_as_it_is() {
+    let server = Server::start();
+    server.add_client("web1", &[]).ask("POST", "/web1/?create=true").unwrap();
+    let before = Stored::read(server.data());
+    let report = report(&server.place(), 0);
+    assert_eq!(check(&report, "confinement: ")["verdict"], "good");
+    assert_eq!(check(&report, "by its owner alone")["verdict"], "good");
+    assert_eq!(check(&report, "hosts can store")["verdict"], "good");
+    let letters: Vec<_> =
+        report["adversaries"].as_array().unwrap().iter().map(|who| &who["letter"]).collect();
+    assert_eq!(letters, ["A", "B", "C", "D", "E", "F"]);
+    assert_eq!(adversary(&report, "C")["holds"], "yes");
+    assert_eq!(adversary(&report, "D")["holds"], "no"); // one machine is one machine
+    Stored::read(server.data()).assert_unchanged(&before);
+
+    let text = pawl(["doctor"].iter().chain(&server.place())).expect_code(0).stdout;
+    assert!(text.contains("What each adversary could do here"), "{text}");
+}
+
+#[test]
+fn what_others_can_write_to_is_a_fault() {
+    let server = Server::start();
+    server.add_host("web1", &[]);
+    chmod(server.data(), 0o777);
+    let found = report(&server.place(), 1);
+    assert_eq!(check(&found, "can be written to by others")["verdict"], "fault");
+    chmod(server.data(), 0o750);
+    chmod(&server.data().join(".pawl/hosts.toml"), 0o644);
+    let found = report(&server.place(), 1);
+    let remedy = check(&found, "is too wide")["consequence"].as_str().unwrap();
+    assert!(remedy.starts_with("chmod 640 "), "{remedy}");
+    chmod(&server.data().join(".pawl/hosts.toml"), 0o640);
+    report(&server.place(), 0);
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn confinement_that_is_off_is_a_fault_and_what_follows_is_said() {
+    let server = Server::build().config("confinement = \"off\"").start();
+    let report = report(&server.place(), 1);
+    assert_eq!(check(&report, "confinement: off")["verdict"], "fault");
+    assert_eq!(adversary(&report, "C")["holds"], "no");
+    assert_eq!(adversary(&report, "C")["remedy"], "remove confinement = \"off\"");
+}
+
+#[test]
+fn deletions_without_a_floor_and_hosts_without_tls_are_told() {
+    let table = "plain_http = true\n[maintenance]\nfloor_days = 0";
+    let server = Server::build().listen_at(&["0.0.0.0:0"]).config(table).start();
+    let report = report(&server.place(), 0);
+    assert_eq!(adversary(&report, "A")["holds"], "partly");
+    assert_eq!(adversary(&report, "E")["holds"], "partly");
+    assert_eq!(adversary(&report, "E")["remedy"], "set maintenance.floor_days");
+}
+
+#[test]
+fn what_was_verified_lately_is_called_so() {
+    let server = Server::start();
+    server.add_client("web1", &[]).ask("POST", "/web1/?create=true").unwrap();
+    assert_eq!(adversary(&report(&server.place(), 0), "F")["holds"], "partly");
+    let _ = pawl(["maintain", "verify"].iter().chain(&server.place())).expect_code(0);
+    let found = report(&server.place(), 0);
+    assert_eq!(check(&found, "every byte was verified")["verdict"], "good");
+    assert_eq!(adversary(&found, "F")["holds"], "yes");
+}
+
+#[test]
+fn a_place_that_cannot_be_looked_at_is_told_apart_from_a_fault() {
+    let finished = pawl(["doctor", "--data", "/nonexistent"]).expect_code(2);
+    assert!(finished.stderr.contains("there is no such directory"), "{}", finished.stderr);
+}
