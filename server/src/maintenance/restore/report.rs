@@ -59,7 +59,7 @@ impl Line {
     /// What would be done.
     pub(super) fn planned(task: &Task, source: Option<&str>, set_aside: bool) -> Self {
         let (outcome, detail) = match &task.step {
-            Step::Right => ("right", None),
+            Step::Right | Step::PutBack(Place::Current) => ("right", None),
             Step::PutBack(_) | Step::PutIn { .. } => ("would be restored", origin(&task.step, source)),
             Step::NoGoodCopy if set_aside && (task.wrong_one_there || task.displaced) => {
                 ("would be set aside", Some("there is no good copy".to_owned()))

@@ -301,13 +301,23 @@ impl Ward {
         self.bytes_read += checked.bytes_read;
         let handle = &job.handle;
         let damage = match checked.verdict {
-            Verdict::Right | Verdict::Deleted => {
+            Verdict::Right => {
                 self.state.note_right(handle);
+                self.seen.absolve(handle);
+                return;
+            }
+            Verdict::Deleted => {
+                self.state.note_right(handle);
+                return;
+            }
+            Verdict::RightConfig(found) => {
+                self.state.note_right(handle);
+                self.note_config(found);
                 return;
             }
             Verdict::Unrecorded(found) => {
                 self.state.note_right(handle);
-                self.state.config = Some(found.to_string());
+                self.note_config(found);
                 let detail = "its hash was not recorded when it was stored; it is noted from now on";
                 self.found.push(Finding::of(handle, Kind::Unusual, detail));
                 return;
@@ -328,6 +338,14 @@ impl Ward {
             Verdict::Unreadable(cause) => Finding::of(handle, Kind::Unreadable, cause),
         };
         self.state.damaged.insert(handle.to_string(), damage);
+    }
+
+    /// What a `config` hashes to is noted when it is seen good, and compared from then on: nothing in the store that
+    /// another hand could change says it better.
+    fn note_config(&mut self, found: FileId) {
+        if !self.seen.is_unexplained(&Handle::Config) {
+            self.state.config = Some(found.to_string());
+        }
     }
 
     fn finish(mut self, within_ms: u64) -> Outcome {

@@ -25,7 +25,7 @@ pub(in crate::maintenance) struct State {
     /// By the first two digits of their ids: when the reading of these files last began that came to its end.
     #[serde(default)]
     read: BTreeMap<String, String>,
-    /// The SHA-256 of its config, where none was recorded when it was stored.
+    /// The SHA-256 of its config, since it was first seen good.
     #[serde(default)]
     pub(in crate::maintenance) config: Option<String>,
     /// What is damaged, by the file's name.

@@ -29,6 +29,23 @@ impl Seen {
     pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|(_, bytes)| bytes).sum()
     }
+
+    /// Whether another hand did something to the file.
+    pub(super) fn is_unexplained(&self, handle: &Handle) -> bool {
+        let of = |finding: &Finding| finding.kind == Kind::Unexplained && finding.handle() == Some(*handle);
+        self.findings.iter().any(of)
+    }
+
+    /// Another hand wrote the file anew, with what belongs there: worth knowing, and nothing to repair.
+    pub(super) fn absolve(&mut self, handle: &Handle) {
+        for finding in &mut self.findings {
+            if finding.kind == Kind::Unexplained && finding.handle() == Some(*handle) {
+                finding.kind = Kind::Unusual;
+                finding.detail =
+                    "it was written again past Pawl, with the content that belongs there".to_owned();
+            }
+        }
+    }
 }
 
 /// Looks at a repository.

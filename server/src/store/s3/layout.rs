@@ -93,6 +93,16 @@ impl Layout {
         format!("{}{handle}", self.batch(batch))
     }
 
+    /// Says that maintenance took this version of `config` out of sight, so that it never counts again.
+    pub(super) fn retired_config(&self, repository: &RepositoryName, version: &str) -> String {
+        format!("{}{version}", self.retired_configs(repository))
+    }
+
+    /// Where a repository's retired versions of `config` are noted.
+    pub(super) fn retired_configs(&self, repository: &RepositoryName) -> String {
+        format!("{}.pawl/configs/{repository}/", self.prefix)
+    }
+
     /// Says which run of maintenance is at work.
     pub(super) fn maintenance_lock(&self) -> String {
         format!("{}.pawl/maintenance/lock", self.prefix)

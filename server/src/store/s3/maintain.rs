@@ -5,6 +5,7 @@
 
 mod back;
 mod batch;
+mod config;
 mod copies;
 mod hide;
 mod lock;

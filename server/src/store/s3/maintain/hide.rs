@@ -45,13 +45,11 @@ pub(super) const fn leaves_a_tombstone(handle: &Handle) -> bool {
 impl S3Maintenance {
     /// Takes a file out of sight that somebody deleted.
     pub(super) async fn hide_file(&self, batch: &Batch, handle: &Handle) -> Result<Moved, StoreError> {
+        if *handle == Handle::Config {
+            return self.hide_config(batch).await;
+        }
         let Some(shown) = self.shown(&batch.repository, handle).await? else { return Ok(Moved::Absent) };
-        // What hosts read as `config` is not what is shown if somebody overwrote it, and is what is to come back.
-        let kept = match handle {
-            Handle::Config => self.true_head(&batch.repository).await?.unwrap_or_else(|| shown.clone()),
-            Handle::File(..) => shown.clone(),
-        };
-        if self.note_entry(&batch.id, handle, &kept, now_ms().max(batch.began_ms)).await? == Noted::Another {
+        if self.note_entry(&batch.id, handle, &shown, now_ms().max(batch.began_ms)).await? == Noted::Another {
             return Ok(Moved::Taken);
         }
         if leaves_a_tombstone(handle) {
@@ -76,11 +74,14 @@ impl S3Maintenance {
         if self.note_entry(&batch.id, handle, &shown, now_ms().max(batch.began_ms)).await? == Noted::Another {
             return Ok(Moved::Taken);
         }
+        if let (Handle::Config, Some(version)) = (handle, &shown.version) {
+            self.retire(&batch.repository, version).await?;
+        }
         self.take_away(&batch.repository, handle, &shown).await
     }
 
     /// Puts a delete marker, provided that what is shown is still what was looked at.
-    async fn take_away(
+    pub(super) async fn take_away(
         &self,
         repository: &RepositoryName,
         handle: &Handle,

@@ -45,14 +45,15 @@ async fn an_overwritten_config_is_read_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_maintenance_took_config_away_the_next_one_counts() {
+async fn a_config_that_another_hand_hid_is_read_as_it_was_and_no_other_is_taken_in_its_place() {
     let f = fixture(moto()).await;
     f.initialised().await;
     f.place.bucket.delete("some/prefix/web1/config").unwrap();
-    assert_eq!(f.read_handle(Handle::Config, None).await, None);
+    assert_eq!(f.read_handle(Handle::Config, None).await.as_deref(), Some(&b"the config"[..]));
+    assert_eq!(f.send(Handle::Config, upload(b"forged")).await, Outcome::Differs);
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // S3 tells whole seconds
-    f.place.bucket.put("some/prefix/web1/config", b"upgraded").unwrap();
-    assert_eq!(f.read_handle(Handle::Config, None).await.as_deref(), Some(&b"upgraded"[..]));
+    f.place.bucket.put("some/prefix/web1/config", b"forged").unwrap();
+    assert_eq!(f.read_handle(Handle::Config, None).await.as_deref(), Some(&b"the config"[..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
