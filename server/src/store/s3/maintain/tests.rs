@@ -12,6 +12,7 @@ use crate::store::conformance::maintenance::{Both, maintenance_suite};
 use crate::store::conformance::{Outcome, content, id_of, key, upload};
 use crate::store::s3::tests::{Place as Server, fixture};
 
+mod locking;
 mod tampering;
 
 /// A bucket as hosts and as maintenance see it.
