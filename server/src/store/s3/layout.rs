@@ -93,6 +93,11 @@ impl Layout {
         format!("{}{handle}", self.batch(batch))
     }
 
+    /// Says that a batch is there to change who may see a key.
+    pub(super) fn change_of_audience(&self, batch: &BatchId) -> String {
+        format!("{}audience", self.batch(batch))
+    }
+
     /// Says that maintenance took this version of `config` out of sight, so that it never counts again.
     pub(super) fn retired_config(&self, repository: &RepositoryName, version: &str) -> String {
         format!("{}{version}", self.retired_configs(repository))

@@ -3,6 +3,7 @@
 //! Invariant: nothing here replaces an object, and a version is removed only for a batch that is ripe, if the credential
 //! may at all. What acts tells the audit log, through the keeper of maintenance; a store without one can only be read.
 
+mod audience;
 mod back;
 mod batch;
 mod config;

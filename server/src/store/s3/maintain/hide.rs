@@ -6,12 +6,11 @@
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pawl_policy::{Audience, BatchId, FileId, FileType, Handle, RepositoryName};
+use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 
-use super::back::Goods;
 use super::notes::Noted;
 use super::{PARALLEL, S3Maintenance};
-use crate::store::maintenance::{Batch, Hid, Purged, PutBackError, Reason};
+use crate::store::maintenance::{Batch, Hid, Purged, Reason};
 use crate::store::s3::facts::Head;
 use crate::store::s3::failure::{Failure, failure, store_error};
 use crate::store::s3::usage::counts;
@@ -149,35 +148,6 @@ impl S3Maintenance {
         let read = stream::iter(others).map(|other| async move { self.entry(&other.id, handle).await });
         let entries: Vec<_> = read.buffered(PARALLEL).try_collect().await?;
         Ok(entries.into_iter().flatten().map(|entry| entry.version).collect())
-    }
-
-    /// Changes who may see a key. Metadata cannot be changed in place, so that it goes and comes back.
-    pub(super) async fn change_audience(
-        &self,
-        repository: &RepositoryName,
-        key: FileId,
-        audience: Audience,
-    ) -> Result<(), StoreError> {
-        let handle = Handle::File(FileType::Keys, key);
-        let shown = self.shown(repository, &handle).await?.ok_or(StoreError::NotFound)?;
-        if shown.facts.audience == audience {
-            return Ok(());
-        }
-        let principal = "maintenance".parse();
-        let principal = principal.map_err(|_| StoreError::Unavailable("no name to act under".to_owned()))?;
-        let batch = self.begin(repository, &principal, Reason::Deleted).await?;
-        self.hide_file(&batch, &handle).await?;
-        let interrupted = |cause: PutBackError| {
-            let undo = &batch.id;
-            StoreError::Unavailable(format!(
-                "key {key} could not be put back: {cause}. It is in batch {undo}: `pawl maintain undelete {undo}`"
-            ))
-        };
-        let mut goods = Goods::hidden(self, &batch, &handle).await.map_err(interrupted)?;
-        goods.facts.audience = audience;
-        self.bring(repository, &handle, &goods).await.map_err(interrupted)?;
-        self.take_entry_back(&batch.id, &handle).await?;
-        self.end(&batch.id).await
     }
 
     pub(super) async fn take_entry_back(&self, batch: &BatchId, handle: &Handle) -> Result<(), StoreError> {

@@ -192,6 +192,41 @@ async fn what_was_noted_before_a_crash_is_hidden_by_trying_again_and_never_purge
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_who_sees_a_key_is_ended_wherever_it_was_cut() {
+    for steps in 0..4 {
+        let f = both(moto()).await;
+        f.hosts.initialised().await;
+        let (web1, handle) = ("web1".parse().unwrap(), f.stored(FileType::Keys, &key()).await);
+        let Handle::File(_, id) = handle else { unreachable!() };
+        let batch = f.maintenance.begin_change(&web1).await.unwrap();
+        if steps > 0 {
+            let head = f.maintenance.shown(&web1, &handle).await.unwrap().unwrap();
+            f.maintenance.note_entry(&batch.id, &handle, &head, 1).await.unwrap();
+        }
+        if steps > 1 {
+            f.maintenance.hide_file(&batch, &handle).await.unwrap();
+            assert_eq!(f.facts(handle).await, None);
+        }
+        if steps > 2 {
+            let mut goods = back::Goods::hidden(&f.maintenance, &batch, &handle).await.unwrap();
+            goods.facts.audience = Audience::Maintenance;
+            f.maintenance.bring(&web1, &handle, &goods).await.unwrap();
+        }
+        f.maintenance.set_audience(&web1, &id, Audience::Maintenance).await.unwrap();
+        assert_eq!(f.facts(handle).await.unwrap().audience, Audience::Maintenance, "after {steps} steps");
+        for left in f.maintenance.batches().await.unwrap() {
+            assert_eq!(f.hidden(&left.id).await.len(), 0, "after {steps} steps");
+        }
+        assert_eq!(unexplained(&found(&f).await), []);
+        // What an admin deleted does not come back so.
+        let deleted = f.begin(Reason::Deleted).await;
+        assert_eq!(f.hide(handle, &deleted).await, Hid::Now);
+        let gone = f.maintenance.set_audience(&web1, &id, Audience::All).await;
+        assert!(matches!(gone, Err(StoreError::NotFound)), "{gone:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_hash_that_the_store_keeps_is_told() {
     let f = both(moto()).await;
     f.hosts.initialised().await;
