@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
+use pawl_tests::store::plant;
 
 use super::{Host, host_with_five_backups};
 
@@ -13,6 +14,8 @@ on_each_s3! {
     what_was_overwritten_twice_with_the_same_bytes_is_found_and_restored,
     what_was_hidden_and_put_anew_is_found_and_restored,
     a_config_that_was_hidden_and_put_anew_is_neither_served_nor_taken_for_the_true_one,
+    a_repository_that_was_hidden_as_a_whole_comes_back,
+    a_repository_of_which_no_version_is_left_comes_back_from_a_second_store,
     a_config_is_known_after_the_store_has_ended_the_true_version,
 }
 
@@ -142,4 +145,44 @@ fn a_config_is_known_after_the_store_has_ended_the_true_version(s3: &S3) {
     // The forged one says that it is right, and is not taken for it.
     let refused = host.maintain(&["restore", "web1", "--json"]).expect_code(1).json();
     assert_eq!(refused["repositories"][0]["files"][0]["outcome"], "not restored", "{refused}");
+}
+
+fn a_repository_that_was_hidden_as_a_whole_comes_back(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    assert_eq!(unexplained(&host, 0), BTreeSet::new());
+    let before = host.visible();
+    for key in host.bucket.snapshot().visible().keys().filter(|key| key.contains("/web1/")) {
+        host.bucket.delete(key).unwrap();
+    }
+    assert!(host.visible().is_empty());
+    let hidden = before.iter().map(|(key, _)| named(key)).collect();
+    assert_eq!(unexplained(&host, 1), hidden);
+    let _ = host.maintain(&["restore"]).expect_code(0);
+    assert!(host.visible() == before, "every file is as it was");
+    assert_eq!(unexplained(&host, 0), BTreeSet::new());
+    host.assert_all_restore();
+}
+
+fn a_repository_of_which_no_version_is_left_comes_back_from_a_second_store(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    assert_eq!(unexplained(&host, 0), BTreeSet::new());
+    let (before, all) = (host.visible(), host.bucket.snapshot());
+    let second = tempfile::tempdir().unwrap();
+    for (key, content) in &before {
+        plant(&second.path().join("web1").join(key.split_once("/web1/").unwrap().1), content);
+    }
+    for key in all.keys().filter(|key| key.contains("/web1/")) {
+        for version in all.versions(key) {
+            host.bucket.delete_version(key, &version.id).unwrap();
+        }
+    }
+    let verified = host.maintain(&["verify", "--json"]).expect_code(1).json();
+    assert_eq!(verified["findings"][0]["kind"], "missing", "{verified}");
+    let _ = host.maintain(&["restore"]).expect_code(1);
+    let _ = host.maintain(&["restore", "--from", second.path().to_str().unwrap()]).expect_code(0);
+    assert!(host.visible() == before, "every file is as it was");
+    let [(key, _)] = files_of(&host, ["keys/"]);
+    let _ = host.maintain(&["key", "expose", "web1", named(&key).trim_start_matches("keys/")]).expect_code(0);
+    assert_eq!(unexplained(&host, 0), BTreeSet::new());
+    host.assert_all_restore();
 }

@@ -129,7 +129,8 @@ async fn look_at_all<S: MaintenanceStore>(
     states: &States,
     wanted: &Wanted,
 ) -> Result<Vec<Ward>, VerifyError> {
-    let all = store.repositories().await?;
+    let there: BTreeSet<_> = store.repositories().await?.into_iter().collect();
+    let all: BTreeSet<_> = there.union(&states.known()?).cloned().collect();
     if let Some(unknown) = wanted.repositories.iter().find(|name| !all.contains(name)) {
         return Err(VerifyError::NoRepository(unknown.clone()));
     }
@@ -140,12 +141,27 @@ async fn look_at_all<S: MaintenanceStore>(
         }
         let mut state = states.load(&repository)?;
         state.begin(now_ms());
-        let seen = survey(store, &repository, &wanted.caps, &state).await?;
-        forget_explained(store, &repository, &mut state, &seen).await?;
+        let seen = if there.contains(&repository) {
+            let seen = survey(store, &repository, &wanted.caps, &state).await?;
+            forget_explained(store, &repository, &mut state, &seen).await?;
+            seen
+        } else {
+            vanished(states, &repository)
+        };
         let found = Vec::new();
         wards.push(Ward { repository, state, seen, found, files_checked: 0, bytes_read: 0 });
     }
     Ok(wards)
+}
+
+/// A repository that was verified once, and of which nothing is left: its files are not missed one by one.
+fn vanished(states: &States, repository: &RepositoryName) -> Seen {
+    let detail = format!(
+        "all of it is gone: it was there when it was verified last; `pawl maintain restore {repository} --from` another \
+         store brings it back; if it was removed on purpose, remove {}",
+        states.path(repository).display()
+    );
+    Seen { findings: vec![Finding::of_repository(Kind::Missing, detail)], ..Seen::default() }
 }
 
 /// Damage of earlier runs is forgotten once the file is out of sight and a batch explains it.

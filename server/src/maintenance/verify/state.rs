@@ -124,8 +124,20 @@ impl States {
     }
 
     /// No name of a repository has a comma.
-    fn path(&self, repository: &RepositoryName) -> PathBuf {
+    pub(super) fn path(&self, repository: &RepositoryName) -> PathBuf {
         self.directory.join(format!("{}.json", repository.as_str().replace('/', ",")))
+    }
+
+    /// Repositories that were verified once, whether they are there still or not.
+    pub(in crate::maintenance) fn known(&self) -> Result<BTreeSet<RepositoryName>, FileError> {
+        let failed = |error| FileError::new("list", &self.directory, error);
+        let mut known = BTreeSet::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let repository = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            known.extend(repository.and_then(|name| name.replace(',', "/").parse().ok()));
+        }
+        Ok(known)
     }
 
     /// What is remembered of a repository; nothing if it cannot be understood.

@@ -289,7 +289,13 @@ impl MaintenanceStore for S3Maintenance {
         caps: &Caps,
     ) -> Result<Created, CreateError> {
         self.keeper()?;
-        self.must_be_there(repository).await?;
+        match self.must_be_there(repository).await {
+            // It vanished as a whole, and this is its first file again.
+            Err(StoreError::NotFound) => {
+                self.store.mark(&self.store.layout.repository(repository)).await?;
+            }
+            looked => looked?,
+        }
         let created = self.place(repository, handle, facts, None, upload, caps).await?;
         if created == Created::Stored {
             self.tell_of(Act::BringBack, repository, handle, Some(upload.received_bytes())).await?;
