@@ -82,7 +82,7 @@ fn kind(rest: &str, root: &str) -> Kind {
         return Kind::Own;
     }
     let Some((first, _)) = rest.split_once('/') else { return Kind::Foreign };
-    if matches!(first, "aside" | "rescued") {
+    if matches!(first, ".aside" | ".rescued") {
         return Kind::Own;
     }
     let Ok(file_type) = first.parse::<FileType>() else { return Kind::Below(first.to_owned()) };

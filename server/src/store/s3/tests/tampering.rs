@@ -8,7 +8,7 @@ use super::*;
 use crate::store::conformance::{Outcome, content, id_of, key, repository, upload};
 
 fn mark(key: &[u8]) -> String {
-    format!("some/prefix/web1/aside/{}/0", id_of(key))
+    format!("some/prefix/web1/.aside/{}/0", id_of(key))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ async fn an_overwritten_file_is_noticed_when_it_is_sent_again_and_the_good_bytes
         for _ in 0..2 {
             assert_eq!(f.confirm(FileType::Data, &good).await, Outcome::Damaged);
         }
-        let rescued = format!("some/prefix/web1/rescued/data/{}", id_of(&good));
+        let rescued = format!("some/prefix/web1/.rescued/data/{}", id_of(&good));
         assert_eq!(f.place.bucket.get(&rescued).unwrap(), good);
         assert_eq!(f.place.bucket.get(&name).unwrap(), bad); // maintenance decides what to do with it
     }
