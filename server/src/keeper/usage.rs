@@ -31,20 +31,6 @@ pub(crate) struct UsageBook {
 /// The right to read and write attributes, until it is dropped.
 pub(crate) struct Turn<'a>(MutexGuard<'a, Option<OwnedFd>>);
 
-impl Turn<'_> {
-    /// Takes back a file that was not stored after all, or that went out of sight in this turn.
-    pub(crate) fn take_back(
-        &self,
-        data: BorrowedFd<'_>,
-        repository: &RepositoryName,
-        creator: Option<&PrincipalName>,
-        bytes: u64,
-    ) -> rustix::io::Result<()> {
-        let root = directory::open(data, repository.as_str())?;
-        change(data, &root, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
-    }
-}
-
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(file) = self.0.as_ref() {
@@ -109,7 +95,7 @@ impl UsageBook {
         creator: Option<&PrincipalName>,
         bytes: u64,
     ) -> rustix::io::Result<()> {
-        self.turn(data)?.take_back(data, repository, creator, bytes)
+        take_back(&self.turn(data)?, data, repository, creator, bytes)
     }
 
     /// Counts a file that is stored elsewhere than beneath DATA, or takes it back.
@@ -201,6 +187,18 @@ fn open_lock(data: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let state = directory::open_or_make(data, layout::STATE)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&state, "usage.lock", flags, Mode::from_raw_mode(0o600))
+}
+
+/// Takes back a file that was not stored after all, or that went out of sight in this turn.
+pub(crate) fn take_back(
+    _turn: &Turn<'_>,
+    data: BorrowedFd<'_>,
+    repository: &RepositoryName,
+    creator: Option<&PrincipalName>,
+    bytes: u64,
+) -> rustix::io::Result<()> {
+    let root = directory::open(data, repository.as_str())?;
+    change(data, &root, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
 }
 
 /// Changes what the principal has stored and what the repository holds, or neither.

@@ -63,7 +63,7 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
             let job =
                 Job { options, config: &config, store: &store, source: source.as_ref(), states: &states };
             for repository in job.repositories().await? {
-                report.repositories.push(job.plan(&repository).await?);
+                report.repositories.push(Box::pin(job.plan(&repository)).await?);
             }
             Ok(())
         })?;

@@ -83,6 +83,7 @@ fn assert_found_and_restored<const N: usize>(host: &Host, before: &[(String, Vec
     host.assert_all_restore();
 }
 
+/// A200: A thief who may overwrite does it twice with the same bytes, so that the newest versions look alike.
 fn what_was_overwritten_twice_with_the_same_bytes_is_found_and_restored(s3: &S3) {
     let host = host_with_five_backups(s3);
     let before = host.visible();
@@ -94,6 +95,7 @@ fn what_was_overwritten_twice_with_the_same_bytes_is_found_and_restored(s3: &S3)
     assert_found_and_restored(&host, &before, files.each_ref().map(|(key, _)| key.as_str()));
 }
 
+/// A201: A thief who may hide puts a marker on a file and another file in its place, as if it had come back.
 fn what_was_hidden_and_put_anew_is_found_and_restored(s3: &S3) {
     let host = host_with_five_backups(s3);
     let before = host.visible();
@@ -105,6 +107,7 @@ fn what_was_hidden_and_put_anew_is_found_and_restored(s3: &S3) {
     assert_found_and_restored(&host, &before, files.each_ref().map(|(key, _)| key.as_str()));
 }
 
+/// A202: A thief who may hide puts a marker on a `config` and another in its place, to be taken for the true one.
 fn a_config_that_was_hidden_and_put_anew_is_neither_served_nor_taken_for_the_true_one(s3: &S3) {
     let host = host_with_five_backups(s3);
     assert_eq!(unexplained(&host, 0), BTreeSet::new());
@@ -122,6 +125,7 @@ fn a_config_that_was_hidden_and_put_anew_is_neither_served_nor_taken_for_the_tru
     assert_found_and_restored(&host, &before, [&key]);
 }
 
+/// A203: A thief puts a `config` that says of itself that it is right, and waits until the true version is ended.
 fn a_config_is_known_after_the_store_has_ended_the_true_version(s3: &S3) {
     let host = host_with_five_backups(s3);
     assert_eq!(unexplained(&host, 0), BTreeSet::new());
@@ -141,12 +145,13 @@ fn a_config_is_known_after_the_store_has_ended_the_true_version(s3: &S3) {
     let is_config = |finding: &&serde_json::Value| finding["file"] == "config";
     let finding = report["findings"].as_array().unwrap().iter().find(is_config).unwrap();
     assert_eq!(finding["kind"], "damaged");
-    assert!(finding["detail"].as_str().unwrap().contains(&id_of(&content).to_string()), "{finding}");
+    assert!(finding["detail"].as_str().unwrap().contains(&id_of(&content)), "{finding}");
     // The forged one says that it is right, and is not taken for it.
     let refused = host.maintain(&["restore", "web1", "--json"]).expect_code(1).json();
     assert_eq!(refused["repositories"][0]["files"][0]["outcome"], "not restored", "{refused}");
 }
 
+/// A204: A thief who may hide hides a repository as a whole, so that nothing is left to be missed.
 fn a_repository_that_was_hidden_as_a_whole_comes_back(s3: &S3) {
     let host = host_with_five_backups(s3);
     assert_eq!(unexplained(&host, 0), BTreeSet::new());

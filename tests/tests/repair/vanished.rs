@@ -7,7 +7,9 @@ use pawl_tests::maintenance::Maintenance;
 
 use super::{Stage, found};
 
+/// A205: Somebody removes a repository as a whole from the disk.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "does what somebody with the disk does")]
 fn a_repository_that_vanished_is_missed_and_comes_back_from_a_second_store() {
     let stage = Stage::new(3);
     let good = stage.stored();

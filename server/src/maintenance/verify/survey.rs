@@ -41,8 +41,8 @@ impl Seen {
         for finding in &mut self.findings {
             if finding.kind == Kind::Unexplained && finding.handle() == Some(*handle) {
                 finding.kind = Kind::Unusual;
-                finding.detail =
-                    "it was written again past Pawl, with the content that belongs there".to_owned();
+                let detail = "it was written again past Pawl, with the content that belongs there";
+                detail.clone_into(&mut finding.detail);
             }
         }
     }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Disk;
 use super::back::is_right;
-use crate::keeper::{commit::STORED_MODE, counts, directory, facts, layout, note_stored};
+use crate::keeper::{commit::STORED_MODE, counts, directory, facts, layout, note_stored, take_usage_back};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hid};
 use crate::store::{Facts, StoreError};
@@ -112,7 +112,7 @@ fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, Store
     let bytes = file.metadata()?.len();
     if counts(handle) {
         let creator = Facts::read(&file)?.creator;
-        let taken = turn.take_back(disk.data.as_fd(), repository, creator.as_ref(), bytes);
+        let taken = take_usage_back(&turn, disk.data.as_fd(), repository, creator.as_ref(), bytes);
         if let Err(error) = taken {
             // Hidden it is; the next start of the server counts anew.
             tracing::warn!(%error, %repository, "usage is counted too high until the next start of `pawl serve`");

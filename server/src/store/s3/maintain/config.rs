@@ -68,12 +68,11 @@ impl S3Maintenance {
         let Some((shown, version)) = shown.and_then(|head| Some((head.clone(), head.version?))) else {
             return Err(StoreError::Unavailable("config vanished while it came back; try again".to_owned()));
         };
-        let is_it = match &shown.checksum {
-            Some(recorded) => *recorded == checksum(id.sha256()),
-            None => {
-                let (bucket, key) = self.config_name(repository);
-                self.hash(bucket, &key, Some(version.clone())).await? == id
-            }
+        let is_it = if let Some(recorded) = &shown.checksum {
+            *recorded == checksum(id.sha256())
+        } else {
+            let (bucket, key) = self.config_name(repository);
+            self.hash(bucket, &key, Some(version.clone())).await? == id
         };
         if !is_it {
             let cause = "config was overwritten while it came back; run `pawl maintain verify`";

@@ -108,7 +108,10 @@ impl S3Maintenance {
         let head = self.store.head_version(&bucket, &key, version.clone()).await?;
         let head = head.ok_or(StoreError::NotFound)?;
         let recorded = match (handle, place) {
-            (Handle::Config, Place::Noncurrent(_)) => self.config_hash(repository).await?.or(head.content),
+            // Not what it says of itself: another hand may have put it there since it was looked at.
+            (Handle::Config, Place::Current | Place::Noncurrent(_)) => {
+                self.config_hash(repository).await?.or(head.content)
+            }
             _ => head.content,
         };
         Ok(Goods { bucket, key, version, facts: head.facts, recorded })
