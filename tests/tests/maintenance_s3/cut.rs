@@ -30,11 +30,13 @@ fn a_key_that_a_killed_command_left_out_of_sight_is_shown_again(s3: &S3) {
     host.bucket.put(&format!("{batch}/audience"), b"").unwrap();
     host.bucket.put(&format!("{batch}/keys/{id}"), note.to_string().as_bytes()).unwrap();
     host.bucket.delete(key).unwrap();
-    assert_ne!(host.restic.run(["snapshots"]).code, Some(0));
+    let listed = || host.maintain(&["key", "list", "web1"]).expect_code(0).stdout;
+    assert!(!listed().contains(id));
 
     let refused = host.maintain(&["key", "expose", "web1", &"0".repeat(64)]).expect_code(1);
     assert!(refused.stderr.contains("there is no key"), "{refused:?}");
     let _ = host.maintain(&["key", "expose", "web1", id]).expect_code(0);
+    assert!(listed().contains(id));
     assert!(host.visible() == before, "every file is as it was");
     assert_eq!(host.maintain(&["deleted", "--json"]).expect_code(0).json(), json!([]));
     host.assert_all_restore();
