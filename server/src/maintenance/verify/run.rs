@@ -15,7 +15,7 @@ use super::finding::{Finding, Kind};
 use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
 use super::state::{Run, State, States};
-use super::survey::{Seen, missing, survey};
+use super::survey::{Seen, missing, survey, vanished};
 use crate::files::FileError;
 use crate::pace::Pace;
 use crate::store::maintenance::{MaintenanceStore, Place};
@@ -146,22 +146,12 @@ async fn look_at_all<S: MaintenanceStore>(
             forget_explained(store, &repository, &mut state, &seen).await?;
             seen
         } else {
-            vanished(states, &repository)
+            vanished(&repository, &states.path(&repository))
         };
         let found = Vec::new();
         wards.push(Ward { repository, state, seen, found, files_checked: 0, bytes_read: 0 });
     }
     Ok(wards)
-}
-
-/// A repository that was verified once, and of which nothing is left: its files are not missed one by one.
-fn vanished(states: &States, repository: &RepositoryName) -> Seen {
-    let detail = format!(
-        "all of it is gone: it was there when it was verified last; `pawl maintain restore {repository} --from` another \
-         store brings it back; if it was removed on purpose, remove {}",
-        states.path(repository).display()
-    );
-    Seen { findings: vec![Finding::of_repository(Kind::Missing, detail)], ..Seen::default() }
 }
 
 /// Damage of earlier runs is forgotten once the file is out of sight and a batch explains it.

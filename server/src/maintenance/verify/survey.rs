@@ -3,6 +3,7 @@
 //! Invariant: what it cannot judge by looking is handed on to be read in the same run.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use futures_util::TryStreamExt;
 use pawl_policy::{Audience, Caps, FileType, Handle, RepositoryName};
@@ -79,6 +80,17 @@ pub(super) async fn survey<S: MaintenanceStore>(
     seen.doubtful.retain(|handle| visible.contains(handle));
     whole(&mut seen, &visible);
     Ok(seen)
+}
+
+/// What is said of a repository that was verified once, which is remembered in `state`, and of which nothing is left: its
+/// files are not missed one by one.
+pub(super) fn vanished(repository: &RepositoryName, state: &Path) -> Seen {
+    let detail = format!(
+        "all of it is gone: it was there when it was verified last; `pawl maintain restore {repository} --from` another \
+         store brings it back; if it was removed on purpose, remove {}",
+        state.display()
+    );
+    Seen { findings: vec![Finding::of_repository(Kind::Missing, detail)], ..Seen::default() }
 }
 
 /// Looks at one thing; returns the file that it is.
