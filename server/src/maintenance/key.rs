@@ -83,7 +83,7 @@ fn change(options: &OneKey, audience: Audience) -> Outcome {
         let others = keys.iter().any(|listed| listed.seen_by == word(Audience::All) && listed.key != id);
         if audience == Audience::Maintenance && !others {
             return Err(format!(
-                "hosts see no other key of {repository} than {id}; without one they can neither back up nor restore"
+                "{id} is the only key of {repository} that hosts see; without one they can neither back up nor restore"
             )
             .into());
         }
