@@ -27,7 +27,9 @@ pub use message::{Act, Footing, Told};
 pub use process::run;
 pub(crate) use repository::{note_stored, state as repository_state};
 pub use side::Side;
-pub(crate) use usage::{UsageBook, counts, read as repository_usage, read_total as principal_usage};
+pub(crate) use usage::{
+    UsageBook, counts, read as repository_usage, read_total as principal_usage, take_back as take_usage_back,
+};
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -5,6 +5,7 @@
 
 mod admin;
 mod clock;
+mod config;
 mod content;
 mod delete;
 mod deleted;

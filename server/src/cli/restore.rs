@@ -21,7 +21,7 @@ Examples:
 
 A copy counts only if its content hashes to the file's name, wherever it comes from. The damaged file is moved into a
 batch first; nothing is replaced. Cut at any moment, it goes on when it is run again. Exit code: 0 if all is right now,
-1 if something is not, 2 if the work could not be done.";
+1 if something is not or is lost, 2 if the work could not be done.";
 
 /// Options of `pawl maintain restore`.
 #[derive(Debug, Args)]

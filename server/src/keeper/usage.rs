@@ -29,7 +29,7 @@ pub(crate) struct UsageBook {
 }
 
 /// The right to read and write attributes, until it is dropped.
-struct Turn<'a>(MutexGuard<'a, Option<OwnedFd>>);
+pub(crate) struct Turn<'a>(MutexGuard<'a, Option<OwnedFd>>);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
@@ -87,7 +87,7 @@ impl UsageBook {
         change(data, &root, creator, |usage| usage.plus(one))
     }
 
-    /// Takes back a file that was not stored after all, or that is not visible any more.
+    /// Takes back a file that was not stored after all.
     pub(crate) fn take_back(
         &self,
         data: BorrowedFd<'_>,
@@ -95,9 +95,7 @@ impl UsageBook {
         creator: Option<&PrincipalName>,
         bytes: u64,
     ) -> rustix::io::Result<()> {
-        let root = directory::open(data, repository.as_str())?;
-        let _turn = self.turn(data)?;
-        change(data, &root, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
+        take_back(&self.turn(data)?, data, repository, creator, bytes)
     }
 
     /// Counts a file that is stored elsewhere than beneath DATA, or takes it back.
@@ -169,8 +167,9 @@ impl UsageBook {
         rustix::fs::fsync(&root)
     }
 
-    /// Waits until nobody else reads and writes attributes, in this process or another.
-    fn turn(&self, data: BorrowedFd<'_>) -> rustix::io::Result<Turn<'_>> {
+    /// Waits until nobody else reads and writes attributes, in this process or another. A count ends in a turn: whoever
+    /// takes a file out of sight and takes it back in one is counted by none that ends in between, and not taken back twice.
+    pub(crate) fn turn(&self, data: BorrowedFd<'_>) -> rustix::io::Result<Turn<'_>> {
         let mut file = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if file.is_none() {
             *file = Some(open_lock(data)?);
@@ -188,6 +187,18 @@ fn open_lock(data: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let state = directory::open_or_make(data, layout::STATE)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&state, "usage.lock", flags, Mode::from_raw_mode(0o600))
+}
+
+/// Takes back a file that was not stored after all, or that went out of sight in this turn.
+pub(crate) fn take_back(
+    _turn: &Turn<'_>,
+    data: BorrowedFd<'_>,
+    repository: &RepositoryName,
+    creator: Option<&PrincipalName>,
+    bytes: u64,
+) -> rustix::io::Result<()> {
+    let root = directory::open(data, repository.as_str())?;
+    change(data, &root, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
 }
 
 /// Changes what the principal has stored and what the repository holds, or neither.

@@ -80,12 +80,6 @@ fn change(options: &OneKey, audience: Audience) -> Outcome {
     session::act(place, async |session| {
         let keys = keys(&session.store, repository).await?;
         let id = key.to_string();
-        if !keys.iter().any(|listed| listed.key == id) {
-            return Err(format!(
-                "there is no key {id} in {repository}; `pawl maintain key list` shows those that are"
-            )
-            .into());
-        }
         let others = keys.iter().any(|listed| listed.seen_by == word(Audience::All) && listed.key != id);
         if audience == Audience::Maintenance && !others {
             return Err(format!(
@@ -93,7 +87,13 @@ fn change(options: &OneKey, audience: Audience) -> Outcome {
             )
             .into());
         }
-        session.store.set_audience(repository, key, audience).await?;
+        // Whether there is such a key the store knows best: a change that was cut may have it out of sight.
+        session.store.set_audience(repository, key, audience).await.map_err(|error| match error {
+            StoreError::NotFound => {
+                format!("there is no key {id} in {repository}; `pawl maintain key list` shows those that are")
+            }
+            error => error.to_string(),
+        })?;
         print::line(&match audience {
             Audience::All => format!("Hosts see key {id} now."),
             Audience::Maintenance => {

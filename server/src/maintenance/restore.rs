@@ -63,7 +63,7 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
             let job =
                 Job { options, config: &config, store: &store, source: source.as_ref(), states: &states };
             for repository in job.repositories().await? {
-                report.repositories.push(job.plan(&repository).await?);
+                report.repositories.push(Box::pin(job.plan(&repository)).await?);
             }
             Ok(())
         })?;
@@ -82,9 +82,7 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
             Ok(())
         })?;
     }
-    report
-        .repositories
-        .retain(|part| !part.files.is_empty() || !part.added.is_empty() || !part.left.is_empty());
+    report.repositories.retain(|part| !part.is_empty());
     Ok(report)
 }
 
@@ -99,7 +97,10 @@ struct Job<'a, S, M> {
 
 impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
     async fn repositories(&self) -> Result<Vec<RepositoryName>, Box<dyn Error>> {
-        let all = self.store.repositories().await?;
+        let mut all = self.store.repositories().await?;
+        all.extend(self.states.known()?);
+        all.sort();
+        all.dedup();
         let wanted = match &self.options.repository {
             Some(wanted) if all.contains(wanted) => vec![wanted.clone()],
             Some(wanted) => return Err(format!("there is no repository {wanted}").into()),
@@ -124,7 +125,22 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         if let Some(since) = since {
             back::plan(self, &since, &mut part);
         }
+        if part.files.is_empty() && self.is_gone(repository).await? {
+            part.lost.push(self.nothing_left());
+        }
         Ok(part)
+    }
+
+    /// Whether a repository that was verified once is not there any more.
+    async fn is_gone(&self, repository: &RepositoryName) -> Result<bool, StoreError> {
+        Ok(!self.store.repositories().await?.contains(repository))
+    }
+
+    fn nothing_left(&self) -> String {
+        match self.source_name() {
+            Some(source) => format!("all of it is gone, and {source} has nothing of it either"),
+            None => "all of it is gone; name another store with --from".to_owned(),
+        }
     }
 
     /// Does it.
@@ -162,6 +178,9 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
             back::carry_out(self, repository, &since, &mut part).await?;
         }
         self.end_empty(repository, &batches).await?;
+        if self.is_gone(repository).await? {
+            part.lost.push(self.nothing_left());
+        }
         Ok(part)
     }
 
@@ -221,7 +240,9 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         repository: &RepositoryName,
         state: &State,
     ) -> Result<BTreeSet<Handle>, Box<dyn Error>> {
-        let Walked { visible, unexplained } = walk(self.store, repository).await?;
+        let is_gone = self.is_gone(repository).await?;
+        let Walked { visible, unexplained } =
+            if is_gone { Walked::default() } else { walk(self.store, repository).await? };
         let mut known = missing(self.store, repository, &visible).await?;
         // Those that are done without are looked for where they were not looked for before.
         known.retain(|handle| self.source.is_some() || !state.set_aside.contains(&handle.to_string()));
@@ -234,7 +255,7 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         }
         let damage = state.damaged.values().filter(|finding| finding.kind.severity() == Severity::Damage);
         known.extend(damage.filter_map(Finding::handle));
-        if let (true, Some(source)) = (self.options.missing, self.source) {
+        if let (true, Some(source)) = (self.options.missing || is_gone, self.source) {
             known.extend(self.only_there(repository, source, &visible).await?);
         }
         known.retain(|handle| handle.file_type() != Some(FileType::Locks));
@@ -248,7 +269,11 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         source: &Source<M>,
         visible: &BTreeSet<Handle>,
     ) -> Result<BTreeSet<Handle>, StoreError> {
-        let mut there = walk(&source.store, &source.repository(repository)).await?.visible;
+        let mut there = match walk(&source.store, &source.repository(repository)).await {
+            Ok(walked) => walked.visible,
+            Err(StoreError::NotFound) if !self.options.missing => return Ok(BTreeSet::new()),
+            Err(error) => return Err(error),
+        };
         let tombstones = self.store.tombstones(repository).await?;
         there.retain(|handle| !visible.contains(handle) && !tombstones.contains(handle));
         let mut only = BTreeSet::new();

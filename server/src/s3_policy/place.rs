@@ -87,8 +87,8 @@ impl FromStr for Prefix {
 /// The objects of a place, as patterns; a `*` stands for slashes as well.
 ///
 /// Those of repositories begin with one, since a repository has up to four segments: they reach into `.pawl/` and the
-/// probes too, which is why these are denied beside them. They do not reach each other: `data`, `locks` and the rest
-/// are no segments that a repository could have.
+/// probes too, which is why these are denied beside them. They do not reach each other: `data`, `locks`, `.aside` and the
+/// rest are no segments that a repository could have.
 #[must_use]
 pub fn patterns(bucket: &BucketName, prefix: &Prefix, place: Place) -> Vec<String> {
     let names: &[&str] = match place {
@@ -100,8 +100,8 @@ pub fn patterns(bucket: &BucketName, prefix: &Prefix, place: Place) -> Vec<Strin
             "*/index/*",
             "*/keys/*",
             "*/snapshots/*",
-            "*/aside/*",
-            "*/rescued/*",
+            "*/.aside/*",
+            "*/.rescued/*",
         ],
         Place::Locks => &["*/locks/*"],
         Place::Probes => &[".pawl-probe/*"],
@@ -133,9 +133,7 @@ mod tests {
         for place in Place::OF_OBJECTS {
             for pattern in patterns(&"bucket".parse().unwrap(), &Prefix::default(), place) {
                 let name = pattern.strip_prefix("arn:aws:s3:::bucket/").unwrap();
-                for segment in
-                    name.split('/').filter(|segment| !["*", "", "aside", "rescued"].contains(segment))
-                {
+                for segment in name.split('/').filter(|segment| !["*", ""].contains(segment)) {
                     let repository = format!("web1/{segment}/web2");
                     assert!(repository.parse::<pawl_policy::RepositoryName>().is_err(), "{repository}");
                 }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
 
+mod cut;
 mod forget;
 mod thief;
 
@@ -12,8 +13,9 @@ use std::path::{Path, PathBuf};
 
 use pawl_tests::bucket::{Bucket, Kind};
 use pawl_tests::clients::{self, Restic, Version};
+use pawl_tests::command::Finished;
 use pawl_tests::content::noise;
-use pawl_tests::maintenance::Maintenance;
+use pawl_tests::maintenance::{Maintenance, maintain};
 use pawl_tests::s3::S3;
 use pawl_tests::server::Server;
 use pawl_tests::store::plant;
@@ -95,6 +97,10 @@ impl Host {
         };
         let kept = visible.iter().filter(|(key, _)| is_file(key) && !key.contains("/locks/"));
         kept.map(|(key, bytes)| ((*key).to_owned(), bytes.to_vec())).collect()
+    }
+
+    fn maintain(&self, args: &[&str]) -> Finished {
+        maintain(&self.server.place(), args)
     }
 
     fn door(&self) -> Maintenance {

@@ -9,6 +9,7 @@ mod hostile;
 mod killed;
 mod restore;
 mod set_aside;
+mod vanished;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -70,7 +70,7 @@ fn a_lost_snapshot_is_set_aside_and_the_others_stay_whole() {
             "--restic",
             restic.to_str().unwrap(),
         ])
-        .expect_code(0);
+        .expect_code(1);
     assert!(done.stdout.contains("is lost, and cannot be healed"), "{done:?}");
     assert!(!stage.path(&name).exists());
     assert_eq!(stage.restic.snapshots().len(), 2);

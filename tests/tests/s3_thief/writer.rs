@@ -38,8 +38,8 @@ fn each_role_can_do_its_work(s3: &S3) {
         assert_eq!(role.get("backup/.pawl/hosts.toml").unwrap(), b"[web1]");
     }
     let id = "0123456789abcdef";
-    stand.writer.put_new(&format!("backup/web1/aside/{id}"), b"").unwrap();
-    stand.writer.put_new(&format!("backup/web1/rescued/data/{id}"), b"good bytes").unwrap();
+    stand.writer.put_new(&format!("backup/web1/.aside/{id}"), b"").unwrap();
+    stand.writer.put_new(&format!("backup/web1/.rescued/data/{id}"), b"good bytes").unwrap();
     stand.writer.delete(&name("web1", "locks")).unwrap();
     stand.maintenance.delete(&name("web1", "data")).unwrap();
     stand.maintenance.put_new(&name("web1", "data"), &content("web1", "data")).unwrap();

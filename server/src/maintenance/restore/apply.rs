@@ -64,6 +64,7 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Worker<'_, S, M> {
             Step::Right => Ok(Done::Right),
             Step::NoGoodCopy => Ok(Done::SetAside),
             Step::PutBack(place) => match self.store.put_back(self.repository, &task.handle, place).await {
+                Ok(_) if *place == Place::Current => Ok(Done::Right),
                 Ok(_) => Ok(Done::Restored),
                 Err(PutBackError::Store(error)) => Err(error),
                 Err(error @ (PutBackError::Damaged | PutBackError::Occupied)) => {
@@ -101,8 +102,8 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Worker<'_, S, M> {
         }
     }
 
-    /// Where nothing was recorded of a `config` when it was stored, the store cannot tell that it is wrong; what an earlier
-    /// verification noted can. So it is deleted, reversibly.
+    /// Where nothing else was recorded of a `config` when it was stored, the store cannot tell that it is wrong; what an
+    /// earlier verification noted can. So it is deleted, reversibly.
     async fn delete(&self, handle: &Handle) -> Result<(), StoreError> {
         let refused = |why: String| StoreError::Unavailable(format!("{handle} cannot be moved away: {why}"));
         let grant = Grant::new(self.repository.clone(), Role::Maintenance);

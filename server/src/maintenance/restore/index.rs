@@ -26,6 +26,9 @@ pub(super) async fn repair<M: MaintenanceStore>(
     part: &mut Part,
 ) -> Result<(), Box<dyn Error>> {
     let mut state = job.states.load(repository)?;
+    if job.is_gone(repository).await? {
+        return Ok(()); // which was said
+    }
     let mut without = missing(job.store, repository, &walk(job.store, repository).await?.visible).await?;
     without.retain(|handle| !state.set_aside.contains(&handle.to_string()));
     if without.is_empty() {
@@ -36,7 +39,7 @@ pub(super) async fn repair<M: MaintenanceStore>(
         move |handle: &Handle| handle.file_type().is_some_and(|of_type| types.contains(&of_type))
     };
     if without.contains(&Handle::Config) {
-        part.left.push(
+        part.lost.push(
             "its config is lost, and cannot be healed: without a copy nobody can open it; keep looking for one"
                 .to_owned(),
         );
@@ -60,10 +63,10 @@ pub(super) async fn repair<M: MaintenanceStore>(
         );
     }
     for handle in without.iter().filter(|handle| is_of(&[FileType::Snapshots])(handle)) {
-        part.left.push(format!("{handle} is lost, and cannot be healed; other snapshots do not need it"));
+        part.lost.push(format!("{handle} is lost, and cannot be healed; other snapshots do not need it"));
     }
     for handle in without.iter().filter(|handle| is_of(&[FileType::Keys])(handle)) {
-        part.left
+        part.lost
             .push(format!("{handle} is lost, and cannot be healed; its password opens nothing any more"));
     }
     for handle in &without {

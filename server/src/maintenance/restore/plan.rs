@@ -1,12 +1,12 @@
 //! What is to be done for each file: nothing, or which copy is the right one.
 //!
-//! Invariant: a copy is chosen only if it was read and hashes to the file's name; of `config`, to what was recorded of
-//! it when it was stored. Nothing is changed here.
+//! Invariant: a copy is chosen only if it was read and hashes to the file's name; of `config`, to what was noted or
+//! recorded of it. Nothing is changed here.
 
 use indicatif::ProgressBar;
 use pawl_policy::{Audience, FileId, FileType, Handle, RepositoryName};
 
-use super::super::content;
+use super::super::{config, content};
 use super::source::Source;
 use crate::pace::Pace;
 use crate::store::maintenance::{Batch, MaintenanceStore, Place, Reason, Version};
@@ -39,7 +39,8 @@ pub(super) struct Task {
     pub(super) wrong_one_there: bool,
     /// Whether a copy that is not right was moved away already.
     pub(super) displaced: bool,
-    /// Whether nothing was recorded of the visible copy, which is a `config`.
+    /// Whether the store cannot tell that the visible copy is wrong: it is a `config` of which something else was
+    /// recorded, or nothing.
     pub(super) unrecorded: bool,
     /// What the content has to hash to.
     pub(super) expected: Option<FileId>,
@@ -64,10 +65,11 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Planner<'_, S, M> {
         versions.sort_by_key(|version| self.rank(version));
         let expected = match &handle {
             Handle::File(_, id) => Some(*id),
-            Handle::Config => self.recorded(&versions),
+            Handle::Config => config::expected(&versions, self.batches, self.noted_config),
         };
         let displaced = versions.iter().any(|version| self.was_displaced(&version.place));
-        let is_unrecorded = |version: &Version| version.place == Place::Current && version.recorded.is_none();
+        let is_unrecorded =
+            |version: &Version| version.place == Place::Current && version.recorded != expected;
         let unrecorded = handle == Handle::Config && versions.iter().any(is_unrecorded);
         let task =
             |step, wrong_one_there| Task { handle, step, wrong_one_there, displaced, unrecorded, expected };
@@ -75,7 +77,13 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Planner<'_, S, M> {
             is(self.store, self.repository, &handle, &version.place, expected, self.pace).await
         };
         let wrong_one_there = match versions.iter().find(|version| version.place == Place::Current) {
-            Some(current) if right(current).await? => return Ok(task(Step::Right, false)),
+            Some(current) if right(current).await? => {
+                // Other versions of a config could count one day, unless this one is said to be it.
+                let is_alone = versions.iter().all(|version| !matches!(version.place, Place::Noncurrent(_)));
+                let is_settled = handle != Handle::Config || is_alone;
+                let step = if is_settled { Step::Right } else { Step::PutBack(Place::Current) };
+                return Ok(task(step, false));
+            }
             Some(_) => true,
             None => false,
         };
@@ -100,15 +108,6 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Planner<'_, S, M> {
             Place::Noncurrent(_) => (3, 0),
             Place::Aside(_) => (4, 0),
         }
-    }
-
-    /// What was recorded of the `config`: of the visible one, else of the one that was displaced last, else what an
-    /// earlier verification noted.
-    fn recorded(&self, versions: &[Version]) -> Option<FileId> {
-        let visible = versions.iter().find(|version| version.place == Place::Current);
-        let displaced = versions.iter().find(|version| self.was_displaced(&version.place));
-        let recorded = |version: Option<&Version>| version.and_then(|version| version.recorded);
-        recorded(visible).or_else(|| recorded(displaced)).or(self.noted_config)
     }
 
     /// Whether a copy is in a batch of damaged files.

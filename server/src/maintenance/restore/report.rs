@@ -25,8 +25,17 @@ pub(super) struct Part {
     pub(super) added: Vec<Line>,
     /// Where the damaged copies are now.
     pub(super) batches: Vec<String>,
+    /// What is lost for good, as far as is known here, in words.
+    pub(super) lost: Vec<String>,
     /// What is left to do, in words.
     pub(super) left: Vec<String>,
+}
+
+impl Part {
+    /// Whether there is nothing to say.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.added.is_empty() && self.lost.is_empty() && self.left.is_empty()
+    }
 }
 
 /// What came of one file.
@@ -59,7 +68,7 @@ impl Line {
     /// What would be done.
     pub(super) fn planned(task: &Task, source: Option<&str>, set_aside: bool) -> Self {
         let (outcome, detail) = match &task.step {
-            Step::Right => ("right", None),
+            Step::Right | Step::PutBack(Place::Current) => ("right", None),
             Step::PutBack(_) | Step::PutIn { .. } => ("would be restored", origin(&task.step, source)),
             Step::NoGoodCopy if set_aside && (task.wrong_one_there || task.displaced) => {
                 ("would be set aside", Some("there is no good copy".to_owned()))
@@ -94,10 +103,11 @@ fn origin(step: &Step, source: Option<&str>) -> Option<String> {
 }
 
 impl Report {
-    /// 0 if nothing is left that is not right.
+    /// 0 if nothing is left that is not right, and nothing is lost.
     pub(super) fn exit_code(&self) -> u8 {
         let mut lines = self.repositories.iter().flat_map(|part| part.files.iter().chain(&part.added));
-        u8::from(lines.any(Line::is_left))
+        let is_lost = self.repositories.iter().any(|part| !part.lost.is_empty());
+        u8::from(is_lost || lines.any(Line::is_left))
     }
 
     /// For people.
@@ -111,11 +121,15 @@ impl Report {
             for batch in &part.batches {
                 lines.push(format!("{}: the damaged copies are in batch {batch}", part.repository));
             }
+            lines.extend(part.lost.iter().map(|lost| format!("{}: {lost}", part.repository)));
             lines.extend(part.left.iter().map(|left| format!("{}: {left}", part.repository)));
         }
         let all = || self.repositories.iter().flat_map(|part| &part.files);
         let count = |outcome: &str| all().filter(|line| line.outcome == outcome).count();
         lines.push(match (all().count(), self.dry_run) {
+            (0, _) if self.repositories.iter().any(|part| !part.lost.is_empty()) => {
+                "Nothing was restored.".to_owned()
+            }
             (0, _) => {
                 "Nothing is known to be damaged. `pawl maintain verify --all` reads everything.".to_owned()
             }

@@ -39,7 +39,7 @@ impl Covered {
 pub fn coverage(config: &Config) -> Result<Vec<Covered>, Box<dyn Error>> {
     let states = States::at(&super::directory(&config.data));
     let repositories = if config.s3.is_some() {
-        states.known()?
+        states.known()?.into_iter().collect()
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let store = runtime.block_on(stores::open_for_reading(config))?;

@@ -1,14 +1,14 @@
 //! Comparing what files hold with what they are named after, several at a time.
 //!
 //! Invariant: a file counts as right only if its content, or the checksum that the store computed itself, is its name;
-//! for `config`, what was recorded.
+//! for `config`, what was noted or recorded.
 
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
-use super::super::content;
+use super::super::{config, content};
 use crate::pace::Pace;
 use crate::store::StoreError;
 use crate::store::maintenance::{MaintenanceStore, Place};
@@ -18,6 +18,8 @@ use crate::store::maintenance::{MaintenanceStore, Place};
 pub(super) enum Verdict {
     /// Its content is what it should be.
     Right,
+    /// So is that of a `config`, and this is what it hashes to.
+    RightConfig(FileId),
     /// A `config` of which nothing was recorded; this is what it hashes to.
     Unrecorded(FileId),
     /// Its content hashes to something else.
@@ -92,9 +94,10 @@ impl<S: MaintenanceStore> Reader<S> {
         };
         let expected = match handle {
             Handle::File(_, id) => Some(*id),
-            Handle::Config => expected_config(&*self.store, repository).await?.or(noted),
+            Handle::Config => expected_config(&*self.store, repository, noted).await?,
         };
         let verdict = match expected {
+            Some(expected) if expected == found && *handle == Handle::Config => Verdict::RightConfig(found),
             Some(expected) if expected == found => Verdict::Right,
             Some(expected) => Verdict::Wrong { found, expected },
             None => Verdict::Unrecorded(found),
@@ -140,12 +143,12 @@ impl<S: MaintenanceStore> Reader<S> {
     }
 }
 
-/// The hash that was recorded of the visible `config`, when it was stored.
+/// What the `config` has to hash to, if anything is known of it.
 async fn expected_config<S: MaintenanceStore>(
     store: &S,
     repository: &RepositoryName,
+    noted: Option<FileId>,
 ) -> Result<Option<FileId>, StoreError> {
     let versions = store.versions(repository, &Handle::Config).await?;
-    let current = versions.into_iter().find(|version| version.place == Place::Current);
-    Ok(current.and_then(|version| version.recorded))
+    Ok(config::expected(&versions, &store.batches().await?, noted))
 }

@@ -15,7 +15,7 @@ use super::finding::{Finding, Kind};
 use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
 use super::state::{Run, State, States};
-use super::survey::{Seen, missing, survey};
+use super::survey::{Seen, missing, survey, vanished};
 use crate::files::FileError;
 use crate::pace::Pace;
 use crate::store::maintenance::{MaintenanceStore, Place};
@@ -129,7 +129,8 @@ async fn look_at_all<S: MaintenanceStore>(
     states: &States,
     wanted: &Wanted,
 ) -> Result<Vec<Ward>, VerifyError> {
-    let all = store.repositories().await?;
+    let there: BTreeSet<_> = store.repositories().await?.into_iter().collect();
+    let all: BTreeSet<_> = there.union(&states.known()?).cloned().collect();
     if let Some(unknown) = wanted.repositories.iter().find(|name| !all.contains(name)) {
         return Err(VerifyError::NoRepository(unknown.clone()));
     }
@@ -140,8 +141,13 @@ async fn look_at_all<S: MaintenanceStore>(
         }
         let mut state = states.load(&repository)?;
         state.begin(now_ms());
-        let seen = survey(store, &repository, &wanted.caps, &state).await?;
-        forget_explained(store, &repository, &mut state, &seen).await?;
+        let seen = if there.contains(&repository) {
+            let seen = survey(store, &repository, &wanted.caps, &state).await?;
+            forget_explained(store, &repository, &mut state, &seen).await?;
+            seen
+        } else {
+            vanished(&repository, &states.path(&repository))
+        };
         let found = Vec::new();
         wards.push(Ward { repository, state, seen, found, files_checked: 0, bytes_read: 0 });
     }
@@ -301,13 +307,23 @@ impl Ward {
         self.bytes_read += checked.bytes_read;
         let handle = &job.handle;
         let damage = match checked.verdict {
-            Verdict::Right | Verdict::Deleted => {
+            Verdict::Right => {
                 self.state.note_right(handle);
+                self.seen.absolve(handle);
+                return;
+            }
+            Verdict::Deleted => {
+                self.state.note_right(handle);
+                return;
+            }
+            Verdict::RightConfig(found) => {
+                self.state.note_right(handle);
+                self.note_config(found);
                 return;
             }
             Verdict::Unrecorded(found) => {
                 self.state.note_right(handle);
-                self.state.config = Some(found.to_string());
+                self.note_config(found);
                 let detail = "its hash was not recorded when it was stored; it is noted from now on";
                 self.found.push(Finding::of(handle, Kind::Unusual, detail));
                 return;
@@ -328,6 +344,14 @@ impl Ward {
             Verdict::Unreadable(cause) => Finding::of(handle, Kind::Unreadable, cause),
         };
         self.state.damaged.insert(handle.to_string(), damage);
+    }
+
+    /// What a `config` hashes to is noted when it is seen good, and compared from then on: nothing in the store that
+    /// another hand could change says it better.
+    fn note_config(&mut self, found: FileId) {
+        if !self.seen.is_unexplained(&Handle::Config) {
+            self.state.config = Some(found.to_string());
+        }
     }
 
     fn finish(mut self, within_ms: u64) -> Outcome {

@@ -25,7 +25,7 @@ pub(in crate::maintenance) struct State {
     /// By the first two digits of their ids: when the reading of these files last began that came to its end.
     #[serde(default)]
     read: BTreeMap<String, String>,
-    /// The SHA-256 of its config, where none was recorded when it was stored.
+    /// The SHA-256 of its config, since it was first seen good.
     #[serde(default)]
     pub(in crate::maintenance) config: Option<String>,
     /// What is damaged, by the file's name.
@@ -128,27 +128,26 @@ impl States {
         Self { directory: directory.to_owned() }
     }
 
-    /// Repositories of which something is remembered.
-    pub(in crate::maintenance) fn known(&self) -> Result<Vec<RepositoryName>, FileError> {
-        let unreadable = |cause| FileError::new("list", &self.directory, cause);
-        let entries = match std::fs::read_dir(&self.directory) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(unreadable(error)),
-        };
-        let mut known = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(unreadable)?.file_name();
-            let name = name.to_str().and_then(|name| name.strip_suffix(".json"));
-            known.extend(name.and_then(|name| name.replace(',', "/").parse::<RepositoryName>().ok()));
-        }
-        known.sort_unstable();
-        Ok(known)
+    /// No name of a repository has a comma.
+    pub(super) fn path(&self, repository: &RepositoryName) -> PathBuf {
+        self.directory.join(format!("{}.json", repository.as_str().replace('/', ",")))
     }
 
-    /// No name of a repository has a comma.
-    fn path(&self, repository: &RepositoryName) -> PathBuf {
-        self.directory.join(format!("{}.json", repository.as_str().replace('/', ",")))
+    /// Repositories that were verified once, whether they are there still or not.
+    pub(in crate::maintenance) fn known(&self) -> Result<BTreeSet<RepositoryName>, FileError> {
+        let failed = |error| FileError::new("list", &self.directory, error);
+        let mut known = BTreeSet::new();
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(known),
+            Err(error) => return Err(failed(error)),
+        };
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let repository = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            known.extend(repository.and_then(|name| name.replace(',', "/").parse().ok()));
+        }
+        Ok(known)
     }
 
     /// What is remembered of a repository; nothing if it cannot be understood.

@@ -3,6 +3,7 @@
 //! Invariant: what it cannot judge by looking is handed on to be read in the same run.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use futures_util::TryStreamExt;
 use pawl_policy::{Audience, Caps, FileType, Handle, RepositoryName};
@@ -28,6 +29,23 @@ impl Seen {
     /// Bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
         self.files.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Whether another hand did something to the file.
+    pub(super) fn is_unexplained(&self, handle: &Handle) -> bool {
+        let of = |finding: &Finding| finding.kind == Kind::Unexplained && finding.handle() == Some(*handle);
+        self.findings.iter().any(of)
+    }
+
+    /// Another hand wrote the file anew, with what belongs there: worth knowing, and nothing to repair.
+    pub(super) fn absolve(&mut self, handle: &Handle) {
+        for finding in &mut self.findings {
+            if finding.kind == Kind::Unexplained && finding.handle() == Some(*handle) {
+                finding.kind = Kind::Unusual;
+                let detail = "it was written again past Pawl, with the content that belongs there";
+                detail.clone_into(&mut finding.detail);
+            }
+        }
     }
 }
 
@@ -62,6 +80,17 @@ pub(super) async fn survey<S: MaintenanceStore>(
     seen.doubtful.retain(|handle| visible.contains(handle));
     whole(&mut seen, &visible);
     Ok(seen)
+}
+
+/// What is said of a repository that was verified once, which is remembered in `state`, and of which nothing is left: its
+/// files are not missed one by one.
+pub(super) fn vanished(repository: &RepositoryName, state: &Path) -> Seen {
+    let detail = format!(
+        "all of it is gone: it was there when it was verified last; `pawl maintain restore {repository} --from` another \
+         store brings it back; if it was removed on purpose, remove {}",
+        state.display()
+    );
+    Seen { findings: vec![Finding::of_repository(Kind::Missing, detail)], ..Seen::default() }
 }
 
 /// Looks at one thing; returns the file that it is.

@@ -10,6 +10,10 @@ use pawl_policy::{
     Permit, Permitted, PrincipalName, RepositoryState, Ripe, Role, Usage, decide, ripe,
 };
 
+pub(crate) use naming::a_repository_below_another_may_have_any_name;
+
+mod naming;
+
 use super::{Fixture, Outcome, content, id_of, key, principal, repository, upload};
 use crate::store::maintenance::{
     Batch, Found, Hid, Hidden, MaintenanceStore, Place, PutBackError, Reason, Version,
@@ -374,6 +378,7 @@ macro_rules! maintenance_suite {
                 a_file_from_elsewhere_is_stored_with_its_facts_if_it_is_right
                 a_keys_audience_can_be_changed
                 every_repository_is_found_and_none_besides
+                a_repository_below_another_may_have_any_name
             );
         }
     };

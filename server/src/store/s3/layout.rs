@@ -52,15 +52,15 @@ impl Layout {
         format!("{}initialised", self.repository(repository))
     }
 
-    /// What the marks begin with that take a draft's half-made keys out of sight: `aside/<key>/<number>`. The first
-    /// takes it out of sight, the second lets it be seen again, and so on.
+    /// What the marks begin with that take a draft's half-made keys out of sight: `.aside/<key>/<number>`. The first
+    /// takes it out of sight, the second lets it be seen again, and so on. No repository's name has a dot there.
     pub(super) fn aside(&self, repository: &RepositoryName) -> String {
-        format!("{}aside/", self.repository(repository))
+        format!("{}.aside/", self.repository(repository))
     }
 
     /// Good bytes of a file whose stored copy is damaged.
     pub(super) fn rescued(&self, repository: &RepositoryName, file_type: FileType, id: FileId) -> String {
-        format!("{}rescued/{file_type}/{id}", self.repository(repository))
+        format!("{}.rescued/{file_type}/{id}", self.repository(repository))
     }
 
     /// Says that maintenance has deleted the file, for good.
@@ -75,7 +75,7 @@ impl Layout {
 
     /// Where good bytes of a repository's damaged files lie.
     pub(super) fn all_rescued(&self, repository: &RepositoryName) -> String {
-        format!("{}rescued/", self.repository(repository))
+        format!("{}.rescued/", self.repository(repository))
     }
 
     /// Where the batches of deleted files are noted.
@@ -91,6 +91,21 @@ impl Layout {
     /// The note about a file that a batch holds.
     pub(super) fn entry(&self, batch: &BatchId, handle: &Handle) -> String {
         format!("{}{handle}", self.batch(batch))
+    }
+
+    /// Says that a batch is there to change who may see a key.
+    pub(super) fn change_of_audience(&self, batch: &BatchId) -> String {
+        format!("{}audience", self.batch(batch))
+    }
+
+    /// Says that maintenance took this version of `config` out of sight, so that it never counts again.
+    pub(super) fn retired_config(&self, repository: &RepositoryName, version: &str) -> String {
+        format!("{}{version}", self.retired_configs(repository))
+    }
+
+    /// Where a repository's retired versions of `config` are noted.
+    pub(super) fn retired_configs(&self, repository: &RepositoryName) -> String {
+        format!("{}.pawl/configs/{repository}/", self.prefix)
     }
 
     /// Says which run of maintenance is at work.

@@ -3,8 +3,10 @@
 //! Invariant: nothing here replaces an object, and a version is removed only for a batch that is ripe, if the credential
 //! may at all. What acts tells the audit log, through the keeper of maintenance; a store without one can only be read.
 
+mod audience;
 mod back;
 mod batch;
+mod config;
 mod copies;
 mod hide;
 mod lock;
@@ -287,7 +289,13 @@ impl MaintenanceStore for S3Maintenance {
         caps: &Caps,
     ) -> Result<Created, CreateError> {
         self.keeper()?;
-        self.must_be_there(repository).await?;
+        match self.must_be_there(repository).await {
+            // It vanished as a whole, and this is its first file again.
+            Err(StoreError::NotFound) => {
+                self.store.mark(&self.store.layout.repository(repository)).await?;
+            }
+            looked => looked?,
+        }
         let created = self.place(repository, handle, facts, None, upload, caps).await?;
         if created == Created::Stored {
             self.tell_of(Act::BringBack, repository, handle, Some(upload.received_bytes())).await?;

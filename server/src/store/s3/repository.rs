@@ -115,7 +115,7 @@ impl S3Store {
                     "keys/" | "locks/" => further(state, RepositoryState::Draft),
                     _ => state,
                 };
-                has_aside |= name == "aside/";
+                has_aside |= name == ".aside/";
             }
         }
         if config_ms.is_some() {

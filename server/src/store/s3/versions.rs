@@ -1,14 +1,16 @@
 //! Which version of `config` is the true one.
 //!
-//! Invariant: the oldest since maintenance last took `config` away. Whoever overwrites it, or wins a race that the store
-//! lets two win, makes a newer one.
+//! Invariant: the oldest that maintenance has not retired, which it notes where the door's credential cannot write. Whoever
+//! overwrites it, puts a marker on it, or wins a race that the store lets two win, only makes a newer one.
+
+use std::collections::HashSet;
 
 use aws_sdk_s3::types::ObjectVersion;
 use pawl_policy::{Handle, RepositoryName};
 
-use super::S3Store;
 use super::facts::{Head, millis, size};
 use super::failure::{Failure, failure, store_error};
+use super::{S3Store, names};
 use crate::store::StoreError;
 
 /// What became of one name.
@@ -61,14 +63,28 @@ impl S3Store {
             return Ok(self.head_for_certain(&self.settings.bucket, &key).await?.map(|_| None));
         }
         let history = self.history(&self.settings.bucket, &key).await?;
-        let is_there = history.versions.iter().any(|version| version.is_latest);
-        let taken_away_ms = history.markers_ms.iter().max();
-        let counts = |version: &&Version| {
-            version.is_latest
-                || taken_away_ms.is_none_or(|taken_away_ms| version.modified_ms > *taken_away_ms)
-        };
-        // Within a name the newest comes first.
-        Ok(history.versions.iter().filter(|_| is_there).rfind(counts).map(|version| version.id.clone()))
+        let standing = self.standing_configs(repository, &history).await?;
+        Ok(standing.last().map(|version| version.id.clone()))
+    }
+
+    /// The versions of a `config` that maintenance has not retired, the newest first. A marker says nothing: whoever has
+    /// the door's credential may be able to put one.
+    pub(super) async fn standing_configs<'a>(
+        &self,
+        repository: &RepositoryName,
+        history: &'a History,
+    ) -> Result<Vec<&'a Version>, StoreError> {
+        match &history.versions[..] {
+            [] => return Ok(Vec::new()),
+            // As nearly always, and it costs no further request.
+            [only] if only.is_latest => return Ok(vec![only]),
+            _ => {}
+        }
+        let retired = self.layout.retired_configs(repository);
+        let notes = names::all(self, &self.settings.bucket, &retired).await?;
+        let retired: HashSet<_> = notes.iter().filter_map(|note| note.key.strip_prefix(&retired)).collect();
+        let stands = |version: &&Version| version.id.as_deref().is_none_or(|id| !retired.contains(id));
+        Ok(history.versions.iter().filter(stands).collect())
     }
 
     /// All versions and markers of one name, the newest first.

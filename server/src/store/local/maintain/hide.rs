@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Disk;
 use super::back::is_right;
-use crate::keeper::{commit::mode_for, counts, directory, facts, layout, note_stored};
+use crate::keeper::{commit::mode_for, counts, directory, facts, layout, note_stored, take_usage_back};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hid};
 use crate::store::{Facts, StoreError};
@@ -101,24 +101,26 @@ fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, Store
         Err(error) => return Err(error.into()),
     };
     let into = directory::open_or_make(&disk.data, &layout::hidden_directory(id, handle))?;
+    let turn = disk.usage.turn(disk.data.as_fd())?;
     match rustix::fs::renameat_with(&from, &name, &into, &name, RenameFlags::NOREPLACE) {
         Ok(()) => {}
         Err(Errno::NOENT) => return Ok(Moved::Absent),
         Err(Errno::EXIST) => return Ok(Moved::Taken),
         Err(error) => return Err(error.into()),
     }
-    rustix::fs::fsync(&into)?;
-    rustix::fs::fsync(&from)?;
     let file = open_file(&disk.data, &layout::hidden(id, handle))?;
     let bytes = file.metadata()?.len();
     if counts(handle) {
         let creator = Facts::read(&file)?.creator;
-        let taken = disk.usage.take_back(disk.data.as_fd(), repository, creator.as_ref(), bytes);
+        let taken = take_usage_back(&turn, disk.data.as_fd(), repository, creator.as_ref(), bytes);
         if let Err(error) = taken {
             // Hidden it is; the next start of the server counts anew.
             tracing::warn!(%error, %repository, "usage is counted too high until the next start of `pawl serve`");
         }
     }
+    drop(turn);
+    rustix::fs::fsync(&into)?;
+    rustix::fs::fsync(&from)?;
     Ok(Moved::Now { bytes })
 }
 
@@ -153,10 +155,14 @@ pub(super) fn set_audience(disk: &Disk, path: &str, audience: Audience) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use pawl_policy::RepositoryState;
 
     use super::*;
+    use crate::keeper::UsageBook;
     use crate::store::AppendStore;
+    use crate::store::conformance::content;
     use crate::store::local::maintain::tests::both;
     use crate::store::maintenance::Reason;
 
@@ -170,5 +176,24 @@ mod tests {
         let (host, web1) = ("host-1".parse().unwrap(), "web1".parse().unwrap());
         let survey = f.hosts.store.survey(&host, &web1, &Handle::Config).await.unwrap();
         assert_eq!(survey.repository, RepositoryState::Initialised);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_goes_out_of_sight_and_out_of_the_count_in_one_turn() {
+        let f = both();
+        f.hosts.initialised().await;
+        let handle = f.stored(FileType::Data, &content(1, 1000)).await;
+        let batch = f.begin(Reason::Deleted).await;
+        let visible = f.hosts.place.path().join(layout::file(&"web1".parse().unwrap(), &handle));
+        // As a count holds it at its end, which has seen the file.
+        let (counting, data) = (UsageBook::default(), std::fs::File::open(f.hosts.place.path()).unwrap());
+        let turn = counting.turn(data.as_fd()).unwrap();
+        let hiding = f.hide(handle, &batch);
+        let mut hiding = std::pin::pin!(hiding);
+        let waits = tokio::time::timeout(Duration::from_millis(300), &mut hiding).await;
+        assert!(waits.is_err() && visible.exists(), "it went while a count was ending");
+        drop(turn);
+        assert_eq!(hiding.await, Hid::Now);
+        assert!(!visible.exists());
     }
 }

@@ -85,7 +85,6 @@ fn publish(
 ) -> Result<Created, CreateError> {
     let failed = |error: Errno| CreateError::Store(error.into());
     seal_with(staged, handle, facts).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    directory::open(&disk.data, repository.as_str()).map_err(failed)?;
     let into = directory::open_or_make(&disk.data, &layout::directory(repository, handle)).map_err(failed)?;
     let bytes = staged.file().metadata().map_err(StoreError::from)?.len();
     if counts(handle) {

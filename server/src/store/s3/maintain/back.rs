@@ -102,7 +102,9 @@ impl S3Maintenance {
                     return Err(BodyError::Mismatch.into());
                 }
                 let content = Content::Whole(body.content().clone());
-                self.put(repository, handle, facts, id, content).await?
+                let created = self.put(repository, handle, facts, id, content).await?;
+                self.settle_config(repository, id).await?;
+                created
             }
             Handle::File(file_type, id) => {
                 let declared = upload.declared_bytes();
@@ -223,20 +225,12 @@ impl S3Maintenance {
         Ok(found == expected)
     }
 
-    /// The SHA-256 of the `config` that counts: as it was recorded, or, if it was not, as it is.
-    pub(super) async fn config_hash(
+    pub(super) async fn hash(
         &self,
-        repository: &RepositoryName,
-    ) -> Result<Option<FileId>, StoreError> {
-        let Some(counts) = self.true_head(repository).await? else { return Ok(None) };
-        if counts.content.is_some() || counts.size > Caps::IN_MEMORY_BYTES_MAX {
-            return Ok(counts.content);
-        }
-        let key = self.store.layout.file(repository, &Handle::Config);
-        self.hash(self.store.bucket(&Handle::Config), &key, counts.version).await.map(Some)
-    }
-
-    async fn hash(&self, bucket: &str, key: &str, version: Option<String>) -> Result<FileId, StoreError> {
+        bucket: &str,
+        key: &str,
+        version: Option<String>,
+    ) -> Result<FileId, StoreError> {
         let file = read::open_version(&self.store, bucket, key, version).await?;
         let span = Span { start: 0, len: file.size() };
         let mut chunks = pin!(file.read(span));
@@ -255,12 +249,5 @@ impl S3Maintenance {
     ) -> Result<Option<Head>, StoreError> {
         let key = self.store.layout.file(repository, handle);
         self.store.head_for_certain(self.store.bucket(handle), &key).await
-    }
-
-    /// The `config` that hosts read: the oldest since it was last taken away.
-    pub(super) async fn true_head(&self, repository: &RepositoryName) -> Result<Option<Head>, StoreError> {
-        let Some(version) = self.store.true_config(repository).await? else { return Ok(None) };
-        let key = self.store.layout.file(repository, &Handle::Config);
-        self.store.head_version(&self.store.settings.bucket, &key, version).await
     }
 }

@@ -26,6 +26,7 @@ impl S3Maintenance {
         let is_aside = self.store.is_aside(repository, handle).await?;
         let recorded = match handle {
             // Whoever overwrites a config can record what it likes with it.
+            Handle::Config if history.versions.len() > 1 => self.config_hash(repository).await?,
             Handle::Config => self.true_head(repository).await?.and_then(|head| head.content),
             Handle::File(..) => None,
         };
@@ -107,9 +108,9 @@ impl S3Maintenance {
         let head = self.store.head_version(&bucket, &key, version.clone()).await?;
         let head = head.ok_or(StoreError::NotFound)?;
         let recorded = match (handle, place) {
-            (Handle::Config, Place::Noncurrent(_)) => {
-                let counts = self.true_head(repository).await?;
-                counts.and_then(|counts| counts.content).or(head.content)
+            // Not what it says of itself: another hand may have put it there since it was looked at.
+            (Handle::Config, Place::Current | Place::Noncurrent(_)) => {
+                self.config_hash(repository).await?.or(head.content)
             }
             _ => head.content,
         };

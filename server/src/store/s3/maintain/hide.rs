@@ -6,12 +6,11 @@
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pawl_policy::{Audience, BatchId, FileId, FileType, Handle, RepositoryName};
+use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 
-use super::back::Goods;
 use super::notes::Noted;
 use super::{PARALLEL, S3Maintenance};
-use crate::store::maintenance::{Batch, Hid, Purged, PutBackError, Reason};
+use crate::store::maintenance::{Batch, Hid, Purged, Reason};
 use crate::store::s3::facts::Head;
 use crate::store::s3::failure::{Failure, failure, store_error};
 use crate::store::s3::usage::counts;
@@ -45,13 +44,11 @@ pub(super) const fn leaves_a_tombstone(handle: &Handle) -> bool {
 impl S3Maintenance {
     /// Takes a file out of sight that somebody deleted.
     pub(super) async fn hide_file(&self, batch: &Batch, handle: &Handle) -> Result<Moved, StoreError> {
+        if *handle == Handle::Config {
+            return self.hide_config(batch).await;
+        }
         let Some(shown) = self.shown(&batch.repository, handle).await? else { return Ok(Moved::Absent) };
-        // What hosts read as `config` is not what is shown if somebody overwrote it, and is what is to come back.
-        let kept = match handle {
-            Handle::Config => self.true_head(&batch.repository).await?.unwrap_or_else(|| shown.clone()),
-            Handle::File(..) => shown.clone(),
-        };
-        if self.note_entry(&batch.id, handle, &kept, now_ms().max(batch.began_ms)).await? == Noted::Another {
+        if self.note_entry(&batch.id, handle, &shown, now_ms().max(batch.began_ms)).await? == Noted::Another {
             return Ok(Moved::Taken);
         }
         if leaves_a_tombstone(handle) {
@@ -76,11 +73,14 @@ impl S3Maintenance {
         if self.note_entry(&batch.id, handle, &shown, now_ms().max(batch.began_ms)).await? == Noted::Another {
             return Ok(Moved::Taken);
         }
+        if let (Handle::Config, Some(version)) = (handle, &shown.version) {
+            self.retire(&batch.repository, version).await?;
+        }
         self.take_away(&batch.repository, handle, &shown).await
     }
 
     /// Puts a delete marker, provided that what is shown is still what was looked at.
-    async fn take_away(
+    pub(super) async fn take_away(
         &self,
         repository: &RepositoryName,
         handle: &Handle,
@@ -148,35 +148,6 @@ impl S3Maintenance {
         let read = stream::iter(others).map(|other| async move { self.entry(&other.id, handle).await });
         let entries: Vec<_> = read.buffered(PARALLEL).try_collect().await?;
         Ok(entries.into_iter().flatten().map(|entry| entry.version).collect())
-    }
-
-    /// Changes who may see a key. Metadata cannot be changed in place, so that it goes and comes back.
-    pub(super) async fn change_audience(
-        &self,
-        repository: &RepositoryName,
-        key: FileId,
-        audience: Audience,
-    ) -> Result<(), StoreError> {
-        let handle = Handle::File(FileType::Keys, key);
-        let shown = self.shown(repository, &handle).await?.ok_or(StoreError::NotFound)?;
-        if shown.facts.audience == audience {
-            return Ok(());
-        }
-        let principal = "maintenance".parse();
-        let principal = principal.map_err(|_| StoreError::Unavailable("no name to act under".to_owned()))?;
-        let batch = self.begin(repository, &principal, Reason::Deleted).await?;
-        self.hide_file(&batch, &handle).await?;
-        let interrupted = |cause: PutBackError| {
-            let undo = &batch.id;
-            StoreError::Unavailable(format!(
-                "key {key} could not be put back: {cause}. It is in batch {undo}: `pawl maintain undelete {undo}`"
-            ))
-        };
-        let mut goods = Goods::hidden(self, &batch, &handle).await.map_err(interrupted)?;
-        goods.facts.audience = audience;
-        self.bring(repository, &handle, &goods).await.map_err(interrupted)?;
-        self.take_entry_back(&batch.id, &handle).await?;
-        self.end(&batch.id).await
     }
 
     pub(super) async fn take_entry_back(&self, batch: &BatchId, handle: &Handle) -> Result<(), StoreError> {

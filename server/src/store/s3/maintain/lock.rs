@@ -1,8 +1,8 @@
 //! The lock of maintenance in the bucket, which machines share that have no file system in common.
 //!
 //! Invariant: who holds it stored it without replacing and, where several can win, first; whoever cannot say any more
-//! that it holds it stops. On one machine, the lock on its own directory comes first, so that what a run of this machine
-//! left behind can be taken over at once.
+//! that it holds it stops. Whether a holder lives is judged by the store's clock alone. On one machine, the lock on its own
+//! directory comes first, so that what a run of this machine left behind can be taken over at once.
 
 use std::time::Duration;
 
@@ -10,20 +10,37 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::S3Maintenance;
+use crate::store::StoreError;
 use crate::store::s3::facts::new_mark;
+use crate::store::s3::failure::{Failure, failure, store_error};
 use crate::store::s3::names;
-use crate::store::{StoreError, now_ms};
 
-/// How often the holder shows that it lives.
-const BEAT_EVERY: Duration = Duration::from_mins(2);
-/// After so long without a sign the holder stops by itself.
-const SILENT_MAX: Duration = Duration::from_mins(10);
-/// And only after so much longer do others take its place: clocks differ.
-const EXPIRED_MS: u64 = 20 * 60 * 1000;
+/// How a holder shows that it lives, and when others take its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pulse {
+    /// How often the holder shows that it lives.
+    pub(super) beat_every: Duration,
+    /// After so long without a sign the holder stops by itself.
+    pub(super) silent_max: Duration,
+    /// And only after so much longer do others take its place.
+    pub(super) expired: Duration,
+    /// So long who took another's place waits before it looks once more: on a store that heeds no condition of a deletion,
+    /// somebody else may have come to the same end at the same moment, and removed its lock for the one that had expired.
+    pub(super) settled: Duration,
+}
+
+impl Pulse {
+    const USUAL: Self = Self {
+        beat_every: Duration::from_mins(2),
+        silent_max: Duration::from_mins(10),
+        expired: Duration::from_mins(20),
+        settled: Duration::from_secs(5),
+    };
+}
 
 /// What the lock says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Holder {
+pub(super) struct Holder {
     /// The machine's own directory, told from others by this.
     machine: String,
     /// This run, told from others.
@@ -31,45 +48,62 @@ struct Holder {
     process: u32,
 }
 
+/// A lock that was found.
+pub(super) struct Held {
+    holder: Holder,
+    /// Of the version that is shown, so that no other is removed for it.
+    pub(super) etag: Option<String>,
+}
+
 /// The lock, held.
 #[derive(Debug)]
 pub struct MaintenanceLock {
     this: S3Maintenance,
     run: String,
+    pulse: Pulse,
 }
 
 impl S3Maintenance {
     /// Takes the lock for a run of this machine, which holds the lock on its own directory already.
     pub async fn lock(&self, machine: &str) -> Result<MaintenanceLock, StoreError> {
+        self.lock_with(machine, Pulse::USUAL).await
+    }
+
+    pub(super) async fn lock_with(&self, machine: &str, pulse: Pulse) -> Result<MaintenanceLock, StoreError> {
         let holder = Holder { machine: machine.to_owned(), run: new_mark()?, process: std::process::id() };
-        let key = self.store.layout.maintenance_lock();
-        if let Some(other) = self.lock_holder().await? {
-            let alive_ms = now_ms().saturating_sub(self.last_sign_ms(&other).await?);
-            if other.machine != machine && alive_ms < EXPIRED_MS {
-                return Err(taken(&other, alive_ms));
+        let mut has_expired = false;
+        if let Some(Held { holder: other, etag }) = self.lock_holder().await? {
+            if other.machine != machine {
+                let silent_ms = self.silent_ms(&other, &holder).await?;
+                if u128::from(silent_ms) < pulse.expired.as_millis() {
+                    return Err(taken(&other, silent_ms, pulse));
+                }
+                has_expired = true;
             }
-            self.take_note_back(&key).await?;
+            self.end_lock(etag).await?;
         }
+        let key = self.store.layout.maintenance_lock();
         let text = serde_json::to_vec(&holder).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let stored = self.write_down(&key, text).await?;
+        if has_expired {
+            tokio::time::sleep(pulse.settled).await;
+        }
         match self.lock_holder().await? {
-            Some(found) if found == holder => {}
-            Some(other) => return Err(taken(&other, 0)),
+            Some(found) if found.holder == holder => {}
+            Some(other) => return Err(taken(&other.holder, 0, pulse)),
             None => {
                 let cause = format!("the lock of maintenance vanished while it was taken (stored: {stored})");
                 return Err(StoreError::Unavailable(cause));
             }
         }
-        Ok(MaintenanceLock { this: self.clone(), run: holder.run })
+        Ok(MaintenanceLock { this: self.clone(), run: holder.run, pulse })
     }
 
     /// Who holds the lock: the oldest version since it was last given back, for some stores let several win.
-    async fn lock_holder(&self) -> Result<Option<Holder>, StoreError> {
+    pub(super) async fn lock_holder(&self) -> Result<Option<Held>, StoreError> {
         let (bucket, key) = (&self.store.settings.bucket, self.store.layout.maintenance_lock());
         let history = self.store.history(bucket, &key).await?;
-        if history.shown().is_none() {
-            return Ok(None);
-        }
+        let Some(shown) = history.shown() else { return Ok(None) };
         let given_back_ms = history.markers_ms.iter().max().copied();
         let counts = history.versions.iter().rfind(|version| {
             version.is_latest || given_back_ms.is_none_or(|marker_ms| version.modified_ms > marker_ms)
@@ -80,8 +114,47 @@ impl S3Maintenance {
             Err(StoreError::NotFound) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let holder = serde_json::from_slice(&text);
-        holder.map(Some).map_err(|error| StoreError::Unavailable(format!("{key} cannot be used: {error}")))
+        let holder = serde_json::from_slice(&text)
+            .map_err(|error| StoreError::Unavailable(format!("{key} cannot be used: {error}")))?;
+        Ok(Some(Held { holder, etag: shown.etag.clone() }))
+    }
+
+    /// Takes a lock back, provided that it is still the one that was looked at.
+    pub(super) async fn end_lock(&self, etag: Option<String>) -> Result<(), StoreError> {
+        let (bucket, key) = (&self.store.settings.bucket, self.store.layout.maintenance_lock());
+        let delete = self.store.clients.quick.delete_object().bucket(bucket).key(&key);
+        let mut deleted = delete.clone().set_if_match(etag).send().await;
+        if matches!(&deleted, Err(error) if failure(error) == Failure::Unsupported) {
+            deleted = delete.send().await; // a store that knows no condition here
+        }
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(error) => match failure(&error) {
+                Failure::Absent => Ok(()),
+                Failure::Taken | Failure::Conflict => Err(StoreError::Unavailable(
+                    "another run of maintenance took the lock of this bucket at this moment; wait until it has ended"
+                        .to_owned(),
+                )),
+                _ => Err(store_error("cannot take back the lock of maintenance", &error)),
+            },
+        }
+    }
+
+    /// For how long a holder has given no sign of life. By the store's clock alone: machines' clocks differ, and one that
+    /// is wrong by half an hour would take the place of a holder that lives.
+    async fn silent_ms(&self, other: &Holder, asking: &Holder) -> Result<u64, StoreError> {
+        let key = format!("{}asked", self.store.layout.maintenance_beats(&asking.run));
+        self.store.mark(&key).await?;
+        // Nothing is recorded of it, so that the time is the store's own.
+        let asked = self.store.head(&self.store.settings.bucket, &key).await?;
+        let now_ms = asked.map(|head| head.facts.received_ms).ok_or_else(|| {
+            StoreError::Unavailable(
+                "the store does not say what time it is: a mark of it vanished".to_owned(),
+            )
+        })?;
+        let silent_ms = now_ms.saturating_sub(self.last_sign_ms(other).await?);
+        let _ = self.take_note_back(&key).await; // it is only in the way
+        Ok(silent_ms)
     }
 
     /// When a holder last showed that it lives.
@@ -95,9 +168,10 @@ impl S3Maintenance {
     }
 }
 
-fn taken(other: &Holder, alive_ms: u64) -> StoreError {
+fn taken(other: &Holder, silent_ms: u64, pulse: Pulse) -> StoreError {
     let Holder { machine, process, .. } = other;
-    let (ago, left) = (alive_ms / 60_000, EXPIRED_MS.saturating_sub(alive_ms).div_ceil(60_000));
+    let left = pulse.expired.saturating_sub(Duration::from_millis(silent_ms));
+    let (ago, left) = (silent_ms / 60_000, left.as_secs().div_ceil(60));
     StoreError::Unavailable(format!(
         "other maintenance is at work in this bucket (process {process} of machine {machine}, last seen {ago} min ago), \
          and only one may be; wait until it has ended, or, if it was cut off, {left} min"
@@ -110,7 +184,7 @@ impl MaintenanceLock {
         let mut shown = Instant::now();
         let mut before = None;
         for beat in 0_u64.. {
-            tokio::time::sleep(BEAT_EVERY).await;
+            tokio::time::sleep(self.pulse.beat_every).await;
             match self.beat(beat).await {
                 Ok(true) => {
                     shown = Instant::now();
@@ -119,7 +193,7 @@ impl MaintenanceLock {
                     }
                 }
                 Ok(false) => break,
-                Err(error) if shown.elapsed() >= SILENT_MAX => return error,
+                Err(error) if shown.elapsed() >= self.pulse.silent_max => return error,
                 Err(error) => {
                     tracing::warn!(%error, "the lock of maintenance could not be renewed; trying again");
                 }
@@ -134,7 +208,7 @@ impl MaintenanceLock {
 
     /// Whether the lock is still held.
     async fn beat(&self, beat: u64) -> Result<bool, StoreError> {
-        if self.this.lock_holder().await?.is_none_or(|holder| holder.run != self.run) {
+        if self.this.lock_holder().await?.is_none_or(|held| held.holder.run != self.run) {
             return Ok(false);
         }
         self.this.store.mark(&self.beat_key(beat)).await?;
@@ -143,12 +217,11 @@ impl MaintenanceLock {
 
     /// Gives it back. What fails is no harm: it expires, and this machine need not wait for that.
     pub async fn give_back(self) {
-        let key = self.this.store.layout.maintenance_lock();
-        let held = self.this.lock_holder().await;
-        if !matches!(held, Ok(Some(holder)) if holder.run == self.run) {
+        let Ok(Some(Held { holder, etag })) = self.this.lock_holder().await else { return };
+        if holder.run != self.run {
             return;
         }
-        if let Err(error) = self.this.take_note_back(&key).await {
+        if let Err(error) = self.this.end_lock(etag).await {
             tracing::warn!(%error, "the lock of maintenance could not be given back; it expires by itself");
         }
         let beats = self.this.store.layout.maintenance_beats(&self.run);

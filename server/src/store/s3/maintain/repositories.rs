@@ -33,10 +33,6 @@ pub(super) async fn beneath(store: &S3Store, name: String) -> Result<Vec<Reposit
         let level = level(store, &name).await?;
         let repository = name.parse::<RepositoryName>().ok().filter(|_| level.is_repository());
         for directory in &level.directories {
-            // In a repository these are Pawl's own marks.
-            if repository.is_some() && matches!(directory.as_str(), "aside" | "rescued") {
-                continue;
-            }
             let path = if name.is_empty() { directory.clone() } else { format!("{name}/{directory}") };
             if path.parse::<RepositoryName>().is_ok() {
                 ahead.push(path);

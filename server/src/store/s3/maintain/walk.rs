@@ -14,6 +14,7 @@ use crate::store::maintenance::Found;
 use crate::store::s3::facts::millis;
 use crate::store::s3::failure::store_error;
 use crate::store::s3::layout;
+use crate::store::s3::put::checksum;
 use crate::store::s3::repository::View;
 use crate::store::s3::versions::{History, Version};
 
@@ -81,7 +82,7 @@ fn kind(rest: &str, root: &str) -> Kind {
         return Kind::Own;
     }
     let Some((first, _)) = rest.split_once('/') else { return Kind::Foreign };
-    if matches!(first, "aside" | "rescued") {
+    if matches!(first, ".aside" | ".rescued") {
         return Kind::Own;
     }
     let Ok(file_type) = first.parse::<FileType>() else { return Kind::Below(first.to_owned()) };
@@ -152,9 +153,13 @@ impl Walk {
                 Kind::Foreign => true,
                 Kind::Below(first) => !self.belongs_to_others(&first).await?,
                 Kind::File(handle) => {
-                    found.extend(self.unexplained(&handle, &history));
-                    if history.shown().is_some() && !self.view.hides(&handle) {
-                        files.push((handle, key.clone()));
+                    let (doubt, what) = self.judge(&handle, &history).await?;
+                    let of = |what: &str| Found::Unexplained { handle, what: what.to_owned() };
+                    found.extend(what.map(of));
+                    if let Some(shown) = history.shown() {
+                        let is_listed = !self.view.hides(&handle);
+                        let version = shown.id.clone().filter(|_| doubt);
+                        files.push(Shown { handle, key: key.clone(), version, is_listed, doubt });
                     }
                     false
                 }
@@ -164,9 +169,8 @@ impl Walk {
                 found.push(Found::Foreign { path, bytes: shown.size });
             }
         }
-        let looked_at =
-            stream::iter(files).map(|(handle, key)| look(self.this.clone(), handle, key)).buffered(PARALLEL);
-        let files: Vec<Option<Found>> = looked_at.try_collect().await?;
+        let looked_at = stream::iter(files).map(|shown| look(self.this.clone(), shown)).buffered(PARALLEL);
+        let files: Vec<Vec<Found>> = looked_at.try_collect().await?;
         found.extend(files.into_iter().flatten());
         Ok(found)
     }
@@ -183,44 +187,62 @@ impl Walk {
         Ok(others)
     }
 
-    /// What of a file's history maintenance did not do. Locks come and go.
-    fn unexplained(&self, handle: &Handle, history: &History) -> Option<Found> {
-        if matches!(handle, Handle::File(FileType::Locks, _)) {
-            return None;
-        }
+    /// What of a file's history maintenance did not do, in words, and whether what is shown has to prove itself. Locks come
+    /// and go.
+    async fn judge(
+        &self,
+        handle: &Handle,
+        history: &History,
+    ) -> Result<(bool, Option<&'static str>), StoreError> {
         let is_held = |version: &Version| version.id.as_ref().is_some_and(|id| self.held.contains(id));
-        let mut versions = history.versions.iter();
-        let newest = versions.next()?;
-        let what = if newest.is_latest {
-            let before = versions.next().filter(|before| !is_held(before))?;
-            // A file that comes back has a marker between itself and what was hidden.
-            let was_hidden = history
-                .markers_ms
-                .iter()
-                .any(|marker_ms| (before.modified_ms..=newest.modified_ms).contains(marker_ms));
-            let is_same = before.etag.is_some() && before.etag == newest.etag && before.size == newest.size;
-            if was_hidden || is_same {
-                return None;
-            }
-            "it was overwritten; the version before is kept"
-        } else {
-            // A config that was overwritten and then deleted is held by the version that counted.
-            let is_explained =
-                is_held(newest) || (*handle == Handle::Config && history.versions.iter().any(is_held));
-            if is_explained {
-                return None;
-            }
-            "it was deleted past Pawl; its newest version is kept"
+        let (Some(newest), false) =
+            (history.versions.first(), matches!(handle, Handle::File(FileType::Locks, _)))
+        else {
+            return Ok((false, None));
         };
-        Some(Found::Unexplained { handle: *handle, what: what.to_owned() })
+        if *handle == Handle::Config {
+            return Ok((false, self.this.unexplained_config(&self.repository, history, is_held).await?));
+        }
+        if history.shown().is_some() {
+            // A marker between them explains nothing: a file that came back is right, and one that a thief put is not.
+            let doubt = history.versions.iter().any(|version| !version.is_latest && !is_held(version));
+            return Ok((doubt, None));
+        }
+        Ok((false, (!is_held(newest)).then_some("it was deleted past Pawl; its newest version is kept")))
     }
 }
 
-/// A file that is shown, with what is known of it; nothing if it has vanished meanwhile, as locks do.
-async fn look(this: S3Maintenance, handle: Handle, key: String) -> Result<Option<Found>, StoreError> {
-    let Some(head) = this.store.head(this.store.bucket(&handle), &key).await? else { return Ok(None) };
-    let unusual = (!head.is_recorded)
-        .then(|| "when it was received was not recorded; the time of its version stands in".to_owned());
-    let (bytes, facts) = (head.size, head.facts);
-    Ok(Some(Found::File { handle, bytes, facts, unusual, being_written: false }))
+/// A file that is shown.
+struct Shown {
+    handle: Handle,
+    key: String,
+    /// Which one, if that matters.
+    version: Option<String>,
+    /// Whether it counts: a key may have been set aside.
+    is_listed: bool,
+    /// Whether older versions are there that no batch explains.
+    doubt: bool,
+}
+
+/// What is known of a file that is shown; nothing if it has vanished meanwhile, as locks do.
+async fn look(this: S3Maintenance, shown: Shown) -> Result<Vec<Found>, StoreError> {
+    let Shown { handle, key, version, is_listed, doubt } = shown;
+    let mut found = Vec::new();
+    if !is_listed && !doubt {
+        return Ok(found);
+    }
+    let head = this.store.head_version(this.store.bucket(&handle), &key, version).await?;
+    let Some(head) = head else { return Ok(found) };
+    let is_right = matches!(handle, Handle::File(_, id) if head.checksum == Some(checksum(id.sha256())));
+    if doubt && !is_right {
+        let what = "it was overwritten past Pawl; what was there before is kept".to_owned();
+        found.push(Found::Unexplained { handle, what });
+    }
+    if is_listed {
+        let unusual = (!head.is_recorded)
+            .then(|| "when it was received was not recorded; the time of its version stands in".to_owned());
+        let (bytes, facts) = (head.size, head.facts);
+        found.push(Found::File { handle, bytes, facts, unusual, being_written: false });
+    }
+    Ok(found)
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::store::conformance::{Outcome, content, id_of, key, repository, upload};
 
 fn mark(key: &[u8]) -> String {
-    format!("some/prefix/web1/aside/{}/0", id_of(key))
+    format!("some/prefix/web1/.aside/{}/0", id_of(key))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ async fn an_overwritten_file_is_noticed_when_it_is_sent_again_and_the_good_bytes
         for _ in 0..2 {
             assert_eq!(f.confirm(FileType::Data, &good).await, Outcome::Damaged);
         }
-        let rescued = format!("some/prefix/web1/rescued/data/{}", id_of(&good));
+        let rescued = format!("some/prefix/web1/.rescued/data/{}", id_of(&good));
         assert_eq!(f.place.bucket.get(&rescued).unwrap(), good);
         assert_eq!(f.place.bucket.get(&name).unwrap(), bad); // maintenance decides what to do with it
     }
@@ -45,14 +45,15 @@ async fn an_overwritten_config_is_read_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_maintenance_took_config_away_the_next_one_counts() {
+async fn a_config_that_another_hand_hid_is_read_as_it_was_and_no_other_is_taken_in_its_place() {
     let f = fixture(moto()).await;
     f.initialised().await;
     f.place.bucket.delete("some/prefix/web1/config").unwrap();
-    assert_eq!(f.read_handle(Handle::Config, None).await, None);
+    assert_eq!(f.read_handle(Handle::Config, None).await.as_deref(), Some(&b"the config"[..]));
+    assert_eq!(f.send(Handle::Config, upload(b"forged")).await, Outcome::Differs);
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // S3 tells whole seconds
-    f.place.bucket.put("some/prefix/web1/config", b"upgraded").unwrap();
-    assert_eq!(f.read_handle(Handle::Config, None).await.as_deref(), Some(&b"upgraded"[..]));
+    f.place.bucket.put("some/prefix/web1/config", b"forged").unwrap();
+    assert_eq!(f.read_handle(Handle::Config, None).await.as_deref(), Some(&b"the config"[..]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,7 +52,6 @@ async fn an_overwritten_file_is_told_displaced_and_put_back() {
     let bytes = content(1, 1000);
     let handle = f.stored(FileType::Index, &bytes).await;
     let key = name(FileType::Index, &bytes);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // S3 tells whole seconds
     f.hosts.place.bucket().put(&key, &content(2, 1000)).unwrap();
     assert_eq!(unexplained(&found(&f).await), [handle]);
     let web1 = "web1".parse().unwrap();
@@ -75,7 +74,6 @@ async fn a_config_that_was_overwritten_is_displaced_for_the_true_one() {
     let f = both(moto()).await;
     f.hosts.initialised().await;
     let key = "some/prefix/web1/config";
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // S3 tells whole seconds
     f.hosts.place.bucket().put(key, b"forged").unwrap();
     let (web1, batch) = ("web1".parse().unwrap(), f.begin(Reason::Damaged).await);
     let versions = f.maintenance.versions(&web1, &Handle::Config).await.unwrap();
@@ -87,6 +85,72 @@ async fn a_config_that_was_overwritten_is_displaced_for_the_true_one() {
     assert_eq!(f.maintenance.put_back(&web1, &Handle::Config, old).await.unwrap(), Created::Stored);
     assert_eq!(f.hosts.place.bucket().get(key).unwrap(), b"the config");
     assert_eq!(f.hosts.read_handle(Handle::Config, None).await.as_deref(), Some(&b"the config"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_maintenance_took_config_away_the_next_one_counts_for_good() {
+    let f = both(moto()).await;
+    f.hosts.initialised().await;
+    let (key, served) = ("some/prefix/web1/config", async || f.hosts.read_handle(Handle::Config, None).await);
+    f.hosts.place.bucket().put(key, b"forged").unwrap();
+    let batch = f.begin(Reason::Deleted).await;
+    assert_eq!(f.hide(Handle::Config, &batch).await, Hid::Now);
+    assert_eq!(served().await, None);
+    assert_eq!(f.hide(Handle::Config, &batch).await, Hid::Absent);
+    assert_eq!(f.hosts.send(Handle::Config, upload(b"upgraded")).await, Outcome::Stored);
+    assert_eq!(served().await.as_deref(), Some(&b"upgraded"[..]));
+    assert_eq!(unexplained(&found(&f).await), []);
+    // The one before was the true one then, and does not come back over this one.
+    let back = f.maintenance.bring_back(&batch, &Handle::Config).await;
+    assert!(matches!(back, Err(PutBackError::Occupied)), "{back:?}");
+    let header = f.maintenance.batch(&batch).await.unwrap();
+    assert_eq!(f.maintenance.purge_file(&header, &Handle::Config).await.unwrap(), Purged::Gone);
+    assert_eq!(
+        served().await.as_deref(),
+        Some(&b"upgraded"[..]),
+        "the forged one is still among the versions"
+    );
+    assert_eq!(unexplained(&found(&f).await), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_whose_hiding_was_cut_comes_back() {
+    let f = both(moto()).await;
+    f.hosts.initialised().await;
+    let (web1, batch) = ("web1".parse().unwrap(), f.begin(Reason::Deleted).await);
+    // As far as it comes before the marker.
+    let head = f.maintenance.shown(&web1, &Handle::Config).await.unwrap().unwrap();
+    f.maintenance.note_entry(&batch, &Handle::Config, &head, 1).await.unwrap();
+    f.maintenance.retire(&web1, head.version.as_deref().unwrap()).await.unwrap();
+    assert_eq!(f.maintenance.bring_back(&batch, &Handle::Config).await.unwrap(), Created::AlreadyThere);
+    // It counts again, also once there is another.
+    f.hosts.place.bucket().put("some/prefix/web1/config", b"forged").unwrap();
+    assert_eq!(f.hosts.read_handle(Handle::Config, None).await.as_deref(), Some(&b"the config"[..]));
+    let batch = f.begin(Reason::Deleted).await;
+    f.maintenance.retire(&web1, head.version.as_deref().unwrap()).await.unwrap();
+    assert_eq!(f.hide(Handle::Config, &batch).await, Hid::Now);
+    assert_eq!(f.hosts.read_handle(Handle::Config, None).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_maintenance_itself_did_is_explained() {
+    let f = both(moto()).await;
+    f.hosts.initialised().await;
+    let (web1, bytes) = ("web1".parse().unwrap(), content(1, 1000));
+    let (key, data) = (f.stored(FileType::Keys, &key()).await, f.stored(FileType::Data, &bytes).await);
+    let Handle::File(_, id) = key else { unreachable!() };
+    f.maintenance.set_audience(&web1, &id, Audience::Maintenance).await.unwrap();
+    let batch = f.begin(Reason::Deleted).await;
+    for handle in [data, key, Handle::Config] {
+        assert_eq!(f.hide(handle, &batch).await, Hid::Now);
+    }
+    assert_eq!(unexplained(&found(&f).await), []);
+    assert_eq!(f.hosts.create(FileType::Data, &bytes).await, Outcome::Stored);
+    for handle in [key, Handle::Config] {
+        assert_eq!(f.maintenance.bring_back(&batch, &handle).await.unwrap(), Created::Stored);
+    }
+    assert_eq!(f.maintenance.bring_back(&batch, &data).await.unwrap(), Created::AlreadyThere);
+    assert_eq!(unexplained(&found(&f).await), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,6 +189,41 @@ async fn what_was_noted_before_a_crash_is_hidden_by_trying_again_and_never_purge
     assert_eq!(f.hide(handle, &batch).await, Hid::Now);
     assert_eq!(f.hidden(&batch).await.len(), 1);
     assert_eq!(f.maintenance.bring_back(&batch, &handle).await.unwrap(), Created::Stored);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_who_sees_a_key_is_ended_wherever_it_was_cut() {
+    for steps in 0..4 {
+        let f = both(moto()).await;
+        f.hosts.initialised().await;
+        let (web1, handle) = ("web1".parse().unwrap(), f.stored(FileType::Keys, &key()).await);
+        let Handle::File(_, id) = handle else { unreachable!() };
+        let batch = f.maintenance.begin_change(&web1).await.unwrap();
+        if steps > 0 {
+            let head = f.maintenance.shown(&web1, &handle).await.unwrap().unwrap();
+            f.maintenance.note_entry(&batch.id, &handle, &head, 1).await.unwrap();
+        }
+        if steps > 1 {
+            f.maintenance.hide_file(&batch, &handle).await.unwrap();
+            assert_eq!(f.facts(handle).await, None);
+        }
+        if steps > 2 {
+            let mut goods = back::Goods::hidden(&f.maintenance, &batch, &handle).await.unwrap();
+            goods.facts.audience = Audience::Maintenance;
+            f.maintenance.bring(&web1, &handle, &goods).await.unwrap();
+        }
+        f.maintenance.set_audience(&web1, &id, Audience::Maintenance).await.unwrap();
+        assert_eq!(f.facts(handle).await.unwrap().audience, Audience::Maintenance, "after {steps} steps");
+        for left in f.maintenance.batches().await.unwrap() {
+            assert_eq!(f.hidden(&left.id).await.len(), 0, "after {steps} steps");
+        }
+        assert_eq!(unexplained(&found(&f).await), []);
+        // What an admin deleted does not come back so.
+        let deleted = f.begin(Reason::Deleted).await;
+        assert_eq!(f.hide(handle, &deleted).await, Hid::Now);
+        let gone = f.maintenance.set_audience(&web1, &id, Audience::All).await;
+        assert!(matches!(gone, Err(StoreError::NotFound)), "{gone:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
