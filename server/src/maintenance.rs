@@ -18,6 +18,7 @@ mod restore;
 mod serve;
 mod session;
 mod stores;
+mod tried;
 mod undelete;
 mod verify;
 

@@ -11,7 +11,7 @@
 //! - what comes back was hashed, and comes back with the facts that it had;
 //! - usage is never less than what is visible, and falls when something is hidden.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use futures_util::Stream;
@@ -108,6 +108,23 @@ pub struct Version {
     pub facts: Facts,
     /// For `config`, which has no id: the SHA-256 that was recorded when it was stored.
     pub recorded: Option<FileId>,
+}
+
+/// Which batches may hold copies of some names, in the order of the batches. It says where to look: what was brought back
+/// or purged since is no longer there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holders(BTreeMap<Handle, Vec<BatchId>>);
+
+impl Holders {
+    /// Notes that a batch holds a name; batches are noted in their order.
+    pub(crate) fn note(&mut self, handle: Handle, batch: &BatchId) {
+        self.0.entry(handle).or_default().push(batch.clone());
+    }
+
+    /// Those of one name.
+    pub(crate) fn of(&self, handle: &Handle) -> &[BatchId] {
+        self.0.get(handle).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// What lies in a repository's part of the store.
@@ -258,6 +275,21 @@ pub trait MaintenanceStore: Send + Sync + 'static {
         &self,
         repository: &RepositoryName,
         handle: &Handle,
+    ) -> impl Future<Output = Result<Vec<Version>, StoreError>> + Send;
+
+    /// Which batches of a repository hold these names. One look at the batches for all of them.
+    fn holders(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> impl Future<Output = Result<Holders, StoreError>> + Send;
+
+    /// The same as [`Self::versions`], for one of many names whose holders were looked up.
+    fn versions_among(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        holders: &Holders,
     ) -> impl Future<Output = Result<Vec<Version>, StoreError>> + Send;
 
     /// Opens a copy.

@@ -351,8 +351,13 @@ where
 }
 
 impl<S: AppendStore, M: MaintenanceStore, P> Both<S, M, P> {
+    /// Every copy: one by one, or among many, the same ones are found.
     async fn versions(&self, handle: Handle) -> Vec<Version> {
-        self.maintenance.versions(&repository(), &handle).await.unwrap()
+        let (m, of) = (&self.maintenance, repository());
+        let holders = m.holders(&of, &BTreeSet::from([handle])).await.unwrap();
+        let versions = m.versions(&of, &handle).await.unwrap();
+        assert_eq!(m.versions_among(&of, &handle, &holders).await.unwrap(), versions);
+        versions
     }
 }
 

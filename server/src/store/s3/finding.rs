@@ -2,10 +2,12 @@
 //!
 //! Invariant: a weakness has a name, by which alone it can be accepted.
 
+use serde::{Deserialize, Serialize};
+
 use super::settings::Weakness;
 
 /// One thing that was found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// How good that is.
     pub sort: Sort,
@@ -14,7 +16,8 @@ pub struct Finding {
 }
 
 /// How good a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sort {
     /// As it should be.
     Good,

@@ -30,7 +30,7 @@ use super::{OpenError, S3File, S3Store, names, read};
 use crate::body::Upload;
 use crate::keeper::{Act, KeeperClient, Told};
 use crate::store::maintenance::{
-    Batch, Found, Hid, Hidden, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
+    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
 };
 use crate::store::{CreateError, Created, Facts, Observed, StoreError};
 use hide::Moved;
@@ -55,6 +55,11 @@ impl S3Maintenance {
             return Err(OpenError::NoVersions);
         }
         Ok(Self { store, keeper, headers: Arc::default() })
+    }
+
+    /// The files of a repository that everybody sees, locks apart.
+    pub async fn visible(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
+        self.visible_names(repository).await
     }
 
     /// Before anything is done: whether it can be told.
@@ -240,7 +245,25 @@ impl MaintenanceStore for S3Maintenance {
         repository: &RepositoryName,
         handle: &Handle,
     ) -> Result<Vec<Version>, StoreError> {
-        self.copies(repository, handle).await
+        let batches = self.batches_of(repository).await?.into_iter().map(|batch| batch.id).collect();
+        self.copies(repository, handle, batches).await
+    }
+
+    async fn holders(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> Result<Holders, StoreError> {
+        self.find_holders(repository, handles).await
+    }
+
+    async fn versions_among(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        holders: &Holders,
+    ) -> Result<Vec<Version>, StoreError> {
+        self.copies(repository, handle, holders.of(handle).to_vec()).await
     }
 
     async fn open_version(
@@ -252,8 +275,8 @@ impl MaintenanceStore for S3Maintenance {
         if *place == Place::Current && self.store.is_aside(repository, handle).await? {
             return Err(StoreError::NotFound);
         }
-        let goods = self.goods(repository, handle, place).await?;
-        read::open_version(&self.store, &goods.bucket, &goods.key, goods.version).await
+        let (bucket, key, version) = self.whereabouts(repository, handle, place).await?;
+        read::open_version(&self.store, &bucket, &key, version).await
     }
 
     async fn put_back(

@@ -11,6 +11,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, VersioningConfiguration};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::client::Clients;
@@ -47,7 +48,8 @@ pub enum ProbeError {
 }
 
 /// What happens to a PUT whose name is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum TakenNames {
     /// Refused, and of several at once one wins.
     OneWins,
@@ -60,7 +62,7 @@ enum TakenNames {
 }
 
 /// Everything that was found out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Findings {
     all: Vec<Finding>,
     keeps_versions: bool,
@@ -103,8 +105,18 @@ impl Findings {
         !matches!(self.taken_names, TakenNames::Unknown)
     }
 
+    /// What is supposed of a store in which nothing is going to be stored: that it keeps versions, so that they are looked at.
+    pub(super) const fn not_tried() -> Self {
+        Self {
+            all: Vec::new(),
+            keeps_versions: true,
+            taken_names: TakenNames::Unknown,
+            old_versions: OldVersions::NotKnown(String::new()),
+        }
+    }
+
     /// Refuses the store unless all its weaknesses are accepted.
-    pub fn check(&self, settings: &S3Settings) -> Result<(), ProbeError> {
+    pub(super) fn check(self, settings: &S3Settings) -> Result<Self, ProbeError> {
         let mut reasons = Vec::new();
         for finding in &self.all {
             if let Sort::Weak(weakness) = finding.sort
@@ -126,7 +138,7 @@ impl Findings {
             );
         }
         if reasons.is_empty() {
-            return Ok(());
+            return Ok(self);
         }
         Err(ProbeError::Refused { bucket: settings.bucket.clone(), reasons: reasons.join("\n") })
     }

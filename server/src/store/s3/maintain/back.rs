@@ -107,7 +107,9 @@ impl S3Maintenance {
             Handle::File(file_type, id) => {
                 let declared = upload.declared_bytes();
                 let mut body = VerifiedBody::new(upload, file_type, id, caps)?;
-                if let Some(there) = self.shown(repository, handle).await? {
+                let (bucket, key) = (self.store.bucket(handle), self.store.layout.file(repository, handle));
+                // Whether it is certain that there is nothing, the PUT finds out.
+                if let Some(there) = self.store.head(bucket, &key).await? {
                     body.verify().await?;
                     self.compare(repository, handle, &there, id).await?
                 } else {

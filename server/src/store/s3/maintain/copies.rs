@@ -2,6 +2,8 @@
 //!
 //! Invariant: a copy is named by what a batch, or the store itself, calls its version; names are built from what parsed.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{BatchId, FileId, FileType, Handle, RepositoryName};
 
@@ -9,19 +11,21 @@ use super::back::Goods;
 use super::notes::Entry;
 use super::{PARALLEL, S3Maintenance};
 use crate::store::StoreError;
-use crate::store::maintenance::{Place, Version};
+use crate::store::maintenance::{Holders, Place, Version};
 use crate::store::s3::facts::Head;
+use crate::store::s3::{layout, names};
 
 impl S3Maintenance {
-    /// Every copy, the one that is shown first.
+    /// Every copy, the one that is shown first. Of batches these are looked at, in this order.
     pub(super) async fn copies(
         &self,
         repository: &RepositoryName,
         handle: &Handle,
+        batches: Vec<BatchId>,
     ) -> Result<Vec<Version>, StoreError> {
         let (bucket, key) = (self.store.bucket(handle), self.store.layout.file(repository, handle));
         let history = self.store.history(bucket, &key).await?;
-        let pending = self.held(repository, handle).await?;
+        let pending = self.held(handle, batches).await?;
         let mut copies = Vec::new();
         let is_aside = self.store.is_aside(repository, handle).await?;
         let recorded = match handle {
@@ -61,19 +65,63 @@ impl S3Maintenance {
         Ok(copies)
     }
 
-    /// What the batches of a repository hold under a name.
+    /// What these batches hold under a name.
     async fn held(
         &self,
-        repository: &RepositoryName,
         handle: &Handle,
+        batches: Vec<BatchId>,
     ) -> Result<Vec<(BatchId, Entry)>, StoreError> {
-        let batches = self.batches_of(repository).await?;
         let read = stream::iter(batches).map(|batch| async move {
-            let entry = self.entry(&batch.id, handle).await?;
-            Ok::<_, StoreError>(entry.map(|entry| (batch.id, entry)))
+            let entry = self.entry(&batch, handle).await?;
+            Ok::<_, StoreError>(entry.map(|entry| (batch, entry)))
         });
         let held: Vec<_> = read.buffered(PARALLEL).try_collect().await?;
         Ok(held.into_iter().flatten().collect())
+    }
+
+    /// Which batches of a repository hold these names, by the names of their notes.
+    pub(super) async fn find_holders(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> Result<Holders, StoreError> {
+        let mut holders = Holders::default();
+        if handles.is_empty() {
+            return Ok(holders);
+        }
+        for batch in self.batches_of(repository).await? {
+            let root = self.store.layout.batch(&batch.id);
+            let mut pages = names::objects(&self.store, &self.store.settings.bucket, &root, None);
+            while let Some(page) = pages.try_next().await? {
+                let names = page.iter().filter_map(|object| object.key.strip_prefix(&root)?.parse().ok());
+                for handle in names.filter(|handle| handles.contains(handle)) {
+                    holders.note(handle, &batch.id);
+                }
+            }
+        }
+        Ok(holders)
+    }
+
+    /// The files that everybody sees, by their names alone; locks apart.
+    pub(super) async fn visible_names(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<BTreeSet<Handle>, StoreError> {
+        let view = self.store.view(repository).await?;
+        let bucket = &self.store.settings.bucket;
+        let mut visible = BTreeSet::new();
+        for file_type in [FileType::Keys, FileType::Data, FileType::Index, FileType::Snapshots] {
+            let files = self.store.layout.files(repository, file_type);
+            let mut pages = names::objects(&self.store, bucket, &files, None);
+            while let Some(page) = pages.try_next().await? {
+                let ids = page.iter().filter_map(|object| layout::id_in(&object.key, &files, file_type));
+                visible.extend(ids.map(|id| Handle::File(file_type, id)));
+            }
+        }
+        visible.retain(|handle| !view.hides(handle));
+        let config = self.store.layout.file(repository, &Handle::Config);
+        visible.extend(self.store.head(bucket, &config).await?.map(|_| Handle::Config));
+        Ok(visible)
     }
 
     fn rescued_place(&self, repository: &RepositoryName, handle: &Handle) -> Option<(String, String)> {
@@ -82,28 +130,37 @@ impl S3Maintenance {
         Some((self.store.settings.bucket.clone(), key))
     }
 
-    /// Where a copy lies, and what is known of it.
+    /// In which bucket, under which key and as which version a copy lies.
+    pub(super) async fn whereabouts(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        place: &Place,
+    ) -> Result<(String, String, Option<String>), StoreError> {
+        let (bucket, key) =
+            (self.store.bucket(handle).to_owned(), self.store.layout.file(repository, handle));
+        match place {
+            Place::Current | Place::Aside(_) => Ok((bucket, key, None)),
+            Place::Noncurrent(id) => Ok((bucket, key, Some(id.clone()))),
+            Place::Rescued => {
+                let (bucket, key) = self.rescued_place(repository, handle).ok_or(StoreError::NotFound)?;
+                Ok((bucket, key, None))
+            }
+            Place::Hidden(batch) => {
+                let entry = self.entry(batch, handle).await?.ok_or(StoreError::NotFound)?;
+                Ok((bucket, key, Some(entry.version)))
+            }
+        }
+    }
+
+    /// Where a copy lies, and what is known of it. Of what a batch holds, its note knows better.
     pub(super) async fn goods(
         &self,
         repository: &RepositoryName,
         handle: &Handle,
         place: &Place,
     ) -> Result<Goods, StoreError> {
-        let (mut bucket, mut key) =
-            (self.store.bucket(handle).to_owned(), self.store.layout.file(repository, handle));
-        let mut version = None;
-        match place {
-            Place::Current | Place::Aside(_) => {}
-            Place::Rescued => {
-                (bucket, key) = self.rescued_place(repository, handle).ok_or(StoreError::NotFound)?;
-            }
-            Place::Noncurrent(id) => version = Some(id.clone()),
-            Place::Hidden(batch) => {
-                let entry = self.entry(batch, handle).await?.ok_or(StoreError::NotFound)?;
-                let Entry { version, facts, recorded, .. } = entry;
-                return Ok(Goods { bucket, key, version: Some(version), facts, recorded });
-            }
-        }
+        let (bucket, key, version) = self.whereabouts(repository, handle, place).await?;
         let head = self.store.head_version(&bucket, &key, version.clone()).await?;
         let head = head.ok_or(StoreError::NotFound)?;
         let recorded = match (handle, place) {
