@@ -110,20 +110,55 @@ pub struct Version {
     pub recorded: Option<FileId>,
 }
 
-/// Which batches may hold copies of some names, in the order of the batches. It says where to look: what was brought back
-/// or purged since is no longer there.
+/// A version of a name that the store itself keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The store's name for it.
+    pub id: String,
+    /// Whether it is the one that everybody sees.
+    pub is_shown: bool,
+}
+
+/// Where copies of some names may be. It says where to look: what was brought back or purged since is no longer there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holders(BTreeMap<Handle, Vec<BatchId>>);
+pub struct Holders {
+    /// Batches, in their order.
+    batches: BTreeMap<Handle, Vec<BatchId>>,
+    /// Names of which good bytes were kept.
+    rescued: BTreeSet<Handle>,
+    /// The versions that the store keeps of all these names, the newest first, if that was looked up.
+    kept: Option<BTreeMap<Handle, Vec<Kept>>>,
+}
 
 impl Holders {
     /// Notes that a batch holds a name; batches are noted in their order.
     pub(crate) fn note(&mut self, handle: Handle, batch: &BatchId) {
-        self.0.entry(handle).or_default().push(batch.clone());
+        self.batches.entry(handle).or_default().push(batch.clone());
     }
 
-    /// Those of one name.
+    /// Notes of which names good bytes were kept.
+    pub(crate) fn note_rescued(&mut self, handles: impl Iterator<Item = Handle>) {
+        self.rescued.extend(handles);
+    }
+
+    /// Notes which versions the store keeps.
+    pub(crate) fn note_kept(&mut self, kept: Option<BTreeMap<Handle, Vec<Kept>>>) {
+        self.kept = kept;
+    }
+
+    /// The versions that the store keeps of a name; `None` if that was not looked up.
+    pub(crate) fn kept(&self, handle: &Handle) -> Option<&[Kept]> {
+        Some(self.kept.as_ref()?.get(handle).map_or(&[], Vec::as_slice))
+    }
+
+    /// The batches that hold a name.
     pub(crate) fn of(&self, handle: &Handle) -> &[BatchId] {
-        self.0.get(handle).map_or(&[], Vec::as_slice)
+        self.batches.get(handle).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether good bytes were kept of it.
+    pub(crate) fn are_rescued(&self, handle: &Handle) -> bool {
+        self.rescued.contains(handle)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Making deletions final in a bucket, and what keeps them from it.
 
 use pawl_tests::maintenance::{Maintenance, maintain_at_time};
-use pawl_tests::moto::Moto;
 use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
 
@@ -9,6 +8,8 @@ use crate::host::{Host, PRUNE, VERSION, host, host_with_five_backups};
 
 on_each_s3! {
     a_clock_set_forward_makes_nothing_in_a_bucket_final,
+    what_waited_and_was_seen_is_purged_from_a_bucket_and_the_rest_stays_whole,
+    a_purge_with_maintenances_own_key_is_left_to_the_store,
 }
 
 const PURGE: [&str; 3] = ["purge", "--clock-is-right", "--json"];
@@ -35,18 +36,8 @@ fn a_clock_set_forward_makes_nothing_in_a_bucket_final(s3: &S3) {
     let door = pruned(&host);
     let before = host.bucket.snapshot();
     for time in ["+15d", "+400d"] {
-        let purged = maintain_at_time(time, &host.server.place(), &PURGE);
-        match s3 {
-            S3::Moto(_) => {
-                let kept = purged.expect_code(0).json();
-                assert!(
-                    kept[0]["reason"].as_str().unwrap().contains("of the 7 days that are needed"),
-                    "{kept}"
-                );
-            }
-            // The store compares the time of each request with its own.
-            S3::Rgw(_) => assert!(purged.expect_code(1).stderr.contains("RequestTimeTooSkewed")),
-        }
+        let kept = maintain_at_time(time, &host.server.place(), &PURGE).expect_code(0).json();
+        assert!(kept[0]["reason"].as_str().unwrap().contains("of the 7 days that are needed"), "{kept}");
         let files = |key: &String| key.contains("/web1/");
         let lost = before.lost_in(&host.bucket.snapshot());
         assert_eq!(lost.into_iter().filter(files).collect::<Vec<_>>(), Vec::<String>::new());
@@ -55,11 +46,8 @@ fn a_clock_set_forward_makes_nothing_in_a_bucket_final(s3: &S3) {
     host.assert_all_restore();
 }
 
-/// A real store refuses requests of a machine whose clock is set forward.
-#[test]
-fn what_waited_and_was_seen_is_purged_from_a_bucket_and_the_rest_stays_whole() {
-    let s3 = S3::Moto(Moto::start());
-    let host = host(&s3, 0, |roles| roles.owner.access().clone());
+fn what_waited_and_was_seen_is_purged_from_a_bucket_and_the_rest_stays_whole(s3: &S3) {
+    let host = host(s3, 0, |roles| roles.owner.access().clone());
     let door = pruned(&host);
     seen_on_six_days(&host);
     let (visible, before) = (host.visible(), host.bucket.snapshot());
@@ -77,10 +65,8 @@ fn what_waited_and_was_seen_is_purged_from_a_bucket_and_the_rest_stays_whole() {
 }
 
 /// A223: A thief of maintenance's key of the store purges what is past its delay, to be rid of it before anybody looks.
-#[test]
-fn a_purge_with_maintenances_own_key_is_left_to_the_store() {
-    let s3 = S3::Moto(Moto::start());
-    let host = host_with_five_backups(&s3);
+fn a_purge_with_maintenances_own_key_is_left_to_the_store(s3: &S3) {
+    let host = host_with_five_backups(s3);
     let door = pruned(&host);
     seen_on_six_days(&host);
     let (visible, before) = (host.visible(), host.bucket.snapshot());

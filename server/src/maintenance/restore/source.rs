@@ -98,7 +98,7 @@ impl Source {
     ) -> Result<Holders, StoreError> {
         match &self.store {
             EitherMaintenance::Local(store) => store.holders(&self.repository(here), handles).await,
-            EitherMaintenance::S3(_) => Ok(Holders::default()),
+            EitherMaintenance::S3(store) => store.kept(&self.repository(here), handles).await,
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) fn deletion(handle: Handle) -> Permitted<Delete> {
     permit
 }
 
-fn judged_ripe(batch: &BatchId) -> Ripe {
+pub(crate) fn judged_ripe(batch: &BatchId) -> Ripe {
     let age = Age {
         hidden_ms: 0,
         now_ms: now_ms(),

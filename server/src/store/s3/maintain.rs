@@ -7,6 +7,7 @@ mod back;
 mod batch;
 mod copies;
 mod hide;
+mod histories;
 mod lock;
 mod notes;
 mod repositories;
@@ -60,6 +61,17 @@ impl S3Maintenance {
     /// The files of a repository that everybody sees, locks apart.
     pub async fn visible(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
         self.visible_names(repository).await
+    }
+
+    /// Which versions the bucket keeps of these names, whatever batches hold.
+    pub async fn kept(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> Result<Holders, StoreError> {
+        let mut holders = Holders::default();
+        holders.note_kept(self.histories(repository, handles).await?);
+        Ok(holders)
     }
 
     /// Before anything is done: whether it can be told.
@@ -245,8 +257,7 @@ impl MaintenanceStore for S3Maintenance {
         repository: &RepositoryName,
         handle: &Handle,
     ) -> Result<Vec<Version>, StoreError> {
-        let batches = self.batches_of(repository).await?.into_iter().map(|batch| batch.id).collect();
-        self.copies(repository, handle, batches).await
+        self.copies(repository, handle, None).await
     }
 
     async fn holders(
@@ -263,7 +274,7 @@ impl MaintenanceStore for S3Maintenance {
         handle: &Handle,
         holders: &Holders,
     ) -> Result<Vec<Version>, StoreError> {
-        self.copies(repository, handle, holders.of(handle).to_vec()).await
+        self.copies(repository, handle, Some(holders)).await
     }
 
     async fn open_version(

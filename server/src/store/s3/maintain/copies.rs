@@ -11,41 +11,51 @@ use super::back::Goods;
 use super::notes::Entry;
 use super::{PARALLEL, S3Maintenance};
 use crate::store::StoreError;
-use crate::store::maintenance::{Holders, Place, Version};
+use crate::store::maintenance::{Holders, Kept, Place, Version as Copy};
 use crate::store::s3::facts::Head;
+use crate::store::s3::versions::{History, Version};
 use crate::store::s3::{layout, names};
 
 impl S3Maintenance {
-    /// Every copy, the one that is shown first. Of batches these are looked at, in this order.
+    /// Every copy, the one that is shown first. Without `holders` they are looked for everywhere.
     pub(super) async fn copies(
         &self,
         repository: &RepositoryName,
         handle: &Handle,
-        batches: Vec<BatchId>,
-    ) -> Result<Vec<Version>, StoreError> {
+        holders: Option<&Holders>,
+    ) -> Result<Vec<Copy>, StoreError> {
         let (bucket, key) = (self.store.bucket(handle), self.store.layout.file(repository, handle));
-        let history = self.store.history(bucket, &key).await?;
+        let kept = match holders.and_then(|holders| holders.kept(handle)) {
+            Some(kept) => kept.to_vec(),
+            None => kept(self.store.history(bucket, &key).await?),
+        };
+        let batches = match holders {
+            Some(holders) => holders.of(handle).to_vec(),
+            None => self.batches_of(repository).await?.into_iter().map(|batch| batch.id).collect(),
+        };
         let pending = self.held(handle, batches).await?;
         let mut copies = Vec::new();
+        let may_be_rescued = holders.is_none_or(|holders| holders.are_rescued(handle));
         let is_aside = self.store.is_aside(repository, handle).await?;
         let recorded = match handle {
             // Whoever overwrites a config can record what it likes with it.
             Handle::Config => self.true_head(repository).await?.and_then(|head| head.content),
             Handle::File(..) => None,
         };
-        if let Some(shown) = history.shown() {
+        if let Some(shown) = kept.iter().find(|version| version.is_shown) {
             let place = if is_aside { Place::Aside(String::new()) } else { Place::Current };
-            let head = self.store.head_version(bucket, &key, shown.id.clone()).await?;
+            let head = self.store.head_version(bucket, &key, Some(shown.id.clone())).await?;
             copies.extend(head.map(|head| version(place, head, recorded)));
         }
-        if let Some((bucket, key)) = self.rescued_place(repository, handle) {
+        if let Some((bucket, key)) = may_be_rescued.then(|| self.rescued_place(repository, handle)).flatten()
+        {
             let head = self.store.head(&bucket, &key).await?;
             copies.extend(head.map(|head| version(Place::Rescued, head, None)));
         }
         for (batch, entry) in &pending {
             // A lifecycle rule may have removed it.
-            if history.versions.iter().any(|version| version.id.as_ref() == Some(&entry.version)) {
-                copies.push(Version {
+            if kept.iter().any(|version| version.id == entry.version) {
+                copies.push(Copy {
                     place: Place::Hidden(batch.clone()),
                     bytes: entry.bytes,
                     facts: entry.facts.clone(),
@@ -53,8 +63,7 @@ impl S3Maintenance {
                 });
             }
         }
-        for kept in history.versions.iter().filter(|version| !version.is_latest) {
-            let Some(id) = &kept.id else { continue };
+        for Kept { id, .. } in kept.iter().filter(|version| !version.is_shown) {
             if pending.iter().any(|(_, entry)| entry.version == *id) {
                 continue;
             }
@@ -89,6 +98,9 @@ impl S3Maintenance {
         if handles.is_empty() {
             return Ok(holders);
         }
+        let rescued = self.named(&self.store.layout.all_rescued(repository)).await?;
+        holders.note_kept(self.histories(repository, handles).await?);
+        holders.note_rescued(rescued.intersection(handles).copied());
         for batch in self.batches_of(repository).await? {
             let root = self.store.layout.batch(&batch.id);
             let mut pages = names::objects(&self.store, &self.store.settings.bucket, &root, None);
@@ -186,8 +198,13 @@ impl S3Maintenance {
     }
 }
 
-fn version(place: Place, head: Head, recorded: Option<FileId>) -> Version {
-    Version { place, bytes: head.size, facts: head.facts, recorded }
+fn kept(history: History) -> Vec<Kept> {
+    let kept = |version: Version| Some(Kept { id: version.id?, is_shown: version.is_latest });
+    history.versions.into_iter().filter_map(kept).collect()
+}
+
+fn version(place: Place, head: Head, recorded: Option<FileId>) -> Copy {
+    Copy { place, bytes: head.size, facts: head.facts, recorded }
 }
 
 /// A key that was set aside cannot come back: which keys count was settled when the repository got its `config`.

@@ -8,10 +8,11 @@ use pawl_tests::s3::S3;
 
 use super::*;
 use crate::keeper::testing::maintenance_keeper;
-use crate::store::conformance::maintenance::{Both, maintenance_suite};
+use crate::store::conformance::maintenance::{Both, deletion, judged_ripe, maintenance_suite};
 use crate::store::conformance::{Outcome, content, id_of};
 use crate::store::s3::tests::{Place as Server, fixture};
 
+mod rights;
 mod tampering;
 
 /// A bucket as hosts and as maintenance see it.
