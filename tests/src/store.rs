@@ -249,11 +249,6 @@ pub fn remove(path: &Path) {
     removed.unwrap_or_else(|error| panic!("{} not removed: {error}", path.display()));
 }
 
-/// Removes a directory with all that is in it.
-pub fn remove_all(path: &Path) {
-    fs::remove_dir_all(path).unwrap_or_else(|error| panic!("{} not removed: {error}", path.display()));
-}
-
 /// What Pawl recorded of a file under this name, as text.
 #[must_use]
 pub fn fact(path: &Path, name: &str) -> Option<String> {

@@ -19,13 +19,14 @@ fn a_new_server_on_the_same_bucket_restores_everything(s3: &S3) {
     door.restic(VERSION, "web1").succeed(["forget", &host.snapshots[0], "--prune", "--max-unused", "0"]);
     door.kill();
     host.server.kill();
-    pawl_tests::store::remove_all(host.server.data());
 
     let file = host.restic.home().join("credentials-of-the-new-machine");
     write_credentials(&file, &host.roles.maintenance);
     let table = format!("[maintenance]\nfloor_days = 0\ncredentials_file = \"{}\"", file.display());
     let writer = host.bucket.with(&host.roles.writer).through(host.line.address());
-    let server = Server::build().bucket(&writer).config(&table).start();
+    // The directory of the old one goes with it.
+    host.server = Server::build().bucket(&writer).config(&table).start();
+    let server = &host.server;
     // The old machine holds the lock of maintenance until it has shown no sign of life for long enough.
     let refused = maintain(&server.place(), &["restore", "web1"]).expect_code(2);
     assert!(refused.stderr.contains("other maintenance is at work in this bucket"), "{refused:?}");
