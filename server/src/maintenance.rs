@@ -3,6 +3,7 @@
 //! Invariant: nothing here runs in a process that serves hosts; whatever acts holds the lock of maintenance, through its
 //! keeper, so that two never work at once.
 
+mod abreast;
 mod admin;
 mod clock;
 mod content;

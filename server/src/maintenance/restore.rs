@@ -18,6 +18,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{FileType, Handle, RepositoryName};
 use tokio::sync::Mutex;
 
+use super::abreast::FILES_AT_A_TIME;
 use super::verify::finding::{Finding, Severity};
 use super::verify::state::{State, States};
 use super::verify::survey::missing;
@@ -32,10 +33,6 @@ use apply::{Done, Worker};
 use plan::{Planner, Task};
 use report::{Line, Part, Report};
 use source::Source;
-
-/// Files that are looked at, and then restored, at a time: most of the time goes by waiting for a bucket's answers, and
-/// each holds less than 1 MiB of memory.
-const FILES_AT_A_TIME: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// Runs the command.
 pub(super) fn run(options: &Restore) -> Outcome {

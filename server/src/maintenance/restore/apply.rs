@@ -5,7 +5,6 @@
 //! is in place before it.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -17,6 +16,7 @@ use pawl_policy::{
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
+use super::super::abreast::abreast;
 use super::as_of::phase;
 use super::plan::{Step, Task};
 use super::source::Source;
@@ -64,17 +64,10 @@ impl<S: MaintenanceStore> Worker<'_, S> {
     ) -> Result<Vec<Done>, StoreError> {
         let mut all = Vec::new();
         for phase in tasks.chunk_by(|one, next| phase(&one.handle) == phase(&next.handle)) {
-            let failed = AtomicBool::new(false);
-            let work = stream::iter(phase)
-                .take_while(|_| std::future::ready(!failed.load(Ordering::Relaxed)))
-                .map(async |task| {
-                    let done = self.carry_out(task).await;
-                    failed.fetch_or(done.is_err(), Ordering::Relaxed);
-                    bar.inc(1);
-                    done
-                });
-            let done: Vec<_> = work.buffered(at_a_time.get()).collect().await;
-            all.extend(done.into_iter().collect::<Result<Vec<_>, _>>()?);
+            let done = abreast(phase, at_a_time, |task| async move {
+                self.carry_out(task).await.inspect(|_| bar.inc(1))
+            });
+            all.extend(done.await?);
         }
         Ok(all)
     }
