@@ -20,8 +20,9 @@ pub use verify::{Broken, Verified, verify, verify_whole};
 /// What stands in place of the line before the first one.
 pub(crate) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Longest line in bytes. The keeper's messages bound what it writes; longer ones are none of its own.
-pub(crate) const LINE_BYTES_MAX: u64 = 8 << 10;
+/// Longest line in bytes. The keeper's messages of 2048 bytes bound what it writes, each of which JSON may write as six;
+/// longer ones are none of its own.
+pub(crate) const LINE_BYTES_MAX: u64 = 16 << 10;
 
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -184,14 +184,25 @@ pub fn door(needs: &DoorNeeds, demand: Demand, canary: Option<&Path>) -> Result<
     if demand.least == Level::Off {
         return Ok(Confined::not());
     }
+    let landlock_abi = door_without_seccomp(needs, demand, canary)?;
+    seccomp::apply(&calls::of_door(needs.ports.is_some())?)?;
+    self_test::all_refused(canary, "seccomp")?;
+    Ok(Confined { seccomp: true, landlock_abi, ..Confined::not() })
+}
+
+/// The first half of that, which must hold by itself where the kernel has enough of Landlock. Returns its ABI.
+#[doc(hidden)] // for the program that attacks it
+pub fn door_without_seccomp(
+    needs: &DoorNeeds,
+    demand: Demand,
+    canary: Option<&Path>,
+) -> Result<u8, ConfineError> {
     privileges::drop_all()?;
     let landlock_abi = landlock::apply(&rights::of_door(needs), demand.landlock_abi_max)?;
     if landlock_abi >= LANDLOCK_ABI_MIN {
         self_test::all_refused(canary, "Landlock")?;
     }
-    seccomp::apply(&calls::of_door(needs.ports.is_some())?)?;
-    self_test::all_refused(canary, "seccomp")?;
-    Ok(Confined { seccomp: true, landlock_abi, ..Confined::not() })
+    Ok(landlock_abi)
 }
 
 /// Confines the keeper of `data` to its verbs beneath it. The caller is the only thread.

@@ -30,6 +30,8 @@ use crate::store::local::LocalStore;
 use crate::store::s3::{S3Store, Sort};
 use crate::store::{AppendStore, Observed};
 use crate::{files, hosts, log};
+#[doc(hidden)] // for the program that attacks it
+pub use confined::confine;
 pub use keeper::{keeper, user};
 use url::{machine_name, write_down_url};
 pub use url::{url_of, url_path};
@@ -81,7 +83,7 @@ pub fn serve(options: &Serve) -> Outcome {
     )?;
     let manager = ServiceManager::find();
     let threads = std::thread::available_parallelism().map_or(1, usize::from); // looks outside of DATA
-    let level = confined::confine(&config, &keeper)?;
+    let level = confine(&config, &keeper)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let footing = keeper.footing();
     let ready = Ready { config, sockets, certificates, credentials, footing, level, url, manager };
@@ -91,7 +93,8 @@ pub fn serve(options: &Serve) -> Outcome {
 }
 
 /// The keeper that is a service, or one that is started here, once there is a directory for it.
-fn start_keeper(config: &Config) -> Result<KeeperProcess, Box<dyn Error>> {
+#[doc(hidden)] // for the program that attacks it
+pub fn start_keeper(config: &Config) -> Result<KeeperProcess, Box<dyn Error>> {
     if let Some(service) = &config.keeper {
         return Ok(KeeperProcess::reach(service)?);
     }

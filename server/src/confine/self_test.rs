@@ -64,3 +64,24 @@ fn attempts(canary: &Path) -> [(&'static str, rustix::io::Result<()>); 7] {
         ("delete", rustix::fs::unlinkat(CWD, canary, AtFlags::empty())),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nothing_refuses_is_a_surprise() {
+        let dir = tempfile::tempdir().unwrap();
+        let canary = dir.path().join("before");
+        std::fs::File::create_new(&canary).unwrap();
+        let surprise = all_refused(Some(&canary), "nothing").unwrap_err();
+        assert_eq!((surprise.attempt, surprise.outcome.as_str()), ("open for writing", "it did"));
+    }
+
+    #[test]
+    fn a_failure_that_is_no_refusal_is_a_surprise() {
+        let dir = tempfile::tempdir().unwrap();
+        let surprise = all_refused(Some(&dir.path().join("gone")), "nothing").unwrap_err();
+        assert!(surprise.to_string().contains("please report it"), "{surprise}");
+    }
+}

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use rustix::io::Errno;
@@ -23,6 +23,10 @@ use crate::confine::Demand;
 
 /// How long a keeper that is a service may take to be ready: it may have to wait for the one before it to end.
 const READY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long one that is just being started may take to listen.
+const LISTEN_WAIT_MAX: Duration = Duration::from_secs(5);
+const LISTEN_POLL: Duration = Duration::from_millis(20);
 
 /// A keeper that is ready.
 #[derive(Debug)]
@@ -119,7 +123,16 @@ fn try_reach(service: &KeeperService) -> std::io::Result<KeeperProcess> {
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(READY_WAIT_MAX))?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(&service.socket)?)?;
+    let (address, started) = (SocketAddrUnix::new(&service.socket)?, Instant::now());
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => break,
+            Err(Errno::NOENT | Errno::CONNREFUSED) if started.elapsed() < LISTEN_WAIT_MAX => {
+                std::thread::sleep(LISTEN_POLL);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
     match message::receive::<Reply>(&socket)? {
         Some((Envelope { message: Reply::Ready(footing), .. }, _)) => {
             sockopt::set_socket_timeout(&socket, Timeout::Recv, None)?;

@@ -149,6 +149,7 @@ impl Keeper {
                 }
                 Ok(None) => return,
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    self.keep_pace();
                     tracing::error!(%error, "keeper: the door sent what is no message; ignored");
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -24,7 +24,7 @@ const CREDENTIAL_FILES: [&str; 4] = [
 ];
 
 /// Confines this process, the door, and stores a file as it then would.
-pub(super) fn confine(config: &Config, keeper: &KeeperProcess) -> Result<Level, Box<dyn std::error::Error>> {
+pub fn confine(config: &Config, keeper: &KeeperProcess) -> Result<Level, Box<dyn std::error::Error>> {
     let demand = config.confinement;
     let needs = needs(config);
     let canary = config.data.join(CANARY).join(BEFORE);

@@ -72,6 +72,7 @@ fn service(config: &Config, landlock_abi_max: Option<u8>) -> Outcome {
 }
 
 fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> Outcome {
+    super::raise_descriptor_limit(); // each file that waits for its name is one
     crate::keeper::run(socket, data, side, demand).map_err(|error| -> Box<dyn Error> {
         format!("the keeper cannot work in {}: {error}", data.display()).into()
     })
