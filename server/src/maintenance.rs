@@ -3,6 +3,7 @@
 //! Invariant: nothing here runs in a process that serves hosts; whatever acts holds the lock of maintenance, through its
 //! keeper, so that two never work at once.
 
+mod abreast;
 mod admin;
 mod clock;
 mod config;
@@ -19,6 +20,7 @@ mod restore;
 mod serve;
 mod session;
 mod stores;
+mod tried;
 mod undelete;
 mod verify;
 

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should stop")]
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -114,7 +115,9 @@ struct State {
     carried: usize,
     /// Bytes of answers that the client has taken.
     answered: usize,
-    open: Vec<TcpStream>,
+    /// Of each connection that is carried, by its number, both ends.
+    open: BTreeMap<usize, [TcpStream; 2]>,
+    opened: usize,
     is_away: bool,
     is_let_through: bool,
     is_over: bool,
@@ -165,7 +168,7 @@ impl Faults {
     pub fn go_away(&self) {
         let mut state = self.shared.state();
         state.is_away = true;
-        for connection in state.open.drain(..) {
+        for connection in std::mem::take(&mut state.open).into_values().flatten() {
             let _ = connection.shutdown(Shutdown::Both); // it may be closed already
         }
         drop(state);
@@ -242,15 +245,17 @@ impl Shared {
         }
     }
 
-    /// A connection to the server, for one from a client.
-    fn connect(&self, client: &TcpStream) -> io::Result<TcpStream> {
+    /// A connection to the server, for one from a client, and its number.
+    fn connect(&self, client: &TcpStream) -> io::Result<(usize, TcpStream)> {
         let server = TcpStream::connect(self.server)?;
         let mut state = self.state();
         if state.is_away {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        state.open.extend([client.try_clone()?, server.try_clone()?]);
-        Ok(server)
+        state.opened += 1;
+        let number = state.opened;
+        state.open.insert(number, [client.try_clone()?, server.try_clone()?]);
+        Ok((number, server))
     }
 
     /// What is to happen to this request.

@@ -17,6 +17,7 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod rgw;
+pub mod roles;
 pub mod s3;
 pub mod script;
 pub mod server;

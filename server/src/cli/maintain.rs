@@ -25,7 +25,9 @@ Then, as an admin:
 
 Hosts go on meanwhile. A snapshot younger than 7 days is not deleted (floor_days), nor after that attempt
 what it may need; --keep-within spares the attempt. Nothing that is deleted is gone
-before 14 days have passed (delay_days) and `pawl maintain purge` was run.")]
+before 14 days have passed (delay_days) and `pawl maintain purge` was run.
+
+With a bucket every start tries it out; other commands of maintenance believe for a day what was found.")]
     Serve(ServeMaintenance),
     /// Add, list and revoke admins
     #[command(subcommand)]
@@ -60,7 +62,8 @@ Examples:
   pawl maintain purge --config /etc/pawl/pawl.toml     # run it every day
 
 A deletion becomes final once its delay has passed (14 days unless configured) and maintenance has seen it on half as
-many distinct days, so that one wrong reading of a clock removes nothing.")]
+many distinct days, so that one wrong reading of a clock removes nothing. In a bucket, whose key of maintenance may not
+remove versions, the lifecycle rule removes them instead.")]
     Purge(Purge),
     /// Find damage: look at everything, and read the part whose turn it is
     #[command(after_long_help = super::verify::HELP)]

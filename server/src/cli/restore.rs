@@ -15,13 +15,15 @@ Examples:
   pawl maintain restore --dry-run --data ./pawl-data              # what verify found, and what can be done
   pawl maintain restore --data ./pawl-data                        # from copies in the store itself
   pawl maintain restore --from /mnt/second --data ./pawl-data     # and from another store
+  pawl maintain restore --from /etc/pawl/second.toml --config /etc/pawl/pawl.toml  # which can be a bucket
   pawl maintain restore web1 data/5f0c…(64 digits) --from /mnt/second/web1 --data ./pawl-data
   pawl maintain restore web1 --as-of 2026-11-01T08:00:00Z --dry-run --data ./pawl-data
   pawl maintain restore web1 --set-aside --password-file web1.password --data ./pawl-data
 
 A copy counts only if its content hashes to the file's name, wherever it comes from. The damaged file is moved into a
-batch first; nothing is replaced. Cut at any moment, it goes on when it is run again. Exit code: 0 if all is right now,
-1 if something is not or is lost, 2 if the work could not be done.";
+batch first; nothing is replaced. In a bucket, versions that were overwritten or hidden past Pawl are copies as well: run
+`verify --all` first. Cut at any moment, it goes on when it is run again. Exit code: 0 if all is right now, 1 if something
+is not or is lost, 2 if the work could not be done.";
 
 /// Options of `pawl maintain restore`.
 #[derive(Debug, Args)]
@@ -32,8 +34,9 @@ pub struct Restore {
     /// These files of it instead of what `pawl maintain verify` found
     #[arg(value_name = "TYPE/ID", conflicts_with = "as_of")]
     pub files: Vec<Handle>,
-    /// Another store with copies: its directory, or that of one repository in it
-    #[arg(long, value_name = "DIR")]
+    /// Another store with copies: its directory, or that of one repository in it, or a configuration of Pawl's, whose
+    /// `data` or `[s3]` it is. It is only read
+    #[arg(long, value_name = "DIR|CONFIG")]
     pub from: Option<PathBuf>,
     /// Files as well that the other store has, and this one has not and did not delete
     #[arg(long, requires = "from")]

@@ -58,7 +58,7 @@ pub struct Reading {
     /// Read at most so many bytes a second, such as 100MiB
     #[arg(long, value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
-    /// Read so many files at a time [default: one for each processor]
+    /// Work on so many files at a time [default: one for each processor; 16 for `restore`]
     #[arg(long, value_name = "NUMBER")]
     pub jobs: Option<NonZeroUsize>,
 }

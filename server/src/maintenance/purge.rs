@@ -106,7 +106,11 @@ async fn examine<M: MaintenanceStore>(
             if kept.is_empty() && !options.dry_run {
                 store.end_batch(&batch.id).await?;
             }
-            let outcome = if options.dry_run { "would be purged" } else { "purged" };
+            let outcome = match options.dry_run {
+                _ if removed.files == 0 => "kept",
+                true => "would be purged",
+                false => "purged",
+            };
             (outcome, Some(kept.join("; ")).filter(|kept| !kept.is_empty()), removed)
         }
     };

@@ -5,6 +5,7 @@
 use std::process::{Command, Output, Stdio};
 
 use crate::cli::UsersRestic;
+use crate::store::s3::Direct;
 
 /// Why restic did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,15 @@ pub(super) enum ResticError {
     Cut(String),
 }
 
+/// A repository as restic knows it.
+#[derive(Debug)]
+pub(super) struct Address<'a> {
+    /// A directory, or a URL with the credential in it.
+    pub(super) repository: String,
+    /// Where it lies, if restic is to read a bucket by itself.
+    pub(super) bucket: Option<&'a Direct>,
+}
+
 impl UsersRestic {
     /// Whether the repository's password was given.
     pub(super) const fn knows_password(&self) -> bool {
@@ -39,7 +49,7 @@ impl UsersRestic {
     }
 
     /// Runs a command on a repository to its end, and returns what it printed, with what it said besides behind it.
-    pub(super) async fn run(&self, repository: &str, args: Vec<String>) -> Result<String, ResticError> {
+    pub(super) async fn run(&self, at: &Address<'_>, args: Vec<String>) -> Result<String, ResticError> {
         let said: Vec<_> = args.iter().take(2).map(String::as_str).collect();
         let said = said.join(" ");
         let mut command = Command::new(&self.restic);
@@ -47,7 +57,13 @@ impl UsersRestic {
         for other in ["RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND"] {
             command.env_remove(other);
         }
-        command.env_remove("RESTIC_REPOSITORY_FILE").env("RESTIC_REPOSITORY", repository);
+        command.env_remove("RESTIC_REPOSITORY_FILE").env("RESTIC_REPOSITORY", &at.repository);
+        if let Some(bucket) = at.bucket {
+            command.args(bucket.options());
+            for (name, value) in bucket.variables() {
+                command.env_remove(name).envs(value.map(|value| (name, value)));
+            }
+        }
         if let Some(file) = &self.password_file {
             command.env("RESTIC_PASSWORD_FILE", file);
         }

@@ -12,10 +12,13 @@ mod source;
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::num::NonZeroUsize;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{FileType, Handle, RepositoryName};
+use tokio::sync::Mutex;
 
+use super::abreast::FILES_AT_A_TIME;
 use super::verify::finding::{Finding, Severity};
 use super::verify::state::{State, States};
 use super::verify::survey::missing;
@@ -25,7 +28,7 @@ use crate::config::Config;
 use crate::print::{self, Ended, Outcome};
 use crate::store::StoreError;
 use crate::store::either::EitherMaintenance;
-use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place};
+use crate::store::maintenance::{Batch, Found, Holders, MaintenanceStore};
 use apply::{Done, Worker};
 use plan::{Planner, Task};
 use report::{Line, Part, Report};
@@ -56,10 +59,10 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
     }
     let config = session::config(&options.place)?;
     let states = States::open(&verify::directory(&config.data))?;
-    let source = options.from.as_deref().map(|from| Source::open(from, &config.data)).transpose()?;
     let mut report = Report { dry_run: options.dry_run, ..Report::default() };
     if options.dry_run {
         session::read(&options.place, async |config, store: EitherMaintenance| {
+            let source = source(options, &config).await?;
             let job =
                 Job { options, config: &config, store: &store, source: source.as_ref(), states: &states };
             for repository in job.repositories().await? {
@@ -71,6 +74,7 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
         session::act(&options.place, async |session| {
             let store = &session.store;
             let config = &session.config;
+            let source = source(options, config).await?;
             let job = Job { options, config, store, source: source.as_ref(), states: &states };
             for repository in job.repositories().await? {
                 let mut part = Box::pin(job.carry_out(&repository)).await?;
@@ -86,16 +90,24 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
+/// The other store that was named, if one was.
+async fn source(options: &Restore, config: &Config) -> Result<Option<Source>, String> {
+    match &options.from {
+        Some(from) => Source::open(from, config).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// What is to be restored, and with what.
-struct Job<'a, S, M> {
+struct Job<'a, S> {
     options: &'a Restore,
     config: &'a Config,
     store: &'a S,
-    source: Option<&'a Source<M>>,
+    source: Option<&'a Source>,
     states: &'a States,
 }
 
-impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
+impl<S: MaintenanceStore> Job<'_, S> {
     async fn repositories(&self) -> Result<Vec<RepositoryName>, Box<dyn Error>> {
         let mut all = self.store.repositories().await?;
         all.extend(self.states.known()?);
@@ -150,29 +162,26 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         let since = self.since(repository, &batches).await?;
         let tasks = self.tasks(repository, &batches, since.as_ref()).await?;
         let principal = session::user()?;
-        let mut worker = Worker {
+        let worker = Worker {
             store: self.store,
             source: self.source,
             repository,
             principal: &principal,
             caps: &self.config.caps,
             set_aside: self.options.set_aside,
-            batch: None,
+            batches: Mutex::default(),
         };
         let mut state = self.states.load(repository)?;
         let bar = progress::bar(tasks.len() as u64, "restoring");
-        let mut begun = BTreeSet::new();
-        for task in &tasks {
-            let done = worker.carry_out(task).await?;
-            begun.extend(worker.batch.as_ref().map(|batch| batch.id.to_string()));
+        let done = worker.carry_out_all(&tasks, self.at_a_time(), &bar).await?;
+        bar.finish_and_clear();
+        for (task, done) in tasks.iter().zip(&done) {
             if matches!(done, Done::Right | Done::Restored) {
                 state.note_right(&task.handle);
             }
-            part.files.push(Line::done(task, &done, self.source_name()));
-            bar.inc(1);
+            part.files.push(Line::done(task, done, self.source_name()));
         }
-        bar.finish_and_clear();
-        part.batches.extend(begun);
+        part.batches.extend(worker.batches.into_inner().iter().map(ToString::to_string));
         self.states.save(repository, &state)?;
         if let Some(since) = since {
             back::carry_out(self, repository, &since, &mut part).await?;
@@ -182,6 +191,11 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
             part.lost.push(self.nothing_left());
         }
         Ok(part)
+    }
+
+    /// How many files are looked at and restored at a time.
+    fn at_a_time(&self) -> NonZeroUsize {
+        self.options.reading.jobs.unwrap_or(FILES_AT_A_TIME)
     }
 
     fn source_name(&self) -> Option<&str> {
@@ -216,18 +230,25 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
             self.options.files.clone()
         };
         candidates.sort_by_key(|handle| (as_of::phase(handle), *handle));
+        let wanted = candidates.iter().copied().collect();
+        let there = match self.source {
+            Some(source) => source.holders(repository, &wanted).await?,
+            None => Holders::default(),
+        };
         let planner = Planner {
             store: self.store,
             source: self.source,
             repository,
             batches,
+            holders: &self.store.holders(repository, &wanted).await?,
+            holders_there: &there,
             noted_config: state.config_id(),
             pace: &verify::pace(&self.options.reading),
         };
         let bar = progress::bar(candidates.len() as u64, "looking for good copies");
         let looking = stream::iter(candidates)
             .map(async |handle| planner.task(handle).await.inspect(|_| bar.inc(1)))
-            .buffered(verify::jobs(&self.options.reading).get());
+            .buffered(self.at_a_time().get());
         let tasks: Vec<Task> = looking.try_collect().await?;
         bar.finish_and_clear();
         Ok(tasks)
@@ -266,24 +287,19 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
     async fn only_there(
         &self,
         repository: &RepositoryName,
-        source: &Source<M>,
+        source: &Source,
         visible: &BTreeSet<Handle>,
     ) -> Result<BTreeSet<Handle>, StoreError> {
-        let mut there = match walk(&source.store, &source.repository(repository)).await {
-            Ok(walked) => walked.visible,
+        let mut there = match source.visible(repository).await {
+            Ok(visible) => visible,
             Err(StoreError::NotFound) if !self.options.missing => return Ok(BTreeSet::new()),
             Err(error) => return Err(error),
         };
         let tombstones = self.store.tombstones(repository).await?;
         there.retain(|handle| !visible.contains(handle) && !tombstones.contains(handle));
-        let mut only = BTreeSet::new();
-        for handle in there {
-            let versions = self.store.versions(repository, &handle).await?;
-            if !versions.iter().any(|version| matches!(version.place, Place::Hidden(_))) {
-                only.insert(handle);
-            }
-        }
-        Ok(only)
+        let holders = self.store.holders(repository, &there).await?;
+        there.retain(|handle| holders.of(handle).is_empty());
+        Ok(there)
     }
 
     /// Batches from which everything came back.
@@ -291,8 +307,8 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Job<'_, S, M> {
         for batch in batches.iter().filter(|batch| batch.repository == *repository) {
             let mut hidden = std::pin::pin!(self.store.hidden(&batch.id).await?);
             let mut is_empty = true;
-            while let Some(files) = hidden.try_next().await? {
-                is_empty &= files.is_empty();
+            while is_empty && let Some(files) = hidden.try_next().await? {
+                is_empty = files.is_empty();
             }
             if is_empty {
                 self.store.end_batch(&batch.id).await?;

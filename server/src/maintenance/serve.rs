@@ -10,6 +10,7 @@ use super::admin;
 use super::door;
 use super::purge::today;
 use super::session::{self, Session};
+use super::tried;
 use crate::audit::Queue;
 use crate::cli::ServeMaintenance;
 use crate::config::Config;
@@ -33,6 +34,7 @@ pub(super) fn run(options: &ServeMaintenance) -> Outcome {
         config.maintenance.listen.clone_from(&options.listen);
     }
     raise_descriptor_limit();
+    tried::forget(&config.data)?; // whoever stays finds out how the bucket is now
     session::act_with(config, async |session| serve(session).await)
 }
 

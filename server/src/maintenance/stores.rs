@@ -10,6 +10,7 @@ use std::path::Path;
 use pawl_policy::DAY_MS;
 
 use super::session::directory;
+use super::tried;
 use crate::config::Config;
 use crate::files;
 use crate::keeper::KeeperClient;
@@ -37,7 +38,12 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
         });
     };
     let settings = config.maintenance.s3(of_hosts)?;
-    let files = S3Store::open_for_maintenance(settings, &config.data, keeper.clone()).await?;
+    let known = tried::recall(&config.data, &settings);
+    let is_new = known.is_none();
+    let files = S3Store::open_for_maintenance(settings.clone(), &config.data, keeper.clone(), known).await?;
+    if is_new {
+        tried::note(&config.data, &settings, files.findings());
+    }
     check_coverage(config, files.findings().noncurrent_days())?;
     let store = S3Maintenance::new(files.clone(), Some(keeper.clone()))?;
     let lock = store.lock(&machine(&config.data)?).await?;
@@ -64,7 +70,12 @@ pub(super) async fn open_for_reading(config: &Config) -> Result<EitherMaintenanc
         return Ok(EitherMaintenance::Local(LocalMaintenance::open_for_reading(&config.data)?));
     };
     let settings = config.maintenance.s3(of_hosts)?;
-    let files = S3Store::open_for_reading(settings, &config.data).await?;
+    let known = tried::recall(&config.data, &settings);
+    let is_new = known.is_none();
+    let files = S3Store::open_for_reading(settings.clone(), &config.data, known).await?;
+    if is_new {
+        tried::note(&config.data, &settings, files.findings());
+    }
     Ok(EitherMaintenance::S3(S3Maintenance::new(files, None)?))
 }
 

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 use serde::Serialize;
 
+use super::abreast::{FILES_AT_A_TIME, abreast};
 use super::deleted::{count, weigh};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
@@ -103,11 +104,19 @@ async fn bring_back(
         for batch in batches {
             let mut entries = std::pin::pin!(session.store.hidden(&batch.id).await?);
             while let Some(found) = entries.try_next().await? {
-                for hidden in found.iter().filter(|hidden| hidden.handle.file_type() == phase) {
-                    if one(session, batch, hidden, report).await? {
+                let found = found.iter().filter(|hidden| hidden.handle.file_type() == phase);
+                let came = abreast(found, FILES_AT_A_TIME, |hidden| async move {
+                    let came = session.store.bring_back(&batch.id, &hidden.handle).await;
+                    bar.inc(1);
+                    match came {
+                        Err(PutBackError::Store(error)) => Err(error),
+                        other => Ok((hidden, other)),
+                    }
+                });
+                for (hidden, came) in came.await? {
+                    if note(hidden, came, report) {
                         brought.push(hidden.handle);
                     }
-                    bar.inc(1);
                 }
             }
         }
@@ -116,25 +125,18 @@ async fn bring_back(
     Ok(brought)
 }
 
-async fn one(
-    session: &Session,
-    batch: &Batch,
-    hidden: &Hidden,
-    report: &mut Report,
-) -> Result<bool, StoreError> {
-    match session.store.bring_back(&batch.id, &hidden.handle).await {
+/// Notes what came of a file, and says whether it came back.
+fn note(hidden: &Hidden, came: Result<Created, PutBackError>, report: &mut Report) -> bool {
+    match came {
         Ok(Created::Stored) => {
             report.brought_back += 1;
             report.bytes += hidden.bytes;
-            return Ok(true);
+            return true;
         }
         Ok(Created::AlreadyThere) => report.already_there += 1,
-        Err(PutBackError::Store(error)) => return Err(error),
-        Err(error @ (PutBackError::Damaged | PutBackError::Occupied)) => {
-            report.left.push(format!("{}: {error}", hidden.handle));
-        }
+        Err(error) => report.left.push(format!("{}: {error}", hidden.handle)),
     }
-    Ok(false)
+    false
 }
 
 /// Looks once more at what came back, where everybody sees it.
@@ -145,8 +147,11 @@ async fn check(
     report: &mut Report,
 ) -> Result<(), StoreError> {
     let bar = progress::bar(brought.len() as u64, "checking");
-    for handle in brought {
-        if !is_right(&session.store, repository, handle, &Place::Current).await? {
+    let right = abreast(brought, FILES_AT_A_TIME, |handle| async move {
+        is_right(&session.store, repository, handle, &Place::Current).await
+    });
+    for (handle, right) in brought.iter().zip(right.await?) {
+        if !right {
             report.left.push(format!("{handle}: it came back, and does not hash to its name now"));
         }
         bar.inc(1);

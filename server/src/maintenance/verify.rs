@@ -22,6 +22,7 @@ use std::thread::available_parallelism;
 
 use pawl_policy::DAY_MS;
 
+use super::restic::Address;
 use super::{progress, session, stores};
 use crate::cli::{Reading, Verify};
 use crate::config::{Config, Log, LogLevel};
@@ -30,6 +31,7 @@ use crate::log;
 use crate::pace::Pace;
 use crate::print::{self, Ended, Outcome};
 use crate::store::now_ms;
+use crate::store::s3::Direct;
 pub use coverage::{Covered, coverage};
 use finding::Severity;
 pub use schedule::Share;
@@ -66,12 +68,11 @@ fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
     let bar = progress::of_bytes("verifying");
     let (outcomes, continued) = runtime.block_on(run::run(store, &states, &wanted, bar))?;
     let mut report = report::Report::new(outcomes, continued);
-    if options.restic.knows_password() && config.s3.is_some() {
-        tracing::warn!(
-            "restic cannot be asked which snapshots are affected: the repositories are in a bucket"
-        );
-    } else if options.restic.knows_password() {
-        runtime.block_on(name_snapshots(options, &config, &mut report));
+    if options.restic.knows_password() {
+        let named = runtime.block_on(name_snapshots(options, &config, &mut report));
+        if let Err(error) = named {
+            tracing::warn!(%error, "which snapshots need what is damaged is not known");
+        }
     }
     drop(runtime);
     let told = tell(config, &report);
@@ -111,14 +112,24 @@ pub(super) fn directory(data: &Path) -> PathBuf {
     session::directory(data).join("verify")
 }
 
-/// Asks the user's restic, which reads the directory itself, which snapshots need what is damaged.
-async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::Report) {
+/// Asks the user's restic, which reads the directory or the bucket itself, which snapshots need what is damaged.
+async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::Report) -> Outcome {
+    let bucket = match &config.s3 {
+        Some(of_hosts) => Some(Direct::new(&config.maintenance.s3(of_hosts)?).await?),
+        None => None,
+    };
     for outcome in report.repositories_mut() {
-        let address = config.data.join(outcome.repository.as_str());
-        for why in snapshots::name(&options.restic, &address.to_string_lossy(), outcome).await {
+        let name = outcome.repository.as_str();
+        let repository = match &bucket {
+            Some(bucket) => bucket.repository(name),
+            None => config.data.join(name).to_string_lossy().into_owned(),
+        };
+        let address = Address { repository, bucket: bucket.as_ref() };
+        for why in snapshots::name(&options.restic, &address, outcome).await {
             tracing::warn!(repository = %outcome.repository, "{why}");
         }
     }
+    Ok(())
 }
 
 /// Has what was found written into the audit log: now, or where other maintenance is at work, when it can be.

@@ -94,7 +94,8 @@ pub fn patterns(bucket: &BucketName, prefix: &Prefix, place: Place) -> Vec<Strin
     let names: &[&str] = match place {
         Place::Bucket => return vec![bucket.arn()],
         Place::Files => &[
-            "*/", // a repository is there
+            "*/",            // a repository is there
+            "*/initialised", // and is no draft any more
             "*/config",
             "*/data/*",
             "*/index/*",
@@ -133,7 +134,9 @@ mod tests {
         for place in Place::OF_OBJECTS {
             for pattern in patterns(&"bucket".parse().unwrap(), &Prefix::default(), place) {
                 let name = pattern.strip_prefix("arn:aws:s3:::bucket/").unwrap();
-                for segment in name.split('/').filter(|segment| !["*", ""].contains(segment)) {
+                // This is a mark beside what hosts send: nothing else may be done to it than to files.
+                let marks = ["*", "", "initialised"];
+                for segment in name.split('/').filter(|segment| !marks.contains(segment)) {
                     let repository = format!("web1/{segment}/web2");
                     assert!(repository.parse::<pawl_policy::RepositoryName>().is_err(), "{repository}");
                 }

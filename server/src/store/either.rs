@@ -15,7 +15,7 @@ use pawl_policy::{
 
 use super::local::{LocalMaintenance, LocalStore};
 use super::maintenance::{
-    Batch, Found, Hid, Hidden, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
+    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
 };
 use super::s3::maintain::S3Maintenance;
 use super::s3::{S3File, S3Store};
@@ -244,6 +244,23 @@ impl MaintenanceStore for EitherMaintenance {
         handle: &Handle,
     ) -> Result<Vec<Version>, StoreError> {
         each!(self, store => store.versions(repository, handle).await)
+    }
+
+    async fn holders(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> Result<Holders, StoreError> {
+        each!(self, store => store.holders(repository, handles).await)
+    }
+
+    async fn versions_among(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        holders: &Holders,
+    ) -> Result<Vec<Version>, StoreError> {
+        each!(self, store => store.versions_among(repository, handle, holders).await)
     }
 
     async fn open_version(

@@ -11,7 +11,7 @@
 //! - what comes back was hashed, and comes back with the facts that it had;
 //! - usage is never less than what is visible, and falls when something is hidden.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use futures_util::Stream;
@@ -108,6 +108,58 @@ pub struct Version {
     pub facts: Facts,
     /// For `config`, which has no id: the SHA-256 that was recorded when it was stored.
     pub recorded: Option<FileId>,
+}
+
+/// A version of a name that the store itself keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The store's name for it.
+    pub id: String,
+    /// Whether it is the one that everybody sees.
+    pub is_shown: bool,
+}
+
+/// Where copies of some names may be. It says where to look: what was brought back or purged since is no longer there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// Batches, in their order.
+    batches: BTreeMap<Handle, Vec<BatchId>>,
+    /// Names of which good bytes were kept.
+    rescued: BTreeSet<Handle>,
+    /// The versions that the store keeps of all these names, the newest first, if that was looked up.
+    kept: Option<BTreeMap<Handle, Vec<Kept>>>,
+}
+
+impl Holders {
+    /// Notes that a batch holds a name; batches are noted in their order.
+    pub(crate) fn note(&mut self, handle: Handle, batch: &BatchId) {
+        self.batches.entry(handle).or_default().push(batch.clone());
+    }
+
+    /// Notes of which names good bytes were kept.
+    pub(crate) fn note_rescued(&mut self, handles: impl Iterator<Item = Handle>) {
+        self.rescued.extend(handles);
+    }
+
+    /// Notes which versions the store keeps.
+    pub(crate) fn note_kept(&mut self, kept: Option<BTreeMap<Handle, Vec<Kept>>>) {
+        self.kept = kept;
+    }
+
+    /// The versions that the store keeps of a name; `None` if that was not looked up.
+    pub(crate) fn kept(&self, handle: &Handle) -> Option<&[Kept]> {
+        Some(self.kept.as_ref()?.get(handle).map_or(&[], Vec::as_slice))
+    }
+
+    /// The batches that hold a name.
+    pub(crate) fn of(&self, handle: &Handle) -> &[BatchId] {
+        self.batches.get(handle).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether good bytes were kept of it.
+    pub(crate) fn are_rescued(&self, handle: &Handle) -> bool {
+        self.rescued.contains(handle)
+    }
 }
 
 /// What lies in a repository's part of the store.
@@ -258,6 +310,21 @@ pub trait MaintenanceStore: Send + Sync + 'static {
         &self,
         repository: &RepositoryName,
         handle: &Handle,
+    ) -> impl Future<Output = Result<Vec<Version>, StoreError>> + Send;
+
+    /// Which batches of a repository hold these names. One look at the batches for all of them.
+    fn holders(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> impl Future<Output = Result<Holders, StoreError>> + Send;
+
+    /// The same as [`Self::versions`], for one of many names whose holders were looked up.
+    fn versions_among(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        holders: &Holders,
     ) -> impl Future<Output = Result<Vec<Version>, StoreError>> + Send;
 
     /// Opens a copy.

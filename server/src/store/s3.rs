@@ -6,6 +6,7 @@
 
 mod client;
 mod create;
+mod direct;
 mod facts;
 mod failure;
 mod finding;
@@ -45,11 +46,11 @@ use crate::body::Upload;
 use crate::keeper::{KeeperClient, Side, principal_usage};
 use client::Clients;
 pub use client::SetUpError;
+pub use direct::Direct;
 use facts::{Head, NewFacts};
 use failure::{Failure, failure, store_error};
-pub use finding::{Finding, Sort};
+pub use finding::{Finding, Findings, ProbeError, Sort};
 use layout::Layout;
-pub use probe::{Findings, ProbeError};
 pub use read::S3File;
 use repository::Views;
 use settings::S3Settings;
@@ -111,6 +112,16 @@ pub enum OpenError {
     State(#[from] std::io::Error),
 }
 
+/// Whether a bucket is tried out when it is opened.
+#[derive(Debug)]
+enum Trial {
+    Now,
+    /// It was, and this was found.
+    Before(Findings),
+    /// Not at all: nothing is going to be stored there.
+    None,
+}
+
 /// Tries a bucket out, whatever the settings accept.
 pub async fn examine(settings: &S3Settings) -> Result<Findings, OpenError> {
     let clients = Clients::new(settings).await?;
@@ -120,21 +131,35 @@ pub async fn examine(settings: &S3Settings) -> Result<Findings, OpenError> {
 impl S3Store {
     /// The store in this bucket, tried out. What each principal has stored is noted by `keeper` beneath `state`.
     pub async fn open(settings: S3Settings, state: &Path, keeper: KeeperClient) -> Result<Self, OpenError> {
-        Self::open_with(settings, state, Side::Hosts, Some(keeper)).await
+        Self::open_with(settings, state, Side::Hosts, Some(keeper), Trial::Now).await
     }
 
-    /// The same store for maintenance, whose keys hosts do not see.
+    /// The same store for maintenance, whose keys hosts do not see. It is tried out unless that was done before, with these
+    /// findings.
     pub async fn open_for_maintenance(
         settings: S3Settings,
         state: &Path,
         keeper: KeeperClient,
+        known: Option<Findings>,
     ) -> Result<Self, OpenError> {
-        Self::open_with(settings, state, Side::Maintenance, Some(keeper)).await
+        let trial = known.map_or(Trial::Now, Trial::Before);
+        Self::open_with(settings, state, Side::Maintenance, Some(keeper), trial).await
     }
 
     /// The same store, in which nothing can be stored.
-    pub async fn open_for_reading(settings: S3Settings, state: &Path) -> Result<Self, OpenError> {
-        Self::open_with(settings, state, Side::Maintenance, None).await
+    pub async fn open_for_reading(
+        settings: S3Settings,
+        state: &Path,
+        known: Option<Findings>,
+    ) -> Result<Self, OpenError> {
+        let trial = known.map_or(Trial::Now, Trial::Before);
+        Self::open_with(settings, state, Side::Maintenance, None, trial).await
+    }
+
+    /// The same store, which is not tried out: all that is done there is to look for copies of files, which a credential that
+    /// only reads can do, too.
+    pub async fn open_untried(settings: S3Settings, state: &Path) -> Result<Self, OpenError> {
+        Self::open_with(settings, state, Side::Maintenance, None, Trial::None).await
     }
 
     async fn open_with(
@@ -142,11 +167,15 @@ impl S3Store {
         state: &Path,
         side: Side,
         keeper: Option<KeeperClient>,
+        trial: Trial,
     ) -> Result<Self, OpenError> {
         let clients = Clients::new(&settings).await?;
         let layout = Layout::new(&settings);
-        let findings = probe::probe(&clients, &settings, &layout).await?;
-        findings.check(&settings)?;
+        let findings = match trial {
+            Trial::None => Findings::not_tried(),
+            Trial::Before(known) => known.check(&settings)?,
+            Trial::Now => probe::probe(&clients, &settings, &layout).await?.check(&settings)?,
+        };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let state =
             rustix::fs::openat(rustix::fs::CWD, state, flags, Mode::empty()).map_err(std::io::Error::from)?;

@@ -11,12 +11,14 @@ use super::{Fault, Shared};
 
 /// Carries all that comes from a client, then cuts both connections.
 pub(super) fn connection(line: &Shared, client: &TcpStream) {
-    if let Ok(server) = line.connect(client) {
+    if let Ok((number, server)) = line.connect(client) {
         line.state().carried += 1;
         // An end is an end, whatever its cause: what a client makes of it is what the test looks at.
         let _ = requests(line, client, &server);
         let _ = server.shutdown(Shutdown::Both);
-        line.state().carried -= 1;
+        let mut state = line.state();
+        state.carried -= 1;
+        state.open.remove(&number);
     }
     let _ = client.shutdown(Shutdown::Both);
 }

@@ -4,7 +4,7 @@ use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
 use serde_json::json;
 
-use super::host_with_five_backups;
+use crate::host::host_with_five_backups;
 
 on_each_s3! {
     a_key_that_a_killed_command_left_out_of_sight_is_shown_again,

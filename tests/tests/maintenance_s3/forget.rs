@@ -1,43 +1,47 @@
 //! `restic forget --prune` at the maintenance door of a bucket, and what undoes it.
 
+use pawl_tests::clients::Backup;
+use pawl_tests::content::noise;
+use pawl_tests::faults::{Fault, Which};
 use pawl_tests::http::{Body, Client, Request};
-use pawl_tests::maintenance::maintain;
+use pawl_tests::maintenance::{batch_of, maintain};
 use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
+use pawl_tests::store::plant;
 use pawl_tests::wait;
 
-use super::{VERSION, host_with_five_backups};
+use crate::host::{PRUNE, VERSION, host_with_five_backups};
 
 on_each_s3! {
     what_was_pruned_is_undeleted_and_restores_byte_for_byte,
-    a_purge_before_its_time_removes_nothing,
+    a_purge_before_its_time_removes_nothing_of_a_bucket,
     a_prune_that_is_killed_is_completed_by_the_next_and_undone,
+    a_backup_goes_on_while_prune_and_restore_run,
     maintenance_does_not_use_the_credential_of_the_door,
 }
 
-const PRUNE: [&str; 6] = ["forget", "--keep-last", "1", "--prune", "--max-unused", "0"];
-
+/// Drill 1.
 fn what_was_pruned_is_undeleted_and_restores_byte_for_byte(s3: &S3) {
     let host = host_with_five_backups(s3);
     let (before, versions) = (host.visible(), host.bucket.snapshot());
     let mut door = host.door();
-    door.restic(VERSION, "web1").succeed(PRUNE);
+    host.measured("prune", || door.restic(VERSION, "web1").succeed(PRUNE));
     assert_eq!(host.restic.snapshots(), host.snapshots[4..]);
     host.restic.check();
     let after = host.visible();
-    assert!(before.iter().any(|file| file.0.contains("/data/") && !after.contains(file)));
+    assert!(before.iter().any(|(key, bytes)| key.contains("/data/") && after.get(key) != Some(bytes)));
     // No version is gone: what is out of sight is behind a marker.
     assert_eq!(versions.lost_in(&host.bucket.snapshot()), Vec::<String>::new());
     door.stop();
-    let undone = door.run_command(&["undelete", &door.one_batch(), "--json"]).expect_code(0).json();
+    let undone = host.maintain(&["undelete", &door.one_batch(), "--json"]).expect_code(0).json();
     assert!(undone["brought_back"].as_u64().unwrap() > 4, "{undone}");
     let back = host.visible();
-    assert!(before.iter().all(|file| back.contains(file)));
+    assert!(before.iter().all(|(key, bytes)| back.get(key) == Some(bytes)));
     host.assert_all_restore();
     assert_eq!(door.deleted().len(), 0);
 }
 
-fn a_purge_before_its_time_removes_nothing(s3: &S3) {
+fn a_purge_before_its_time_removes_nothing_of_a_bucket(s3: &S3) {
     let host = host_with_five_backups(s3);
     let mut door = host.door();
     let forgotten = &host.snapshots[0];
@@ -46,7 +50,7 @@ fn a_purge_before_its_time_removes_nothing(s3: &S3) {
     door.restic(VERSION, "web1").succeed(PRUNE);
     door.stop();
     let before = host.bucket.snapshot();
-    let kept = door.run_command(&["purge", "--clock-is-right", "--json"]).expect_code(0).json();
+    let kept = host.maintain(&["purge", "--clock-is-right", "--json"]).expect_code(0).json();
     assert_eq!(kept[0]["outcome"], "kept", "{kept}");
     assert_eq!(before.lost_in(&host.bucket.snapshot()), Vec::<String>::new());
     // The forgotten snapshot, sent again by the host, is refused.
@@ -66,7 +70,7 @@ fn a_prune_that_is_killed_is_completed_by_the_next_and_undone(s3: &S3) {
     let run = admin.start(PRUNE);
     wait::until("some files are hidden", || {
         let now = host.visible();
-        (before.iter().filter(|file| !now.contains(file)).count() >= 3).then_some(())
+        (before.iter().filter(|(key, bytes)| now.get(*key) != Some(bytes)).count() >= 3).then_some(())
     });
     door.kill();
     run.kill();
@@ -75,11 +79,49 @@ fn a_prune_that_is_killed_is_completed_by_the_next_and_undone(s3: &S3) {
     admin.succeed(PRUNE);
     host.restic.check();
     door.stop();
-    let first = pawl_tests::maintenance::batch_of(&door.deleted()[0]);
+    let first = batch_of(&door.deleted()[0]);
     let _ = door.run_command(&["undelete", &first]).expect_code(0);
     let back = host.visible();
-    assert!(before.iter().all(|file| back.contains(file)));
+    assert!(before.iter().all(|(key, bytes)| back.get(key) == Some(bytes)));
     host.assert_all_restore();
+}
+
+/// Drill 7: a backup that has sent its data, and has not said yet what it is, while admins prune and restore.
+fn a_backup_goes_on_while_prune_and_restore_run(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    let mut door = host.door();
+    let admin = door.restic(VERSION, "web1");
+    admin.succeed(["forget", "--keep-last", "1"]);
+    let other = host.restic.home().join("other");
+    plant(&other.join("large"), &noise("large", 20_000_000));
+    host.line.add(Which::first("PUT", "/web1/index/"), Fault::Stall);
+    let backup = host.restic.start(["backup", "--json", other.to_str().unwrap()]);
+    host.line.wait_for_faults(1);
+    // restic respects the lock of the host: its prune is refused, and harms nothing.
+    let refused = admin.run(["prune", "--max-unused", "0"]);
+    assert!(refused.stderr.contains("locked"), "{refused:?}");
+    door.stop();
+    let packs: Vec<_> =
+        host.visible().into_iter().filter(|(key, _)| key.contains("/data/")).take(4).collect();
+    for (number, (key, _)) in packs.iter().enumerate() {
+        match number % 2 {
+            0 => drop(host.bucket.put(key, b"overwritten meanwhile").unwrap()),
+            _ => host.bucket.delete(key).unwrap(),
+        }
+    }
+    let _ = host.maintain(&["restore", "web1"]).expect_code(0);
+    host.line.let_through();
+    let snapshot = Backup::reported(&backup.end().expect_code(0).stdout).snapshot;
+    let now = host.visible();
+    assert!(packs.iter().all(|(key, content)| now.get(key) == Some(content)));
+    door.start_again();
+    host.measured("prune", || admin.succeed(["prune", "--max-unused", "0"]));
+    host.restic.check();
+    let target = host.restic.home().join("restored-other");
+    host.restic.succeed(["restore", &snapshot, "--target", target.to_str().unwrap()]);
+    let restored = target.join(other.strip_prefix("/").unwrap()).join("large");
+    assert!(std::fs::read(restored).unwrap() == std::fs::read(other.join("large")).unwrap());
+    host.assert_restores(&host.restic, 4);
 }
 
 fn maintenance_does_not_use_the_credential_of_the_door(s3: &S3) {

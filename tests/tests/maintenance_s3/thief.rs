@@ -1,13 +1,15 @@
 //! A thief with a key of the store that may overwrite and hide, which the policies would not allow it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::thread;
 
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
 use pawl_tests::store::plant;
 
-use super::{Host, host_with_five_backups};
+use crate::host::{Host, host_with_five_backups};
 
 on_each_s3! {
     one_command_restores_what_a_thief_overwrote_and_hid,
@@ -21,31 +23,24 @@ on_each_s3! {
 
 /// Files that are overwritten, and as many that are hidden.
 const FILES: usize = 500;
+/// Requests of the test's own at a time.
+const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 
+/// Drill 2.
+/// A110: A thief of a key of the store that no policy binds overwrites 500 files past Pawl, and hides 500 more.
 fn one_command_restores_what_a_thief_overwrote_and_hid(s3: &S3) {
     let host = host_with_five_backups(s3);
-    // Junk that a host could add, so that there are enough files.
-    let config = host.visible().into_iter().find(|(key, _)| key.ends_with("/config")).unwrap().0;
-    let root = config.trim_end_matches("config");
-    for number in 0..2 * FILES {
-        let content = noise(&format!("file {number}"), 200);
-        let id = id_of(&content);
-        host.bucket.put(&format!("{root}data/{}/{id}", &id[..2]), &content).unwrap();
-    }
+    add_junk(&host, 2 * FILES);
     let before = host.visible();
-    for (number, (key, _)) in before.iter().take(2 * FILES).enumerate() {
-        if number % 2 == 0 {
-            host.bucket.put(key, b"overwritten by a thief").unwrap();
-        } else {
-            host.bucket.delete(key).unwrap();
-        }
-    }
-    assert!(host.visible().iter().filter(|file| before.contains(file)).count() < before.len() - 900);
-    let mut door = host.door();
-    door.stop();
-    let _ = door.run_command(&["restore", "web1"]).expect_code(0);
+    let attacked: Vec<_> = before.keys().take(2 * FILES).enumerate().collect();
+    side_by_side(&attacked, |(number, key)| attack(&host, *number, key));
+    let left = host.visible();
+    assert!(
+        before.iter().filter(|(key, content)| left.get(*key) == Some(content)).count() < before.len() - 900
+    );
+    let _ = host.maintain(&["restore", "web1"]).expect_code(0);
     assert!(host.visible() == before, "every file is as it was");
-    let _ = door.run_command(&["restore", "web1", "--dry-run"]).expect_code(0);
+    let _ = host.maintain(&["restore", "web1", "--dry-run"]).expect_code(0);
     host.assert_all_restore();
 }
 
@@ -53,8 +48,9 @@ fn one_command_restores_what_a_thief_overwrote_and_hid(s3: &S3) {
 fn files_of<const N: usize>(host: &Host, types: [&str; N]) -> [(String, Vec<u8>); N] {
     let visible = host.visible();
     let of_type = |name: &str| {
-        let is_meant = |(key, _): &&(String, Vec<u8>)| key.contains(&format!("/web1/{name}"));
-        visible.iter().find(is_meant).unwrap().clone()
+        let mut files = visible.iter();
+        let (key, content) = files.find(|(key, _)| key.contains(&format!("/web1/{name}"))).unwrap();
+        (key.clone(), content.clone())
     };
     types.map(of_type)
 }
@@ -75,10 +71,14 @@ fn named(key: &str) -> String {
 }
 
 /// Finds what was done to these files, restores it, and finds nothing any more.
-fn assert_found_and_restored<const N: usize>(host: &Host, before: &[(String, Vec<u8>)], keys: [&str; N]) {
+fn assert_found_and_restored<const N: usize>(
+    host: &Host,
+    before: &BTreeMap<String, Vec<u8>>,
+    keys: [&str; N],
+) {
     assert_eq!(unexplained(host, 1), keys.map(named).into());
     let _ = host.maintain(&["restore", "web1"]).expect_code(0);
-    assert!(host.visible() == before, "every file is as it was");
+    assert!(host.visible() == *before, "every file is as it was");
     assert_eq!(unexplained(host, 0), BTreeSet::new());
     host.assert_all_restore();
 }
@@ -160,7 +160,7 @@ fn a_repository_that_was_hidden_as_a_whole_comes_back(s3: &S3) {
         host.bucket.delete(key).unwrap();
     }
     assert!(host.visible().is_empty());
-    let hidden = before.iter().map(|(key, _)| named(key)).collect();
+    let hidden = before.keys().map(|key| named(key)).collect();
     assert_eq!(unexplained(&host, 1), hidden);
     let _ = host.maintain(&["restore"]).expect_code(0);
     assert!(host.visible() == before, "every file is as it was");
@@ -190,4 +190,32 @@ fn a_repository_of_which_no_version_is_left_comes_back_from_a_second_store(s3: &
     let _ = host.maintain(&["key", "expose", "web1", named(&key).trim_start_matches("keys/")]).expect_code(0);
     assert_eq!(unexplained(&host, 0), BTreeSet::new());
     host.assert_all_restore();
+}
+
+/// Overwrites every other file, and hides the others.
+pub(crate) fn attack(host: &Host, number: usize, key: &str) {
+    match number % 2 {
+        0 => drop(host.bucket.put(key, b"overwritten by a thief").unwrap()),
+        _ => host.bucket.delete(key).unwrap(),
+    }
+}
+
+/// Junk that a host could add, so that there are enough files.
+pub(crate) fn add_junk(host: &Host, files: usize) {
+    let config = host.visible().into_keys().find(|key| key.ends_with("/config")).unwrap();
+    let root = config.trim_end_matches("config");
+    let numbers: Vec<_> = (0..files).collect();
+    side_by_side(&numbers, |number| {
+        let content = noise(&format!("file {number}"), 200);
+        let id = id_of(&content);
+        drop(host.bucket.put(&format!("{root}data/{}/{id}", &id[..2]), &content).unwrap());
+    });
+}
+
+fn side_by_side<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    thread::scope(|scope| {
+        for part in items.chunks(items.len().div_ceil(AT_A_TIME.get())) {
+            scope.spawn(|| part.iter().for_each(&work));
+        }
+    });
 }

@@ -2,8 +2,8 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use pawl_tests::bucket::{Access, Bucket, Failure, Kind, Snapshot};
-use pawl_tests::command::pawl;
 use pawl_tests::content::{id_of, noise};
+use pawl_tests::roles::Roles;
 use pawl_tests::s3::S3;
 
 const PREFIX: &str = "backup";
@@ -22,29 +22,7 @@ pub(crate) struct Settings(Vec<String>);
 
 impl Stand {
     pub(crate) fn new(s3: &S3) -> Self {
-        let roles = ["writer", "reader", "maintenance"];
-        let (owner, [writer, reader, maintenance]) = match s3 {
-            S3::Moto(moto) => {
-                let owner = moto.bucket("backup", Kind::Locked);
-                let policy = |role| printed(&owner, &["--account", "123456789012", "--role", role]);
-                let users = roles.map(|role| moto.user(role, &[&policy(role)]));
-                moto.require_credentials();
-                (owner, users)
-            }
-            S3::Rgw(rgw) => {
-                let break_glass = rgw.user("break-glass");
-                let owner = rgw.bucket_of(&break_glass, "backup", Kind::Locked);
-                let users = roles.map(|role| rgw.user(role));
-                let mut options = vec!["--for=ceph".to_owned(), "--document=bucket-policy".to_owned()];
-                options.push(format!("--principal=break-glass={}", break_glass.arn));
-                for (role, user) in roles.iter().zip(&users) {
-                    options.push(format!("--principal={role}={}", user.arn));
-                }
-                let options: Vec<_> = options.iter().map(String::as_str).collect();
-                owner.set_policy(&printed(&owner, &options)).unwrap();
-                (owner, users.map(|user| user.access))
-            }
-        };
+        let Roles { owner, writer, reader, maintenance } = Roles::new(s3, PREFIX, Kind::Locked);
         let with = |access: &Access| owner.with(access);
         let stand =
             Self { writer: with(&writer), reader: with(&reader), maintenance: with(&maintenance), owner };
@@ -170,12 +148,6 @@ fn told<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
         Ok(told) => format!("{told:?}"),
         Err(failure) => failure.to_string(),
     }
-}
-
-/// What `pawl policy s3` prints for this bucket.
-fn printed(bucket: &Bucket, options: &[&str]) -> String {
-    let args = [&["policy", "s3", "--bucket", bucket.name(), "--prefix", PREFIX], options].concat();
-    pawl(args).expect_code(0).stdout
 }
 
 /// The key of the file of this type that each repository has.

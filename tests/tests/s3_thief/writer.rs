@@ -35,6 +35,7 @@ fn each_role_can_do_its_work(s3: &S3) {
             ask(role, |client, bucket| client.get_bucket_lifecycle_configuration().bucket(bucket).send());
         assert_eq!(none.unwrap_err().status(), Some(404));
         role.put_new(&format!("backup/.pawl-probe/{}", role.access().key), b"a probe").unwrap();
+        role.put_new(&format!("backup/{}/initialised", role.access().key), b"").unwrap();
         assert_eq!(role.get("backup/.pawl/hosts.toml").unwrap(), b"[web1]");
     }
     let id = "0123456789abcdef";

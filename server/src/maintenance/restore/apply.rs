@@ -1,20 +1,27 @@
 //! Putting right copies in the place of wrong ones.
 //!
 //! Invariant: nothing is replaced: the wrong copy is moved into a batch first, and the right one is put under a name that
-//! is free. What a crash cut in between is in a batch of damaged files, where the next run finds it.
+//! is free. What a crash cut in between is in a batch of damaged files, where the next run finds it. Whatever a file needs
+//! is in place before it.
+
+use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use indicatif::ProgressBar;
 use pawl_policy::{
-    Action, Caps, Circumstances, Delete, FileId, Grant, Handle, Permit, PrincipalName, RepositoryName, Role,
-    decide,
+    Action, BatchId, Caps, Circumstances, Delete, FileId, Grant, Handle, Permit, PrincipalName,
+    RepositoryName, Role, decide,
 };
 use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
 
+use super::super::abreast::abreast;
+use super::as_of::phase;
 use super::plan::{Step, Task};
 use super::source::Source;
 use crate::body::{Cut, Upload};
-use crate::store::maintenance::{Batch, Hid, MaintenanceStore, Place, PutBackError, Reason};
+use crate::store::maintenance::{Hid, MaintenanceStore, Place, PutBackError, Reason};
 use crate::store::{CreateError, Span, StoreError, StoredFile};
 
 /// What became of a file.
@@ -34,21 +41,39 @@ pub(super) enum Done {
 
 /// Carries tasks out in one repository.
 #[derive(Debug)]
-pub(super) struct Worker<'a, S, M> {
+pub(super) struct Worker<'a, S> {
     pub(super) store: &'a S,
-    pub(super) source: Option<&'a Source<M>>,
+    pub(super) source: Option<&'a Source>,
     pub(super) repository: &'a RepositoryName,
     pub(super) principal: &'a PrincipalName,
     pub(super) caps: &'a Caps,
     /// Move wrong copies away of which there is no right one.
     pub(super) set_aside: bool,
-    /// The batch of damaged files that is open.
-    pub(super) batch: Option<Batch>,
+    /// The batches of damaged files that were begun; the last one is open.
+    pub(super) batches: Mutex<Vec<BatchId>>,
 }
 
-impl<S: MaintenanceStore, M: MaintenanceStore> Worker<'_, S, M> {
-    /// Does what is to be done for one file. An error of the store ends the run.
-    pub(super) async fn carry_out(&mut self, task: &Task) -> Result<Done, StoreError> {
+impl<S: MaintenanceStore> Worker<'_, S> {
+    /// Does what is to be done for all files, which are in the order in which they have to come back: several at a time of
+    /// those that do not need each other. An error of the store ends the run; what was begun by then is finished.
+    pub(super) async fn carry_out_all(
+        &self,
+        tasks: &[Task],
+        at_a_time: NonZeroUsize,
+        bar: &ProgressBar,
+    ) -> Result<Vec<Done>, StoreError> {
+        let mut all = Vec::new();
+        for phase in tasks.chunk_by(|one, next| phase(&one.handle) == phase(&next.handle)) {
+            let done = abreast(phase, at_a_time, |task| async move {
+                self.carry_out(task).await.inspect(|_| bar.inc(1))
+            });
+            all.extend(done.await?);
+        }
+        Ok(all)
+    }
+
+    /// Does what is to be done for one file.
+    async fn carry_out(&self, task: &Task) -> Result<Done, StoreError> {
         match &task.step {
             Step::Right => return Ok(Done::Right),
             Step::NoGoodCopy if !self.set_aside => return Ok(Done::NoGoodCopy),
@@ -87,17 +112,26 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Worker<'_, S, M> {
     }
 
     /// Moves a wrong copy away, into a batch that has room for it.
-    async fn displace(&mut self, handle: &Handle) -> Result<(), StoreError> {
+    async fn displace(&self, handle: &Handle) -> Result<(), StoreError> {
+        let mut full = None;
         loop {
-            let batch = if let Some(batch) = &self.batch {
-                batch.id.clone()
-            } else {
-                let begun = self.store.begin_batch(self.repository, self.principal, Reason::Damaged).await?;
-                self.batch.insert(begun).id.clone()
-            };
+            let batch = self.open_batch(full.as_ref()).await?;
             match self.store.displace(self.repository, handle, &batch).await? {
                 Hid::Now | Hid::Absent => return Ok(()),
-                Hid::Taken => self.batch = None,
+                Hid::Taken => full = Some(batch),
+            }
+        }
+    }
+
+    /// The batch that is open, or a new one if there is none but `full`.
+    async fn open_batch(&self, full: Option<&BatchId>) -> Result<BatchId, StoreError> {
+        let mut batches = self.batches.lock().await;
+        match batches.last() {
+            Some(open) if Some(open) != full => Ok(open.clone()),
+            _ => {
+                let begun = self.store.begin_batch(self.repository, self.principal, Reason::Damaged).await?;
+                batches.push(begun.id.clone());
+                Ok(begun.id)
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::store::maintenance::{Hid, MaintenanceStore, PutBackError, Reason};
 use crate::store::{Facts, now_ms};
 
 /// What would be hidden, or is only listed.
-pub(super) fn plan<S, M>(job: &Job<'_, S, M>, since: &Since, part: &mut Part) {
+pub(super) fn plan<S>(job: &Job<'_, S>, since: &Since, part: &mut Part) {
     let outcome = if job.options.hide_added { "would be deleted" } else { "added since" };
     part.added.extend(since.added.keys().map(|handle| Line::new(handle, outcome, None)));
     if since.config.is_some() {
@@ -34,8 +34,8 @@ const fn config_needs_hiding(hide_added: bool) -> &'static str {
 }
 
 /// Hides it if that was asked for, snapshots first, and puts the older `config` back.
-pub(super) async fn carry_out<S: MaintenanceStore, M: MaintenanceStore>(
-    job: &Job<'_, S, M>,
+pub(super) async fn carry_out<S: MaintenanceStore>(
+    job: &Job<'_, S>,
     repository: &RepositoryName,
     since: &Since,
     part: &mut Part,
@@ -91,8 +91,8 @@ pub(super) async fn carry_out<S: MaintenanceStore, M: MaintenanceStore>(
     Ok(())
 }
 
-fn permit<S, M>(
-    job: &Job<'_, S, M>,
+fn permit<S>(
+    job: &Job<'_, S>,
     repository: &RepositoryName,
     principal: &PrincipalName,
     handle: Handle,

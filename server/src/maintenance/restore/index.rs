@@ -8,20 +8,20 @@ use std::error::Error;
 use pawl_policy::{FileType, Handle, RepositoryName};
 
 use super::super::door::PrivateDoor;
+use super::super::restic::Address;
 use super::super::session::Session;
 use super::super::verify::survey::missing;
 use super::report::Part;
 use super::{Job, walk};
 use crate::store::either::EitherMaintenance;
-use crate::store::maintenance::MaintenanceStore;
 
 /// So long restic waits for others' locks.
 const LOCK_WAIT: &str = "5m";
 
 /// Repairs the index if files are missing from it, and says what is left to do.
-pub(super) async fn repair<M: MaintenanceStore>(
+pub(super) async fn repair(
     session: &Session,
-    job: &Job<'_, EitherMaintenance, M>,
+    job: &Job<'_, EitherMaintenance>,
     repository: &RepositoryName,
     part: &mut Part,
 ) -> Result<(), Box<dyn Error>> {
@@ -47,8 +47,9 @@ pub(super) async fn repair<M: MaintenanceStore>(
     }
     if without.iter().any(is_of(&[FileType::Data, FileType::Index])) {
         let door = PrivateDoor::open(session)?;
+        let at = Address { repository: door.repository(repository.as_str()), bucket: None };
         let args = ["repair", "index", "--retry-lock", LOCK_WAIT].map(str::to_owned).to_vec();
-        let repaired = job.options.restic.run(&door.repository(repository.as_str()), args).await;
+        let repaired = job.options.restic.run(&at, args).await;
         door.close().await?;
         repaired.map_err(|error| {
             format!(

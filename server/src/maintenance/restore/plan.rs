@@ -9,7 +9,7 @@ use pawl_policy::{Audience, FileId, FileType, Handle, RepositoryName};
 use super::super::{config, content};
 use super::source::Source;
 use crate::pace::Pace;
-use crate::store::maintenance::{Batch, MaintenanceStore, Place, Reason, Version};
+use crate::store::maintenance::{Batch, Holders, MaintenanceStore, Place, Reason, Version};
 use crate::store::{Facts, StoreError, now_ms};
 
 /// What is to be done.
@@ -48,20 +48,24 @@ pub(super) struct Task {
 
 /// Finds right copies.
 #[derive(Debug)]
-pub(super) struct Planner<'a, S, M> {
+pub(super) struct Planner<'a, S> {
     pub(super) store: &'a S,
-    pub(super) source: Option<&'a Source<M>>,
+    pub(super) source: Option<&'a Source>,
     pub(super) repository: &'a RepositoryName,
     pub(super) batches: &'a [Batch],
+    /// Which of them hold the files that are looked at.
+    pub(super) holders: &'a Holders,
+    /// The same in the other store.
+    pub(super) holders_there: &'a Holders,
     /// What an earlier verification found the `config` to be.
     pub(super) noted_config: Option<FileId>,
     pub(super) pace: &'a Pace,
 }
 
-impl<S: MaintenanceStore, M: MaintenanceStore> Planner<'_, S, M> {
+impl<S: MaintenanceStore> Planner<'_, S> {
     /// What is to be done for a file.
     pub(super) async fn task(&self, handle: Handle) -> Result<Task, StoreError> {
-        let mut versions = self.store.versions(self.repository, &handle).await?;
+        let mut versions = self.store.versions_among(self.repository, &handle, self.holders).await?;
         versions.sort_by_key(|version| self.rank(version));
         let expected = match &handle {
             Handle::File(_, id) => Some(*id),
@@ -125,7 +129,7 @@ impl<S: MaintenanceStore, M: MaintenanceStore> Planner<'_, S, M> {
     ) -> Result<Option<Step>, StoreError> {
         let Some(source) = self.source else { return Ok(None) };
         let there = source.repository(self.repository);
-        for version in source.store.versions(&there, handle).await? {
+        for version in source.store.versions_among(&there, handle, self.holders_there).await? {
             if is(&source.store, &there, handle, &version.place, expected, self.pace).await? {
                 let facts = facts(handle, here.first(), &version);
                 return Ok(Some(Step::PutIn { place: version.place, facts }));

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::finding::Kind;
 use super::run::Outcome;
 use crate::cli::UsersRestic;
+use crate::maintenance::restic::Address;
 
 /// Ids on one command line: well below the kernel's limit.
 const IDS_MAX: usize = 5000;
@@ -35,7 +36,7 @@ struct Blob {
 
 /// Names the snapshots in every finding of damage in a repository, which restic knows as `address`. Returns why that
 /// was not possible, where it was not.
-pub(super) async fn name(restic: &UsersRestic, address: &str, outcome: &mut Outcome) -> Vec<String> {
+pub(super) async fn name(restic: &UsersRestic, address: &Address<'_>, outcome: &mut Outcome) -> Vec<String> {
     let wrong: BTreeSet<Handle> = outcome
         .findings
         .iter()
@@ -81,7 +82,7 @@ fn of_type(handle: &Handle, wanted: FileType) -> Option<FileId> {
 /// about those that are left.
 async fn needing(
     restic: &UsersRestic,
-    address: &str,
+    address: &Address<'_>,
     pack: &FileId,
     indexes: &[FileId],
     mut left: BTreeSet<FileId>,
@@ -107,7 +108,7 @@ async fn needing(
 /// What a pack holds, by the indexes: its own list may be what is damaged.
 async fn chunks_of(
     restic: &UsersRestic,
-    address: &str,
+    address: &Address<'_>,
     pack: &FileId,
     indexes: &[FileId],
 ) -> Result<Vec<Blob>, String> {
@@ -128,7 +129,7 @@ async fn chunks_of(
 /// The snapshots among `left` that restic names.
 async fn find(
     restic: &UsersRestic,
-    address: &str,
+    address: &Address<'_>,
     option: &str,
     ids: &[&String],
     left: &BTreeSet<FileId>,

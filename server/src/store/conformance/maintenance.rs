@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use futures_util::TryStreamExt;
 use pawl_policy::{
     Action, Age, Audience, BatchId, Caps, Circumstances, Clock, Delete, FileId, FileType, Grant, Handle,
-    Permit, Permitted, PrincipalName, RepositoryState, Ripe, Role, Usage, decide, ripe,
+    Permit, Permitted, PrincipalName, Ripe, Role, Usage, decide, ripe,
 };
 
-pub(crate) use naming::a_repository_below_another_may_have_any_name;
+pub(crate) use naming::{
+    a_repository_below_another_may_have_any_name, every_repository_is_found_and_none_besides,
+};
 
 mod naming;
 
@@ -39,7 +41,7 @@ pub(crate) fn deletion(handle: Handle) -> Permitted<Delete> {
     permit
 }
 
-fn judged_ripe(batch: &BatchId) -> Ripe {
+pub(crate) fn judged_ripe(batch: &BatchId) -> Ripe {
     let age = Age {
         hidden_ms: 0,
         now_ms: now_ms(),
@@ -339,24 +341,14 @@ where
     assert!(f.maintenance.set_audience(&repository(), &never, Audience::All).await.is_err());
 }
 
-pub(crate) async fn every_repository_is_found_and_none_besides<S, M, P>(f: Both<S, M, P>)
-where
-    S: AppendStore,
-    M: MaintenanceStore,
-{
-    assert_eq!(f.maintenance.repositories().await.unwrap(), vec![]);
-    assert!(f.maintenance.walk(&repository()).await.is_err());
-    f.hosts.initialised().await;
-    let batch = f.begin(Reason::Deleted).await;
-    f.hide(Handle::Config, &batch).await;
-    assert_eq!(f.maintenance.repositories().await.unwrap(), vec![repository()]);
-    let state = f.hosts.store.survey(&principal(), &repository(), &Handle::Config).await.unwrap().repository;
-    assert_eq!(state, RepositoryState::Initialised);
-}
-
 impl<S: AppendStore, M: MaintenanceStore, P> Both<S, M, P> {
+    /// Every copy: one by one, or among many, the same ones are found.
     async fn versions(&self, handle: Handle) -> Vec<Version> {
-        self.maintenance.versions(&repository(), &handle).await.unwrap()
+        let (m, of) = (&self.maintenance, repository());
+        let holders = m.holders(&of, &BTreeSet::from([handle])).await.unwrap();
+        let versions = m.versions(&of, &handle).await.unwrap();
+        assert_eq!(m.versions_among(&of, &handle, &holders).await.unwrap(), versions);
+        versions
     }
 }
 

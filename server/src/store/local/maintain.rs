@@ -26,7 +26,7 @@ use super::{LocalFile, join, open_file};
 use crate::body::Upload;
 use crate::keeper::{Act, KeeperClient, Told, UsageBook, layout};
 use crate::store::maintenance::{
-    Batch, Found, Hid, Hidden, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
+    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
 };
 use crate::store::{CreateError, Created, Facts, StoreError};
 
@@ -262,7 +262,29 @@ impl MaintenanceStore for LocalMaintenance {
         handle: &Handle,
     ) -> Result<Vec<Version>, StoreError> {
         let (repository, handle) = (repository.clone(), *handle);
-        self.blocking(move |disk| versions::all(disk, &repository, &handle)).await
+        self.blocking(move |disk| {
+            versions::among(disk, &repository, &handle, versions::batches(disk, &repository)?)
+        })
+        .await
+    }
+
+    async fn holders(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> Result<Holders, StoreError> {
+        let (repository, handles) = (repository.clone(), handles.clone());
+        self.blocking(move |disk| versions::holders(disk, &repository, &handles)).await
+    }
+
+    async fn versions_among(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        holders: &Holders,
+    ) -> Result<Vec<Version>, StoreError> {
+        let (repository, handle, batches) = (repository.clone(), *handle, holders.of(handle).to_vec());
+        self.blocking(move |disk| versions::among(disk, &repository, &handle, batches)).await
     }
 
     async fn open_version(

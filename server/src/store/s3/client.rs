@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, Region};
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
@@ -35,7 +35,7 @@ const IDLE_CONNECTIONS_MAX: usize = 64;
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// Region to sign for where there is none: stores other than AWS mostly do not care.
-const REGION_DEFAULT: &str = "us-east-1";
+pub(super) const REGION_DEFAULT: &str = "us-east-1";
 
 /// Why the store cannot be spoken to.
 #[derive(Debug, thiserror::Error)]
@@ -96,31 +96,7 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) async fn new(settings: &S3Settings) -> Result<Self, SetUpError> {
-        let http = http(settings)?;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
-        if let Some(region) = &settings.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(profile) = &settings.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(file) = &settings.credentials_file {
-            let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
-            let mut provider = ProfileFileCredentialsProvider::builder()
-                .configure(&ProviderConfig::default().with_http_client(http))
-                .profile_files(files);
-            if let Some(profile) = &settings.profile {
-                provider = provider.profile_name(profile);
-            }
-            loader = loader.credentials_provider(provider.build());
-        }
-        if let Ok(name) = AppName::new("pawl") {
-            loader = loader.app_name(name);
-        }
-        let shared = loader.load().await;
-        if shared.region().is_none() && settings.endpoint.is_none() {
-            return Err(SetUpError::NoRegion);
-        }
+        let shared = shared(settings).await?;
         if let Some(provider) = shared.credentials_provider() {
             let given = provider.provide_credentials().await;
             given.map_err(|error| SetUpError::NoCredentials(chain(&error)))?;
@@ -150,6 +126,36 @@ impl Clients {
             streaming: Client::from_conf(streaming.build()),
         })
     }
+}
+
+/// What the SDK's clients have in common: region, credential, and how connections are made.
+pub(super) async fn shared(settings: &S3Settings) -> Result<SdkConfig, SetUpError> {
+    let http = http(settings)?;
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(file) = &settings.credentials_file {
+        let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
+        let mut provider = ProfileFileCredentialsProvider::builder()
+            .configure(&ProviderConfig::default().with_http_client(http))
+            .profile_files(files);
+        if let Some(profile) = &settings.profile {
+            provider = provider.profile_name(profile);
+        }
+        loader = loader.credentials_provider(provider.build());
+    }
+    if let Ok(name) = AppName::new("pawl") {
+        loader = loader.app_name(name);
+    }
+    let shared = loader.load().await;
+    if shared.region().is_none() && settings.endpoint.is_none() {
+        return Err(SetUpError::NoRegion);
+    }
+    Ok(shared)
 }
 
 fn http(settings: &S3Settings) -> Result<SharedHttpClient, SetUpError> {

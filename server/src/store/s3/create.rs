@@ -293,7 +293,7 @@ impl<'a, 'b> Content<'a, 'b> {
     }
 
     /// Reads what has not arrived yet, and keeps none of it.
-    async fn verify(self) -> Result<(), BodyError> {
+    pub(super) async fn verify(self) -> Result<(), BodyError> {
         match self {
             Self::Whole(_) => Ok(()),
             Self::Arriving { body, .. } => body.verify().await,

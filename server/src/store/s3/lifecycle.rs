@@ -5,12 +5,14 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule};
+use serde::{Deserialize, Serialize};
 
 use super::failure::words;
 use super::finding::{Finding, Sort};
 
 /// What is known of the bucket's rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum OldVersions {
     /// They end so many days after they were replaced or hidden.
     EndAfter(u32),

@@ -9,6 +9,7 @@ mod batch;
 mod config;
 mod copies;
 mod hide;
+mod histories;
 mod lock;
 mod notes;
 mod repositories;
@@ -32,7 +33,7 @@ use super::{OpenError, S3File, S3Store, names, read};
 use crate::body::Upload;
 use crate::keeper::{Act, KeeperClient, Told};
 use crate::store::maintenance::{
-    Batch, Found, Hid, Hidden, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
+    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
 };
 use crate::store::{CreateError, Created, Facts, Observed, StoreError};
 use hide::Moved;
@@ -57,6 +58,22 @@ impl S3Maintenance {
             return Err(OpenError::NoVersions);
         }
         Ok(Self { store, keeper, headers: Arc::default() })
+    }
+
+    /// The files of a repository that everybody sees, locks apart.
+    pub async fn visible(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
+        self.visible_names(repository).await
+    }
+
+    /// Which versions the bucket keeps of these names, whatever batches hold.
+    pub async fn kept(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> Result<Holders, StoreError> {
+        let mut holders = Holders::default();
+        holders.note_kept(self.histories(repository, handles).await?);
+        Ok(holders)
     }
 
     /// Before anything is done: whether it can be told.
@@ -242,7 +259,24 @@ impl MaintenanceStore for S3Maintenance {
         repository: &RepositoryName,
         handle: &Handle,
     ) -> Result<Vec<Version>, StoreError> {
-        self.copies(repository, handle).await
+        self.copies(repository, handle, None).await
+    }
+
+    async fn holders(
+        &self,
+        repository: &RepositoryName,
+        handles: &BTreeSet<Handle>,
+    ) -> Result<Holders, StoreError> {
+        self.find_holders(repository, handles).await
+    }
+
+    async fn versions_among(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        holders: &Holders,
+    ) -> Result<Vec<Version>, StoreError> {
+        self.copies(repository, handle, Some(holders)).await
     }
 
     async fn open_version(
@@ -254,8 +288,8 @@ impl MaintenanceStore for S3Maintenance {
         if *place == Place::Current && self.store.is_aside(repository, handle).await? {
             return Err(StoreError::NotFound);
         }
-        let goods = self.goods(repository, handle, place).await?;
-        read::open_version(&self.store, &goods.bucket, &goods.key, goods.version).await
+        let (bucket, key, version) = self.whereabouts(repository, handle, place).await?;
+        read::open_version(&self.store, &bucket, &key, version).await
     }
 
     async fn put_back(

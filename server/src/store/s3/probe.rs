@@ -15,126 +15,15 @@ use sha2::{Digest, Sha256};
 
 use super::client::Clients;
 use super::failure::{Failure, failure, words};
-use super::finding::{Finding, Sort};
+use super::finding::{Findings, ProbeError, Sort, TakenNames};
 use super::layout::Layout;
 use super::lifecycle::{self, OldVersions};
 use super::put::{self, Ended, Target, checksum};
-use super::settings::{Instances, S3Settings, Weakness};
+use super::settings::{S3Settings, Weakness};
 
 /// PUTs at a time of which one may win, and how often that is tried.
 const RACERS: usize = 4;
 const RACES: usize = 2;
-
-/// Why a store is not used.
-#[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    /// It cannot be tried out.
-    #[error("cannot try out bucket '{bucket}': {cause}")]
-    Failed {
-        /// Which.
-        bucket: String,
-        /// What the store said.
-        cause: String,
-    },
-    /// It is not as it should be.
-    #[error("bucket '{bucket}' does not hold what Pawl promises:\n{reasons}")]
-    Refused {
-        /// Which.
-        bucket: String,
-        /// A line for each weakness, with its consequence and how to accept it.
-        reasons: String,
-    },
-}
-
-/// What happens to a PUT whose name is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TakenNames {
-    /// Refused, and of several at once one wins.
-    OneWins,
-    /// Refused, but several at once may win.
-    Refused,
-    /// Replaced all the same.
-    Replaced,
-    /// The store does not know the condition.
-    Unknown,
-}
-
-/// Everything that was found out.
-#[derive(Debug, Clone)]
-pub struct Findings {
-    all: Vec<Finding>,
-    keeps_versions: bool,
-    taken_names: TakenNames,
-    old_versions: OldVersions,
-}
-
-impl Findings {
-    /// After how many days the bucket ends versions that are not shown any more; `None` if no rule does, or it is not
-    /// known.
-    #[must_use]
-    pub const fn noncurrent_days(&self) -> Option<u32> {
-        match self.old_versions {
-            OldVersions::EndAfter(days) => Some(days),
-            OldVersions::Stay | OldVersions::NotKnown(_) => None,
-        }
-    }
-
-    /// One by one.
-    #[must_use]
-    pub fn all(&self) -> &[Finding] {
-        &self.all
-    }
-
-    pub(super) const fn keeps_versions(&self) -> bool {
-        self.keeps_versions
-    }
-
-    pub(super) const fn refuses_taken_names(&self) -> bool {
-        matches!(self.taken_names, TakenNames::OneWins | TakenNames::Refused)
-    }
-
-    /// Whether of several writers of one name one wins.
-    #[must_use]
-    pub const fn lets_one_win(&self) -> bool {
-        matches!(self.taken_names, TakenNames::OneWins)
-    }
-
-    pub(super) const fn knows_conditions(&self) -> bool {
-        !matches!(self.taken_names, TakenNames::Unknown)
-    }
-
-    /// Refuses the store unless all its weaknesses are accepted.
-    pub fn check(&self, settings: &S3Settings) -> Result<(), ProbeError> {
-        let mut reasons = Vec::new();
-        for finding in &self.all {
-            if let Sort::Weak(weakness) = finding.sort
-                && !settings.accept.contains(&weakness)
-            {
-                reasons.push(format!(
-                    "- {} ({}). To go on all the same, add \"{}\" to s3.accept",
-                    finding.text,
-                    weakness.consequence(),
-                    weakness.as_str()
-                ));
-            }
-        }
-        if !self.lets_one_win() && settings.instances == Instances::Many {
-            reasons.push(
-                "- the store lets several writers of one name win, so that only one Pawl may use the bucket. Set \
-                 s3.instances = \"one\", and see to it that there is no other"
-                    .to_owned(),
-            );
-        }
-        if reasons.is_empty() {
-            return Ok(());
-        }
-        Err(ProbeError::Refused { bucket: settings.bucket.clone(), reasons: reasons.join("\n") })
-    }
-
-    fn add(&mut self, sort: Sort, text: impl Into<String>) {
-        self.all.push(Finding { sort, text: text.into() });
-    }
-}
 
 /// Tries the store out.
 pub(super) async fn probe(

@@ -74,14 +74,17 @@ pub(super) async fn open(
     }
 }
 
-/// Opens what lies under a name in the bucket; the version that is shown unless one is named.
+/// Opens what lies under a name in the bucket, and asks for all of it in the same breath; the version that is shown unless
+/// one is named.
 pub(super) async fn open_version(
     store: &S3Store,
     bucket: &str,
     key: &str,
     version: Option<String>,
 ) -> Result<S3File, StoreError> {
-    just_size(store, Place { bucket: bucket.to_owned(), key: key.to_owned(), version }).await
+    let place = Place { bucket: bucket.to_owned(), key: key.to_owned(), version };
+    let (begun, size) = get(store, &place, None).await?.ok_or_else(cut)?;
+    Ok(S3File { store: store.clone(), place, size, begun: Some(begun) })
 }
 
 async fn just_size(store: &S3Store, place: Place) -> Result<S3File, StoreError> {
@@ -200,10 +203,8 @@ impl S3Store {
         version: Option<String>,
         bytes_max: u64,
     ) -> Result<Vec<u8>, StoreError> {
-        let place = Place { bucket: bucket.to_owned(), key: key.to_owned(), version };
-        let Some((begun, size)) = get(self, &place, None).await? else { return Err(cut()) };
-        let file = S3File { store: self.clone(), place, size, begun: Some(begun) };
-        let span = Span { start: 0, len: size.min(bytes_max) };
+        let file = open_version(self, bucket, key, version).await?;
+        let span = Span { start: 0, len: file.size.min(bytes_max) };
         let mut content = Vec::new();
         futures_util::TryStreamExt::try_for_each(file.read(span), |chunk| {
             content.extend_from_slice(&chunk);
@@ -219,10 +220,9 @@ impl S3Store {
         bucket: &str,
         key: &str,
     ) -> Result<impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static + use<>, StoreError> {
-        let place = Place { bucket: bucket.to_owned(), key: key.to_owned(), version: None };
-        let Some((begun, size)) = get(self, &place, None).await? else { return Err(cut()) };
-        let file = S3File { store: self.clone(), place, size, begun: Some(begun) };
-        Ok(file.read(Span { start: 0, len: size }))
+        let file = open_version(self, bucket, key, None).await?;
+        let len = file.size;
+        Ok(file.read(Span { start: 0, len }))
     }
 }
 

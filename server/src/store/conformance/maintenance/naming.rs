@@ -1,4 +1,4 @@
-//! Names of repositories that could be taken for something of Pawl's own.
+//! Which repositories there are, and names that could be taken for something of Pawl's own.
 //!
 //! Invariant: nothing here knows which store it tests.
 
@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use pawl_policy::{
     Action, Caps, Create, CreateRepository, FileState, FileType, Handle, Permit, RepositoryName,
+    RepositoryState,
 };
 
 use super::super::fixture::permit;
-use super::{Both, id_of, key, repository, upload};
-use crate::store::maintenance::MaintenanceStore;
+use super::{Both, id_of, key, principal, repository, upload};
+use crate::store::maintenance::{MaintenanceStore, Reason};
 use crate::store::{AppendStore, Created};
 
 pub(crate) async fn a_repository_below_another_may_have_any_name<S, M, P>(f: Both<S, M, P>)
@@ -37,4 +38,19 @@ where
     assert_eq!(f.maintenance.repositories().await.unwrap(), all);
     assert_eq!(f.walk().await, BTreeSet::from([Handle::Config]));
     assert_eq!(f.maintenance.rescued(&repository()).await.unwrap(), BTreeSet::new());
+}
+
+pub(crate) async fn every_repository_is_found_and_none_besides<S, M, P>(f: Both<S, M, P>)
+where
+    S: AppendStore,
+    M: MaintenanceStore,
+{
+    assert_eq!(f.maintenance.repositories().await.unwrap(), vec![]);
+    assert!(f.maintenance.walk(&repository()).await.is_err());
+    f.hosts.initialised().await;
+    let batch = f.begin(Reason::Deleted).await;
+    f.hide(Handle::Config, &batch).await;
+    assert_eq!(f.maintenance.repositories().await.unwrap(), vec![repository()]);
+    let state = f.hosts.store.survey(&principal(), &repository(), &Handle::Config).await.unwrap().repository;
+    assert_eq!(state, RepositoryState::Initialised);
 }

@@ -270,7 +270,7 @@ pub(super) fn end(disk: &Disk, id: &BatchId) -> Result<(), StoreError> {
     Ok(rustix::fs::fsync(above)?)
 }
 
-fn exists(directory: impl AsFd, name: &str) -> Result<bool, StoreError> {
+pub(super) fn exists(directory: impl AsFd, name: &str) -> Result<bool, StoreError> {
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),

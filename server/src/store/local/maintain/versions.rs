@@ -2,14 +2,15 @@
 //!
 //! Invariant: paths are built from names that parsed, whatever a place says.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
-use pawl_policy::{FileType, Handle, RepositoryName};
+use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 
 use super::{Disk, batch};
 use crate::keeper::{facts, layout};
 use crate::store::local::open_file;
-use crate::store::maintenance::{Place, Version};
+use crate::store::maintenance::{Holders, Place, Version};
 use crate::store::{Facts, StoreError};
 
 /// Directory and name of a copy, relative to DATA.
@@ -30,18 +31,15 @@ pub(super) fn path(
     Ok((directory, layout::file_name(handle)))
 }
 
-/// Every copy, the visible one first.
-pub(super) fn all(
+/// Every copy, the visible one first. Of batches these are looked at, in this order.
+pub(super) fn among(
     disk: &Disk,
     repository: &RepositoryName,
     handle: &Handle,
+    batches: impl IntoIterator<Item = BatchId>,
 ) -> Result<Vec<Version>, StoreError> {
     let mut places = vec![Place::Current, Place::Rescued];
-    for batch in batch::all(disk)? {
-        if batch.repository == *repository {
-            places.push(Place::Hidden(batch.id));
-        }
-    }
+    places.extend(batches.into_iter().map(Place::Hidden));
     if handle.file_type() == Some(FileType::Keys) {
         let mut moments = batch::names(disk, layout::ASIDE)?;
         moments.sort();
@@ -71,4 +69,28 @@ fn look(
         Handle::File(..) => None,
     };
     Ok(Version { place, bytes: file.metadata()?.len(), facts: Facts::read(&file)?, recorded })
+}
+
+/// The batches of a repository, in their order.
+pub(super) fn batches(disk: &Disk, repository: &RepositoryName) -> Result<Vec<BatchId>, StoreError> {
+    let batches = batch::all(disk)?.into_iter();
+    Ok(batches.filter(|batch| batch.repository == *repository).map(|batch| batch.id).collect())
+}
+
+/// Which of them hold these names.
+pub(super) fn holders(
+    disk: &Disk,
+    repository: &RepositoryName,
+    handles: &BTreeSet<Handle>,
+) -> Result<Holders, StoreError> {
+    let mut holders = Holders::default();
+    for batch in batches(disk, repository)? {
+        for handle in handles {
+            let (directory, name) = path(repository, handle, &Place::Hidden(batch.clone()))?;
+            if batch::exists(disk.data.as_fd(), &format!("{directory}/{name}"))? {
+                holders.note(*handle, &batch);
+            }
+        }
+    }
+    Ok(holders)
 }

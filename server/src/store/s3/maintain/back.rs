@@ -109,12 +109,19 @@ impl S3Maintenance {
             Handle::File(file_type, id) => {
                 let declared = upload.declared_bytes();
                 let mut body = VerifiedBody::new(upload, file_type, id, caps)?;
-                if let Some(there) = self.shown(repository, handle).await? {
-                    body.verify().await?;
-                    self.compare(repository, handle, &there, id).await?
-                } else {
-                    let content = Content::of(declared, &mut body).await?;
-                    self.put(repository, handle, facts, id, content).await?
+                let content = Content::of(declared, &mut body).await?;
+                let (bucket, key) = (self.store.bucket(handle), self.store.layout.file(repository, handle));
+                // Whether the name is taken, the PUT finds out: it is asked before only if much would be sent in vain.
+                let there = match &content {
+                    Content::Arriving { .. } => self.store.head(bucket, &key).await?,
+                    Content::Whole(_) => None,
+                };
+                match there {
+                    Some(there) => {
+                        content.verify().await?;
+                        self.compare(repository, handle, &there, id).await?
+                    }
+                    None => self.put(repository, handle, facts, id, content).await?,
                 }
             }
         };

@@ -8,11 +8,12 @@ use pawl_tests::s3::S3;
 
 use super::*;
 use crate::keeper::testing::maintenance_keeper;
-use crate::store::conformance::maintenance::{Both, maintenance_suite};
+use crate::store::conformance::maintenance::{Both, deletion, judged_ripe, maintenance_suite};
 use crate::store::conformance::{Outcome, content, id_of, key, upload};
 use crate::store::s3::tests::{Place as Server, fixture};
 
 mod locking;
+mod rights;
 mod tampering;
 
 /// A bucket as hosts and as maintenance see it.
@@ -55,6 +56,6 @@ async fn a_bucket_without_versions_is_refused() {
     let state = tempfile::tempdir().unwrap();
     let mut settings = crate::store::s3::tests::settings(&bucket, state.path());
     settings.accept.push(crate::store::s3::settings::Weakness::Unversioned);
-    let store = S3Store::open_for_reading(settings, state.path()).await.unwrap();
+    let store = S3Store::open_for_reading(settings, state.path(), None).await.unwrap();
     assert!(matches!(S3Maintenance::new(store, None), Err(OpenError::NoVersions)));
 }
