@@ -87,8 +87,15 @@ the configuration; 1: something is not; 2: it could not be found out.")]
         shell: clap_complete::Shell,
     },
     /// Print the man page
-    #[command(after_long_help = "Example:\n  pawl man > pawl.1 && man ./pawl.1")]
-    Man,
+    #[command(after_long_help = "\
+Examples:
+  pawl man > pawl.1 && man ./pawl.1
+  pawl man --directory /usr/local/share/man/man1   # one for each command")]
+    Man {
+        /// Write that page and one for each command into this directory instead
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
     /// Name files for the door, as a service under a user of its own
     #[command(after_long_help = "\
 The door, which listens to hosts, can read and can fill files that have no name; the keeper names them, and never in \

@@ -1,10 +1,11 @@
 //! The command line of Pawl: one function for each command.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use pawl::cli::{Cli, Command, Policy};
-use pawl::{audit, doctor, hosts, maintenance, print, s3_policy, serve};
+use pawl::{audit, doctor, files, hosts, maintenance, print, s3_policy, serve};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -18,7 +19,8 @@ fn main() -> ExitCode {
         Command::Policy(Policy::Table(options)) => hosts::policy_table(options),
         Command::Policy(Policy::S3(options)) => s3_policy::run(*options),
         Command::Completions { shell } => completions(shell),
-        Command::Man => man(),
+        Command::Man { directory: None } => man(),
+        Command::Man { directory: Some(directory) } => man_pages(&directory),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,6 +32,11 @@ fn completions(shell: clap_complete::Shell) -> print::Outcome {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "pawl", &mut script);
     print::bytes(&script)
+}
+
+fn man_pages(directory: &Path) -> print::Outcome {
+    let written = clap_mangen::generate_to(Cli::command(), directory);
+    written.map_err(|cause| files::FileError::new("write man pages into", directory, cause).into())
 }
 
 fn man() -> print::Outcome {

@@ -26,6 +26,7 @@ use crate::content::id_of;
 use crate::http::Client;
 use crate::program::{Run, program};
 use crate::server::{Credential, Server};
+use crate::store::plant;
 use crate::wait;
 
 /// What opens every repository of the tests.
@@ -94,6 +95,7 @@ pub struct Restic {
     repository: String,
     options: Vec<String>,
     variables: Vec<(String, String)>,
+    hosts: Option<PathBuf>,
     home: TempDir,
 }
 
@@ -125,6 +127,7 @@ impl Restic {
             repository: repository.to_owned(),
             options: Vec::new(),
             variables: Vec::new(),
+            hosts: None,
             home: tempfile::tempdir().expect("a temporary directory"),
         }
     }
@@ -153,6 +156,15 @@ impl Restic {
         self
     }
 
+    /// On a machine that finds this name at this address. Needs root.
+    #[must_use]
+    pub fn finding(mut self, name: &str, address: &str) -> Self {
+        let hosts = self.home.path().join("hosts");
+        plant(&hosts, format!("127.0.0.1 localhost\n{address} {name}\n").as_bytes());
+        self.hosts = Some(hosts);
+        self
+    }
+
     /// A directory that lives as long as this machine, for files to back up and to restore.
     #[must_use]
     pub fn home(&self) -> &Path {
@@ -173,7 +185,15 @@ impl Restic {
             Version::V0_18 => "restic-0.18",
             Version::V0_19 => "restic-0.19",
         };
-        let mut command = Command::new(program(name));
+        let mut command = match &self.hosts {
+            None => Command::new(program(name)),
+            Some(hosts) => {
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", r#"mount --bind "$0" /etc/hosts && exec "$@""#]);
+                command.arg(hosts).arg(program(name));
+                command
+            }
+        };
         command.args(["--repo", &self.repository]).args(&self.options).args(args);
         command.env("HOME", self.home.path()).envs(self.variables.iter().cloned());
         command.env("RESTIC_PASSWORD", PASSWORD).env("RESTIC_FROM_PASSWORD", PASSWORD);

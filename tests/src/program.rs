@@ -37,6 +37,14 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
+/// The files of a Debian 12 with systemd, which `scripts/setup --full` made. Never written to.
+#[must_use]
+pub fn debian() -> PathBuf {
+    let path = env::var_os("PAWL_DEBIAN").map_or_else(|| target("debian-12"), PathBuf::from);
+    assert!(path.exists(), "{} is missing: run scripts/setup --full (or set PAWL_DEBIAN)", path.display());
+    path
+}
+
 /// Something beside what cargo built.
 pub(crate) fn target(name: &str) -> PathBuf {
     // target/debug/deps/clients-0123 -> target/clients

@@ -93,6 +93,11 @@ fn every_command_of_the_readme_is_known_to_a_test() {
         "pawl audit show --principal db1 --since 2026-11-01 --data ./pawl-data",
         "pawl serve --config /etc/pawl/pawl.toml",
         "pawl doctor --config /etc/pawl/pawl.toml",
+        // Four blocks of deployment/.
+        "sha256sum --check SHA256SUMS",
+        "install -m 644 /usr/share/doc/pawl/examples/nftables.conf /etc/nftables.conf",
+        "runuser -u pawl-keeper -- pawl maintain admin add ana --config /etc/pawl/pawl.toml",
+        "install -D -m 644 /usr/share/doc/pawl/examples/pawl-no-network.conf /etc/systemd/system/pawl.service.d/no-network.conf",
         "pawl maintain admin revoke admin --data ./pawl-data", // maintenance/day_after.rs
     ];
     let first_lines: Vec<_> = blocks("sh").iter().map(|block| block.lines().next().unwrap()).collect();

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -40,6 +40,7 @@ pub(super) struct Session {
 /// The configuration that the options name; its data directory exists, or a slip of the pen would make another.
 pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
     let config = config_to_read(place)?;
+    not_root_in_anothers_stead(&config.data)?;
     own_directory(&config.data)?;
     ignore_broken_leases()?;
     Ok(config)
@@ -57,6 +58,20 @@ fn config_to_read(place: &Place) -> Result<Config, Box<dyn Error>> {
         return Err(format!("{data}: there is no such directory; `pawl serve` makes it").into());
     }
     Ok(config)
+}
+
+/// What root made there, its owner could not open, and its next run would fail.
+fn not_root_in_anothers_stead(data: &Path) -> Outcome {
+    let owner = std::fs::metadata(data)?.uid();
+    if owner == 0 || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let data = data.display();
+    Err(format!(
+        "{data} belongs to the user with the number {owner}, and maintenance works as that user: `runuser -u USER -- pawl \
+         maintain …`, in a deployment USER is pawl-keeper"
+    )
+    .into())
 }
 
 /// Looking for writers of a file takes a lease and gives it back. One that is broken in that moment sends a signal that
