@@ -48,7 +48,7 @@ fn a_door_without_a_network_takes_backups_through_passed_sockets() {
     assert!(interfaces.contains("lo:") && !interfaces.contains("host0"), "{interfaces}");
 }
 
-/// A242: An unknown network, and Pawl's own users where they call. The rules as they are shipped let in nobody but the
+/// A137: An unknown network, and Pawl's own users where they call. The rules as they are shipped let in nobody but the
 /// documentation's networks; an admin puts in their own.
 #[test]
 #[ignore = "boots a machine; scripts/test --full runs it"]

@@ -29,7 +29,7 @@ fn targets(data: &str) -> String {
     format!("r={data}/web2; f=$(find $r/data -type f | head -n 1); test -f \"$f\"; d=$(dirname $f)")
 }
 
-/// A240: A shell as the user of the door, and every way to remove, overwrite, change or create a stored file.
+/// A135: A shell as the user of the door, and every way to remove, overwrite, change or create a stored file.
 #[test]
 #[ignore = "boots a machine; scripts/test --full runs it"]
 fn the_doors_user_cannot_touch_what_is_stored() {
@@ -69,7 +69,7 @@ fn the_doors_user_cannot_touch_what_is_stored() {
     restic.check();
 }
 
-/// A241: Another user of the machine at the keeper's socket, and at the door to admins.
+/// A136: Another user of the machine at the keeper's socket, and at the door to admins.
 #[test]
 #[ignore = "boots a machine; scripts/test --full runs it"]
 fn others_reach_neither_the_keeper_nor_the_door_to_admins() {
