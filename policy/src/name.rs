@@ -59,6 +59,9 @@ pub struct RepositoryName(String);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PrincipalName(String);
 
+/// What every new ext4 file system has, for its owner root alone.
+const LOST_AND_FOUND: &str = "lost+found";
+
 impl RepositoryName {
     /// The name as it was parsed, segments separated by `/`.
     #[must_use]
@@ -89,7 +92,7 @@ impl FromStr for RepositoryName {
         }
         for segment in text.split('/') {
             check_segment(segment)?;
-            if segment == "config" || FileType::from_str(segment).is_ok() {
+            if segment == "config" || segment == LOST_AND_FOUND || FileType::from_str(segment).is_ok() {
                 return Err(InvalidName::Reserved);
             }
         }

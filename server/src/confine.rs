@@ -20,8 +20,10 @@ use serde::{Deserialize, Serialize};
 pub use self_test::Surprise;
 pub(crate) use self_test::{AFTER, BEFORE, CANARY};
 
-/// Landlock holds what is promised of it from this ABI on (Linux 6.2): files cannot be truncated either.
-const LANDLOCK_ABI_MIN: u8 = 3;
+/// Landlock alone holds what is promised of it from this ABI on (Linux 6.2): files cannot be truncated either.
+const LANDLOCK_ABI_WHOLE: u8 = 3;
+/// Where files belong to another user, who alone can truncate them, an older one will do (Linux 5.19, and Debian 12).
+const LANDLOCK_ABI_MIN: u8 = 2;
 
 /// How much stands between code that runs in the door and what is stored. In a configuration: the least that is
 /// accepted.
@@ -100,10 +102,6 @@ impl Confined {
     pub fn not() -> Self {
         Self { seccomp: false, landlock_abi: 0, uid: rustix::process::getuid().as_raw() }
     }
-
-    const fn has_landlock(self) -> bool {
-        self.landlock_abi >= LANDLOCK_ABI_MIN
-    }
 }
 
 /// The level that door and keeper reach together.
@@ -112,11 +110,16 @@ pub const fn level(door: Confined, keeper: Confined) -> Level {
     if !door.seccomp || !keeper.seccomp {
         return Level::Off;
     }
-    if !door.has_landlock() || !keeper.has_landlock() {
-        return Level::Seccomp;
-    }
     // Of root nothing is kept by its files' belonging to somebody else.
-    if door.uid == keeper.uid || door.uid == 0 { Level::SameUser } else { Level::Strong }
+    let is_another = door.uid != keeper.uid && door.uid != 0;
+    let abi = if door.landlock_abi < keeper.landlock_abi { door.landlock_abi } else { keeper.landlock_abi };
+    if is_another && abi >= LANDLOCK_ABI_MIN {
+        Level::Strong
+    } else if abi >= LANDLOCK_ABI_WHOLE {
+        Level::SameUser
+    } else {
+        Level::Seccomp
+    }
 }
 
 /// A process cannot be confined as it must be.
@@ -199,7 +202,7 @@ pub fn door_without_seccomp(
 ) -> Result<u8, ConfineError> {
     privileges::drop_all()?;
     let landlock_abi = landlock::apply(&rights::of_door(needs), demand.landlock_abi_max)?;
-    if landlock_abi >= LANDLOCK_ABI_MIN {
+    if landlock_abi >= LANDLOCK_ABI_WHOLE {
         self_test::all_refused(canary, "Landlock")?;
     }
     Ok(landlock_abi)
@@ -222,13 +225,17 @@ pub fn check(door: Confined, keeper: Confined, demand: Demand) -> Result<Level, 
     if reached >= demand.least {
         return Ok(reached);
     }
-    let why = if door.has_landlock() && keeper.has_landlock() {
-        "the keeper must be a service of its own, under a user of its own (keeper_socket), and the door must not be \
-         root"
-            .to_owned()
-    } else {
-        let abi = door.landlock_abi.min(keeper.landlock_abi);
-        format!("Landlock of ABI {LANDLOCK_ABI_MIN} or newer, Linux 6.2, is needed; in force is {abi}")
+    let abi = door.landlock_abi.min(keeper.landlock_abi);
+    let why = match demand.least {
+        Level::Strong if abi >= LANDLOCK_ABI_MIN => {
+            "the keeper must be a service of its own, under a user of its own (keeper_socket), and the door must not \
+             be root"
+                .to_owned()
+        }
+        Level::Strong => {
+            format!("Landlock of ABI {LANDLOCK_ABI_MIN} or newer, Linux 5.19, is needed; in force is {abi}")
+        }
+        _ => format!("Landlock of ABI {LANDLOCK_ABI_WHOLE} or newer, Linux 6.2, is needed; in force is {abi}"),
     };
     Err(ConfineError::TooWeak { reached, demanded: demand.least, why })
 }

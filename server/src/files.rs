@@ -84,9 +84,10 @@ fn try_replace(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
     std::fs::File::open(directory)?.sync_all()
 }
 
+#[expect(clippy::disallowed_methods, reason = "removes Pawl's own state, never a stored file")]
 fn write_new(new: &Path, directory: &Path, content: &str, mode: u32) -> std::io::Result<()> {
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(new)?;
+    let _ = std::fs::remove_file(new); // what a run of the same number left
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
     adopt(&file, directory)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()
@@ -106,6 +107,9 @@ fn adopt(file: &std::fs::File, directory: &Path) -> std::io::Result<()> {
     let (own, above) = (file.metadata()?, std::fs::metadata(directory)?);
     if (own.uid(), own.gid()) == (above.uid(), above.gid()) || !rustix::process::geteuid().is_root() {
         return Ok(());
+    }
+    if own.is_file() && own.nlink() > 1 {
+        return Err(std::io::Error::other("it has several names, and could be another's"));
     }
     std::os::unix::fs::fchown(file, Some(above.uid()), Some(above.gid()))
 }
@@ -147,7 +151,15 @@ pub fn lock(path: &Path) -> Result<std::fs::File, FileError> {
 }
 
 fn try_lock(path: &Path) -> std::io::Result<std::fs::File> {
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // No symbolic link: the directory's owner could lead root to another's file, which it would be given below.
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)?;
     if let Some(directory) = path.parent() {
         adopt(&file, directory)?;
     }

@@ -36,7 +36,7 @@ fn a_directory_that_is_served_is_well_and_stays_as_it_is() {
     let before = Stored::read(server.data());
     let report = report(&server.place(), 0);
     assert_eq!(check(&report, "confinement: ")["verdict"], "good");
-    assert_eq!(check(&report, "by its owner alone")["verdict"], "good");
+    assert_eq!(check(&report, "by their owner alone")["verdict"], "good");
     assert_eq!(check(&report, "hosts can store")["verdict"], "good");
     let letters: Vec<_> =
         report["adversaries"].as_array().unwrap().iter().map(|who| &who["letter"]).collect();
@@ -57,6 +57,11 @@ fn what_others_can_write_to_is_a_fault() {
     let found = report(&server.place(), 1);
     assert_eq!(check(&found, "can be written to by others")["verdict"], "fault");
     chmod(server.data(), 0o750);
+    server.add_client("web2", &[]).ask("POST", "/web2/?create=true").unwrap();
+    chmod(&server.data().join("web2"), 0o777);
+    let found = report(&server.place(), 1);
+    assert_eq!(check(&found, "web2 can be written to by others")["verdict"], "fault");
+    chmod(&server.data().join("web2"), 0o750);
     chmod(&server.data().join(".pawl/hosts.toml"), 0o644);
     let found = report(&server.place(), 1);
     let remedy = check(&found, "is too wide")["consequence"].as_str().unwrap();

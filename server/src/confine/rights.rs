@@ -12,17 +12,8 @@ use super::landlock::Rights;
 use super::{ConfineError, DoorNeeds};
 
 /// What is read to find a host's address and to trust its certificate. Places that are not there are left out.
-const TO_CONNECT: [&str; 9] = [
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/host.conf",
-    "/etc/nsswitch.conf",
-    "/etc/gai.conf",
-    "/run/systemd/resolve",
-    "/etc/ssl/certs",
-    "/usr/share/ca-certificates",
-    "/etc/pki",
-];
+const TO_CONNECT: [&str; 4] =
+    ["/run/systemd/resolve", "/etc/ssl/certs", "/usr/share/ca-certificates", "/etc/pki"];
 
 /// Links files into place across directories, which Landlock can allow from ABI 2 on.
 const KEEPER_ABI_MIN: u8 = 2;
@@ -36,6 +27,8 @@ pub(super) fn of_door(needs: &DoorNeeds) -> Rights {
     }
     if needs.ports.is_some() {
         places.extend(TO_CONNECT.map(|place| (PathBuf::from(place), read)));
+        // `resolv.conf` and its like are replaced while the server runs.
+        places.push((PathBuf::from("/etc"), AccessFs::ReadFile.into()));
     }
     Rights { places, ports: needs.ports.clone().unwrap_or_default(), abi_min: 1 }
 }

@@ -13,7 +13,13 @@ use crate::confine::Level;
 #[derive(Debug)]
 pub(super) enum Store {
     Directory,
-    Bucket { keeps_versions: bool, powerful: bool, noncurrent_days: Option<u32> },
+    Bucket {
+        keeps_versions: bool,
+        powerful: bool,
+        noncurrent_days: Option<u32>,
+        /// Whether the bucket's lifecycle rules could be read.
+        knows_rules: bool,
+    },
 }
 
 /// Whether Pawl's promise against an adversary holds here.
@@ -116,7 +122,16 @@ fn root(store: &Store) -> Adversary {
             text: "can destroy everything here".to_owned(),
             remedy: Some("keep a second store on another machine, or in a bucket with versions".to_owned()),
         },
-        Store::Bucket { keeps_versions: true, powerful: false, noncurrent_days } => {
+        Store::Bucket { keeps_versions: true, powerful: false, knows_rules: false, .. } => Adversary {
+            letter: 'D',
+            who,
+            holds: Holds::Partly,
+            text: "can hide and overwrite; what is stored can be restored until a lifecycle rule of the bucket ends it, \
+                   which could not be read"
+                .to_owned(),
+            remedy: Some("let the server's credential read the bucket's lifecycle rules".to_owned()),
+        },
+        Store::Bucket { keeps_versions: true, powerful: false, noncurrent_days, .. } => {
             let until = noncurrent_days.map_or_else(
                 || "for good".to_owned(),
                 |days| format!("for {days} days after it was overwritten"),

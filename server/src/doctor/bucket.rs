@@ -20,6 +20,7 @@ pub(super) fn look(settings: &S3Settings) -> Result<(Vec<Line>, Store), Box<dyn 
         keeps_versions: !has(Weakness::Unversioned),
         powerful: has(Weakness::PowerfulCredential),
         noncurrent_days: findings.noncurrent_days(),
+        knows_rules: findings.knows_noncurrent_days(),
     };
     Ok((lines, store))
 }

@@ -3,13 +3,18 @@
 //! Invariant: it is only looked at.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use pawl_policy::FileType;
 
 use super::Line;
 use super::adversaries::Store;
 use super::machine::is_open_to_others;
 use crate::config::Config;
 use crate::store::local;
+
+/// So many are enough to see what is wrong.
+const FAULTS_MAX: usize = 20;
 
 /// Less than this part of the disk free is worth a word.
 const FREE_PARTS_MIN: u64 = 20;
@@ -43,24 +48,34 @@ fn of_space(data: &Path) -> Result<Line, Box<dyn std::error::Error>> {
 }
 
 /// Files of Pawl's own, and the bits of their modes that nobody but their owner (and group) should have.
-const SECRET: [(&str, u32); 5] = [
+const SECRET: [(&str, u32); 6] = [
     (".pawl/hosts.toml", 0o027),
     (".pawl/tls/ca.key", 0o077),
     (".pawl/tls/server.pem", 0o037),
     (".pawl/maintenance", 0o077),
+    (".pawl/client-ca", 0o077),
     (".pawl/audit", 0o027),
 ];
 
 fn of_owners(data: &Path) -> std::io::Result<Vec<Line>> {
     let mut lines = Vec::new();
-    for place in [data.to_owned(), data.join(".pawl")] {
-        if place.exists() && is_open_to_others(&place)? {
-            let text = format!("{} can be written to by others than its owner", place.display());
-            lines.push(Line::fault(
-                text,
-                format!("they could delete backups: chmod go-w {}", place.display()),
-            ));
+    let owner = std::fs::metadata(data)?.uid();
+    let mut ahead = vec![data.to_owned()];
+    while let Some(place) = ahead.pop() {
+        if lines.len() >= FAULTS_MAX {
+            return Ok(lines);
         }
+        if is_open_to_others(&place)? {
+            let text = format!("{} can be written to by others than its owner", place.display());
+            let remedy = format!("they could delete backups: chmod go-w {}", place.display());
+            lines.push(Line::fault(text, remedy));
+        }
+        let other = std::fs::metadata(&place)?.uid();
+        if other != owner {
+            let text = format!("{} belongs to user {other}, and what it lies in to {owner}", place.display());
+            lines.push(Line::fault(text, "that user could delete backups: give all of it to one"));
+        }
+        ahead.extend(below(data, &place)?);
     }
     for (name, mask) in SECRET {
         let path = data.join(name);
@@ -72,7 +87,26 @@ fn of_owners(data: &Path) -> std::io::Result<Vec<Line>> {
         }
     }
     if lines.is_empty() {
-        lines.push(Line::good(format!("{} can be written to by its owner alone", data.display())));
+        let text =
+            format!("{} and the repositories in it can be written to by their owner alone", data.display());
+        lines.push(Line::good(text));
     }
     Ok(lines)
+}
+
+/// The directories in this one that repositories are made of; not those that spread `data` apart, which are many and made
+/// like it.
+fn below(data: &Path, place: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let is_spread = place.file_name().is_some_and(|name| name == FileType::Data.as_str());
+    if is_spread || place.starts_with(data.join(".pawl")) {
+        return Ok(Vec::new());
+    }
+    let mut below = Vec::new();
+    for entry in std::fs::read_dir(place)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && entry.file_name() != "lost+found" {
+            below.push(entry.path());
+        }
+    }
+    Ok(below)
 }

@@ -171,7 +171,7 @@ async fn why_needed<M: MaintenanceStore>(
     let versions = store.versions(&batch.repository, &hidden.handle).await?;
     let holds = |held: &Batch| versions.iter().any(|version| version.place == Place::Hidden(held.id.clone()));
     let last = store.batches().await?.into_iter().rfind(holds);
-    let explained = last.is_none_or(|last| last.reason == Reason::Deleted);
+    let explained = last.map_or(batch.reason, |last| last.reason) == Reason::Deleted;
     Ok((!explained).then_some("a copy was moved away as damaged, and no right one has taken its place"))
 }
 

@@ -268,7 +268,8 @@ impl<S: MaintenanceStore> Job<'_, S> {
         // Those that are done without are looked for where they were not looked for before.
         known.retain(|handle| self.source.is_some() || !state.set_aside.contains(&handle.to_string()));
         known.extend(unexplained);
-        known.extend(self.store.rescued(repository).await?);
+        let rescued = self.store.rescued(repository).await?;
+        known.extend(rescued.into_iter().filter(|handle| visible.contains(handle)));
         if !visible.contains(&Handle::Config)
             && visible.iter().any(|it| it.file_type() != Some(FileType::Keys))
         {
@@ -279,7 +280,9 @@ impl<S: MaintenanceStore> Job<'_, S> {
         if let (true, Some(source)) = (self.options.missing || is_gone, self.source) {
             known.extend(self.only_there(repository, source, &visible).await?);
         }
-        known.retain(|handle| handle.file_type() != Some(FileType::Locks));
+        // What maintenance deleted comes back by `undelete` alone, whoever put something in its place.
+        let tombstones = self.store.tombstones(repository).await?;
+        known.retain(|handle| handle.file_type() != Some(FileType::Locks) && !tombstones.contains(handle));
         Ok(known)
     }
 

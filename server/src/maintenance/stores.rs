@@ -53,6 +53,14 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
 /// Damage has to be found while the good version is still there.
 fn check_coverage(config: &Config, noncurrent_days: Option<u32>) -> Outcome {
     let Some(days) = noncurrent_days else { return Ok(()) };
+    if days < config.maintenance.delay_days() {
+        return Err(format!(
+            "maintenance.delay_days: the bucket's lifecycle rules end old versions after {days} days, but what is deleted \
+             is to come back for {}; set delay_days to {days} at most, or let the bucket keep old versions for longer",
+            config.maintenance.delay_days()
+        )
+        .into());
+    }
     if config.maintenance.verify_ms() <= u64::from(days) * DAY_MS / 2 {
         return Ok(());
     }

@@ -109,7 +109,10 @@ async fn bring_back(
                     let came = session.store.bring_back(&batch.id, &hidden.handle).await;
                     bar.inc(1);
                     match came {
-                        Err(PutBackError::Store(error)) => Err(error),
+                        // A lifecycle rule has ended it, or somebody removed it: the others come back all the same.
+                        Err(PutBackError::Store(error)) if !matches!(error, StoreError::NotFound) => {
+                            Err(error)
+                        }
                         other => Ok((hidden, other)),
                     }
                 });

@@ -39,10 +39,7 @@ pub fn keeper(options: &cli::Keeper) -> Outcome {
 fn child(data: &Path, options: &cli::Keeper) -> Outcome {
     log::start(Log { format: options.log_format, level: options.log_level });
     rustix::thread::set_name(c"pawl-keeper")?;
-    // A stop is for the door, which lets uploads finish; the keeper ends when the door does.
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        signal_hook::flag::register(kind.as_raw_value(), Arc::new(AtomicBool::new(false)))?;
-    }
+    leave_stopping_to_the_door()?;
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
     let side = if options.maintenance { Side::Maintenance } else { Side::Hosts };
     let demand = Demand { least: options.confinement, landlock_abi_max: options.landlock_abi_max };
@@ -68,7 +65,16 @@ fn service(config: &Config, landlock_abi_max: Option<u8>) -> Outcome {
     tracing::info!(data = %config.data.display(), "keeper: waiting for the door");
     let socket = accept(&listener, service, door)?;
     drop(listener);
+    leave_stopping_to_the_door()?;
     run(&socket, &config.data, Side::Hosts, Demand { landlock_abi_max, ..config.confinement })
+}
+
+/// A stop is for the door, which lets uploads finish; the keeper ends when the door does.
+fn leave_stopping_to_the_door() -> std::io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        signal_hook::flag::register(kind.as_raw_value(), Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
 }
 
 fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> Outcome {

@@ -66,7 +66,7 @@ impl Server {
     pub fn is_aside(&self, key: &str) -> bool {
         match key.split_once("/keys/") {
             Some((repository, id)) if self.bucket.is_some() => {
-                self.has(key) && self.has(&format!("{repository}/aside/{id}/0"))
+                self.has(key) && self.has(&format!("{repository}/.aside/{id}/0"))
             }
             _ => {
                 let mut times = fs::read_dir(self.data.join(".pawl/aside")).unwrap().flatten();
@@ -156,7 +156,7 @@ pub fn key_of(file: &str) -> String {
     let name = match file.strip_prefix(".pawl/rescued/").map(|rest| rest.rsplitn(3, '/').collect::<Vec<_>>())
     {
         Some(parts) => match parts[..] {
-            [id, file_type, repository] => format!("{repository}/rescued/{file_type}/{id}"),
+            [id, file_type, repository] => format!("{repository}/.rescued/{file_type}/{id}"),
             _ => panic!("{file}: expected .pawl/rescued/REPOSITORY/TYPE/ID"),
         },
         None => path_of(Path::new(""), file).to_str().unwrap().to_owned(),

@@ -82,8 +82,11 @@ impl<S: MaintenanceStore> Worker<'_, S> {
         }
         if task.wrong_one_there && task.unrecorded {
             self.delete(&task.handle).await?;
-        } else if task.wrong_one_there {
-            self.displace(&task.handle).await?;
+        } else if task.wrong_one_there
+            && let Err(error) = self.displace(&task.handle).await
+        {
+            // What is wrong with one file, which may be that it cannot be read, keeps no other from coming back.
+            return Ok(Done::Failed(error.to_string()));
         }
         match &task.step {
             Step::Right => Ok(Done::Right),

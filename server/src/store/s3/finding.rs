@@ -83,6 +83,12 @@ impl Findings {
         }
     }
 
+    /// Whether that is known.
+    #[must_use]
+    pub const fn knows_noncurrent_days(&self) -> bool {
+        !matches!(self.old_versions, OldVersions::NotKnown(_))
+    }
+
     /// One by one.
     #[must_use]
     pub fn all(&self) -> &[Finding] {

@@ -89,10 +89,18 @@ impl Walker {
                     if matches!(entry.file_name().to_bytes(), b"." | b"..") {
                         continue;
                     }
-                    let Ok(stat) =
-                        rustix::fs::statat(&*directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                    else {
-                        continue; // removed meanwhile, as locks are
+                    let looked =
+                        rustix::fs::statat(&*directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
+                    let stat = match looked {
+                        Ok(stat) => stat,
+                        Err(Errno::NOENT) => continue, // removed meanwhile, as locks are
+                        // Its inode is damaged. As a file of no size it is looked at again, and told.
+                        Err(_) => {
+                            let (level, name) =
+                                (level.clone(), entry.file_name().to_string_lossy().into_owned());
+                            found.extend(self.examine(&level, &name, Kind::RegularFile, 0)?);
+                            continue;
+                        }
                     };
                     let (kind, bytes) =
                         (Kind::from_raw_mode(stat.st_mode), u64::try_from(stat.st_size).unwrap_or(0));
@@ -144,7 +152,7 @@ impl Walker {
             (Level::Type(_) | Level::FanOut(_), _) => None,
         };
         if let (Some(handle), Kind::RegularFile) = (handle, kind) {
-            return self.file(handle, bytes);
+            return Ok(self.file(handle, bytes));
         }
         if kind == Kind::Directory {
             match level {
@@ -166,12 +174,19 @@ impl Walker {
         Ok(Some(Found::Foreign { path: path.escape_debug().to_string(), bytes }))
     }
 
-    fn file(&self, handle: Handle, bytes: u64) -> Result<Option<Found>, StoreError> {
-        let file = match open_file(&self.data, &layout::file(&self.repository, &handle)) {
-            Ok(file) => file,
-            Err(StoreError::NotFound) => return Ok(None), // hidden meanwhile
-            Err(error) => return Err(error),
-        };
+    /// One that cannot be looked at must not keep the others from being looked at.
+    fn file(&self, handle: Handle, bytes: u64) -> Option<Found> {
+        match self.try_file(handle, bytes) {
+            Ok(found) => Some(found),
+            Err(StoreError::NotFound) => None, // hidden meanwhile
+            Err(error) => {
+                Some(Found::Unexplained { handle, what: format!("it cannot be looked at: {error}") })
+            }
+        }
+    }
+
+    fn try_file(&self, handle: Handle, bytes: u64) -> Result<Found, StoreError> {
+        let file = open_file(&self.data, &layout::file(&self.repository, &handle))?;
         let mode = rustix::fs::fstat(&file)?.st_mode & 0o7777;
         let mut unusual = Vec::new();
         if mode & 0o222 != 0 {
@@ -185,7 +200,7 @@ impl Walker {
         }
         let unusual = Some(unusual.join("; ")).filter(|words| !words.is_empty());
         let facts = Facts::read(&file)?;
-        Ok(Some(Found::File { handle, bytes, facts, unusual, being_written: is_being_written(&file) }))
+        Ok(Found::File { handle, bytes, facts, unusual, being_written: is_being_written(&file) })
     }
 
     /// Whether a directory in a repository belongs to others below it.

@@ -10,6 +10,7 @@ use super::hide::Moved;
 use super::notes::Noted;
 use crate::store::maintenance::Batch;
 use crate::store::s3::facts::Head;
+use crate::store::s3::names;
 use crate::store::s3::put::checksum;
 use crate::store::s3::versions::{History, Version};
 use crate::store::{StoreError, now_ms};
@@ -78,9 +79,25 @@ impl S3Maintenance {
             let cause = "config was overwritten while it came back; run `pawl maintain verify`";
             return Err(StoreError::Unavailable(cause.to_owned()));
         }
+        self.forget_late_marks(repository).await?;
         self.retire_all_but(repository, Some(&version)).await?;
         // As it was if a run was cut before it took the file away.
         self.take_note_back(&self.store.layout.retired_config(repository, &version)).await
+    }
+
+    /// Marks that take keys out of sight count if they are older than the first `config`. What was put later, which only
+    /// another hand does, would count once the store has ended that version and this one is the first.
+    async fn forget_late_marks(&self, repository: &RepositoryName) -> Result<(), StoreError> {
+        let (bucket, key) = self.config_name(repository);
+        let history = self.store.history(bucket, &key).await?;
+        let first_ms = history.versions.iter().map(|version| version.modified_ms).min();
+        let aside = self.store.layout.aside(repository);
+        for object in names::all(&self.store, bucket, &aside).await? {
+            if first_ms.is_some_and(|first_ms| object.modified_ms > first_ms) {
+                self.take_note_back(&object.key).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn retire_all_but(

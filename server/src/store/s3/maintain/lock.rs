@@ -114,8 +114,11 @@ impl S3Maintenance {
             Err(StoreError::NotFound) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let holder = serde_json::from_slice(&text)
-            .map_err(|error| StoreError::Unavailable(format!("{key} cannot be used: {error}")))?;
+        // What cannot be read is a lock all the same, which expires as any other.
+        let holder = serde_json::from_slice(&text).unwrap_or_else(|error| {
+            tracing::warn!(%error, "{key} cannot be understood");
+            Holder { machine: "unknown".to_owned(), run: "unknown".to_owned(), process: 0 }
+        });
         Ok(Some(Held { holder, etag: shown.etag.clone() }))
     }
 
