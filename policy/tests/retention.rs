@@ -22,7 +22,7 @@ fn snapshot(number: u8, days_ago: u64) -> Snapshot {
         host: "web1".into(),
         paths: vec!["/srv".into()],
         tags: Vec::new(),
-        size: FULL,
+        size: Some(FULL),
         lacks_canary: false,
         vouched: Vouched::Nothing,
         fell_before: false,
@@ -108,7 +108,7 @@ fn what_shrank_below_half_is_held_until_somebody_vouches_for_it() {
     ] {
         let mut history = daily(60);
         for snapshot in history.iter_mut().skip(15) {
-            snapshot.size = size; // however many there are, they do not become the measure
+            snapshot.size = Some(size); // however many there are, they do not become the measure
         }
         let judged = judge(&history, &keep_last(5, "100%"), NOW_MS);
         let fell = |held: &Held| matches!(held, Held::Fell { .. });
@@ -147,7 +147,7 @@ fn a_run_that_would_remove_too_much_removes_nothing() {
     // The same of bytes: the few that would go are the large ones.
     let mut history = daily(27);
     for snapshot in &mut history[..3] {
-        snapshot.size.bytes *= 100;
+        snapshot.size = Some(Size { bytes: 100_000_000, ..FULL });
         snapshot.vouched = Vouched::AsItIs;
     }
     history[3].vouched = Vouched::AsItIs;
@@ -173,6 +173,9 @@ fn a_missing_canary_holds() {
     history[3].lacks_canary = true;
     let judged = judge(&history, &keep_last(5, "100%"), NOW_MS);
     assert_eq!((removed(&judged), held(&judged, |held| *held == Held::Canary)), (20 - 7 - 5 - 1, 1));
+    history[3].size = None;
+    let judged = judge(&history, &keep_last(5, "100%"), NOW_MS);
+    assert_eq!((removed(&judged), held(&judged, |held| *held == Held::Unreadable)), (20 - 7 - 5 - 1, 1));
 }
 
 #[test]

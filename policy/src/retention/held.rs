@@ -24,6 +24,8 @@ pub const SILENT_AFTER_MS: u64 = 30 * DAY_MS;
 pub enum Held {
     /// It claims a time that is too far from the time received.
     Time,
+    /// Its trees cannot be read.
+    Unreadable,
     /// It lacks the file that every backup must contain unchanged.
     Canary,
     /// It has far fewer files or bytes than those before it.
@@ -56,7 +58,8 @@ impl Held {
     #[must_use]
     pub const fn is_suspicious(&self) -> bool {
         match self {
-            Self::Time | Self::Canary | Self::Fell { .. } | Self::NoneLeft | Self::TooMany { .. } => true,
+            Self::Time | Self::Unreadable | Self::Canary | Self::Fell { .. } => true,
+            Self::NoneLeft | Self::TooMany { .. } => true,
             Self::Young | Self::Silent { .. } => false,
         }
     }
@@ -67,6 +70,9 @@ impl fmt::Display for Held {
         match self {
             Self::Time => {
                 f.write_str("forged time? it claims one that is more than 24 hours from when it was received")
+            }
+            Self::Unreadable => {
+                f.write_str("its trees cannot be read: it is junk, or the repository is damaged")
             }
             Self::Canary => f.write_str("the canary is missing or changed"),
             Self::Fell { found, median: Some(median) } => write!(
@@ -108,17 +114,18 @@ fn suspicion(snapshot: &Snapshot, before: &mut Before) -> Option<Held> {
     if !snapshot.is_credible() {
         return Some(Held::Time);
     }
+    let Some(size) = snapshot.size else { return Some(Held::Unreadable) };
     if snapshot.lacks_canary {
         return Some(Held::Canary);
     }
-    let fell = before.fell(snapshot);
+    let fell = before.fell(snapshot, size);
     if fell.is_some() && snapshot.vouched != Vouched::AsItIs {
         return fell;
     }
     if fell.is_some() {
         before.0.clear(); // from here on this is the measure
     }
-    before.push(snapshot.size);
+    before.push(size);
     None
 }
 
@@ -134,8 +141,7 @@ impl Before {
         self.0.push_back(size);
     }
 
-    fn fell(&self, snapshot: &Snapshot) -> Option<Held> {
-        let found = snapshot.size;
+    fn fell(&self, snapshot: &Snapshot, found: Size) -> Option<Held> {
         if snapshot.fell_before {
             return Some(Held::Fell { found, median: None });
         }

@@ -64,7 +64,7 @@ pub(super) fn hold_if_too_many(judged: &mut [Judged<'_>], max: MaxShare) {
             Verdict::Keep(_) => 0,
             Verdict::Remove => 1,
         };
-        let size = snapshot.size.bytes;
+        let size = snapshot.size.unwrap_or_default().bytes;
         snapshots = (snapshots.0 + is_removed, snapshots.1 + 1);
         bytes = (bytes.0.saturating_add(is_removed * size), bytes.1.saturating_add(size));
     }

@@ -50,8 +50,8 @@ pub struct Snapshot {
     pub paths: Vec<String>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// What its trees hold.
-    pub size: Size,
+    /// What its trees hold; nothing if they cannot be read.
+    pub size: Option<Size>,
     /// Whether it lacks the file that every backup must contain unchanged.
     pub lacks_canary: bool,
     /// For what of it an admin vouches.

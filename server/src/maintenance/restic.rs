@@ -40,11 +40,35 @@ impl UsersRestic {
 
     /// Runs a command on a repository to its end, and returns what it printed, with what it said besides behind it.
     pub(super) async fn run(&self, repository: &str, args: Vec<String>) -> Result<String, ResticError> {
+        let Output { stdout, stderr, .. } = self.output(repository, args).await?;
+        Ok(text(&stdout) + &text(&stderr))
+    }
+
+    /// Runs a command on a repository to its end, and returns what it printed, without what it said besides.
+    pub(super) async fn ask(&self, repository: &str, args: Vec<String>) -> Result<String, ResticError> {
+        self.output(repository, args).await.map(|output| text(&output.stdout))
+    }
+
+    async fn output(&self, repository: &str, args: Vec<String>) -> Result<Output, ResticError> {
         let said: Vec<_> = args.iter().take(2).map(String::as_str).collect();
         let said = said.join(" ");
+        let mut command = self.command(repository);
+        command.args(args);
+        let run = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = run.map_err(|error| ResticError::Cut(error.to_string()))?;
+        let output = output.map_err(|cause| self.no_start(cause))?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let words = (text(&output.stdout) + &text(&output.stderr)).trim().to_owned();
+        Err(ResticError::Failed { command: said, status: output.status.to_string(), words })
+    }
+
+    /// The user's restic on a repository. The command is still to be added.
+    pub(super) fn command(&self, repository: &str) -> Command {
         let mut command = Command::new(&self.restic);
-        command.args(args).arg("--no-cache").stdin(Stdio::null());
-        for other in ["RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND"] {
+        command.arg("--no-cache").stdin(Stdio::null());
+        for other in ["RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_HOST"] {
             command.env_remove(other);
         }
         command.env_remove("RESTIC_REPOSITORY_FILE").env("RESTIC_REPOSITORY", repository);
@@ -54,14 +78,15 @@ impl UsersRestic {
         if let Some(how) = &self.password_command {
             command.env("RESTIC_PASSWORD_COMMAND", how);
         }
-        let run = tokio::task::spawn_blocking(move || command.output()).await;
-        let output = run.map_err(|error| ResticError::Cut(error.to_string()))?;
-        let Output { status, stdout, stderr } = output
-            .map_err(|cause| ResticError::Start { program: self.restic.display().to_string(), cause })?;
-        let words = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        if status.success() {
-            return Ok(words);
-        }
-        Err(ResticError::Failed { command: said, status: status.to_string(), words: words.trim().to_owned() })
+        command
     }
+
+    /// Why it did not start.
+    pub(super) fn no_start(&self, cause: std::io::Error) -> ResticError {
+        ResticError::Start { program: self.restic.display().to_string(), cause }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
