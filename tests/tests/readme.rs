@@ -93,6 +93,7 @@ fn every_command_of_the_readme_is_known_to_a_test() {
         "pawl audit show --principal db1 --since 2026-11-01 --data ./pawl-data",
         "pawl serve --config /etc/pawl/pawl.toml",
         "pawl doctor --config /etc/pawl/pawl.toml",
+        "pawl maintain forget web1 --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --dry-run \\", // forget/drill.rs
         "pawl maintain admin revoke admin --data ./pawl-data", // maintenance/day_after.rs
     ];
     let first_lines: Vec<_> = blocks("sh").iter().map(|block| block.lines().next().unwrap()).collect();

@@ -142,10 +142,10 @@ impl Before {
     }
 
     fn fell(&self, snapshot: &Snapshot, found: Size) -> Option<Held> {
-        if snapshot.fell_before {
-            return Some(Held::Fell { found, median: None });
-        }
-        let median = Size { files: self.median(|size| size.files)?, bytes: self.median(|size| size.bytes)? };
+        let Some((files, bytes)) = self.median(|size| size.files).zip(self.median(|size| size.bytes)) else {
+            return snapshot.fell_before.then_some(Held::Fell { found, median: None });
+        };
+        let median = Size { files, bytes };
         let fell = found.files < median.files.div_ceil(FALL) || found.bytes < median.bytes.div_ceil(FALL);
         fell.then_some(Held::Fell { found, median: Some(median) })
     }

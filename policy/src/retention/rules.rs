@@ -158,7 +158,7 @@ impl Rules {
                 reasons.push("within");
             }
             reasons.extend(counted.iter_mut().filter_map(|rule| rule.takes(&seen.at, is_oldest)));
-            reasons.extend(timed.iter_mut().filter_map(|rule| rule.takes(&seen.at)));
+            reasons.extend(timed.iter_mut().filter_map(|rule| rule.takes(&seen.at, is_oldest)));
             kept.push(reasons);
         }
         kept
@@ -217,9 +217,11 @@ impl Counted {
 }
 
 impl Timed {
-    fn takes(&mut self, at: &Moment) -> Option<&'static str> {
+    /// Whether the rule keeps the next snapshot. The oldest of all as well, if it is new enough: so restic 0.19 has it;
+    /// earlier ones may keep one less.
+    fn takes(&mut self, at: &Moment, is_oldest: bool) -> Option<&'static str> {
         let slot = (self.field)(at);
-        if *at <= self.since || self.filled == Some(slot) {
+        if *at <= self.since || (self.filled == Some(slot) && !is_oldest) {
             return None;
         }
         self.filled = Some(slot);

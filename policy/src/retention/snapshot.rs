@@ -56,7 +56,7 @@ pub struct Snapshot {
     pub lacks_canary: bool,
     /// For what of it an admin vouches.
     pub vouched: Vouched,
-    /// Whether an earlier run found that it fell sharply: what it was compared with then may be gone by now.
+    /// Whether an earlier run found that it fell sharply: counts where nothing is left to compare it with.
     pub fell_before: bool,
 }
 

@@ -89,8 +89,7 @@ async fn at_door(session: &Session, options: &Forget, address: &str) -> Result<R
         floor_ms: session.config.maintenance.floor_ms(),
     };
     let judged = judge(&snapshots, &plan, now_ms());
-    let fell = |judged: &&Judged<'_>| matches!(judged.verdict, Verdict::Held(Held::Fell { .. }));
-    reader.state.fell.extend(judged.iter().filter(fell).map(|judged| judged.snapshot.id.to_string()));
+    note_fallen(&mut reader.state, &judged);
     reader.state.save(data, &options.repository)?;
     let mut report = Report::new(&options.repository, options.dry_run, &judged);
     let is_removed = |judged: &&Judged<'_>| judged.verdict == Verdict::Remove;
@@ -100,6 +99,18 @@ async fn at_door(session: &Session, options: &Forget, address: &str) -> Result<R
         report.batch = batch(session, options).await?;
     }
     Ok(report)
+}
+
+/// Notes which snapshots fell sharply, as it is now.
+fn note_fallen(state: &mut State, judged: &[Judged<'_>]) {
+    for Judged { snapshot, verdict, .. } in judged {
+        let id = snapshot.id.to_string();
+        if matches!(verdict, Verdict::Held(Held::Fell { .. })) {
+            state.fell.insert(id);
+        } else {
+            state.fell.remove(&id);
+        }
+    }
 }
 
 /// Removes snapshots, and looks whether they are gone.

@@ -29,8 +29,6 @@ fn snapshots_of_the_future_take_no_place() {
     let (ground, good) = good();
     let future = time(0).replacen("20", "21", 1); // in a hundred years
     let forged: Vec<_> = (0..GOOD).map(|_| ground.backup(9 * DAY, &["--time", &future])).collect();
-    let tampered: Vec<_> = forged.iter().collect();
-    assert!(!tampered.is_empty());
     assert!(ground.restic_would_remove(&KEEP).len() >= 10, "plain restic falls for it");
     assert_survives(&ground, &good, &forged, &KEEP, "forged time");
 }

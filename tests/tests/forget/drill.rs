@@ -34,7 +34,11 @@ fn the_section_on_retention_is_carried_out_as_it_stands() {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(printed.matches("shrunken").count(), 40, "{printed}");
-    assert!(printed.contains("Would remove 4 of web1") && printed.contains("Removed 4 of web1"), "{printed}");
+    // How many of the six oldest are the newest of their week depends on the day.
+    let removed = 40 - ground.there().len();
+    assert!((2..=6).contains(&removed), "{printed}");
+    for words in [format!("Would remove {removed} of web1"), format!("Removed {removed} of web1")] {
+        assert!(printed.contains(&words), "{printed}");
+    }
     ground.assert_there(&good[6..]);
-    assert_eq!(ground.there().len(), 36);
 }

@@ -76,9 +76,13 @@ fn a_host_that_has_less_now_is_measured_anew_once_that_is_said_to_be_good() {
     let less = ground.daily(16, 4);
     assert_held(&ground.report(&["--keep-last", "8"]), &less, "shrunken");
     let _ = ground.adopt(&[&less[0]]).expect_code(0);
-    // The others were held for the same reason before.
     let report = ground.report(&["--keep-last", "8"]);
-    assert!(with_verdict(&report, "keep").contains(&less[0]), "{report}");
+    assert_eq!((&report["kept"], &report["held"]), (&Value::from(8), &Value::from(0)), "{report}");
+    // They stay good when those before them, and the adopted one, are gone.
+    let report = ground.report(&["--keep-last", "3", "--max-share", "100%"]);
+    assert_eq!(with_verdict(&report, "remove").len(), 5, "{report}");
+    let report = ground.report(&["--keep-last", "3"]);
+    assert_eq!((&report["kept"], &report["held"]), (&Value::from(3), &Value::from(0)), "{report}");
     assert!(ground.adopt(&["0".repeat(64).as_str()]).expect_code(1).stderr.contains("nothing was adopted"));
 }
 

@@ -8,6 +8,10 @@ use super::{DAY, Ground, HOUR, at, with_verdict};
 const HISTORIES: u64 = 3;
 const RULES: u64 = 15;
 const SNAPSHOTS: usize = 40;
+/// Each of them with each: the newest snapshots are one of each group, in the last weeks, so that none is silent.
+const HOSTS: [&str; 2] = ["web1", "db1"];
+const TAGS: [&str; 4] = ["", "a", "a,b", "b"];
+const GROUPS: usize = HOSTS.len() * TAGS.len();
 
 /// Numbers that are the same in every run.
 struct Numbers(u64);
@@ -30,7 +34,7 @@ impl Numbers {
 fn within_the_tolerance_the_rules_remove_exactly_what_restic_removes() {
     let mut removed = 0;
     for seed in 1..=HISTORIES {
-        let mut numbers = Numbers(seed * 0x9E37_79B9_7F4A_7C15);
+        let mut numbers = Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let ground = history(&mut numbers);
         for _ in 0..RULES {
             let rules = rules(&mut numbers);
@@ -67,8 +71,10 @@ fn history(numbers: &mut Numbers) -> Ground {
             "Pacific/Kiritimati",
             "Europe/Berlin",
         ]);
-        let host = numbers.one_of(&["web1", "web1", "db1"]);
-        let tag = numbers.one_of(&["", "a", "a,b", "b"]);
+        let (mut host, mut tag) = (numbers.one_of(&HOSTS), numbers.one_of(&TAGS));
+        if number < GROUPS {
+            (host, tag) = (HOSTS[number % HOSTS.len()], TAGS[number / HOSTS.len()]);
+        }
         let time = in_zone(claimed, zone);
         let path = ground.files.to_str().unwrap();
         let mut args = vec!["backup", "--json", path, "--host", host, "--time", &time];
@@ -80,6 +86,7 @@ fn history(numbers: &mut Numbers) -> Ground {
         let received = (claimed + numbers.below(2 * DAY - 120)).saturating_sub(DAY - 60) * 1000;
         ground.server.set_fact(&format!("web1/snapshots/{id}"), "received", &received.to_string());
         ago += match numbers.below(6) {
+            _ if number < GROUPS => numbers.below(2 * DAY),
             0 => 1 + numbers.below(HOUR),
             1 => numbers.below(12 * HOUR),
             2 | 3 => DAY,
