@@ -123,7 +123,7 @@ pub struct Keep {
     within_yearly: Within,
     /// All with all these tags; can be repeated, for one or the other
     #[arg(long = "keep-tag", value_name = "TAG,…")]
-    keep_tags: Vec<String>,
+    with_tags: Vec<String>,
 }
 
 impl Forget {
@@ -146,7 +146,7 @@ impl Forget {
             within_weekly,
             within_monthly,
             within_yearly,
-            tags: lists(&self.keep.keep_tags),
+            tags: lists(&self.keep.with_tags),
         }
     }
 

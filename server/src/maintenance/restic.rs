@@ -44,9 +44,13 @@ impl UsersRestic {
         Ok(text(&stdout) + &text(&stderr))
     }
 
-    /// Runs a command on a repository to its end, and returns what it printed, without what it said besides.
+    /// Runs a command on a repository to its end, and returns what it printed. What it said besides is warned of.
     pub(super) async fn ask(&self, repository: &str, args: Vec<String>) -> Result<String, ResticError> {
-        self.output(repository, args).await.map(|output| text(&output.stdout))
+        let Output { stdout, stderr, .. } = self.output(repository, args).await?;
+        for line in text(&stderr).lines() {
+            tracing::warn!(line, "restic warns");
+        }
+        Ok(text(&stdout))
     }
 
     async fn output(&self, repository: &str, args: Vec<String>) -> Result<Output, ResticError> {

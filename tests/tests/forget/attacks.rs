@@ -1,7 +1,8 @@
 //! A thief of a host adds snapshots so that the admin's rules throw the good ones away.
 
-use pawl_tests::content::noise;
-use pawl_tests::store::plant;
+use pawl_tests::clients::{self, Restic, Version};
+use pawl_tests::content::{id_of, noise};
+use pawl_tests::store::{plant, remove};
 
 use super::{DAY, Ground, HOUR, assert_held, time, with_verdict};
 
@@ -122,14 +123,14 @@ fn a_flood_of_snapshots_that_look_good_takes_no_place_before_it_is_as_old_as_the
 fn garbage_of_the_same_size_lacks_the_canary() {
     let ground = Ground::new();
     let canary = ground.files.join("file-3");
-    let sha256 = pawl_tests::content::id_of(&std::fs::read(&canary).unwrap());
+    let sha256 = id_of(&std::fs::read(&canary).unwrap());
     let canary = format!("{}={sha256}", canary.display());
     let good = ground.daily(20, GOOD);
     for name in 0..10 {
         plant(&ground.files.join(format!("file-{name}")), &noise(&format!("garbage {name}"), 1000));
     }
     let mut garbage: Vec<_> = (0..5).map(|hour| ground.backup(9 * DAY - hour * HOUR, &[])).collect();
-    std::fs::remove_file(ground.files.join("file-3")).unwrap();
+    remove(&ground.files.join("file-3"));
     garbage.push(ground.backup(9 * DAY - 6 * HOUR, &[]));
     let rules = [&KEEP[..], &["--canary", &canary]].concat();
     assert_survives(&ground, &good, &garbage, &rules, "the canary is missing or changed");
@@ -144,4 +145,25 @@ fn a_run_that_would_remove_more_than_the_share_removes_nothing() {
     ground.assert_there(&good);
     let _ = ground.forget(&["--keep-last", "2", "--max-share", "80%"]).expect_code(0);
     assert_eq!(ground.there(), good[8..].iter().cloned().collect());
+}
+
+/// A289: A host adds a snapshot of junk, or one whose trees are not there, so that the rules are not carried out any more.
+#[test]
+fn junk_among_the_snapshots_stops_nothing() {
+    let (ground, good) = good();
+    let junk = noise("no snapshot at all", 500);
+    ground.server.plant(&format!("web1/snapshots/{}", id_of(&junk)), &junk);
+    // Of another repository that the same password opens; nothing that it needs is here.
+    let other = Restic::new(Version::V0_19, &clients::ready(&ground.server, "other"));
+    plant(&ground.files.join("more"), b"more");
+    let stray = other.report_of_backup(&ground.files, &["--host", "web1", "--time", &time(9 * DAY)]).snapshot;
+    let snapshot = ground.server.content(&format!("other/snapshots/{stray}")).unwrap();
+    ground.server.plant(&format!("web1/snapshots/{stray}"), &snapshot);
+    ground.receive(&stray, 9 * DAY);
+
+    let finished = ground.forget(&["--keep-last", "8"]).expect_code(1);
+    assert!(finished.stdout.contains("its trees cannot be read"), "{finished:#?}");
+    assert!(finished.stderr.contains(&id_of(&junk)[..8]), "{finished:#?}");
+    let expected = good[2..].iter().chain([&stray, &id_of(&junk)]).cloned().collect();
+    assert_eq!(ground.there(), expected);
 }

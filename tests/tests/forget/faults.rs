@@ -76,7 +76,7 @@ fn what_was_counted_is_remembered_and_safe_to_lose() {
     let remembered = std::fs::read_to_string(&state).unwrap();
     assert!(remembered.contains("\"bytes\": 10000"), "{remembered}");
     for content in ["", "{", "{\"trees\": 3}"] {
-        std::fs::write(&state, content).unwrap();
+        plant(&state, content.as_bytes());
         assert_eq!(ground.report(&[&RULES[..], &["--dry-run"]].concat()), first);
         assert_eq!(std::fs::read_to_string(&state).unwrap(), remembered);
     }

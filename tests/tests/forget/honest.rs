@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::maintenance::Maintenance;
+use pawl_tests::store::remove;
 use serde_json::Value;
 
 use super::{DAY, Ground, assert_held, with_verdict};
@@ -71,7 +72,7 @@ fn a_host_that_has_less_now_is_measured_anew_once_that_is_said_to_be_good() {
     let ground = Ground::new();
     ground.daily(20, 4);
     for name in 2..10 {
-        std::fs::remove_file(ground.files.join(format!("file-{name}"))).unwrap();
+        remove(&ground.files.join(format!("file-{name}")));
     }
     let less = ground.daily(16, 4);
     assert_held(&ground.report(&["--keep-last", "8"]), &less, "shrunken");

@@ -27,7 +27,7 @@ use pawl_tests::content::noise;
 use pawl_tests::maintenance::maintain;
 use pawl_tests::program::program;
 use pawl_tests::server::Server;
-use pawl_tests::store::plant;
+use pawl_tests::store::{plant, remove};
 use serde_json::Value;
 
 const HOUR: u64 = 3600;
@@ -88,7 +88,7 @@ impl Ground {
     /// An empty directory at the path of the host's files.
     fn empty(&self) {
         for entry in std::fs::read_dir(&self.files).unwrap() {
-            std::fs::remove_file(entry.unwrap().path()).unwrap();
+            remove(&entry.unwrap().path());
         }
     }
 

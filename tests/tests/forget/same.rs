@@ -54,7 +54,7 @@ fn within_the_tolerance_the_rules_remove_exactly_what_restic_removes() {
 /// before or after the time that they claim.
 fn history(numbers: &mut Numbers) -> Ground {
     let ground = Ground::on(Server::build().config("[maintenance]\nfloor_days = 0").start());
-    std::fs::remove_dir_all(&ground.files).unwrap();
+    ground.empty();
     pawl_tests::store::plant(&ground.files.join("one"), b"tiny");
     let mut ago = numbers.below(2 * DAY);
     for number in 0..SNAPSHOTS {
