@@ -15,6 +15,7 @@ use super::super::remembered;
 use super::super::session::{self, Session};
 use crate::cli::Adopt;
 use crate::files::{self, FileError};
+use crate::keeper::{Act, Told};
 use crate::print::{self, Outcome};
 use crate::store::AppendStore;
 use crate::store::maintenance::{Found, MaintenanceStore};
@@ -83,12 +84,28 @@ pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
             adopted.as_they_are.extend(snapshots.iter().map(ToString::to_string));
             snapshots.clone()
         };
+        tell(session, options).await?;
         remembered::save(&path(data, repository), &adopted)?;
         if *json {
             return print::json(&Report { repository: repository.as_str(), adopted: ids.len() });
         }
         print::line(&format!("Adopted {} snapshots of {repository}.", ids.len()))
     })
+}
+
+/// Has it written into the audit log, before it counts: each snapshot that is named, or all in one line.
+async fn tell(session: &Session, options: &Adopt) -> Outcome {
+    let principal = session::user()?.to_string();
+    let repository = options.repository.to_string();
+    let deed = Told { act: Act::Adopt, principal, repository, file: None, bytes: None, batch: None };
+    if options.snapshots.is_empty() {
+        session.keeper.tell_deed(deed.clone()).await?;
+    }
+    for id in &options.snapshots {
+        let file = Some(Handle::File(FileType::Snapshots, *id).to_string());
+        session.keeper.tell_deed(Told { file, ..deed.clone() }).await?;
+    }
+    Ok(())
 }
 
 /// All snapshots of a repository.
