@@ -16,6 +16,7 @@ mod grant;
 mod limits;
 mod name;
 mod network;
+pub mod retention;
 mod ripe;
 mod table;
 

@@ -68,6 +68,8 @@ pub enum Event {
     KeyExposed(Deed),
     /// Maintenance hid a key from hosts.
     KeyHidden(Deed),
+    /// Maintenance vouched for a snapshot, or for the times of all that were there.
+    Adopted(Deed),
     /// The keeper began to serve.
     Started,
     /// The keeper ended in good order.

@@ -12,9 +12,11 @@ mod delete;
 mod deleted;
 mod door;
 mod enrol;
+mod forget;
 mod key;
 mod progress;
 mod purge;
+mod remembered;
 mod restic;
 mod restore;
 mod serve;
@@ -27,6 +29,7 @@ mod verify;
 use crate::cli::Maintain;
 use crate::print::Outcome;
 pub use clock::state as clock;
+pub use forget::CanaryFile;
 pub use verify::{Covered, Share, coverage};
 
 /// Runs the command.
@@ -39,6 +42,8 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Purge(options) => purge::run(&options),
         Maintain::Delete(options) => delete::run(&options),
         Maintain::Key(command) => key::run(command),
+        Maintain::Forget(options) => forget::run(&options),
+        Maintain::Adopt(options) => forget::adopt(&options),
         Maintain::Enrol(options) => enrol::run(&options),
         Maintain::Verify(options) => verify::run(&options),
         Maintain::Restore(options) => restore::run(&options),

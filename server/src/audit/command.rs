@@ -127,7 +127,8 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
         | Event::Purged(deed)
         | Event::FoundDamaged(deed)
         | Event::KeyExposed(deed)
-        | Event::KeyHidden(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
+        | Event::KeyHidden(deed)
+        | Event::Adopted(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
         Event::Verified(run) => (Some(run.principal.as_str()), Some(run.repository.as_str())),
         Event::Started | Event::Stopped | Event::Lost { .. } => (None, None),
     };
@@ -170,6 +171,7 @@ fn readable(line: &Line) -> String {
         }
         Event::KeyExposed(deed) => of_maintenance("showed to hosts", deed),
         Event::KeyHidden(deed) => of_maintenance("hid from hosts", deed),
+        Event::Adopted(deed) => of_maintenance("vouched for snapshots:", deed),
         Event::Started => "started".to_owned(),
         Event::Stopped => "stopped".to_owned(),
         Event::Lost { lines } => format!("{lines} records could not be written"),

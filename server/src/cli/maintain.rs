@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use pawl_policy::{BatchId, FileId, Handle, PrincipalName, RepositoryName};
 
-use super::{Place, Restore, Verify};
+use super::{Adopt, Forget, Place, Restore, Verify};
 use crate::config::Listen;
 
 /// `pawl maintain …`
@@ -79,6 +79,12 @@ Examples:
 
 A retired repository's name stays taken: hosts cannot begin a new one there.")]
     Delete(DeleteFiles),
+    /// Remove snapshots by restic's keep rules, on times that a host cannot forge
+    #[command(after_long_help = super::forget::FORGET_HELP)]
+    Forget(Box<Forget>),
+    /// Vouch for snapshots: their claimed times are believed
+    #[command(after_long_help = super::forget::ADOPT_HELP)]
+    Adopt(Adopt),
     /// Say which keys hosts see
     #[command(subcommand)]
     Key(Key),

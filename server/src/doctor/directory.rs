@@ -97,7 +97,7 @@ fn of_owners(data: &Path) -> std::io::Result<Vec<Line>> {
 /// The directories in this one that repositories are made of; not those that spread `data` apart, which are many and made
 /// like it.
 fn below(data: &Path, place: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let is_spread = place.file_name().is_some_and(|name| name == FileType::Data.as_str());
+    let is_spread = place != data && place.file_name().is_some_and(|name| name == FileType::Data.as_str());
     if is_spread || place.starts_with(data.join(".pawl")) {
         return Ok(Vec::new());
     }

@@ -146,6 +146,8 @@ pub enum Act {
     Expose,
     /// Keep a key from hosts.
     Conceal,
+    /// Vouch for a snapshot, or for the times of all of a repository.
+    Adopt,
 }
 
 impl From<Told> for Event {
@@ -172,6 +174,7 @@ impl From<Told> for Event {
             }
             Act::Expose => Self::KeyExposed(deed),
             Act::Conceal => Self::KeyHidden(deed),
+            Act::Adopt => Self::Adopted(deed),
         }
     }
 }

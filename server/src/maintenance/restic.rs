@@ -50,11 +50,39 @@ impl UsersRestic {
 
     /// Runs a command on a repository to its end, and returns what it printed, with what it said besides behind it.
     pub(super) async fn run(&self, at: &Address<'_>, args: Vec<String>) -> Result<String, ResticError> {
+        let Output { stdout, stderr, .. } = self.output(at, args).await?;
+        Ok(text(&stdout) + &text(&stderr))
+    }
+
+    /// Runs a command on a repository to its end, and returns what it printed. What it said besides is warned of.
+    pub(super) async fn ask(&self, at: &Address<'_>, args: Vec<String>) -> Result<String, ResticError> {
+        let Output { stdout, stderr, .. } = self.output(at, args).await?;
+        for line in text(&stderr).lines() {
+            tracing::warn!(line, "restic warns");
+        }
+        Ok(text(&stdout))
+    }
+
+    async fn output(&self, at: &Address<'_>, args: Vec<String>) -> Result<Output, ResticError> {
         let said: Vec<_> = args.iter().take(2).map(String::as_str).collect();
         let said = said.join(" ");
+        let mut command = self.command(at);
+        command.args(args);
+        let run = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = run.map_err(|error| ResticError::Cut(error.to_string()))?;
+        let output = output.map_err(|cause| self.no_start(cause))?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let words = (text(&output.stdout) + &text(&output.stderr)).trim().to_owned();
+        Err(ResticError::Failed { command: said, status: output.status.to_string(), words })
+    }
+
+    /// The user's restic on a repository. The command is still to be added.
+    pub(super) fn command(&self, at: &Address<'_>) -> Command {
         let mut command = Command::new(&self.restic);
-        command.args(args).arg("--no-cache").stdin(Stdio::null());
-        for other in ["RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND"] {
+        command.arg("--no-cache").stdin(Stdio::null());
+        for other in ["RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_HOST"] {
             command.env_remove(other);
         }
         command.env_remove("RESTIC_REPOSITORY_FILE").env("RESTIC_REPOSITORY", &at.repository);
@@ -70,14 +98,15 @@ impl UsersRestic {
         if let Some(how) = &self.password_command {
             command.env("RESTIC_PASSWORD_COMMAND", how);
         }
-        let run = tokio::task::spawn_blocking(move || command.output()).await;
-        let output = run.map_err(|error| ResticError::Cut(error.to_string()))?;
-        let Output { status, stdout, stderr } = output
-            .map_err(|cause| ResticError::Start { program: self.restic.display().to_string(), cause })?;
-        let words = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        if status.success() {
-            return Ok(words);
-        }
-        Err(ResticError::Failed { command: said, status: status.to_string(), words: words.trim().to_owned() })
+        command
     }
+
+    /// Why it did not start.
+    pub(super) fn no_start(&self, cause: std::io::Error) -> ResticError {
+        ResticError::Start { program: self.restic.display().to_string(), cause }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

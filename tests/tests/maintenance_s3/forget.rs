@@ -6,6 +6,7 @@ use pawl_tests::faults::{Fault, Which};
 use pawl_tests::http::{Body, Client, Request};
 use pawl_tests::maintenance::{batch_of, maintain};
 use pawl_tests::on_each_s3;
+use pawl_tests::program::program;
 use pawl_tests::s3::S3;
 use pawl_tests::store::plant;
 use pawl_tests::wait;
@@ -18,6 +19,7 @@ on_each_s3! {
     a_prune_that_is_killed_is_completed_by_the_next_and_undone,
     a_backup_goes_on_while_prune_and_restore_run,
     maintenance_does_not_use_the_credential_of_the_door,
+    forged_times_do_not_steer_what_is_forgotten,
 }
 
 /// Drill 1.
@@ -39,6 +41,29 @@ fn what_was_pruned_is_undeleted_and_restores_byte_for_byte(s3: &S3) {
     assert!(before.iter().all(|(key, bytes)| back.get(key) == Some(bytes)));
     host.assert_all_restore();
     assert_eq!(door.deleted().len(), 0);
+}
+
+fn forged_times_do_not_steer_what_is_forgotten(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    let files = host.restic.home().join("files");
+    let forged = host.restic.report_of_backup(&files, &["--time", "2200-01-01 00:00:00"]).snapshot;
+    let password = host.restic.home().join("password");
+    plant(&password, b"secret");
+    let (restic, password) = (program("restic-0.19"), password.to_str().unwrap());
+    let restic = restic.to_str().unwrap();
+    let args =
+        ["forget", "web1", "--keep-last", "3", "--json", "--restic", restic, "--password-file", password];
+    let report = maintain(&host.server.place(), &args).expect_code(1).json();
+    assert_eq!((report["removed"].as_u64(), report["suspicious"].as_u64()), (Some(2), Some(1)), "{report}");
+    let mut left = host.restic.snapshots();
+    assert!(left.contains(&forged));
+    left.retain(|id| *id != forged);
+    assert_eq!(left, host.snapshots[2..]);
+    let batch = report["batch"].as_str().unwrap();
+    let _ = maintain(&host.server.place(), &["undelete", batch]).expect_code(0);
+    let file = format!("snapshots/{forged}");
+    let _ = maintain(&host.server.place(), &["delete", "web1", &file]).expect_code(0);
+    host.assert_all_restore();
 }
 
 fn a_purge_before_its_time_removes_nothing_of_a_bucket(s3: &S3) {

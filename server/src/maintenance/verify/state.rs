@@ -10,11 +10,10 @@ use jiff::Timestamp;
 use pawl_policy::{FileId, Handle, RepositoryName};
 use serde::{Deserialize, Serialize};
 
+use super::super::remembered::{self, load, save};
 use super::finding::Finding;
 use crate::files::{self, FileError};
 use crate::store::now_ms;
-
-const MODE: u32 = 0o640;
 
 /// What is remembered of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,9 +127,9 @@ impl States {
         Self { directory: directory.to_owned() }
     }
 
-    /// No name of a repository has a comma.
+    /// Where it is remembered of a repository.
     pub(super) fn path(&self, repository: &RepositoryName) -> PathBuf {
-        self.directory.join(format!("{}.json", repository.as_str().replace('/', ",")))
+        self.directory.join(remembered::file_name(repository))
     }
 
     /// Repositories that were verified once, whether they are there still or not.
@@ -186,21 +185,6 @@ impl States {
             Err(std::fs::TryLockError::Error(error)) => Err(FileError::new("lock", &path, error)),
         }
     }
-}
-
-fn load<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
-    let Some(text) = files::read(path)? else { return Ok(None) };
-    let parsed = serde_json::from_str(&text);
-    if let Err(error) = &parsed {
-        tracing::warn!(%error, "{} cannot be understood, and is written anew", path.display());
-    }
-    Ok(parsed.ok())
-}
-
-fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    let text = serde_json::to_string_pretty(value);
-    let text = text.map_err(|error| FileError::new("write", path, error.into()))?;
-    files::replace(path, &format!("{text}\n"), MODE)
 }
 
 fn digits(first: u8) -> String {

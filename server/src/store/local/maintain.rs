@@ -92,7 +92,8 @@ impl LocalMaintenance {
                 | Act::FindDamaged
                 | Act::Verify { .. }
                 | Act::Expose
-                | Act::Conceal => user(),
+                | Act::Conceal
+                | Act::Adopt => user(),
             },
             repository: batch.repository.to_string(),
             file: Some(handle.to_string()),

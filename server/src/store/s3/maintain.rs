@@ -99,7 +99,8 @@ impl S3Maintenance {
                 | Act::FindDamaged
                 | Act::Verify { .. }
                 | Act::Expose
-                | Act::Conceal => user(),
+                | Act::Conceal
+                | Act::Adopt => user(),
             },
             repository: batch.repository.to_string(),
             file: Some(handle.to_string()),

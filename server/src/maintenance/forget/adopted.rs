@@ -1,0 +1,128 @@
+//! For which snapshots an admin vouches, and `pawl maintain adopt`, which writes it down.
+//!
+//! Invariant: only the user of maintenance writes it. If it is lost, claimed times are not believed and snapshots are
+//! held: nothing is removed for want of it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use futures_util::TryStreamExt;
+use pawl_policy::retention::Vouched;
+use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use serde::{Deserialize, Serialize};
+
+use super::super::remembered;
+use super::super::session::{self, Session};
+use crate::cli::Adopt;
+use crate::files::{self, FileError};
+use crate::keeper::{Act, Told};
+use crate::print::{self, Outcome};
+use crate::store::AppendStore;
+use crate::store::maintenance::{Found, MaintenanceStore};
+
+/// For what is vouched, by ids.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Adopted {
+    /// Claimed times.
+    #[serde(default)]
+    times: BTreeSet<String>,
+    /// Claimed times and sizes.
+    #[serde(default)]
+    as_they_are: BTreeSet<String>,
+}
+
+impl Adopted {
+    /// What is written down of a repository.
+    pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
+        remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+    }
+
+    /// For what of a snapshot is vouched.
+    pub(super) fn vouched(&self, id: &FileId) -> Vouched {
+        let id = id.to_string();
+        match (self.as_they_are.contains(&id), self.times.contains(&id)) {
+            (true, _) => Vouched::AsItIs,
+            (false, true) => Vouched::Time,
+            (false, false) => Vouched::Nothing,
+        }
+    }
+}
+
+fn directory(data: &Path) -> PathBuf {
+    session::directory(data).join("adopted")
+}
+
+fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
+    directory(data).join(remembered::file_name(repository))
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    repository: &'a str,
+    adopted: usize,
+}
+
+/// Runs `pawl maintain adopt`.
+pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
+    session::act(&options.place, async |session| {
+        let Adopt { repository, snapshots, json, .. } = options;
+        let data = &session.config.data;
+        files::make_directory(&directory(data), 0o700)?;
+        let mut adopted = Adopted::load(data, repository)?;
+        let ids = if snapshots.is_empty() {
+            let all = all(session, repository).await?;
+            adopted.times.extend(all.iter().map(ToString::to_string));
+            all
+        } else {
+            for id in snapshots {
+                let handle = Handle::File(FileType::Snapshots, *id);
+                if session.files.facts(repository, &handle).await?.is_none() {
+                    return Err(format!("there is no {handle} in {repository}; nothing was adopted").into());
+                }
+            }
+            adopted.as_they_are.extend(snapshots.iter().map(ToString::to_string));
+            snapshots.clone()
+        };
+        tell(session, options).await?;
+        remembered::save(&path(data, repository), &adopted)?;
+        if *json {
+            return print::json(&Report { repository: repository.as_str(), adopted: ids.len() });
+        }
+        print::line(&format!("Adopted {} snapshots of {repository}.", ids.len()))
+    })
+}
+
+/// Has it written into the audit log, before it counts: each snapshot that is named, or all in one line.
+async fn tell(session: &Session, options: &Adopt) -> Outcome {
+    let principal = session::user()?.to_string();
+    let repository = options.repository.to_string();
+    let deed = Told { act: Act::Adopt, principal, repository, file: None, bytes: None, batch: None };
+    if options.snapshots.is_empty() {
+        session.keeper.tell_deed(deed.clone()).await?;
+    }
+    for id in &options.snapshots {
+        let file = Some(Handle::File(FileType::Snapshots, *id).to_string());
+        session.keeper.tell_deed(Told { file, ..deed.clone() }).await?;
+    }
+    Ok(())
+}
+
+/// All snapshots of a repository.
+async fn all(
+    session: &Session,
+    repository: &RepositoryName,
+) -> Result<Vec<FileId>, Box<dyn std::error::Error>> {
+    if !session.store.repositories().await?.contains(repository) {
+        return Err(format!("there is no repository {repository}").into());
+    }
+    let mut all = Vec::new();
+    let mut walked = std::pin::pin!(session.store.walk(repository).await?);
+    while let Some(found) = walked.try_next().await? {
+        all.extend(found.iter().filter_map(|found| match found {
+            Found::File { handle: Handle::File(FileType::Snapshots, id), .. } => Some(*id),
+            Found::File { .. } | Found::Unexplained { .. } | Found::Foreign { .. } => None,
+        }));
+    }
+    Ok(all)
+}

@@ -1,0 +1,191 @@
+//! What there is to be judged: snapshots as restic reads them, with what Pawl knows of each.
+//!
+//! Invariant: nothing is taken from a snapshot's own summary, which its writer could have made up: what it holds is
+//! counted from its trees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use futures_util::{StreamExt, stream};
+use pawl_policy::retention::{Moment, Size, Snapshot};
+use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use serde::Deserialize;
+
+use super::super::progress;
+use super::super::session::Session;
+use super::adopted::Adopted;
+use super::canary::{self, CanaryFile};
+use super::state::State;
+use crate::cli::{Forget, UsersRestic};
+use crate::maintenance::restic::Address;
+use crate::store::AppendStore;
+
+/// After so many trees what was counted is written down, so that a first run that is cut goes on where it was.
+const COUNTED_AT_A_TIME: usize = 50;
+
+/// A snapshot as `restic snapshots --json` prints it.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    id: FileIdText,
+    time: String,
+    #[serde(default)]
+    tree: Option<String>,
+    #[serde(default)]
+    hostname: String,
+    #[serde(default)]
+    paths: Option<Vec<String>>,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+}
+
+/// An id as text.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct FileIdText(FileId);
+
+impl TryFrom<String> for FileIdText {
+    type Error = pawl_policy::InvalidName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
+}
+
+/// What `restic stats --json` prints.
+#[derive(Debug, Deserialize)]
+struct Stats {
+    total_size: u64,
+    total_file_count: u64,
+}
+
+/// Where restic finds the repository, and what is remembered of it.
+pub(super) struct Reader<'a> {
+    pub(super) session: &'a Session,
+    pub(super) options: &'a Forget,
+    pub(super) address: &'a Address<'a>,
+    pub(super) state: State,
+}
+
+impl Reader<'_> {
+    /// Reads all snapshots.
+    pub(super) async fn snapshots(&mut self) -> Result<Vec<Snapshot>, Box<dyn Error>> {
+        let args = ["snapshots", "--json", "--no-lock"].map(str::to_owned).to_vec();
+        let printed = self.options.restic.ask(self.address, args).await?;
+        let listed: Vec<Listed> = serde_json::from_str(&printed)
+            .map_err(|error| format!("restic printed snapshots that cannot be understood: {error}"))?;
+        let trees: BTreeMap<&str, FileId> =
+            listed.iter().filter_map(|it| Some((it.tree.as_deref()?, it.id.0))).collect();
+        let ids: BTreeSet<String> = listed.iter().map(|it| it.id.0.to_string()).collect();
+        self.state.retain(&ids, &trees.keys().copied().collect());
+        self.count(&trees).await?;
+        let adopted = Adopted::load(&self.session.config.data, self.repository())?;
+        let mut snapshots = Vec::new();
+        for listed in listed {
+            snapshots.extend(self.known(listed, &adopted).await?);
+        }
+        Ok(snapshots)
+    }
+
+    fn repository(&self) -> &RepositoryName {
+        &self.options.repository
+    }
+
+    /// Counts what was not counted before.
+    async fn count(&mut self, trees: &BTreeMap<&str, FileId>) -> Result<(), Box<dyn Error>> {
+        let canaries = &self.options.canaries;
+        let is_unknown = |tree: &str| {
+            let unknown = |canary: &CanaryFile| self.state.holds(tree, &canary.to_string()).is_none();
+            self.state.size(tree).is_none() || canaries.iter().any(unknown)
+        };
+        let unknown: Vec<_> = trees.iter().filter(|(tree, _)| is_unknown(tree)).collect();
+        let bar = progress::bar(unknown.len() as u64, "counting");
+        let jobs = available_parallelism().map_or(1, NonZeroUsize::get);
+        for some in unknown.chunks(COUNTED_AT_A_TIME) {
+            let looking = stream::iter(some).map(async |(tree, snapshot)| {
+                let tree: &str = tree;
+                let looked = look(&self.options.restic, self.address, snapshot, canaries).await;
+                bar.inc(1);
+                (tree.to_owned(), looked)
+            });
+            let looked: Vec<_> = looking.buffer_unordered(jobs).collect().await;
+            for (tree, Looked { size, canaries }) in looked {
+                for (canary, holds) in canaries {
+                    self.state.note_canary(tree.clone(), canary, holds);
+                }
+                if let Some(size) = size {
+                    self.state.note_size(tree, size);
+                }
+            }
+            self.state.save(&self.session.config.data, self.repository())?;
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// A snapshot with all that is known of it; nothing if it is gone by now.
+    async fn known(&self, listed: Listed, adopted: &Adopted) -> Result<Option<Snapshot>, Box<dyn Error>> {
+        let Listed { id: FileIdText(id), time, tree, hostname, paths, tags } = listed;
+        let handle = Handle::File(FileType::Snapshots, id);
+        let Some(facts) = self.session.files.facts(self.repository(), &handle).await? else {
+            return Ok(None);
+        };
+        let tree = tree.unwrap_or_default();
+        let holds = |canary: &CanaryFile| self.state.holds(&tree, &canary.to_string()) == Some(true);
+        Ok(Some(Snapshot {
+            id,
+            claimed: Moment::parse(&time),
+            received_ms: facts.received_ms,
+            host: hostname,
+            paths: paths.unwrap_or_default(),
+            tags: tags.unwrap_or_default(),
+            size: self.state.size(&tree),
+            lacks_canary: !self.options.canaries.iter().all(holds),
+            vouched: adopted.vouched(&id),
+            fell_before: self.state.fell.contains(&id.to_string()),
+        }))
+    }
+}
+
+/// What was found in a snapshot's trees.
+struct Looked {
+    /// Nothing if they cannot be read.
+    size: Option<Size>,
+    canaries: Vec<(String, bool)>,
+}
+
+async fn look(
+    restic: &UsersRestic,
+    address: &Address<'_>,
+    snapshot: &FileId,
+    canaries: &[CanaryFile],
+) -> Looked {
+    let size = match size(restic, address, snapshot).await {
+        Ok(size) => size,
+        Err(error) => {
+            tracing::warn!(%snapshot, %error, "what the snapshot holds cannot be counted");
+            return Looked { size: None, canaries: Vec::new() };
+        }
+    };
+    let mut held = Vec::new();
+    for canary in canaries {
+        match canary::is_held(restic, address, snapshot, canary).await {
+            Ok(Some(holds)) => held.push((canary.to_string(), holds)),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%snapshot, %error, "the canary cannot be looked up"),
+        }
+    }
+    Looked { size: Some(size), canaries: held }
+}
+
+async fn size(
+    restic: &UsersRestic,
+    address: &Address<'_>,
+    snapshot: &FileId,
+) -> Result<Size, Box<dyn Error>> {
+    let args = ["stats", "--json", "--no-lock", "--mode", "restore-size", &snapshot.to_string()];
+    let printed = restic.ask(address, args.map(str::to_owned).to_vec()).await?;
+    let Stats { total_size, total_file_count } = serde_json::from_str(&printed)?;
+    Ok(Size { files: total_file_count, bytes: total_size })
+}

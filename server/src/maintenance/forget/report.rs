@@ -1,0 +1,135 @@
+//! What a run says.
+//!
+//! Invariant: what a host could have written (its name, paths, tags) reaches no terminal unescaped.
+
+use std::fmt::Write as _;
+
+use pawl_policy::RepositoryName;
+use pawl_policy::retention::{Group, Judged, Verdict};
+use serde::Serialize;
+
+/// Digits of an id that are shown.
+const ID_SHOWN: usize = 8;
+
+/// What came of a run.
+#[derive(Debug, Serialize)]
+pub(in crate::maintenance) struct Report {
+    pub(super) repository: String,
+    pub(super) dry_run: bool,
+    pub(super) kept: usize,
+    /// Or would be, in a dry run.
+    pub(super) removed: usize,
+    pub(super) held: usize,
+    /// Of these, those that somebody should look at.
+    pub(super) suspicious: usize,
+    /// What to undo.
+    pub(super) batch: Option<String>,
+    pub(super) snapshots: Vec<Line>,
+}
+
+/// A snapshot.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    pub(super) id: String,
+    host: Option<String>,
+    paths: Option<Vec<String>>,
+    tags: Option<Vec<String>>,
+    claimed: Option<String>,
+    received: String,
+    effective: String,
+    verdict: &'static str,
+    reason: String,
+}
+
+impl Report {
+    pub(super) fn new(repository: &RepositoryName, dry_run: bool, judged: &[Judged<'_>]) -> Self {
+        let count =
+            |is_meant: fn(&Verdict) -> bool| judged.iter().filter(|judged| is_meant(&judged.verdict)).count();
+        Self {
+            repository: repository.to_string(),
+            dry_run,
+            kept: count(|verdict| matches!(verdict, Verdict::Keep(_))),
+            removed: count(|verdict| matches!(verdict, Verdict::Remove)),
+            held: count(|verdict| matches!(verdict, Verdict::Held(_))),
+            suspicious: count(|verdict| matches!(verdict, Verdict::Held(held) if held.is_suspicious())),
+            batch: None,
+            snapshots: judged.iter().map(Line::new).collect(),
+        }
+    }
+
+    /// 1 if somebody should look at something.
+    pub(super) fn exit_code(&self) -> u8 {
+        u8::from(self.suspicious > 0)
+    }
+
+    /// The table: of a dry run all snapshots, else those that were not simply kept.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        let mut group = None;
+        for line in self.snapshots.iter().filter(|line| self.dry_run || line.verdict != "keep") {
+            if group.replace(line.group()) != Some(line.group()) {
+                let _ = writeln!(text, "{}", line.group()); // writing to a String cannot fail
+                let _ = writeln!(text, "{HEAD}");
+            }
+            let _ = writeln!(text, "{}", line.text());
+        }
+        let _ = match (self.dry_run, &self.batch) {
+            (true, _) => write!(text, "Would remove {} of", self.removed),
+            (false, None) => write!(text, "Removed nothing of"),
+            (false, Some(_)) => write!(text, "Removed {} of", self.removed),
+        };
+        let _ = write!(text, " {}; kept {}, held {}.", self.repository, self.kept, self.held);
+        if let Some(batch) = &self.batch {
+            let _ = write!(text, " To undo: pawl maintain undelete {batch}");
+        }
+        if self.suspicious > 0 {
+            let _ = write!(
+                text,
+                "\n{} held should be looked at; `pawl maintain adopt {} ID` says that one is good.",
+                self.suspicious, self.repository
+            );
+        }
+        text
+    }
+}
+
+const HEAD: &str = "  snapshot  claimed                    received                   effective                  verdict  reason";
+
+impl Line {
+    fn new(judged: &Judged<'_>) -> Self {
+        let (verdict, reason) = match &judged.verdict {
+            Verdict::Keep(rules) => ("keep", rules.join(", ")),
+            Verdict::Remove => ("remove", "no rule keeps it".to_owned()),
+            Verdict::Held(held) => ("held", held.to_string()),
+        };
+        let Group { host, paths, tags } = judged.group.clone();
+        Self {
+            id: judged.snapshot.id.to_string(),
+            host,
+            paths,
+            tags,
+            claimed: judged.snapshot.claimed.map(|claimed| claimed.to_string()),
+            received: judged.snapshot.received().to_string(),
+            effective: judged.effective.to_string(),
+            verdict,
+            reason,
+        }
+    }
+
+    /// What the group has in common.
+    fn group(&self) -> String {
+        let host = self.host.iter().cloned();
+        let paths = self.paths.iter().flatten().cloned();
+        let tags = self.tags.iter().flatten().map(|tag| format!("[{tag}]"));
+        let words: Vec<_> = host.chain(paths).chain(tags).collect();
+        let words = if words.is_empty() { "all".to_owned() } else { words.join(" ") };
+        words.escape_debug().to_string()
+    }
+
+    fn text(&self) -> String {
+        let Self { id, claimed, received, effective, verdict, reason, .. } = self;
+        let id = id.get(..ID_SHOWN).unwrap_or(id);
+        let claimed = claimed.as_deref().unwrap_or("none");
+        format!("  {id}  {claimed:<25}  {received:<25}  {effective:<25}  {verdict:<7}  {reason}")
+    }
+}

@@ -1,0 +1,81 @@
+//! What was counted once: how large each tree is, whether it holds the canaries, and which snapshots fell sharply.
+//!
+//! Invariant: it is safe to lose. Sizes and canaries are counted again; only a snapshot that fell, and before which
+//! nothing is left to compare it with, would not be told any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use pawl_policy::RepositoryName;
+use pawl_policy::retention::Size;
+use serde::{Deserialize, Serialize};
+
+use super::super::{remembered, session};
+use crate::files::{self, FileError};
+
+/// What is remembered of a repository.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct State {
+    /// By the id of the tree, which says what it holds.
+    #[serde(default)]
+    trees: BTreeMap<String, Counted>,
+    /// By `PATH=SHA256`: trees in which the file is as it should be, or is not.
+    #[serde(default)]
+    canaries: BTreeMap<String, BTreeMap<String, bool>>,
+    /// Snapshots that fell sharply.
+    #[serde(default)]
+    pub(super) fell: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Counted {
+    files: u64,
+    bytes: u64,
+}
+
+impl State {
+    pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
+        remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+    }
+
+    pub(super) fn save(&self, data: &Path, repository: &RepositoryName) -> Result<(), FileError> {
+        files::make_directory(&directory(data), 0o700)?;
+        remembered::save(&path(data, repository), self)
+    }
+
+    /// What a tree holds, if that was counted.
+    pub(super) fn size(&self, tree: &str) -> Option<Size> {
+        self.trees.get(tree).map(|Counted { files, bytes }| Size { files: *files, bytes: *bytes })
+    }
+
+    pub(super) fn note_size(&mut self, tree: String, Size { files, bytes }: Size) {
+        self.trees.insert(tree, Counted { files, bytes });
+    }
+
+    /// Whether a tree holds a canary, if that was looked up.
+    pub(super) fn holds(&self, tree: &str, canary: &str) -> Option<bool> {
+        self.canaries.get(canary)?.get(tree).copied()
+    }
+
+    pub(super) fn note_canary(&mut self, tree: String, canary: String, holds: bool) {
+        self.canaries.entry(canary).or_default().insert(tree, holds);
+    }
+
+    /// Forgets what belongs to snapshots that are gone.
+    pub(super) fn retain(&mut self, snapshots: &BTreeSet<String>, trees: &BTreeSet<&str>) {
+        self.fell.retain(|id| snapshots.contains(id));
+        self.trees.retain(|tree, _| trees.contains(tree.as_str()));
+        for holding in self.canaries.values_mut() {
+            holding.retain(|tree, _| trees.contains(tree.as_str()));
+        }
+        self.canaries.retain(|_, holding| !holding.is_empty());
+    }
+}
+
+fn directory(data: &Path) -> PathBuf {
+    session::directory(data).join("forget")
+}
+
+fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
+    directory(data).join(remembered::file_name(repository))
+}

@@ -1,0 +1,35 @@
+//! What maintenance remembers from run to run: small readable files, one for each repository.
+//!
+//! Invariant: what cannot be understood counts as nothing, and is written anew.
+
+use std::path::Path;
+
+use pawl_policy::RepositoryName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::files::{self, FileError};
+
+const MODE: u32 = 0o640;
+
+/// The name of a repository's file. No name of a repository has a comma.
+pub(super) fn file_name(repository: &RepositoryName) -> String {
+    format!("{}.json", repository.as_str().replace('/', ","))
+}
+
+/// What a file says; nothing if there is none.
+pub(super) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    let Some(text) = files::read(path)? else { return Ok(None) };
+    let parsed = serde_json::from_str(&text);
+    if let Err(error) = &parsed {
+        tracing::warn!(%error, "{} cannot be understood, and is written anew", path.display());
+    }
+    Ok(parsed.ok())
+}
+
+/// Writes a file anew.
+pub(super) fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| FileError::new("write", path, error.into()))?;
+    files::replace(path, &format!("{text}\n"), MODE)
+}
