@@ -219,7 +219,8 @@ fn attack(
     medium: Medium,
     mut judge: impl FnMut(char, &str, Option<i32>, Harm, Option<String>),
 ) -> [Count; 3] {
-    let stand = Stand::new(medium, if level == Level::Strong { DAEMON } else { user });
+    let stand =
+        Stand::new(medium, if matches!(level, Level::Strong | Level::StrongOld) { DAEMON } else { user });
     let bystander = Bystander::listen(&stand);
     let mut counts = [Count::default(); 3];
     let mut attacker = Attacker::start(level, user, &stand, &bystander);
