@@ -44,6 +44,7 @@ fn names_that_could_escape_are_no_names() {
         ("wéb", InvalidName::Character),
         ("data", InvalidName::Reserved),
         ("config", InvalidName::Reserved),
+        ("lost+found", InvalidName::Reserved),
         ("a/locks", InvalidName::Reserved),
         ("a/keys/b", InvalidName::Reserved),
         ("a/b/c/snapshots", InvalidName::Reserved),

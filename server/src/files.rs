@@ -166,3 +166,23 @@ fn try_lock(path: &Path) -> std::io::Result<std::fs::File> {
     file.lock()?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_lies_in_the_way_leads_nobody_to_anothers_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let others = dir.path().join("others");
+        create(&others, "theirs", 0o600).unwrap();
+        let (linked, new) = (dir.path().join("hosts.lock"), dir.path().join("hosts.toml"));
+        std::os::unix::fs::symlink(&others, &linked).unwrap();
+        assert!(lock(&linked).is_err());
+        let waiting = dir.path().join(format!("hosts.toml.new-{}", std::process::id()));
+        std::os::unix::fs::symlink(&others, waiting).unwrap();
+        replace(&new, "ours", 0o600).unwrap();
+        assert_eq!(read(&others).unwrap().as_deref(), Some("theirs"));
+        assert_eq!(read(&new).unwrap().as_deref(), Some("ours"));
+    }
+}

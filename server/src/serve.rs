@@ -178,13 +178,8 @@ where
             .behind(config.proxies.clone()),
     );
     let listening = format!("listening on {url}");
-    let (reloaded, again) = (Arc::clone(&door), certificates.clone());
-    reload_on_hangup(&manager, &listening, move || {
-        reloaded.reload_credentials();
-        if let Some(certificates) = &again {
-            certificates.reload();
-        }
-    })?;
+    let reloaded = Arc::clone(&door);
+    reload_on_hangup(&manager, &listening, certificates.clone(), move || reloaded.reload_credentials())?;
     if let Some(bound) = sockets.status {
         let about = status::About { unnamed_files: footing.unnamed_files, leases: footing.leases, level };
         tracing::info!("metrics and health at http://{}", bound.place());
@@ -245,14 +240,18 @@ pub(crate) fn stop_signal(manager: &ServiceManager) -> std::io::Result<impl Futu
 pub(crate) fn reload_on_hangup(
     manager: &ServiceManager,
     status: &str,
-    reload: impl Fn() + Send + 'static,
+    certificates: Option<Arc<Certificates>>,
+    reload_credentials: impl Fn() + Send + 'static,
 ) -> std::io::Result<()> {
     let (manager, status) = (manager.clone(), status.to_owned());
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             manager.reloading();
-            reload();
+            reload_credentials();
+            if let Some(certificates) = &certificates {
+                certificates.reload();
+            }
             manager.ready(&status);
         }
     });

@@ -51,13 +51,8 @@ async fn serve(session: &Session) -> Outcome {
     let door = Arc::new(door::new(session, credentials, audit.clone()));
     let listening = format!("listening on {url} for maintenance");
     let manager = ServiceManager::find();
-    let (reloaded, again) = (Arc::clone(&door), certificates.clone());
-    reload_on_hangup(&manager, &listening, move || {
-        reloaded.reload_credentials();
-        if let Some(certificates) = &again {
-            certificates.reload();
-        }
-    })?;
+    let reloaded = Arc::clone(&door);
+    reload_on_hangup(&manager, &listening, certificates.clone(), move || reloaded.reload_credentials())?;
     let stop = stop_signal(&manager)?;
     let serving = http::serve(bound, door, certificates, stop);
     tracing::info!(data = %config.data.display(), "{listening}");

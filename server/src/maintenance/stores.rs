@@ -123,4 +123,11 @@ mod tests {
             assert_eq!(check_coverage(&config, days).is_ok(), holds, "{days:?}");
         }
     }
+
+    #[test]
+    fn what_is_deleted_comes_back_for_as_long_as_is_promised() {
+        let config = Config::for_data("/srv/pawl".into()); // delay_days is 14
+        let refused = check_coverage(&config, Some(13)).unwrap_err().to_string();
+        assert!(refused.starts_with("maintenance.delay_days: "), "{refused}");
+    }
 }

@@ -4,62 +4,16 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use pawl_tests::command::pawl;
 use pawl_tests::content::{id_of, noise};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::evidence::Evidence;
-use crate::forger::{Answer, Decision, Forger, Refusal, Told, Word};
-use crate::stand::{Medium, Stand};
+use crate::case::Case;
+use crate::forger::{Answer, Decision, Refusal, Told, Word};
 
 /// Longest message that the keeper takes.
 const MESSAGE_BYTES_MAX: usize = 2048;
-/// Files that wait for their name at a time.
-const SLOTS_MAX: usize = 8192;
-
-struct Case {
-    stand: Stand,
-    forger: Forger,
-    before: Evidence,
-}
-
-impl Case {
-    fn new() -> Self {
-        let stand = Stand::new(Medium::Disk, &rustix::process::getuid().as_raw().to_string());
-        let forger = Forger::start(&stand.data);
-        let before = Evidence::read(&stand.data);
-        Self { stand, forger, before }
-    }
-
-    fn now(&self) -> Evidence {
-        Evidence::read(&self.stand.data)
-    }
-
-    /// Nothing that was stored is touched; more may be there.
-    fn assert_kept(&mut self, what: &str) {
-        self.forger.assert_alive();
-        self.before.assert_kept(&self.now(), what);
-    }
-
-    /// Nothing is there that was not before, either.
-    fn assert_same(&mut self, what: &str) {
-        self.forger.assert_alive();
-        let now = self.now();
-        assert_eq!(self.before.first_difference(&now), None, "{what}");
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.stand.data.join(name)
-    }
-
-    /// Names of the files in one of the repository's directories.
-    fn names(&self, directory: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path("web1").join(directory)).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-}
 
 fn commit(slot: u64, repository: &str, handle: &str) -> Word {
     Word::Commit { slot, repository: repository.into(), handle: handle.into(), creator: "web1".into() }
@@ -69,11 +23,11 @@ fn rescue(slot: u64, repository: &str, handle: &str) -> Word {
     Word::Rescue { slot, repository: repository.into(), handle: handle.into(), creator: "web1".into() }
 }
 
-fn remove(repository: &str, id: &str) -> Word {
+pub(crate) fn remove(repository: &str, id: &str) -> Word {
     Word::RemoveLock { repository: repository.into(), id: id.into(), remover: "web1".into() }
 }
 
-const ID: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+pub(crate) const ID: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
 /// A121: Code in the door has the keeper use a name that leaves its place, or that is Pawl's own.
 #[test]
@@ -365,78 +319,6 @@ fn the_file_of_the_self_test_is_stored_once() {
     let slot = case.forger.filled(b"two");
     assert_eq!(case.forger.refused(&Word::Canary { slot }), Refusal::NameTaken);
     case.assert_same("a second canary");
-}
-
-/// A130: Code in the door sends what is no message: too long, of no kind, with descriptors that nobody asked for.
-#[test]
-fn what_is_no_message_is_ignored_and_descriptors_are_closed() {
-    let mut case = Case::new();
-    for length in [MESSAGE_BYTES_MAX + 1, 100_000] {
-        let _ = case.forger.send(&vec![0; length], &[]);
-    }
-    for byte in 0..=u8::MAX {
-        case.forger.send(&[9, byte.max(14)], &[]).unwrap();
-        case.forger.send(&[byte; 40], &[]).unwrap();
-    }
-    case.assert_same("garbage");
-    let descriptors = Path::new("/proc").join(case.forger.keeper_pid().to_string()).join("fd");
-    let count = || fs::read_dir(&descriptors).unwrap().count();
-    let before = count();
-    let null = fs::File::open("/dev/null").unwrap();
-    let many: Vec<_> = (0..250).map(|_| null.as_fd()).collect();
-    for _ in 0..200 {
-        case.forger.say(&Word::Ping, &many);
-        case.forger.assert_alive();
-    }
-    pawl_tests::wait::until("the keeper has closed what it was sent", || (count() <= before).then_some(()));
-    case.assert_same("descriptors");
-}
-
-/// A131: Code in the door asks for files without end, so that nothing is left to the keeper to work with.
-#[test]
-fn a_flood_of_requests_leaves_the_keeper_at_work() {
-    let mut case = Case::new();
-    let mut opened = 0;
-    let refusal = loop {
-        match case.forger.ask(&Word::Open { count: u8::MAX }) {
-            Answer::Opened(files) => opened += files.len(),
-            Answer::Refused(refusal) => break refusal,
-            other => panic!("{other:?}"),
-        }
-        assert!(opened <= SLOTS_MAX, "there is no end");
-    };
-    assert!(matches!(refusal, Refusal::Slot | Refusal::Failed(_)), "{refusal:?}");
-    // It can still make directories, count, remove locks and write its log.
-    case.forger.done(&Word::CreateRepository { repository: "web2".into(), creator: "web1".into() });
-    case.forger.done(&remove("web1", ID));
-    case.forger.done(&Word::Note(Decision::default()));
-    assert!(matches!(case.forger.ask(&Word::Head), Answer::Head));
-    // Of what is asked in vain, nothing is left.
-    let _ = case.forger.ask(&Word::Probe);
-    case.assert_kept("a flood of open files");
-    for number in 0..20_000_u32 {
-        case.forger.say(&Word::Count { repository: format!("r{number}") }, &[]);
-        if number % 100 == 0 {
-            case.forger.assert_alive();
-        }
-    }
-    case.assert_kept("a flood of counts");
-}
-
-/// A132: The same, where the limit on open files is that of a service.
-#[test]
-fn a_keeper_with_few_descriptors_raises_its_limit() {
-    let stand = Stand::new(Medium::Disk, &rustix::process::getuid().as_raw().to_string());
-    let mut command = std::process::Command::new("prlimit");
-    command.args(["--nofile=1024:20000", "--"]).arg(pawl_tests::command::pawl_binary());
-    let mut forger = Forger::start_as(command, &stand.data);
-    let mut opened = 0;
-    while let Answer::Opened(files) = forger.ask(&Word::Open { count: u8::MAX }) {
-        opened += files.len();
-    }
-    assert_eq!(opened, SLOTS_MAX);
-    forger.done(&Word::Note(Decision::default()));
-    forger.done(&Word::CreateRepository { repository: "web2".into(), creator: "web1".into() });
 }
 
 /// Puts a descriptor into a socket that nobody reads.

@@ -9,7 +9,9 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod case;
 mod evidence;
+mod flooded;
 mod forged;
 mod forger;
 mod levels;
