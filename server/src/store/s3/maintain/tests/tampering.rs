@@ -252,3 +252,16 @@ async fn a_repository_that_pawl_did_not_begin_stays_taken_when_all_of_it_is_dele
     assert_eq!(f.maintenance.bring_back(&batch, &Handle::Config).await.unwrap(), Created::Stored);
     assert_eq!(f.hosts.place.bucket().get("some/prefix/web1/config").unwrap(), b"by restic itself");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_put_on_a_key_late_is_gone_when_another_config_may_become_the_first() {
+    let f = both(moto()).await;
+    f.hosts.initialised().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await; // S3 tells whole seconds
+    let mark = format!("some/prefix/web1/.aside/{}/0", id_of(&key()));
+    f.hosts.place.bucket().put(&mark, b"").unwrap();
+    let batch = f.begin(Reason::Deleted).await;
+    assert_eq!(f.hide(Handle::Config, &batch).await, Hid::Now);
+    assert_eq!(f.maintenance.bring_back(&batch, &Handle::Config).await.unwrap(), Created::Stored);
+    assert!(!f.hosts.place.bucket().snapshot().visible().contains_key(mark.as_str()));
+}
