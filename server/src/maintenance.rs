@@ -12,6 +12,7 @@ mod delete;
 mod deleted;
 mod door;
 mod enrol;
+mod examine;
 mod forget;
 mod key;
 mod progress;

@@ -1,0 +1,372 @@
+//! Opens what is new in a repository as restic would, and hides what restic would choke on.
+//!
+//! Invariant: a file is junk only if its content is what its name says and restic nevertheless could not use it: damage
+//! is nobody's junk, and neither is what could not be read. Everything that is hidden can be brought back.
+
+mod blobs;
+mod hide;
+mod index;
+mod password;
+mod sealed;
+mod state;
+mod trees;
+mod written;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use pawl_policy::{
+    Action, Circumstances, FileId, FileType, Grant, Handle, List, Permit, RepositoryName, Role, decide,
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::session::{self, Session};
+use super::verify;
+use super::verify::state::States;
+use crate::files::FileError;
+use crate::store::maintenance::{MaintenanceStore, Place};
+use crate::store::{AppendStore, Span, StoreError, StoredFile};
+use sealed::{KeyFile, MasterKey, NotOpened, unpacked};
+use state::State;
+use written::{Id, Lock, Snapshot, parsed};
+
+/// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.
+const UNPACKED_BYTES_MAX: u64 = 256 << 20;
+
+/// Why nothing could be said.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ExamineError {
+    /// The store did not answer.
+    #[error("the repository cannot be looked at: {0}")]
+    Store(#[from] StoreError),
+    /// What is remembered cannot be read or written.
+    #[error(transparent)]
+    State(#[from] FileError),
+    /// No key fits.
+    #[error(
+        "the password opens none of the {0} keys of this repository; expected the management password, see --password-file"
+    )]
+    Password(usize),
+    /// The key is not that of this repository.
+    #[error(
+        "the password opens key {0}, and that key does not open the repository's config: one of them is not the right one; \
+         look at `pawl maintain key list`, and at what `pawl maintain verify` says of config"
+    )]
+    OtherKey(FileId),
+    /// Too much is junk to be true.
+    #[error(
+        "{junk} of {all} snapshots refer to what is not there; nothing was hidden, because that looks like a loss: run \
+         `pawl maintain verify --all`, then `restic check`"
+    )]
+    Loss {
+        /// Snapshots that cannot be used.
+        junk: usize,
+        /// Snapshots in all.
+        all: usize,
+    },
+    /// Something that cannot be.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Examined {
+    /// Files that were opened.
+    pub(super) opened: u64,
+    /// Files that restic cannot use, which are hidden now.
+    pub(super) junk: Vec<Junk>,
+    /// What to undo; nothing if only locks were junk, or nothing was.
+    pub(super) batch: Option<String>,
+    /// What else somebody should know, a sentence each.
+    pub(super) noticed: Vec<String>,
+}
+
+/// A file that restic cannot use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Junk {
+    #[serde(serialize_with = "as_text")]
+    pub(super) handle: Handle,
+    /// Who stored it, if that is known.
+    pub(super) creator: Option<String>,
+    pub(super) reason: String,
+}
+
+fn as_text<S: serde::Serializer>(handle: &Handle, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(handle)
+}
+
+/// Opens what is new in a repository, and hides what is junk.
+pub(super) async fn examine(
+    session: &Session,
+    repository: &RepositoryName,
+    password: &[u8],
+) -> Result<Examined, ExamineError> {
+    let data = &session.config.data;
+    let mut state = State::load(data, repository)?;
+    let mut examined = Examined::default();
+    let key = unlock(session, repository, password, &mut state, &mut examined).await?;
+    let opener = Opener { session, repository, key: Arc::new(key) };
+    opener.look(&mut state, &mut examined).await?;
+    if !examined.junk.is_empty() {
+        examined.batch = hide::hide(session, repository, &mut examined.junk).await?;
+    }
+    state.save(data, repository)?;
+    Ok(examined)
+}
+
+/// Finds the key that the password opens, and looks at the others.
+async fn unlock(
+    session: &Session,
+    repository: &RepositoryName,
+    password: &[u8],
+    state: &mut State,
+    examined: &mut Examined,
+) -> Result<MasterKey, ExamineError> {
+    let mut keys = list(session, repository, FileType::Keys).await?;
+    keys.sort_by_key(|id| state.key.as_ref() != Some(&id.to_string()));
+    let mut found = None;
+    for id in &keys {
+        let handle = Handle::File(FileType::Keys, *id);
+        let Some(content) = content(session, repository, &handle).await? else { continue };
+        let key = match KeyFile::parse(&content) {
+            Ok(key) => key,
+            Err(_) if !is_named(&content, id) => {
+                examined.noticed.push(damaged(&handle));
+                continue;
+            }
+            Err(why) => {
+                examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+                continue;
+            }
+        };
+        if found.is_some() {
+            continue;
+        }
+        let password = password.to_owned();
+        let unlocked = tokio::task::spawn_blocking(move || key.unlock(&password)).await;
+        if let Ok(Ok(Some(master))) = unlocked {
+            found = Some((*id, master));
+        }
+    }
+    let (id, master) = found.ok_or(ExamineError::Password(keys.len()))?;
+    let config = content(session, repository, &Handle::Config).await?;
+    if !config.is_some_and(|config| master.open(config).is_ok()) {
+        return Err(ExamineError::OtherKey(id));
+    }
+    state.key = Some(id.to_string());
+    let is_junk = |handle: &Handle| examined.junk.iter().any(|junk| junk.handle == *handle);
+    let keys = keys.into_iter().map(|id| Handle::File(FileType::Keys, id));
+    let keys: Vec<_> = keys.filter(|handle| !is_junk(handle)).collect();
+    for handle in keys.iter().filter(|handle| !state.is_new() && !state.is_good(handle)) {
+        let creator = session.files.facts(repository, handle).await?.and_then(|facts| facts.creator);
+        let creator = creator.map_or("somebody".to_owned(), |name| name.to_string());
+        examined
+            .noticed
+            .push(format!("{handle} is new, from {creator}: one more password opens the repository"));
+    }
+    Ok(master)
+}
+
+/// Reads files of a repository, and opens them.
+pub(super) struct Opener<'a> {
+    session: &'a Session,
+    repository: &'a RepositoryName,
+    key: Arc<MasterKey>,
+}
+
+/// What a file turned out to be.
+enum Opened<T> {
+    Good(T),
+    Junk(NotOpened),
+    /// Its content is not what its name says.
+    Damaged,
+    /// It is not there any more.
+    Gone,
+}
+
+impl Opener<'_> {
+    /// Looks at everything in the order in which nothing that is added meanwhile is missed: what needs others first.
+    async fn look(&self, state: &mut State, examined: &mut Examined) -> Result<(), ExamineError> {
+        let of = async |file_type| list(self.session, self.repository, file_type).await;
+        let mut good: BTreeSet<Handle> =
+            of(FileType::Keys).await?.into_iter().map(|id| Handle::File(FileType::Keys, id)).collect();
+        for id in of(FileType::Locks).await? {
+            self.sort::<Lock>(Handle::File(FileType::Locks, id), examined).await?;
+        }
+        let snapshots = of(FileType::Snapshots).await?;
+        let mut new = Vec::new();
+        for id in &snapshots {
+            let handle = Handle::File(FileType::Snapshots, *id);
+            if state.is_good(&handle) {
+                good.insert(handle);
+            } else if let Some(snapshot) = self.sort::<Snapshot>(handle, examined).await? {
+                new.push((handle, snapshot.tree));
+            }
+        }
+        let indexes = index::read(self, of(FileType::Index).await?, state, !new.is_empty(), examined).await?;
+        good.extend(indexes.good.iter().copied());
+        good.extend(self.judge(new, &indexes, (state, snapshots.len()), examined).await?);
+        good.retain(|handle| examined.junk.iter().all(|junk| junk.handle != *handle));
+        state.replace(good.into_iter());
+        Ok(())
+    }
+
+    /// Opens a file; if it is junk, notes that.
+    async fn sort<T: serde::de::DeserializeOwned + Send + 'static>(
+        &self,
+        handle: Handle,
+        examined: &mut Examined,
+    ) -> Result<Option<T>, ExamineError> {
+        examined.opened += 1;
+        match self.open(&handle).await? {
+            Opened::Good(found) => return Ok(Some(found)),
+            Opened::Junk(why) => {
+                examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+            }
+            Opened::Damaged => examined.noticed.push(damaged(&handle)),
+            Opened::Gone => examined.opened -= 1,
+        }
+        Ok(None)
+    }
+
+    /// Which of the new snapshots are good: all that they hold is there.
+    async fn judge(
+        &self,
+        new: Vec<(Handle, Id)>,
+        indexes: &index::Read,
+        (state, all): (&State, usize),
+        examined: &mut Examined,
+    ) -> Result<Vec<Handle>, ExamineError> {
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_damaged = indexes.is_incomplete || self.has_damage()?;
+        let roots = new.iter().map(|(_, tree)| *tree).collect();
+        let bad = trees::walk(self, &indexes.blobs, &roots).await?;
+        for pack in &bad.damaged {
+            examined.noticed.push(damaged(&Handle::File(FileType::Data, *pack)));
+        }
+        let (bad_ones, good): (Vec<_>, Vec<_>) =
+            new.into_iter().partition(|(_, tree)| bad.roots.contains_key(tree));
+        if is_damaged || !bad.damaged.is_empty() {
+            let unsure = |(handle, tree): &(Handle, Id)| {
+                let why = bad.roots.get(tree).map(String::as_str).unwrap_or_default();
+                format!("{handle} is not whole ({why}), and the repository has damage that may be the reason")
+            };
+            examined.noticed.extend(bad_ones.iter().map(unsure));
+        } else if state.is_new() && bad_ones.len() * 2 > all {
+            return Err(ExamineError::Loss { junk: bad_ones.len(), all });
+        } else {
+            examined.junk.extend(bad_ones.iter().map(|(handle, tree)| Junk {
+                handle: *handle,
+                creator: None,
+                reason: bad.roots.get(tree).cloned().unwrap_or_default(),
+            }));
+        }
+        Ok(good.into_iter().map(|(handle, _)| handle).collect())
+    }
+
+    /// Whether verification knows of damage that still stands.
+    fn has_damage(&self) -> Result<bool, ExamineError> {
+        let states = States::at(&verify::directory(&self.session.config.data));
+        Ok(!states.load(self.repository)?.damaged.is_empty())
+    }
+
+    async fn open<T: serde::de::DeserializeOwned + Send + 'static>(
+        &self,
+        handle: &Handle,
+    ) -> Result<Opened<T>, ExamineError> {
+        let Handle::File(_, id) = *handle else {
+            return Err(ExamineError::Other("a config is not opened like a file".to_owned()));
+        };
+        let Some(content) = content(self.session, self.repository, handle).await? else {
+            return Ok(Opened::Gone);
+        };
+        let key = Arc::clone(&self.key);
+        let work = move || {
+            if !is_named(&content, &id) {
+                return Opened::Damaged;
+            }
+            let plain = key.open(content).and_then(|plain| unpacked(plain, UNPACKED_BYTES_MAX));
+            match plain.and_then(|plain| parsed(&plain)) {
+                Ok(found) => Opened::Good(found),
+                Err(why) => Opened::Junk(why),
+            }
+        };
+        // What a host wrote may bring a decompressor down. Its file is not worth more than that.
+        let opened = tokio::task::spawn_blocking(work).await;
+        Ok(opened.unwrap_or(Opened::Junk(NotOpened::NotCompressed)))
+    }
+
+    /// Bytes of a pack, fewer if it ends before.
+    async fn part(&self, pack: FileId, from: u32, until: u32) -> Result<Vec<u8>, ExamineError> {
+        let handle = Handle::File(FileType::Data, pack);
+        let file = self.session.store.open_version(self.repository, &handle, &Place::Current).await?;
+        let start = u64::from(from).min(file.size());
+        let span = Span { start, len: u64::from(until).min(file.size()).saturating_sub(start) };
+        Ok(whole(file, span).await?)
+    }
+
+    /// Whether a file's content is what its name says.
+    async fn is_right(&self, handle: &Handle) -> Result<bool, ExamineError> {
+        Ok(session::is_right(&self.session.store, self.repository, handle, &Place::Current).await?)
+    }
+}
+
+fn damaged(handle: &Handle) -> String {
+    format!(
+        "{handle} is damaged: its content does not hash to its name; `pawl maintain verify` looks for a good copy"
+    )
+}
+
+fn is_named(content: &[u8], id: &FileId) -> bool {
+    let found: [u8; 32] = Sha256::digest(content).into();
+    found == *id.sha256()
+}
+
+/// The ids of a type, as maintenance sees them.
+async fn list(
+    session: &Session,
+    repository: &RepositoryName,
+    file_type: FileType,
+) -> Result<Vec<FileId>, ExamineError> {
+    let user = session::user().map_err(|error| ExamineError::Other(error.to_string()))?;
+    let grant = Grant::new(repository.clone(), Role::Maintenance);
+    let action = Action::List(List { repository: repository.clone(), file_type });
+    let permit = decide(&user, &grant, action, &Circumstances::NOTHING_KNOWN);
+    let Ok(Permit::List(permit)) = permit else {
+        return Err(ExamineError::Other(format!("maintenance may not list {file_type}")));
+    };
+    let mut ids = Vec::new();
+    let mut listed = std::pin::pin!(session.files.list(permit).await?);
+    while let Some(entries) = listed.try_next().await? {
+        ids.extend(entries.into_iter().map(|entry| entry.id));
+    }
+    Ok(ids)
+}
+
+/// A file's bytes; nothing if it is not there any more.
+async fn content(
+    session: &Session,
+    repository: &RepositoryName,
+    handle: &Handle,
+) -> Result<Option<Vec<u8>>, ExamineError> {
+    let file = match session.store.open_version(repository, handle, &Place::Current).await {
+        Err(StoreError::NotFound) => return Ok(None),
+        file => file?,
+    };
+    let span = Span { start: 0, len: file.size() };
+    Ok(Some(whole(file, span).await?))
+}
+
+async fn whole<F: StoredFile>(file: F, span: Span) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::with_capacity(usize::try_from(span.len).unwrap_or_default());
+    let mut chunks = std::pin::pin!(file.read(span));
+    while let Some(chunk) = chunks.try_next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,277 @@
+//! Whether all that snapshots hold is there: every tree can be read, and every blob that it names is in a pack.
+//!
+//! Invariant: a tree is bad only if it was read, or certainly is nowhere; a store that does not answer is an error.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use pawl_policy::{FileId, FileType, Handle};
+use sha2::{Digest, Sha256};
+
+use super::blobs::{Blobs, Located};
+use super::sealed::{MasterKey, NotOpened, decompressed};
+use super::written::{Id, Tree, parsed};
+use super::{ExamineError, Opener};
+
+/// A tree that is larger is nobody's directory, and would exhaust restic.
+const TREE_BYTES_MAX: u64 = 256 << 20;
+/// Trees that lie no further apart than this are read together; reading costs less than asking.
+const GAP_BYTES_MAX: u32 = 64 << 10;
+/// Bytes that are read together.
+const RUN_BYTES_MAX: u32 = 8 << 20;
+/// Runs that are read at a time.
+const RUNS_AT_A_TIME: usize = 8;
+
+/// A tree, by the order in which it was met.
+type Number = u32;
+
+/// All trees that were met.
+#[derive(Debug, Default)]
+struct Met {
+    numbers: HashMap<Id, Number>,
+    ids: Vec<Id>,
+    /// Which tree names which, the one that is named first.
+    edges: Vec<(Number, Number)>,
+    bad: BTreeMap<Number, String>,
+}
+
+/// Why a tree, or what is below it, is bad, by the roots that were asked for.
+#[derive(Debug, Default)]
+pub(super) struct Bad {
+    pub(super) roots: BTreeMap<Id, String>,
+    /// Packs whose content does not hash to their name. What is bad because of them is damaged, and nobody's junk.
+    pub(super) damaged: BTreeSet<FileId>,
+}
+
+/// Walks from these roots to every tree below.
+pub(super) async fn walk(
+    opener: &Opener<'_>,
+    blobs: &Blobs,
+    roots: &BTreeSet<Id>,
+) -> Result<Bad, ExamineError> {
+    let mut met = Met::default();
+    let mut damaged = BTreeSet::new();
+    let mut frontier: Vec<_> = roots.iter().filter_map(|root| met.meet(*root)).collect();
+    while !frontier.is_empty() {
+        let mut next = Vec::new();
+        for (number, read) in read_all(opener, blobs, &met, &frontier).await? {
+            match read {
+                Ok(tree) => met.follow(blobs, number, &tree, &mut next),
+                Err(why) => {
+                    met.bad.insert(number, why.text);
+                    damaged.extend(damage(opener, &why.packs).await?);
+                }
+            }
+        }
+        frontier = next;
+    }
+    Ok(Bad { roots: met.bad_roots(roots), damaged })
+}
+
+/// Why a tree could not be read, and the packs that were to hold it.
+struct Unread {
+    text: String,
+    packs: Vec<FileId>,
+}
+
+/// Of these packs, those that are not what their names say.
+async fn damage(opener: &Opener<'_>, packs: &[FileId]) -> Result<Vec<FileId>, ExamineError> {
+    let mut damaged = Vec::new();
+    for pack in packs {
+        if !opener.is_right(&Handle::File(FileType::Data, *pack)).await? {
+            damaged.push(*pack);
+        }
+    }
+    Ok(damaged)
+}
+
+impl Met {
+    /// Its number, if it is met for the first time.
+    fn meet(&mut self, id: Id) -> Option<Number> {
+        let number = Number::try_from(self.ids.len()).ok()?;
+        if self.numbers.contains_key(&id) {
+            return None;
+        }
+        self.numbers.insert(id, number);
+        self.ids.push(id);
+        Some(number)
+    }
+
+    fn id(&self, number: Number) -> Option<Id> {
+        self.ids.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// Looks at what a tree names.
+    fn follow(&mut self, blobs: &Blobs, number: Number, tree: &Tree, next: &mut Vec<Number>) {
+        for node in &tree.nodes {
+            match (node.kind.as_str(), node.subtree) {
+                ("dir", Some(subtree)) => {
+                    next.extend(self.meet(subtree));
+                    if let Some(child) = self.numbers.get(&subtree) {
+                        self.edges.push((*child, number));
+                    }
+                }
+                ("dir", None) => {
+                    self.bad.insert(number, "a directory in it has no tree".to_owned());
+                }
+                _ => {}
+            }
+            let missing = node.content.iter().flatten().find(|blob| !blobs.has_data(blob));
+            if let Some(missing) = missing {
+                self.bad.insert(
+                    number,
+                    format!(
+                        "it needs the blob {missing}, which is in no index, or in a pack that is not there"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// The roots below which something is bad.
+    fn bad_roots(mut self, roots: &BTreeSet<Id>) -> BTreeMap<Id, String> {
+        self.edges.sort_unstable();
+        let mut reached = self.bad.clone();
+        let mut work: Vec<_> = self.bad.into_iter().collect();
+        while let Some((number, why)) = work.pop() {
+            let first = self.edges.partition_point(|(child, _)| *child < number);
+            let edges = self.edges.get(first..).unwrap_or_default().iter();
+            for (_, parent) in edges.take_while(|(child, _)| *child == number) {
+                if !reached.contains_key(parent) {
+                    reached.insert(*parent, why.clone());
+                    work.push((*parent, why.clone()));
+                }
+            }
+        }
+        let why = |root: &Id| Some((*root, reached.get(self.numbers.get(root)?)?.clone()));
+        roots.iter().filter_map(why).collect()
+    }
+}
+
+/// Trees of one pack that are read together.
+struct Run {
+    pack: FileId,
+    from: u32,
+    until: u32,
+    trees: Vec<(Number, Id, Located)>,
+}
+
+/// Reads trees, each from where it can be read.
+async fn read_all(
+    opener: &Opener<'_>,
+    blobs: &Blobs,
+    met: &Met,
+    frontier: &[Number],
+) -> Result<Vec<(Number, Result<Tree, Unread>)>, ExamineError> {
+    let mut read = Vec::new();
+    let mut wanted = Vec::new();
+    for number in frontier {
+        let Some(id) = met.id(*number) else { continue };
+        match blobs.places(&id).next() {
+            Some(place) => wanted.push((*number, id, place)),
+            None => {
+                let text = format!("its tree {id} is in no index, or in a pack that is not there");
+                read.push((*number, Err(Unread { text, packs: Vec::new() })));
+            }
+        }
+    }
+    let mut reading =
+        stream::iter(runs(blobs, wanted)).map(|run| read_run(opener, run)).buffer_unordered(RUNS_AT_A_TIME);
+    while let Some(trees) = reading.try_next().await? {
+        for (number, id, first) in trees {
+            let tree = match first {
+                Ok(tree) => Ok(tree),
+                Err(why) => elsewhere(opener, blobs, id, &why).await?,
+            };
+            read.push((number, tree));
+        }
+    }
+    Ok(read)
+}
+
+/// Tries the other places that indexes name.
+async fn elsewhere(
+    opener: &Opener<'_>,
+    blobs: &Blobs,
+    id: Id,
+    why: &NotOpened,
+) -> Result<Result<Tree, Unread>, ExamineError> {
+    let mut packs = BTreeSet::new();
+    for place in blobs.places(&id) {
+        let Some(pack) = blobs.pack(place) else { continue };
+        let pack = FileId::from_sha256(pack.0);
+        packs.insert(pack);
+        let until = place.offset.saturating_add(place.length);
+        let run = Run { pack, from: place.offset, until, trees: vec![(0, id, place)] };
+        if let Some((.., Ok(tree))) = read_run(opener, run).await?.pop() {
+            return Ok(Ok(tree));
+        }
+    }
+    let text = format!("its tree {id} cannot be read: {why}");
+    Ok(Err(Unread { text, packs: packs.into_iter().collect() }))
+}
+
+/// Brings together what lies together.
+fn runs(blobs: &Blobs, mut wanted: Vec<(Number, Id, Located)>) -> Vec<Run> {
+    wanted.sort_unstable_by_key(|(.., place)| (place.pack, place.offset));
+    let mut runs: Vec<Run> = Vec::new();
+    for (number, id, place) in wanted {
+        let Some(pack) = blobs.pack(place) else { continue };
+        let pack = FileId::from_sha256(pack.0);
+        let until = place.offset.saturating_add(place.length);
+        match runs.last_mut() {
+            Some(run)
+                if run.pack == pack
+                    && place.offset.saturating_sub(run.until) <= GAP_BYTES_MAX
+                    && until.saturating_sub(run.from) <= RUN_BYTES_MAX =>
+            {
+                run.until = run.until.max(until);
+                run.trees.push((number, id, place));
+            }
+            _ => runs.push(Run { pack, from: place.offset, until, trees: vec![(number, id, place)] }),
+        }
+    }
+    runs
+}
+
+type Read = (Number, Id, Result<Tree, NotOpened>);
+
+async fn read_run(opener: &Opener<'_>, run: Run) -> Result<Vec<Read>, ExamineError> {
+    if u64::from(run.until.saturating_sub(run.from)) > TREE_BYTES_MAX {
+        let large = |(number, id, _)| (number, id, Err(NotOpened::Large(TREE_BYTES_MAX)));
+        return Ok(run.trees.into_iter().map(large).collect());
+    }
+    let bytes = opener.part(run.pack, run.from, run.until).await?;
+    let key = Arc::clone(&opener.key);
+    let ids: Vec<_> = run.trees.iter().map(|(number, id, _)| (*number, *id)).collect();
+    let work = move || {
+        let open = |(number, id, place): (Number, Id, Located)| {
+            let start = place.offset.saturating_sub(run.from);
+            (number, id, opened(&key, &bytes, start, id, place))
+        };
+        run.trees.into_iter().map(open).collect()
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(read) => Ok(read),
+        // What a host wrote brought a decompressor down. It is not worth more than that.
+        Err(_) => {
+            Ok(ids.into_iter().map(|(number, id)| (number, id, Err(NotOpened::NotCompressed))).collect())
+        }
+    }
+}
+
+fn opened(key: &MasterKey, bytes: &[u8], start: u32, id: Id, place: Located) -> Result<Tree, NotOpened> {
+    let start = usize::try_from(start).unwrap_or(usize::MAX);
+    let len = usize::try_from(place.length).unwrap_or(usize::MAX);
+    let sealed = bytes.get(start..).and_then(|rest| rest.get(..len)).ok_or(NotOpened::Short)?;
+    let mut content = key.open(sealed.to_vec())?;
+    if place.unpacked.is_some() {
+        content = decompressed(&content, TREE_BYTES_MAX)?;
+    }
+    let found: [u8; 32] = Sha256::digest(&content).into();
+    if found != id.0 {
+        return Err(NotOpened::NotAuthentic);
+    }
+    parsed(&content)
+}

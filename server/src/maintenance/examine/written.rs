@@ -1,0 +1,191 @@
+//! What restic writes into a repository, as far as it has to be right for restic to go on.
+//!
+//! Invariant: what is accepted here, restic accepts; where the two could differ, this is the stricter.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use pawl_policy::FileId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+
+use super::sealed::{NotOpened, malformed};
+
+/// An id as restic writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Id(pub(super) [u8; 32]);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut id = [0; 32];
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        hex::decode_to_slice(text.as_bytes(), &mut id).map_err(serde::de::Error::custom)?;
+        Ok(Self(id))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&FileId::from_sha256(self.0), f)
+    }
+}
+
+/// A moment as Go's JSON reads it: RFC 3339, nothing else.
+#[derive(Debug)]
+pub(super) struct Time;
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let plain = |byte: u8| byte.is_ascii_digit() || b"-:+.TZ".contains(&byte);
+        let is_plain = text.bytes().all(plain) && text.as_bytes().get(10) == Some(&b'T');
+        match text.parse::<Timestamp>() {
+            Ok(_) if is_plain => Ok(Self),
+            _ => Err(serde::de::Error::custom(format_args!("'{}' is no time", text.escape_debug()))),
+        }
+    }
+}
+
+/// A file of `snapshots`.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "what is not read has to be of the right type nevertheless")]
+pub(super) struct Snapshot {
+    time: Time,
+    pub(super) tree: Id,
+    parent: Option<Id>,
+    original: Option<Id>,
+    paths: Option<Vec<String>>,
+    hostname: Option<String>,
+    username: Option<String>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    excludes: Option<Vec<String>>,
+    tags: Option<Vec<String>>,
+    program_version: Option<String>,
+    summary: Option<Summary>,
+}
+
+/// What a backup says of itself.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "what is not read has to be of the right type nevertheless")]
+struct Summary {
+    backup_start: Option<Time>,
+    backup_end: Option<Time>,
+    files_new: Option<u64>,
+    files_changed: Option<u64>,
+    files_unmodified: Option<u64>,
+    dirs_new: Option<u64>,
+    dirs_changed: Option<u64>,
+    dirs_unmodified: Option<u64>,
+    data_blobs: Option<i64>,
+    tree_blobs: Option<i64>,
+    data_added: Option<u64>,
+    data_added_packed: Option<u64>,
+    total_files_processed: Option<u64>,
+    total_bytes_processed: Option<u64>,
+}
+
+/// A file of `locks`.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "what is not read has to be of the right type nevertheless")]
+pub(super) struct Lock {
+    time: Time,
+    exclusive: bool,
+    hostname: Option<String>,
+    username: Option<String>,
+    pid: Option<i64>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+/// A file of `index`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Index {
+    #[expect(dead_code, reason = "it has to be of the right type nevertheless")]
+    supersedes: Option<Vec<Id>>,
+    pub(super) packs: Vec<Pack>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Pack {
+    pub(super) id: Id,
+    pub(super) blobs: Vec<Blob>,
+}
+
+/// A piece of a pack, in bytes from its beginning.
+#[derive(Debug, Deserialize)]
+pub(super) struct Blob {
+    pub(super) id: Id,
+    #[serde(rename = "type")]
+    pub(super) kind: BlobKind,
+    pub(super) offset: u32,
+    pub(super) length: u32,
+    /// Of what was compressed; absent or zero if it was not.
+    pub(super) uncompressed_length: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BlobKind {
+    Data,
+    Tree,
+}
+
+/// A directory in a snapshot.
+#[derive(Debug, Deserialize)]
+pub(super) struct Tree {
+    pub(super) nodes: Vec<Node>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Node {
+    #[serde(rename = "name")]
+    _name: IgnoredText,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) subtree: Option<Id>,
+    #[serde(default)]
+    pub(super) content: Option<Vec<Id>>,
+}
+
+/// A text that does not matter.
+#[derive(Debug)]
+struct IgnoredText;
+
+impl<'de> Deserialize<'de> for IgnoredText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<str>::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// Reads what was unpacked.
+pub(super) fn parsed<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
+    serde_json::from_slice(content).map_err(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_restic_would_not_read_is_not_read_here() {
+        let id = "5f".repeat(32);
+        let good = format!(
+            r#"{{"time":"2026-11-20T01:02:03.123456789+01:00","tree":"{id}","paths":["/a"],"summary":{{"files_new":1}}}}"#
+        );
+        assert!(parsed::<Snapshot>(good.as_bytes()).is_ok());
+        for (what, other) in [
+            ("2026-11-20T", "2026-11-20 "),
+            ("+01:00", "+01:00[Europe/Berlin]"),
+            ("\"/a\"", "7"),
+            (r#""files_new":1"#, r#""files_new":1.5"#),
+            (r#""files_new":1"#, r#""backup_end":"yesterday""#),
+            (id.as_str(), "5f"),
+            (r#""tree""#, r#""bush""#),
+        ] {
+            let bad = good.replace(what, other);
+            assert!(matches!(parsed::<Snapshot>(bad.as_bytes()), Err(NotOpened::Malformed(_))), "{bad}");
+        }
+    }
+}

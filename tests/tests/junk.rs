@@ -1,0 +1,245 @@
+//! What a host with its credential and the repository's password adds so that restic chokes on it, and how the next run
+//! of maintenance hides that and nothing else.
+//!
+//! Invariant: that restic chokes is tried with the real restic, before; that all is well, after.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeSet;
+
+use pawl_tests::clients::{self, Restic, Version};
+use pawl_tests::command::Finished;
+use pawl_tests::content::{id_of, noise};
+use pawl_tests::forger::Forger;
+use pawl_tests::maintenance::maintain;
+use pawl_tests::program::program;
+use pawl_tests::server::Server;
+use pawl_tests::store::{plant, remove};
+use serde_json::{Value, json};
+
+/// A repository with good backups, and a thief who has all that its host has.
+struct Ground {
+    server: Server,
+    restic: Restic,
+    thief: Forger,
+}
+
+impl Ground {
+    fn new() -> Self {
+        Self::on(Server::start())
+    }
+
+    fn on(server: Server) -> Self {
+        let credential = clients::ready(&server, "web1");
+        let restic = Restic::new(Version::V0_19, &credential);
+        let files = restic.home().join("files");
+        for (name, bytes) in [("a/b/large", 300_000), ("a/small", 10), ("c", 1000)] {
+            plant(&files.join(name), &noise(name, bytes));
+        }
+        restic.backup(&files);
+        plant(&files.join("a/later"), b"more");
+        restic.backup(&files);
+        plant(&server.dir().join("password"), b"secret");
+        let thief = Forger::new(&restic, server.client(&credential), "web1");
+        Self { server, restic, thief }
+    }
+
+    fn run(&self) -> Finished {
+        let password = self.server.dir().join("password");
+        let program = program("restic-0.19");
+        let options = ["--restic", program.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
+        maintain(&self.server.place(), &[&["run", "web1", "--lock-wait", "5s"], &options[..]].concat())
+    }
+
+    /// What the last run wrote down about junk.
+    fn junk(&self) -> Vec<Value> {
+        let record = self.server.data().join(".pawl/maintenance/run/web1.json");
+        let Ok(record) = std::fs::read(record) else { return Vec::new() };
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        record["junk"].as_array().unwrap().clone()
+    }
+
+    /// A run hides these files, names the host that stored them and nothing else, and then all reads back.
+    fn assert_hides(&self, files: &[&str], reason: &str) {
+        let before = self.server.stored();
+        let finished = self.run().expect_code(1);
+        assert!(finished.stdout.contains(reason), "{finished:#?}");
+        let junk = self.junk();
+        let named: BTreeSet<_> = junk.iter().map(|junk| junk["file"].as_str().unwrap()).collect();
+        assert_eq!(named, files.iter().copied().collect(), "{junk:#?}");
+        for junk in &junk {
+            assert_eq!(junk["creator"], "web1", "{junk}");
+        }
+        for file in files {
+            assert!(!self.server.has(&format!("web1/{file}")), "{file} is visible still");
+        }
+        let gone = before.losses(&self.server.stored());
+        let is_junk = |line: &String| files.iter().any(|file| line.contains(&id_of_file(file)));
+        let is_pawls_own = |line: &String| line.contains(" .pawl/");
+        assert!(gone.iter().all(|line| is_junk(line) || is_pawls_own(line)), "{gone:#?}");
+        self.restic.check();
+        let _ = self.restic.restore(&self.restic.home().join("files"), &[]);
+        let _ = self.run().expect_code(0);
+    }
+}
+
+fn id_of_file(file: &str) -> String {
+    file.rsplit('/').next().unwrap().to_owned()
+}
+
+/// A160: A thief of a host's credential, without the repository's password, stores an index, a snapshot and a lock that
+/// are noise, on which restic chokes.
+#[test]
+fn noise_is_hidden_as_one_batch() {
+    let ground = Ground::new();
+    let files: Vec<_> = ["index", "snapshots", "locks"]
+        .iter()
+        .map(|file_type| ground.thief.store_as_it_is(file_type, &noise(file_type, 400)))
+        .collect();
+    assert_ne!(ground.restic.run(["check", "--no-lock"]).code, Some(0), "restic chokes on it");
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    ground.assert_hides(&files, "not encrypted with this repository's key");
+    let deleted = maintain(&ground.server.place(), &["deleted", "--json"]).expect_code(0).json();
+    assert_eq!((deleted.as_array().unwrap().len(), deleted[0]["files"].as_u64()), (1, Some(2)), "{deleted}");
+}
+
+/// A161: A thief with the repository's password as well stores files that open and that restic cannot read.
+#[test]
+fn what_opens_and_says_nothing_is_hidden() {
+    let ground = Ground::new();
+    let bomb = zstd_of_zeros(600 << 20);
+    let tree = id_of(b"no such tree");
+    let snapshot = |time: &str| json!({"time": time, "tree": tree, "paths": ["/"]}).to_string().into_bytes();
+    let files = [
+        ground.thief.store("index", b"{\"packs\":7}"),
+        ground.thief.store("index", &[&[2][..], &bomb[..]].concat()),
+        ground.thief.store("index", &[&[2][..], &noise("no frame", 100)[..]].concat()),
+        ground.thief.store("index", b"nonsense"),
+        ground.thief.store("snapshots", &snapshot("yesterday")),
+        ground.thief.store("snapshots", b"{\"time\":\"2026-11-20T01:02:03Z\",\"paths\":[]}"),
+        ground.thief.store("locks", b"{\"exclusive\":\"for ever\"}"),
+    ];
+    assert_ne!(ground.restic.run(["check", "--no-lock"]).code, Some(0), "restic chokes on it");
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    ground.assert_hides(&files, "restic cannot read it");
+}
+
+/// A162: A thief stores well-formed snapshots whose trees, or what these name, are not there, so that restic's prune
+/// stops for ever.
+#[test]
+fn snapshots_of_what_is_not_there_are_hidden() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0); // what was there before is known to be good
+    let thief = &ground.thief;
+    let lost = id_of(b"a blob that nobody has");
+    let file = json!({"nodes": [{"name": "f", "type": "file", "content": [lost]}]}).to_string();
+    let below =
+        json!({"nodes": [{"name": "d", "type": "dir", "subtree": id_of(file.as_bytes())}]}).to_string();
+    let broken = b"{\"nodes\":\"none\"}";
+    let pack = thief.store_trees(&[file.as_bytes(), below.as_bytes(), broken]);
+    thief.store_index(&[(&pack.id, &pack.blobs)]);
+    let files = [
+        thief.store_snapshot(&id_of(b"a tree that nobody has")),
+        thief.store_snapshot(&id_of(below.as_bytes())),
+        thief.store_snapshot(&id_of(broken)),
+    ];
+    assert_ne!(ground.restic.run(["prune", "--dry-run", "--no-lock"]).code, Some(0), "restic's prune stops");
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    ground.assert_hides(&files, "is in no index");
+}
+
+/// A163: A thief stores an index that names packs which never were.
+#[test]
+fn an_index_of_packs_that_never_were_is_hidden() {
+    let ground = Ground::new();
+    let blob = json!({"id": id_of(b"blob"), "type": "data", "offset": 0, "length": 100});
+    let index = ground.thief.store_index(&[(&id_of(b"no pack"), &[blob])]);
+    ground.assert_hides(&[&index], "was ever there");
+}
+
+/// A164: A thief stores an index that says of every tree that it is elsewhere, so that the next honest backup seems
+/// broken and is hidden in the place of the thief's.
+#[test]
+fn an_index_that_lies_hides_nobody_elses_snapshot() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let files = ground.restic.home().join("files");
+    plant(&files.join("a/last"), b"of today");
+    ground.restic.backup(&files);
+    let honest: BTreeSet<_> = ground.restic.snapshots().into_iter().collect();
+    let decoy = ground.thief.store_trees(&[b"{\"nodes\":[]}"]);
+    let mut lies = decoy.blobs.clone();
+    for tree in trees(&ground.restic) {
+        lies.push(json!({"id": tree, "type": "tree", "offset": 0, "length": decoy.blobs[0]["length"]}));
+    }
+    ground.thief.store_index(&[(&decoy.id, &lies)]);
+    ground.run();
+    let there: BTreeSet<_> = std::fs::read_dir(ground.server.data().join("web1/snapshots"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap()[..8].to_owned())
+        .collect();
+    assert!(honest.iter().all(|id| there.contains(&id[..8])), "{honest:?} in {there:?}");
+}
+
+/// Where most snapshots are broken and none was ever seen whole, that is a loss, and nobody's junk.
+#[test]
+fn a_loss_is_not_hidden() {
+    let ground = Ground::new();
+    for file in walk(&ground.server.data().join("web1/data")) {
+        remove(&file);
+    }
+    let visible = walk(&ground.server.data().join("web1/snapshots"));
+    let finished = ground.run();
+    assert_ne!(finished.code, Some(0), "{finished:#?}");
+    assert_eq!(walk(&ground.server.data().join("web1/snapshots")), visible);
+    assert!(ground.junk().is_empty());
+}
+
+/// Damage is not taken for junk: nothing is hidden because of it, and it is named.
+#[test]
+fn what_is_damaged_is_nobodys_junk() {
+    for file_type in ["index", "snapshots", "data"] {
+        let ground = Ground::new();
+        let directory = ground.server.data().join("web1").join(file_type);
+        for file in walk(&directory) {
+            let content = std::fs::read(&file).unwrap();
+            let rotten: Vec<u8> = content.iter().map(|byte| byte ^ 0x20).collect();
+            plant(&file, &rotten);
+        }
+        let visible = walk(&ground.server.data().join("web1/snapshots"));
+        let finished = ground.run();
+        assert_ne!(finished.code, Some(0), "{finished:#?}");
+        assert!(finished.stdout.contains("damaged"), "{file_type}: {finished:#?}");
+        assert_eq!(walk(&ground.server.data().join("web1/snapshots")), visible, "{file_type}");
+        assert!(ground.junk().is_empty(), "{file_type}");
+    }
+}
+
+/// Ids of all trees of the newest snapshot.
+fn trees(restic: &Restic) -> Vec<String> {
+    let listed = restic.succeed(["list", "blobs", "--no-lock"]);
+    listed.lines().filter_map(|line| line.strip_prefix("tree ")).map(str::to_owned).collect()
+}
+
+fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// A frame of Zstandard that becomes so many zeros, in blocks of one repeated byte.
+fn zstd_of_zeros(bytes: usize) -> Vec<u8> {
+    const BLOCK: usize = 128 << 10;
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+    let blocks = bytes / BLOCK;
+    for block in 0..blocks {
+        let header = (BLOCK << 3) | (1 << 1) | usize::from(block + 1 == blocks);
+        frame.extend(&u32::try_from(header).unwrap().to_le_bytes()[..3]);
+        frame.push(0);
+    }
+    frame
+}
