@@ -15,6 +15,7 @@ mod drill;
 mod faults;
 mod honest;
 mod same;
+mod side_by_side;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ use pawl_tests::command::Finished;
 use pawl_tests::content::noise;
 use pawl_tests::maintenance::maintain;
 use pawl_tests::program::program;
-use pawl_tests::server::Server;
+use pawl_tests::server::{Credential, Server};
 use pawl_tests::store::{plant, remove};
 use serde_json::Value;
 
@@ -36,6 +37,7 @@ const DAY: u64 = 24 * HOUR;
 /// A host, and the options with which maintenance reads its repository.
 struct Ground {
     server: Server,
+    credential: Credential,
     restic: Restic,
     files: PathBuf,
     options: Vec<String>,
@@ -58,7 +60,7 @@ impl Ground {
         let program = program("restic-0.19");
         let options = ["--restic", program.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
         let options = options.map(str::to_owned).to_vec();
-        Self { server, restic, files, options }
+        Self { server, credential, restic, files, options }
     }
 
     /// Backs the host's files up, and has Pawl believe that it received the snapshot so many seconds ago. It claims that
