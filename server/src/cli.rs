@@ -5,6 +5,7 @@
 mod forget;
 mod maintain;
 mod restore;
+mod run;
 mod verify;
 
 use std::num::NonZeroU32;
@@ -18,9 +19,10 @@ use crate::config::{Listen, LogFormat, LogLevel};
 use crate::confine::Level;
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 use crate::s3_policy;
-pub use forget::{Adopt, Forget};
+pub use forget::{Adopt, Forget, Retention};
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
 pub use restore::Restore;
+pub use run::{LockWait, Portions, Run, Settings, Until};
 pub use verify::{Reading, UsersRestic, Verify};
 
 /// Everything that can be typed after `pawl`.
@@ -136,7 +138,7 @@ pub struct Keeper {
 }
 
 /// Which data directory is meant.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[group(required = true, multiple = false)]
 pub struct Place {
     /// The directory that holds all repositories

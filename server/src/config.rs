@@ -6,6 +6,7 @@
 mod confinement;
 mod listen;
 mod maintenance;
+mod run;
 mod s3;
 mod written;
 

@@ -20,8 +20,10 @@ mod purge;
 mod remembered;
 mod restic;
 mod restore;
+mod run;
 mod serve;
 mod session;
+mod stop;
 mod stores;
 mod tried;
 mod undelete;
@@ -31,6 +33,7 @@ use crate::cli::Maintain;
 use crate::print::Outcome;
 pub use clock::state as clock;
 pub use forget::CanaryFile;
+pub use restic::Bounds;
 pub use verify::{Covered, Share, coverage};
 
 /// Runs the command.
@@ -44,6 +47,7 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Delete(options) => delete::run(&options),
         Maintain::Key(command) => key::run(command),
         Maintain::Forget(options) => forget::run(&options),
+        Maintain::Run(options) => run::run(&options),
         Maintain::Adopt(options) => forget::adopt(&options),
         Maintain::Enrol(options) => enrol::run(&options),
         Maintain::Verify(options) => verify::run(&options),

@@ -21,7 +21,7 @@ The rules are restic's, on the time at which Pawl received a snapshot where the 
 Snapshots that are forged, shrunken below half of those before them, without the canary, or younger than the floor
 are held: never removed, and never kept in the place of another. A group of which nothing was received for 30 days loses
 nothing. What is removed is a deletion like any other, and can be brought back; data stays until restic prunes.
-Needs restic 0.17 or newer. Exit code: 0 if all is well, 1 if snapshots are held that somebody should look at, 2 if the
+Needs restic 0.14 or newer. Exit code: 0 if all is well, 1 if snapshots are held that somebody should look at, 2 if the
 work could not be done.";
 
 /// Help of `adopt` beyond the options.
@@ -40,10 +40,7 @@ pub struct Forget {
     pub repository: RepositoryName,
     /// Which snapshots stay
     #[command(flatten)]
-    pub keep: Keep,
-    /// What a group is, to each of which the rules apply: host, paths, tags, or nothing
-    #[arg(long, value_name = "WORDS", default_value_t)]
-    pub group_by: GroupBy,
+    pub retention: Retention,
     /// Only snapshots of this host; can be repeated
     #[arg(long = "host", value_name = "HOST")]
     pub hosts: Vec<String>,
@@ -53,12 +50,6 @@ pub struct Forget {
     /// Only snapshots with this path; can be repeated, for all of them
     #[arg(long = "path", value_name = "PATH")]
     pub paths: Vec<String>,
-    /// Remove nothing at all if it would be more than this share of the snapshots, or of their bytes
-    #[arg(long, value_name = "PERCENT", default_value_t)]
-    pub max_share: MaxShare,
-    /// A file that every backup must contain unchanged; can be repeated
-    #[arg(long = "canary", value_name = "PATH=SHA256")]
-    pub canaries: Vec<CanaryFile>,
     /// Wait so long, such as 10m, for others' locks
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub lock_wait: String,
@@ -76,85 +67,132 @@ pub struct Forget {
     pub place: Place,
 }
 
+/// Which snapshots stay, and what is held back.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Retention {
+    /// The rules
+    #[command(flatten)]
+    pub keep: Keep,
+    /// What a group is, to each of which the rules apply: host, paths, tags, or nothing [default: host,paths]
+    #[arg(long, value_name = "WORDS")]
+    pub group_by: Option<GroupBy>,
+    /// Remove nothing at all if it would be more than this share of the snapshots, or of their bytes [default: 50%]
+    #[arg(long, value_name = "PERCENT")]
+    pub max_share: Option<MaxShare>,
+    /// A file that every backup must contain unchanged; can be repeated
+    #[arg(long = "canary", value_name = "PATH=SHA256")]
+    pub canaries: Vec<CanaryFile>,
+}
+
+impl Retention {
+    /// The same, with the other's where nothing is said.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        Self {
+            keep: self.keep.or(&other.keep),
+            group_by: self.group_by.or(other.group_by),
+            max_share: self.max_share.or(other.max_share),
+            canaries: either(&self.canaries, &other.canaries),
+        }
+    }
+}
+
 /// The keep rules, named as restic names them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Keep {
     /// The last so many, or 'unlimited'
-    #[arg(long = "keep-last", value_name = "NUMBER", default_value = "0", hide_default_value = true)]
-    #[arg(allow_negative_numbers = true)]
-    last: Count,
+    #[arg(long = "keep-last", value_name = "NUMBER", allow_negative_numbers = true)]
+    last: Option<Count>,
     /// The newest of each of so many hours
-    #[arg(long = "keep-hourly", value_name = "NUMBER", default_value = "0", hide_default_value = true)]
-    #[arg(allow_negative_numbers = true)]
-    hourly: Count,
+    #[arg(long = "keep-hourly", value_name = "NUMBER", allow_negative_numbers = true)]
+    hourly: Option<Count>,
     /// The newest of each of so many days
-    #[arg(long = "keep-daily", value_name = "NUMBER", default_value = "0", hide_default_value = true)]
-    #[arg(allow_negative_numbers = true)]
-    daily: Count,
+    #[arg(long = "keep-daily", value_name = "NUMBER", allow_negative_numbers = true)]
+    daily: Option<Count>,
     /// The newest of each of so many weeks
-    #[arg(long = "keep-weekly", value_name = "NUMBER", default_value = "0", hide_default_value = true)]
-    #[arg(allow_negative_numbers = true)]
-    weekly: Count,
+    #[arg(long = "keep-weekly", value_name = "NUMBER", allow_negative_numbers = true)]
+    weekly: Option<Count>,
     /// The newest of each of so many months
-    #[arg(long = "keep-monthly", value_name = "NUMBER", default_value = "0", hide_default_value = true)]
-    #[arg(allow_negative_numbers = true)]
-    monthly: Count,
+    #[arg(long = "keep-monthly", value_name = "NUMBER", allow_negative_numbers = true)]
+    monthly: Option<Count>,
     /// The newest of each of so many years
-    #[arg(long = "keep-yearly", value_name = "NUMBER", default_value = "0", hide_default_value = true)]
-    #[arg(allow_negative_numbers = true)]
-    yearly: Count,
+    #[arg(long = "keep-yearly", value_name = "NUMBER", allow_negative_numbers = true)]
+    yearly: Option<Count>,
     /// All that are newer than this, such as 1y5m7d2h, before the newest
-    #[arg(long = "keep-within", value_name = "TIME", default_value = "", hide_default_value = true)]
-    within: Within,
+    #[arg(long = "keep-within", value_name = "TIME")]
+    within: Option<Within>,
     /// The newest of each hour among these
-    #[arg(long = "keep-within-hourly", value_name = "TIME", default_value = "", hide_default_value = true)]
-    within_hourly: Within,
+    #[arg(long = "keep-within-hourly", value_name = "TIME")]
+    within_hourly: Option<Within>,
     /// The newest of each day among these
-    #[arg(long = "keep-within-daily", value_name = "TIME", default_value = "", hide_default_value = true)]
-    within_daily: Within,
+    #[arg(long = "keep-within-daily", value_name = "TIME")]
+    within_daily: Option<Within>,
     /// The newest of each week among these
-    #[arg(long = "keep-within-weekly", value_name = "TIME", default_value = "", hide_default_value = true)]
-    within_weekly: Within,
+    #[arg(long = "keep-within-weekly", value_name = "TIME")]
+    within_weekly: Option<Within>,
     /// The newest of each month among these
-    #[arg(long = "keep-within-monthly", value_name = "TIME", default_value = "", hide_default_value = true)]
-    within_monthly: Within,
+    #[arg(long = "keep-within-monthly", value_name = "TIME")]
+    within_monthly: Option<Within>,
     /// The newest of each year among these
-    #[arg(long = "keep-within-yearly", value_name = "TIME", default_value = "", hide_default_value = true)]
-    within_yearly: Within,
+    #[arg(long = "keep-within-yearly", value_name = "TIME")]
+    within_yearly: Option<Within>,
     /// All with all these tags; can be repeated, for one or the other
     #[arg(long = "keep-tag", value_name = "TAG,…")]
     with_tags: Vec<String>,
 }
 
-impl Forget {
-    /// Which snapshots stay.
+impl Keep {
+    /// What they say.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        let Keep { last, hourly, daily, weekly, monthly, yearly, .. } = self.keep;
-        let Keep { within, within_hourly, within_daily, within_weekly, .. } = self.keep;
-        let Keep { within_monthly, within_yearly, .. } = self.keep;
         Rules {
-            last,
-            hourly,
-            daily,
-            weekly,
-            monthly,
-            yearly,
-            within,
-            within_hourly,
-            within_daily,
-            within_weekly,
-            within_monthly,
-            within_yearly,
-            tags: lists(&self.keep.with_tags),
+            last: self.last.unwrap_or_default(),
+            hourly: self.hourly.unwrap_or_default(),
+            daily: self.daily.unwrap_or_default(),
+            weekly: self.weekly.unwrap_or_default(),
+            monthly: self.monthly.unwrap_or_default(),
+            yearly: self.yearly.unwrap_or_default(),
+            within: self.within.unwrap_or_default(),
+            within_hourly: self.within_hourly.unwrap_or_default(),
+            within_daily: self.within_daily.unwrap_or_default(),
+            within_weekly: self.within_weekly.unwrap_or_default(),
+            within_monthly: self.within_monthly.unwrap_or_default(),
+            within_yearly: self.within_yearly.unwrap_or_default(),
+            tags: lists(&self.with_tags),
         }
     }
 
+    /// The same, with the other's where nothing is said.
+    fn or(&self, other: &Self) -> Self {
+        Self {
+            last: self.last.or(other.last),
+            hourly: self.hourly.or(other.hourly),
+            daily: self.daily.or(other.daily),
+            weekly: self.weekly.or(other.weekly),
+            monthly: self.monthly.or(other.monthly),
+            yearly: self.yearly.or(other.yearly),
+            within: self.within.or(other.within),
+            within_hourly: self.within_hourly.or(other.within_hourly),
+            within_daily: self.within_daily.or(other.within_daily),
+            within_weekly: self.within_weekly.or(other.within_weekly),
+            within_monthly: self.within_monthly.or(other.within_monthly),
+            within_yearly: self.within_yearly.or(other.within_yearly),
+            with_tags: either(&self.with_tags, &other.with_tags),
+        }
+    }
+}
+
+impl Forget {
     /// Which snapshots are looked at.
     #[must_use]
     pub fn filter(&self) -> Filter {
         Filter { hosts: self.hosts.clone(), paths: self.paths.clone(), tags: lists(&self.tags) }
     }
+}
+
+/// These, or if there are none, those.
+fn either<T: Clone>(these: &[T], those: &[T]) -> Vec<T> {
+    if these.is_empty() { those.to_vec() } else { these.to_vec() }
 }
 
 fn lists(texts: &[String]) -> Vec<TagList> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use pawl_policy::{BatchId, FileId, Handle, PrincipalName, RepositoryName};
 
-use super::{Adopt, Forget, Place, Restore, Verify};
+use super::{Adopt, Forget, Place, Restore, Run, Verify};
 use crate::config::Listen;
 
 /// `pawl maintain …`
@@ -82,6 +82,9 @@ A retired repository's name stays taken: hosts cannot begin a new one there.")]
     /// Remove snapshots by restic's keep rules, on times that a host cannot forge
     #[command(after_long_help = super::forget::FORGET_HELP)]
     Forget(Box<Forget>),
+    /// Do everything that is to be done every night
+    #[command(after_long_help = super::run::HELP)]
+    Run(Box<Run>),
     /// Vouch for snapshots: their claimed times are believed
     #[command(after_long_help = super::forget::ADOPT_HELP)]
     Adopt(Adopt),
@@ -96,7 +99,7 @@ Example:
 
 It adds the host as `pawl host add` does, runs `restic init` with the first password through the door to hosts, which
 must be running, and adds a key with the second through a maintenance door of its own. That key is not shown to the
-host. Needs restic 0.17 or newer.")]
+host. Needs restic 0.14 or newer.")]
     Enrol(Enrol),
 }
 
@@ -172,7 +175,7 @@ pub struct Undelete {
 }
 
 /// Options of `pawl maintain purge`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Purge {
     /// Remove nothing, and say what would be
     #[arg(long)]

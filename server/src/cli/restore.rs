@@ -26,7 +26,7 @@ batch first; nothing is replaced. In a bucket, versions that were overwritten or
 is not or is lost, 2 if the work could not be done.";
 
 /// Options of `pawl maintain restore`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Restore {
     /// Only this repository [default: all]

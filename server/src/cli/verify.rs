@@ -10,7 +10,7 @@ use clap::Args;
 use pawl_policy::RepositoryName;
 
 use super::Place;
-use crate::maintenance::Share;
+use crate::maintenance::{Bounds, Share};
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
@@ -53,7 +53,7 @@ pub struct Verify {
 }
 
 /// How much is read at a time.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Reading {
     /// Read at most so many bytes a second, such as 100MiB
     #[arg(long, value_name = "SIZE")]
@@ -64,7 +64,7 @@ pub struct Reading {
 }
 
 /// The user's own restic, and the repository's password for it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct UsersRestic {
     /// Holds the repository's password
     #[arg(long, value_name = "FILE", conflicts_with = "password_command")]
@@ -72,7 +72,24 @@ pub struct UsersRestic {
     /// Prints the repository's password
     #[arg(long, value_name = "COMMAND")]
     pub password_command: Option<String>,
-    /// The restic to use
-    #[arg(long, value_name = "PROGRAM", default_value = "restic")]
-    pub restic: PathBuf,
+    /// The restic to use [default: restic]
+    #[arg(long, value_name = "PROGRAM")]
+    pub restic: Option<PathBuf>,
+    /// Within what bounds it works, which is for the command to say
+    #[arg(skip)]
+    pub bounds: Bounds,
+}
+
+impl UsersRestic {
+    /// The same, with the other's where nothing is said.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let passwords = if self.knows_password() { self } else { other };
+        Self {
+            password_file: passwords.password_file.clone(),
+            password_command: passwords.password_command.clone(),
+            restic: self.restic.clone().or_else(|| other.restic.clone()),
+            bounds: self.bounds.clone(),
+        }
+    }
 }

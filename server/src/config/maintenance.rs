@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use pawl_policy::{DAY_MS, PURGE_DELAY_DAYS, SNAPSHOT_FLOOR_MS};
 use serde::Deserialize;
 
+use super::run::Run;
 use super::written::Refused;
-use super::{Listen, listen};
+use super::{Listen, listen, run};
 use crate::store::s3::settings::{S3Settings, Weakness};
 
 /// Days within which every byte is verified unless configured.
@@ -21,7 +22,7 @@ const DAYS_MAX: u32 = 3650;
 const SOCKET_BYTES_MAX: usize = 107;
 
 /// What maintenance needs to know beside what hosts' door knows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Maintenance {
     /// Where the maintenance door listens; in the data directory if this is empty.
     pub listen: Vec<Listen>,
@@ -35,6 +36,8 @@ pub struct Maintenance {
     credentials_file: Option<PathBuf>,
     /// Which part of that file, or of the usual ones.
     profile: Option<String>,
+    /// What is done every night, and how.
+    pub run: Run,
 }
 
 impl Maintenance {
@@ -113,11 +116,13 @@ pub(super) struct Written {
     verify_days: Option<u32>,
     credentials_file: Option<PathBuf>,
     profile: Option<String>,
+    #[serde(default)]
+    run: run::Written,
 }
 
 impl Written {
     pub(super) fn check(self) -> Result<Maintenance, Refused> {
-        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile } = self;
+        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile, run } = self;
         if listen.as_ref().is_some_and(Vec::is_empty) {
             return Err(("maintenance.listen", "expected at least one address".to_owned()));
         }
@@ -139,7 +144,8 @@ impl Written {
             return Err(("maintenance.credentials_file", "expected an absolute path".to_owned()));
         }
         let listen = listen.unwrap_or_default();
-        Ok(Maintenance { listen, floor_days, delay_days, verify_days, credentials_file, profile })
+        let run = run.check()?;
+        Ok(Maintenance { listen, floor_days, delay_days, verify_days, credentials_file, profile, run })
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Door<S, D = NoDeletions> {
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
+    /// Deletions that were not permitted.
+    refused_deletions: AtomicU64,
     proxies: Proxies,
     pub(super) audit: Queue,
     pub(super) metrics: Arc<Metrics>,
@@ -113,6 +115,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
             on_disk: Reservations::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
+            refused_deletions: AtomicU64::new(0),
             proxies: Proxies::default(),
             audit,
             metrics: Arc::new(Metrics::new(now_ms() / 1000)),
@@ -124,6 +127,11 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
     pub fn behind(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
         self
+    }
+
+    /// How many deletions were not permitted since it was built.
+    pub fn refused_deletions(&self) -> u64 {
+        self.refused_deletions.load(Ordering::Relaxed)
     }
 
     /// Looks again at who may come in.
@@ -257,7 +265,11 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         };
         let promised = newcomer.reserved_on_disk.as_ref().map_or(0, |reserved| reserved.total().bytes);
         let circumstances = self.circumstances(&principal.name, grant, &action, promised, known).await?;
+        let is_deletion = matches!(action, Action::Delete(_) | Action::DeleteRepository(_));
         let decided = decide(&principal.name, grant, action, &circumstances);
+        if is_deletion && decided.is_err() {
+            self.refused_deletions.fetch_add(1, Ordering::Relaxed);
+        }
         if decided == Err(Denial::SnapshotTooYoung) {
             self.deletions.note_kept(&principal.name, &grant.repository).await;
         }

@@ -3,21 +3,20 @@
 //! Invariant: it is built on the store of a [`Session`], so one at a time is open; over TCP it speaks TLS, on loopback
 //! addresses as well.
 
-use std::collections::BTreeSet;
-use std::error::Error;
-use std::sync::Arc;
+mod private;
 
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::session::{Session, directory};
 use crate::audit::Queue;
-use crate::config::{Config, Listen, Tls};
-use crate::credentials::{Credentials, Secret};
+use crate::config::{Config, Tls};
+use crate::credentials::Credentials;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
-use crate::http::{self, Door, Hiding};
-use crate::socket::{self, Bound, SocketError};
+use crate::http::{Door, Hiding};
+use crate::socket::Bound;
 use crate::store::either::{EitherMaintenance, EitherStore};
+pub(super) use private::PrivateDoor;
 
 /// A door as it is made here.
 pub(super) type MaintenanceDoor = Door<EitherStore, Hiding<EitherMaintenance>>;
@@ -59,50 +58,11 @@ pub(super) fn certificates(
             tls::issue(&config.data, CERTIFICATE, &names, &addresses, tls::Reader::Owner)?
         }
     };
+    load(config, files).map(Some)
+}
+
+fn load(config: &Config, files: CertificateFiles) -> Result<Arc<Certificates>, tls::TlsError> {
     // Admins bring passwords; no authority signs certificates for them.
     let nobody = directory(&config.data).join("client-ca.crt");
-    Ok(Some(Arc::new(Certificates::load(files, nobody, Protocols::Http1)?)))
-}
-
-/// A door that this process opens for itself, with a password that nobody else knows.
-#[derive(Debug)]
-pub(super) struct PrivateDoor {
-    url: String,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<Result<bool, SocketError>>,
-    audit: Queue,
-}
-
-impl PrivateDoor {
-    /// Opens it on a socket in the directory of maintenance.
-    pub(super) fn open(session: &Session) -> Result<Self, Box<dyn Error>> {
-        let secret = Secret::generate()?;
-        let name = super::session::user()?;
-        let per_minute = session.config.failed_logins_per_minute;
-        let credentials = Credentials::of_one_admin(name.clone(), &secret, per_minute);
-        let socket = directory(&session.config.data).join(format!("run-{}.sock", std::process::id()));
-        let place: Listen = format!("unix:{}", socket.display()).parse()?;
-        let bound = socket::bind(std::slice::from_ref(&place))?;
-        let audit = Queue::start(session.keeper.clone());
-        let door = Arc::new(new(session, credentials, audit.clone()));
-        let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(http::serve(bound, door, None, async {
-            let _ = stopped.await; // or the sender is gone, which means the same
-        }));
-        let url = format!("rest:http+unix://{name}:{}@{}:", secret.reveal(), socket.display());
-        Ok(Self { url, stop, serving, audit })
-    }
-
-    /// A repository as restic knows it, with the credential.
-    pub(super) fn repository(&self, name: &str) -> String {
-        format!("{}/{name}/", self.url)
-    }
-
-    /// Lets requests finish.
-    pub(super) async fn close(self) -> Result<(), Box<dyn Error>> {
-        let _ = self.stop.send(()); // it fails only if serving has ended
-        self.serving.await??;
-        self.audit.flush().await;
-        Ok(())
-    }
+    Ok(Arc::new(Certificates::load(files, nobody, Protocols::Http1)?))
 }

@@ -8,13 +8,11 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use super::door::PrivateDoor;
+use super::restic::Version;
 use super::session;
 use crate::cli::Enrol;
 use crate::hosts::{self, Introduced};
 use crate::print::{self, Outcome};
-
-/// From this version on restic speaks to Unix sockets.
-const RESTIC_MIN: (u32, u32) = (0, 17);
 
 /// Runs the command.
 pub(super) fn run(options: &Enrol) -> Outcome {
@@ -22,16 +20,18 @@ pub(super) fn run(options: &Enrol) -> Outcome {
     for file in [password_file, management_password_file] {
         std::fs::metadata(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     }
-    check_version(restic)?;
+    let version = Version::of(restic)?;
     session::act(place, async |session| {
         let introduced = hosts::introduce(&session.config, name)?;
         let restic = Restic { program: restic, password_file, ca_file: introduced.ca_file.as_deref() };
         let undo = format!("; `pawl host revoke {name}` takes the host away again");
         restic.run(&introduced.repository, &["init"]).await.map_err(|error| format!("{error}{undo}"))?;
-        let door = PrivateDoor::open(session)?;
+        let repository = name.as_str().parse()?;
+        let door = PrivateDoor::open(session, &repository, version).await?;
         let key = management_password_file.to_string_lossy().into_owned();
         let args = ["key", "add", "--new-password-file", &key];
-        let added = restic.run(&door.repository(name.as_str()), &args).await;
+        let at = door.address();
+        let added = Restic { ca_file: at.ca, ..restic }.run(&at.repository, &args).await;
         door.close().await?;
         added.map_err(|error| format!("{error}{undo}"))?;
         let Introduced { lines, .. } = introduced;
@@ -41,27 +41,6 @@ pub(super) fn run(options: &Enrol) -> Outcome {
             password_file.display()
         ))
     })
-}
-
-/// Whether this restic can speak to a maintenance door of our own.
-pub(super) fn check_version(restic: &Path) -> Outcome {
-    let output = std::process::Command::new(restic).arg("version").stdin(Stdio::null()).output();
-    let output =
-        output.map_err(|error| format!("cannot start {}: {error}; see --restic", restic.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = text.strip_prefix("restic ").and_then(|rest| {
-        let mut numbers = rest.split('.').map(|number| number.parse::<u32>().ok());
-        Some((numbers.next()??, numbers.next()??))
-    });
-    match version {
-        Some(version) if version >= RESTIC_MIN => Ok(()),
-        Some((major, minor)) => Err(format!(
-            "{} is restic {major}.{minor}, which cannot speak to a Unix socket; expected 0.17 or newer, see --restic",
-            restic.display()
-        )
-        .into()),
-        None => Err(format!("{} is no restic: its `version` printed '{}'", restic.display(), text.trim()).into()),
-    }
 }
 
 /// The user's restic.

@@ -12,14 +12,13 @@ mod state;
 
 use std::error::Error;
 
-use pawl_policy::retention::{Held, Judged, Plan, Verdict, judge};
-use pawl_policy::{FileId, FileType, Handle};
+use pawl_policy::retention::{Filter, Held, Judged, Plan, Verdict, judge};
+use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
 use super::door::PrivateDoor;
-use super::enrol;
 use super::session::{self, Session};
-use crate::cli::Forget;
-use crate::maintenance::restic::Address;
+use crate::cli::{Forget, Retention, UsersRestic};
+use crate::maintenance::restic::{Address, Version};
 use crate::print::{self, Ended, Outcome};
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::{AppendStore, now_ms};
@@ -37,7 +36,15 @@ pub(super) fn run(options: &Forget) -> Outcome {
     let mut report = None;
     let forgotten = check(options).and_then(|()| {
         session::act(&options.place, async |session| {
-            report = Some(forget(session, options).await?);
+            let wanted = Wanted {
+                repository: &options.repository,
+                retention: &options.retention,
+                filter: options.filter(),
+                lock_wait: &options.lock_wait,
+                dry_run: options.dry_run,
+                restic: &options.restic,
+            };
+            report = Some(forget(session, &wanted).await?);
             Ok(())
         })
     });
@@ -62,46 +69,61 @@ fn check(options: &Forget) -> Outcome {
                 .into(),
         );
     }
-    enrol::check_version(&options.restic.restic)
+    Version::of(options.restic.program())?;
+    Ok(())
+}
+
+/// What is to be done in a repository.
+pub(super) struct Wanted<'a> {
+    pub(super) repository: &'a RepositoryName,
+    pub(super) retention: &'a Retention,
+    pub(super) filter: Filter,
+    pub(super) lock_wait: &'a str,
+    pub(super) dry_run: bool,
+    pub(super) restic: &'a UsersRestic,
 }
 
 /// Judges the snapshots of a repository and removes what is to be removed.
-pub(super) async fn forget(session: &Session, options: &Forget) -> Result<Report, Box<dyn Error>> {
-    if !session.store.repositories().await?.contains(&options.repository) {
-        return Err(format!("there is no repository {}", options.repository).into());
+pub(super) async fn forget(session: &Session, wanted: &Wanted<'_>) -> Result<Report, Box<dyn Error>> {
+    if !session.store.repositories().await?.contains(wanted.repository) {
+        return Err(format!("there is no repository {}", wanted.repository).into());
     }
-    let door = PrivateDoor::open(session)?;
-    let address = Address { repository: door.repository(options.repository.as_str()), bucket: None };
-    let done = at_door(session, options, &address).await;
+    let version = Version::of(wanted.restic.program())?;
+    let door = PrivateDoor::open(session, wanted.repository, version).await?;
+    let done = at_door(session, wanted, version, &door.address()).await;
+    let refused = door.refused();
     door.close().await?;
-    done
+    let mut report = done?;
+    report.refused = refused;
+    Ok(report)
 }
 
 async fn at_door(
     session: &Session,
-    options: &Forget,
+    wanted: &Wanted<'_>,
+    version: Version,
     address: &Address<'_>,
 ) -> Result<Report, Box<dyn Error>> {
     let data = &session.config.data;
-    let state = State::load(data, &options.repository)?;
-    let mut reader = Reader { session, options, address, state };
+    let state = State::load(data, wanted.repository)?;
+    let mut reader = Reader { session, wanted, address, state };
     let snapshots = reader.snapshots().await?;
     let plan = Plan {
-        rules: options.rules(),
-        group_by: options.group_by,
-        filter: options.filter(),
-        max_share: options.max_share,
+        rules: wanted.retention.keep.rules(),
+        group_by: wanted.retention.group_by.unwrap_or_default(),
+        filter: wanted.filter.clone(),
+        max_share: wanted.retention.max_share.unwrap_or_default(),
         floor_ms: session.config.maintenance.floor_ms(),
     };
     let judged = judge(&snapshots, &plan, now_ms());
     note_fallen(&mut reader.state, &judged);
-    reader.state.save(data, &options.repository)?;
-    let mut report = Report::new(&options.repository, options.dry_run, &judged);
+    reader.state.save(data, wanted.repository)?;
+    let mut report = Report::new(wanted.repository, wanted.dry_run, &judged);
     let is_removed = |judged: &&Judged<'_>| judged.verdict == Verdict::Remove;
     let ids: Vec<_> = judged.iter().filter(is_removed).map(|judged| judged.snapshot.id).collect();
-    if !options.dry_run && !ids.is_empty() {
-        remove(session, options, address, &ids).await?;
-        report.batch = batch(session, options).await?;
+    if !wanted.dry_run && !ids.is_empty() {
+        remove(session, wanted, version, address, &ids).await?;
+        report.batch = batch(session, wanted).await?;
     }
     Ok(report)
 }
@@ -121,21 +143,23 @@ fn note_fallen(state: &mut State, judged: &[Judged<'_>]) {
 /// Removes snapshots, and looks whether they are gone.
 async fn remove(
     session: &Session,
-    options: &Forget,
+    wanted: &Wanted<'_>,
+    version: Version,
     address: &Address<'_>,
     ids: &[FileId],
 ) -> Result<(), Box<dyn Error>> {
     for ids in ids.chunks(IDS_MAX) {
-        let mut args = ["forget", "--retry-lock", &options.lock_wait].map(str::to_owned).to_vec();
+        let mut args = vec!["forget".to_owned()];
+        args.extend(version.wait_for_locks(wanted.lock_wait));
         args.extend(ids.iter().map(ToString::to_string));
-        options.restic.run(address, args).await.map_err(|error| {
+        wanted.restic.run(address, args).await.map_err(|error| {
             format!("not all snapshots that were to be were removed: {error}; run this again")
         })?;
     }
     let mut left = Vec::new();
     for id in ids {
         let handle = Handle::File(FileType::Snapshots, *id);
-        if session.files.facts(&options.repository, &handle).await?.is_some() {
+        if session.files.facts(wanted.repository, &handle).await?.is_some() {
             left.push(id.to_string());
         }
     }
@@ -150,9 +174,9 @@ async fn remove(
 }
 
 /// The batch in which it can be undone: the newest of this user.
-async fn batch(session: &Session, options: &Forget) -> Result<Option<String>, Box<dyn Error>> {
+async fn batch(session: &Session, wanted: &Wanted<'_>) -> Result<Option<String>, Box<dyn Error>> {
     let user = session::user()?;
     let batches = session.store.batches().await?;
-    let own = batches.iter().filter(|it| it.repository == options.repository && it.principal == user);
+    let own = batches.iter().filter(|it| it.repository == *wanted.repository && it.principal == user);
     Ok(own.map(|batch| batch.id.to_string()).max())
 }

@@ -3,8 +3,11 @@
 //! Invariant: shown on a terminal only, on standard error; a pipe or a journal gets none of it.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+const TICK: Duration = Duration::from_millis(200);
 
 /// A bar for bytes, whose number is told to it later.
 pub(super) fn of_bytes(verb: &'static str) -> ProgressBar {
@@ -16,6 +19,13 @@ pub(super) fn of_bytes(verb: &'static str) -> ProgressBar {
 /// A bar for this many files.
 pub(super) fn bar(files: u64, verb: &'static str) -> ProgressBar {
     shown(files, "{msg} {wide_bar} {pos} of {len} files, {eta} left").with_message(verb)
+}
+
+/// Something that goes on, of which nobody knows how far it has come.
+pub(super) fn spinner(what: String) -> ProgressBar {
+    let spinner = shown(0, "{spinner} {msg} {elapsed}").with_message(what);
+    spinner.enable_steady_tick(TICK);
+    spinner
 }
 
 fn shown(length: u64, template: &str) -> ProgressBar {

@@ -7,11 +7,11 @@ use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use pawl_policy::{Age, Clock, Ripe, Unripe, Usage, ripe};
+use pawl_policy::{Age, Clock, RepositoryName, Ripe, Unripe, Usage, ripe};
 use serde::Serialize;
 
 use super::deleted::{Listed, Weight, count, listed, weigh};
-use super::session::{self, is_right};
+use super::session::{self, Session, is_right};
 use super::{clock, progress};
 use crate::cli::Purge;
 use crate::print::{self, Outcome};
@@ -53,6 +53,31 @@ pub(super) fn run(options: &Purge) -> Outcome {
         }
         tell(&verdicts, options)
     })
+}
+
+/// Removes for good what is due of a repository. Returns how much that was, and why what is due stays.
+pub(super) async fn due(
+    session: &Session,
+    repository: &RepositoryName,
+) -> Result<(Usage, Vec<String>), StoreError> {
+    let (store, delay_days) = (&session.store, session.config.maintenance.delay_days());
+    let (mut removed, mut kept) = (Usage::default(), Vec::new());
+    for batch in store.batches().await?.iter().filter(|batch| batch.repository == *repository) {
+        let examined = examine(store, batch, delay_days, &Purge::default()).await?;
+        let Some(Verdict { removed_files, removed_bytes, reason, .. }) = examined else { continue };
+        removed = removed.plus(Usage { files: removed_files, bytes: removed_bytes });
+        kept.extend(reason.filter(|_| removed_files > 0).map(|reason| format!("{}: {reason}", batch.id)));
+    }
+    Ok((removed, kept))
+}
+
+/// Notes that maintenance saw every batch today.
+pub(super) async fn note_seen<M: MaintenanceStore>(store: &M) -> Result<(), StoreError> {
+    let today = today()?;
+    for batch in store.batches().await? {
+        store.note_seen(&batch.id, today).await?;
+    }
+    Ok(())
 }
 
 /// The day in UTC.

@@ -1,11 +1,25 @@
 //! The user's own restic, run on a repository.
 //!
-//! Invariant: neither the repository's password nor a credential is on a command line.
+//! Invariant: neither the repository's password nor a credential is on a command line. A restic that has to end is asked
+//! to, so that it removes its lock.
 
+mod version;
+
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::stop::Stop;
 use crate::cli::UsersRestic;
 use crate::store::s3::Direct;
+pub(super) use version::Version;
+
+/// So long a restic that was asked to end may take to remove its lock. What it waits for is a door of this machine.
+const END_WAIT_MAX: Duration = Duration::from_secs(20);
+/// restic counts what it may read in this many bytes.
+const LIMIT_UNIT_BYTES: u64 = 1 << 10;
 
 /// Why restic did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +42,10 @@ pub(super) enum ResticError {
         /// What it said.
         words: String,
     },
-    /// The task in which it was waited for ended.
+    /// It was ended.
+    #[error("restic {0} was ended")]
+    Stopped(String),
+    /// It could not be waited for.
     #[error("restic could not be waited for: {0}")]
     Cut(String),
 }
@@ -40,12 +57,28 @@ pub(super) struct Address<'a> {
     pub(super) repository: String,
     /// Where it lies, if restic is to read a bucket by itself.
     pub(super) bucket: Option<&'a Direct>,
+    /// The CA that signed for it, if it is one of Pawl's own.
+    pub(super) ca: Option<&'a Path>,
+}
+
+/// Within what bounds restic works.
+#[derive(Debug, Clone, Default)]
+pub struct Bounds {
+    /// When it has to end.
+    pub(super) stop: Stop,
+    /// Bytes that it reads a second.
+    pub(super) bytes_per_second: Option<u64>,
 }
 
 impl UsersRestic {
     /// Whether the repository's password was given.
-    pub(super) const fn knows_password(&self) -> bool {
+    pub(crate) const fn knows_password(&self) -> bool {
         self.password_file.is_some() || self.password_command.is_some()
+    }
+
+    /// Which program it is.
+    pub(super) fn program(&self) -> &Path {
+        self.restic.as_deref().unwrap_or(Path::new("restic"))
     }
 
     /// Runs a command on a repository to its end, and returns what it printed, with what it said besides behind it.
@@ -67,10 +100,8 @@ impl UsersRestic {
         let said: Vec<_> = args.iter().take(2).map(String::as_str).collect();
         let said = said.join(" ");
         let mut command = self.command(at);
-        command.args(args);
-        let run = tokio::task::spawn_blocking(move || command.output()).await;
-        let output = run.map_err(|error| ResticError::Cut(error.to_string()))?;
-        let output = output.map_err(|cause| self.no_start(cause))?;
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = self.to_its_end(command, &said).await?;
         if output.status.success() {
             return Ok(output);
         }
@@ -78,9 +109,41 @@ impl UsersRestic {
         Err(ResticError::Failed { command: said, status: output.status.to_string(), words })
     }
 
+    /// Waits for it, or has it end.
+    async fn to_its_end(&self, command: Command, said: &str) -> Result<Output, ResticError> {
+        let stop = &self.bounds.stop;
+        if stop.why().is_some() {
+            return Err(ResticError::Stopped(said.to_owned()));
+        }
+        let cut = |error: std::io::Error| ResticError::Cut(error.to_string());
+        let mut command = tokio::process::Command::from(command);
+        let child = command.kill_on_drop(true).spawn().map_err(|cause| self.no_start(cause))?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let process = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())).transpose();
+        let process = process.map_err(|error| cut(error.into()))?;
+        let tell = |signal| process.as_ref().map(|process| pidfd_send_signal(process, signal));
+        let mut ended = std::pin::pin!(child.wait_with_output());
+        tokio::select! {
+            output = &mut ended => return output.map_err(cut),
+            () = stop.over() => {}
+        }
+        tell(Signal::INT);
+        let output = match tokio::time::timeout(END_WAIT_MAX, &mut ended).await {
+            Ok(output) => output,
+            Err(_) => {
+                tell(Signal::KILL);
+                ended.await
+            }
+        };
+        // It may just have come to its end by itself.
+        output.map_err(cut).and_then(|output| {
+            if output.status.success() { Ok(output) } else { Err(ResticError::Stopped(said.to_owned())) }
+        })
+    }
+
     /// The user's restic on a repository. The command is still to be added.
     pub(super) fn command(&self, at: &Address<'_>) -> Command {
-        let mut command = Command::new(&self.restic);
+        let mut command = Command::new(self.program());
         command.arg("--no-cache").stdin(Stdio::null());
         for other in ["RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_HOST"] {
             command.env_remove(other);
@@ -91,6 +154,16 @@ impl UsersRestic {
             for (name, value) in bucket.variables() {
                 command.env_remove(name).envs(value.map(|value| (name, value)));
             }
+        }
+        if let Some(ca) = at.ca {
+            command.arg("--cacert").arg(ca);
+        }
+        if let Some(bytes) = self.bounds.bytes_per_second {
+            command.args(["--limit-download", &bytes.div_ceil(LIMIT_UNIT_BYTES).to_string()]);
+        }
+        if self.bounds.stop.is_possible() {
+            // Ctrl-C is for Pawl, which asks restic to end.
+            std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
         if let Some(file) = &self.password_file {
             command.env("RESTIC_PASSWORD_FILE", file);
@@ -103,7 +176,7 @@ impl UsersRestic {
 
     /// Why it did not start.
     pub(super) fn no_start(&self, cause: std::io::Error) -> ResticError {
-        ResticError::Start { program: self.restic.display().to_string(), cause }
+        ResticError::Start { program: self.program().display().to_string(), cause }
     }
 }
 

@@ -19,6 +19,8 @@ use pawl_policy::{FileType, Handle, RepositoryName};
 use tokio::sync::Mutex;
 
 use super::abreast::FILES_AT_A_TIME;
+use super::restic::Version;
+use super::session::Session;
 use super::verify::finding::{Finding, Severity};
 use super::verify::state::{State, States};
 use super::verify::survey::missing;
@@ -31,7 +33,8 @@ use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{Batch, Found, Holders, MaintenanceStore};
 use apply::{Done, Worker};
 use plan::{Planner, Task};
-use report::{Line, Part, Report};
+pub(super) use report::Part;
+use report::{Line, Report};
 use source::Source;
 
 /// Runs the command.
@@ -55,7 +58,7 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
                         the next backup does not send again what is missing"
                 .into());
         }
-        super::enrol::check_version(&options.restic.restic)?;
+        Version::that_repairs(options.restic.program())?;
     }
     let config = session::config(&options.place)?;
     let states = States::open(&verify::directory(&config.data))?;
@@ -88,6 +91,14 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
     }
     report.repositories.retain(|part| !part.is_empty());
     Ok(report)
+}
+
+/// Repairs a repository from copies in the store itself.
+pub(super) async fn repair(session: &Session, repository: &RepositoryName) -> Result<Part, Box<dyn Error>> {
+    let states = States::open(&verify::directory(&session.config.data))?;
+    let options = &Restore::default();
+    let job = Job { options, config: &session.config, store: &session.store, source: None, states: &states };
+    Box::pin(job.carry_out(repository)).await
 }
 
 /// The other store that was named, if one was.

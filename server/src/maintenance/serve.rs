@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::admin;
 use super::door;
-use super::purge::today;
+use super::purge::note_seen;
 use super::session::{self, Session};
 use super::tried;
 use crate::audit::Queue;
@@ -21,8 +21,6 @@ use crate::print::{self, Outcome};
 use crate::serve::{raise_descriptor_limit, reload_on_hangup, stop_signal, url_of};
 use crate::service_manager::ServiceManager;
 use crate::socket::{self, Bound};
-use crate::store::StoreError;
-use crate::store::maintenance::MaintenanceStore;
 
 /// How often it is noted that deletions were seen.
 const NOTE_EVERY: Duration = Duration::from_hours(1);
@@ -78,19 +76,11 @@ async fn serve(session: &Session) -> Outcome {
 /// Notes as long as it runs that the deletions that are pending were seen.
 async fn note_days(session: &Session) {
     loop {
-        if let Err(error) = note_day(session).await {
+        if let Err(error) = note_seen(&session.store).await {
             tracing::error!(%error, "that deletions were seen today cannot be noted; they will be final later");
         }
         tokio::time::sleep(NOTE_EVERY).await;
     }
-}
-
-async fn note_day(session: &Session) -> Result<(), StoreError> {
-    let today = today()?;
-    for batch in session.store.batches().await? {
-        session.store.note_seen(&batch.id, today).await?;
-    }
-    Ok(())
 }
 
 /// By what admins reach the door, which is noted for `pawl maintain admin add`.

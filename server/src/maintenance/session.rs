@@ -125,28 +125,32 @@ pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outco
 
 /// The same, where a log was started.
 pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
-    let keeper = KeeperProcess::start(&config.data, config.log, Side::Maintenance, config.confinement)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        let (keeper, child) = keeper.connect()?;
-        let outcome = match stores::open(&config, &keeper).await {
-            Ok(Stores { store, files, lock }) => {
-                let session = Session { config, store, files, keeper: keeper.clone() };
-                if let Err(error) = untold::tell(&session).await {
-                    tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
-                }
-                let outcome = stores::while_held(lock.as_ref(), work(&session)).await;
-                if let Some(lock) = lock {
-                    lock.give_back().await;
-                }
-                outcome
-            }
-            Err(error) => Err(error),
-        };
-        end_keeper(&keeper, child).await;
-        outcome
-    });
+    let outcome = runtime.block_on(act_within(config, work));
     runtime.shutdown_timeout(DISK_WAIT_MAX);
+    outcome
+}
+
+/// The same, where there is a runtime.
+pub(super) async fn act_within(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
+    let (data, log, demand) = (config.data.clone(), config.log, config.confinement);
+    let start = move || KeeperProcess::start(&data, log, Side::Maintenance, demand);
+    let (keeper, child) = tokio::task::spawn_blocking(start).await??.connect()?;
+    let outcome = match stores::open(&config, &keeper).await {
+        Ok(Stores { store, files, lock }) => {
+            let session = Session { config, store, files, keeper: keeper.clone() };
+            if let Err(error) = untold::tell(&session).await {
+                tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
+            }
+            let outcome = stores::while_held(lock.as_ref(), work(&session)).await;
+            if let Some(lock) = lock {
+                lock.give_back().await;
+            }
+            outcome
+        }
+        Err(error) => Err(error),
+    };
+    end_keeper(&keeper, child).await;
     outcome
 }
 

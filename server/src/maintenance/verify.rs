@@ -7,7 +7,7 @@ mod coverage;
 pub(super) mod finding;
 mod read;
 mod report;
-mod run;
+pub(super) mod run;
 mod schedule;
 mod snapshots;
 pub(super) mod state;
@@ -20,9 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use pawl_policy::DAY_MS;
+use pawl_policy::{DAY_MS, RepositoryName};
 
 use super::restic::Address;
+use super::stop::Stop;
 use super::{progress, session, stores};
 use crate::cli::{Reading, Verify};
 use crate::config::{Config, Log, LogLevel};
@@ -30,6 +31,7 @@ use crate::keeper::{Act, Told};
 use crate::log;
 use crate::pace::Pace;
 use crate::print::{self, Ended, Outcome};
+use crate::store::maintenance::MaintenanceStore;
 use crate::store::now_ms;
 use crate::store::s3::Direct;
 pub use coverage::{Covered, coverage};
@@ -58,9 +60,7 @@ fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
     log::start(config.log);
     let states = States::open(&directory(&config.data))?;
     let Some(_alone) = states.lock()? else {
-        return Err(
-            "another `pawl maintain verify` is at work here; wait until it has ended, or stop it".into()
-        );
+        return Err(ANOTHER.into());
     };
     let wanted = wanted(options, &config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -82,10 +82,47 @@ fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
     Ok(report)
 }
 
+/// Verifies these repositories as every day, as long as there is time, and keeps what the audit log is to be told.
+pub(super) async fn daily<S: MaintenanceStore>(
+    store: Arc<S>,
+    config: &Config,
+    repositories: Vec<RepositoryName>,
+    reading: &Reading,
+    stop: &Stop,
+) -> Result<Vec<run::Outcome>, Box<dyn Error>> {
+    let states = States::open(&directory(&config.data))?;
+    let Some(_alone) = states.lock()? else { return Err(ANOTHER.into()) };
+    let within_ms = config.maintenance.verify_ms();
+    let wanted = run::Wanted {
+        repositories,
+        share: daily_share(within_ms),
+        read_data: false,
+        pace: pace(reading),
+        jobs: jobs(reading),
+        caps: config.caps,
+        within_ms,
+        stop: stop.clone(),
+    };
+    let (outcomes, _) = run::run(store, &states, &wanted, progress::of_bytes("verifying")).await?;
+    let mut told = Vec::new();
+    for outcome in &outcomes {
+        told.extend(deeds(outcome)?);
+    }
+    untold::keep(&config.data, told)?;
+    Ok(outcomes)
+}
+
+const ANOTHER: &str = "another `pawl maintain verify` is at work here; wait until it has ended, or stop it";
+
+/// What has to be read every day.
+fn daily_share(within_ms: u64) -> Share {
+    Share::one_of(u32::try_from(within_ms / DAY_MS).unwrap_or(u32::MAX))
+}
+
 fn wanted(options: &Verify, config: &Config) -> run::Wanted {
     let within_ms = config.maintenance.verify_ms();
-    let days = u32::try_from(within_ms / DAY_MS).unwrap_or(u32::MAX);
-    let share = if options.all { Share::ALL } else { options.share.unwrap_or(Share::one_of(days)) };
+    let daily = || daily_share(within_ms);
+    let share = if options.all { Share::ALL } else { options.share.unwrap_or_else(daily) };
     run::Wanted {
         repositories: options.repositories.clone(),
         share,
@@ -94,6 +131,7 @@ fn wanted(options: &Verify, config: &Config) -> run::Wanted {
         jobs: jobs(&options.reading),
         caps: config.caps,
         within_ms,
+        stop: Stop::default(),
     }
 }
 
@@ -124,7 +162,7 @@ async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::
             Some(bucket) => bucket.repository(name),
             None => config.data.join(name).to_string_lossy().into_owned(),
         };
-        let address = Address { repository, bucket: bucket.as_ref() };
+        let address = Address { repository, bucket: bucket.as_ref(), ca: None };
         for why in snapshots::name(&options.restic, &address, outcome).await {
             tracing::warn!(repository = %outcome.repository, "{why}");
         }

@@ -15,10 +15,11 @@ use serde::Deserialize;
 
 use super::super::progress;
 use super::super::session::Session;
+use super::Wanted;
 use super::adopted::Adopted;
 use super::canary::{self, CanaryFile};
 use super::state::State;
-use crate::cli::{Forget, UsersRestic};
+use crate::cli::UsersRestic;
 use crate::maintenance::restic::Address;
 use crate::store::AppendStore;
 
@@ -63,7 +64,7 @@ struct Stats {
 /// Where restic finds the repository, and what is remembered of it.
 pub(super) struct Reader<'a> {
     pub(super) session: &'a Session,
-    pub(super) options: &'a Forget,
+    pub(super) wanted: &'a Wanted<'a>,
     pub(super) address: &'a Address<'a>,
     pub(super) state: State,
 }
@@ -72,7 +73,7 @@ impl Reader<'_> {
     /// Reads all snapshots.
     pub(super) async fn snapshots(&mut self) -> Result<Vec<Snapshot>, Box<dyn Error>> {
         let args = ["snapshots", "--json", "--no-lock"].map(str::to_owned).to_vec();
-        let printed = self.options.restic.ask(self.address, args).await?;
+        let printed = self.wanted.restic.ask(self.address, args).await?;
         let listed: Vec<Listed> = serde_json::from_str(&printed)
             .map_err(|error| format!("restic printed snapshots that cannot be understood: {error}"))?;
         let trees: BTreeMap<&str, FileId> =
@@ -89,12 +90,12 @@ impl Reader<'_> {
     }
 
     fn repository(&self) -> &RepositoryName {
-        &self.options.repository
+        self.wanted.repository
     }
 
     /// Counts what was not counted before.
     async fn count(&mut self, trees: &BTreeMap<&str, FileId>) -> Result<(), Box<dyn Error>> {
-        let canaries = &self.options.canaries;
+        let canaries = &self.wanted.retention.canaries;
         let is_unknown = |tree: &str| {
             let unknown = |canary: &CanaryFile| self.state.holds(tree, &canary.to_string()).is_none();
             self.state.size(tree).is_none() || canaries.iter().any(unknown)
@@ -105,7 +106,7 @@ impl Reader<'_> {
         for some in unknown.chunks(COUNTED_AT_A_TIME) {
             let looking = stream::iter(some).map(async |(tree, snapshot)| {
                 let tree: &str = tree;
-                let looked = look(&self.options.restic, self.address, snapshot, canaries).await;
+                let looked = look(self.wanted.restic, self.address, snapshot, canaries).await;
                 bar.inc(1);
                 (tree.to_owned(), looked)
             });
@@ -119,6 +120,9 @@ impl Reader<'_> {
                 }
             }
             self.state.save(&self.session.config.data, self.repository())?;
+            if self.wanted.restic.bounds.stop.why().is_some() {
+                return Err("the work was ended while snapshots were counted; what was is remembered".into());
+            }
         }
         bar.finish_and_clear();
         Ok(())
@@ -141,7 +145,7 @@ impl Reader<'_> {
             paths: paths.unwrap_or_default(),
             tags: tags.unwrap_or_default(),
             size: self.state.size(&tree),
-            lacks_canary: !self.options.canaries.iter().all(holds),
+            lacks_canary: !self.wanted.retention.canaries.iter().all(holds),
             vouched: adopted.vouched(&id),
             fell_before: self.state.fell.contains(&id.to_string()),
         }))

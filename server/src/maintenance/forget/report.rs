@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use pawl_policy::RepositoryName;
-use pawl_policy::retention::{Group, Judged, Verdict};
+use pawl_policy::retention::{Group, Held, Judged, Verdict};
 use serde::Serialize;
 
 /// Digits of an id that are shown.
@@ -16,29 +16,36 @@ const ID_SHOWN: usize = 8;
 pub(in crate::maintenance) struct Report {
     pub(super) repository: String,
     pub(super) dry_run: bool,
-    pub(super) kept: usize,
+    pub(in crate::maintenance) kept: usize,
     /// Or would be, in a dry run.
-    pub(super) removed: usize,
-    pub(super) held: usize,
+    pub(in crate::maintenance) removed: usize,
+    pub(in crate::maintenance) held: usize,
     /// Of these, those that somebody should look at.
-    pub(super) suspicious: usize,
+    pub(in crate::maintenance) suspicious: usize,
+    /// Deletions that Pawl refused to restic.
+    pub(in crate::maintenance) refused: u64,
+    /// Why nothing at all is removed, if it would have been too much.
+    #[serde(skip)]
+    pub(in crate::maintenance) too_many: Option<String>,
     /// What to undo.
-    pub(super) batch: Option<String>,
-    pub(super) snapshots: Vec<Line>,
+    pub(in crate::maintenance) batch: Option<String>,
+    pub(in crate::maintenance) snapshots: Vec<Line>,
 }
 
 /// A snapshot.
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
-    pub(super) id: String,
-    host: Option<String>,
+pub(in crate::maintenance) struct Line {
+    pub(in crate::maintenance) id: String,
+    pub(in crate::maintenance) host: Option<String>,
     paths: Option<Vec<String>>,
     tags: Option<Vec<String>>,
     claimed: Option<String>,
-    received: String,
+    pub(in crate::maintenance) received: String,
     effective: String,
     verdict: &'static str,
-    reason: String,
+    pub(in crate::maintenance) reason: String,
+    /// Whether it is held, and somebody should look at it.
+    pub(in crate::maintenance) suspicious: bool,
 }
 
 impl Report {
@@ -52,6 +59,8 @@ impl Report {
             removed: count(|verdict| matches!(verdict, Verdict::Remove)),
             held: count(|verdict| matches!(verdict, Verdict::Held(_))),
             suspicious: count(|verdict| matches!(verdict, Verdict::Held(held) if held.is_suspicious())),
+            refused: 0,
+            too_many: judged.iter().find_map(too_many),
             batch: None,
             snapshots: judged.iter().map(Line::new).collect(),
         }
@@ -59,7 +68,7 @@ impl Report {
 
     /// 1 if somebody should look at something.
     pub(super) fn exit_code(&self) -> u8 {
-        u8::from(self.suspicious > 0)
+        u8::from(self.suspicious > 0 || self.refused > 0)
     }
 
     /// The table: of a dry run all snapshots, else those that were not simply kept.
@@ -72,6 +81,13 @@ impl Report {
                 let _ = writeln!(text, "{HEAD}");
             }
             let _ = writeln!(text, "{}", line.text());
+        }
+        if self.refused > 0 {
+            let _ = writeln!(
+                text,
+                "{} deletions were refused; the audit log of maintenance says why.",
+                self.refused
+            );
         }
         let _ = match (self.dry_run, &self.batch) {
             (true, _) => write!(text, "Would remove {} of", self.removed),
@@ -95,6 +111,13 @@ impl Report {
 
 const HEAD: &str = "  snapshot  claimed                    received                   effective                  verdict  reason";
 
+fn too_many(judged: &Judged<'_>) -> Option<String> {
+    match &judged.verdict {
+        Verdict::Held(held @ Held::TooMany { .. }) => Some(held.to_string()),
+        _ => None,
+    }
+}
+
 impl Line {
     fn new(judged: &Judged<'_>) -> Self {
         let (verdict, reason) = match &judged.verdict {
@@ -113,7 +136,13 @@ impl Line {
             effective: judged.effective.to_string(),
             verdict,
             reason,
+            suspicious: matches!(&judged.verdict, Verdict::Held(held) if held.is_suspicious()),
         }
+    }
+
+    /// Whether it is held.
+    pub(in crate::maintenance) fn is_held(&self) -> bool {
+        self.verdict == "held"
     }
 
     /// What the group has in common.

@@ -8,7 +8,7 @@ use std::error::Error;
 use pawl_policy::{FileType, Handle, RepositoryName};
 
 use super::super::door::PrivateDoor;
-use super::super::restic::Address;
+use super::super::restic::Version;
 use super::super::session::Session;
 use super::super::verify::survey::missing;
 use super::report::Part;
@@ -46,10 +46,12 @@ pub(super) async fn repair(
         return Ok(());
     }
     if without.iter().any(is_of(&[FileType::Data, FileType::Index])) {
-        let door = PrivateDoor::open(session)?;
-        let at = Address { repository: door.repository(repository.as_str()), bucket: None };
-        let args = ["repair", "index", "--retry-lock", LOCK_WAIT].map(str::to_owned).to_vec();
-        let repaired = job.options.restic.run(&at, args).await;
+        let restic = &job.options.restic;
+        let version = Version::that_repairs(restic.program())?;
+        let door = PrivateDoor::open(session, repository, version).await?;
+        let mut args = ["repair", "index"].map(str::to_owned).to_vec();
+        args.extend(version.wait_for_locks(LOCK_WAIT));
+        let repaired = restic.run(&door.address(), args).await;
         door.close().await?;
         repaired.map_err(|error| {
             format!(

@@ -18,13 +18,13 @@ pub(super) struct Report {
 
 /// What came of one repository.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Part {
+pub(in crate::maintenance) struct Part {
     pub(super) repository: String,
     pub(super) files: Vec<Line>,
     /// What was added since the moment that was asked for.
     pub(super) added: Vec<Line>,
     /// Where the damaged copies are now.
-    pub(super) batches: Vec<String>,
+    pub(in crate::maintenance) batches: Vec<String>,
     /// What is lost for good, as far as is known here, in words.
     pub(super) lost: Vec<String>,
     /// What is left to do, in words.
@@ -35,6 +35,21 @@ impl Part {
     /// Whether there is nothing to say.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.added.is_empty() && self.lost.is_empty() && self.left.is_empty()
+    }
+
+    /// How many files were restored.
+    pub(in crate::maintenance) fn restored(&self) -> usize {
+        self.files.iter().filter(|line| line.outcome == "restored").count()
+    }
+
+    /// What is not right, in words.
+    pub(in crate::maintenance) fn wrong(&self) -> Vec<String> {
+        let left = self.files.iter().filter(|line| line.is_left());
+        let said = left.map(|line| match &line.detail {
+            Some(detail) => format!("{}: {}: {detail}", line.file, line.outcome),
+            None => format!("{}: {}", line.file, line.outcome),
+        });
+        said.chain(self.lost.iter().cloned()).collect()
     }
 }
 

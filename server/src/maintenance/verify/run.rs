@@ -7,10 +7,12 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
 use pawl_policy::{Caps, FileId, Handle, RepositoryName};
 
+use super::super::stop::Stop;
 use super::finding::{Finding, Kind};
 use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
@@ -41,6 +43,8 @@ pub(super) struct Wanted {
     pub(super) caps: Caps,
     /// Within so long everything has to be read, in milliseconds.
     pub(super) within_ms: u64,
+    /// When reading has to end. What was read until then counts.
+    pub(super) stop: Stop,
 }
 
 /// Why nothing could be verified, or not all.
@@ -61,6 +65,9 @@ pub(super) enum VerifyError {
          this again, and it goes on where it was"
     )]
     StoreDown(String, String),
+    /// There was no time to look at everything.
+    #[error("the work was ended before everything was looked at")]
+    Ended,
     /// A task ended before its work did.
     #[error("reading ended unexpectedly: {0}")]
     Cut(String),
@@ -68,18 +75,22 @@ pub(super) enum VerifyError {
 
 /// What came of one repository.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) repository: RepositoryName,
-    pub(super) files: u64,
-    pub(super) bytes: u64,
-    pub(super) files_checked: u64,
-    pub(super) bytes_read: u64,
+pub(in crate::maintenance) struct Outcome {
+    pub(in crate::maintenance) repository: RepositoryName,
+    pub(in crate::maintenance) files: u64,
+    pub(in crate::maintenance) bytes: u64,
+    pub(in crate::maintenance) files_checked: u64,
+    pub(in crate::maintenance) bytes_read: u64,
     pub(super) keys: (u64, u64),
     /// When the part was last read that was read longest ago; nothing if a part was never read.
     pub(super) oldest_read_ms: Option<u64>,
-    pub(super) findings: Vec<Finding>,
+    /// Parts of the 256 that were read as lately as they have to be.
+    pub(in crate::maintenance) parts_verified: u16,
+    /// Bytes of what is visible, by the day (since 1970, UTC) on which they were received.
+    pub(in crate::maintenance) received: BTreeMap<u64, u64>,
+    pub(in crate::maintenance) findings: Vec<Finding>,
     /// Every file that is visible.
-    pub(super) visible: Vec<Handle>,
+    pub(in crate::maintenance) visible: Vec<Handle>,
 }
 
 /// A repository during the run.
@@ -118,8 +129,10 @@ pub(super) async fn run<S: MaintenanceStore>(
     let jobs = jobs(&wards, &turn);
     bar.set_length(jobs.iter().map(|job| job.bytes).sum());
     let reader = Reader { store, pace: wanted.pace.clone(), bar, read_data: wanted.read_data };
-    read_all(&Arc::new(reader), states, &mut wards, (turn, jobs), wanted.jobs).await?;
-    run.finish();
+    read_all(&Arc::new(reader), states, &mut wards, (turn, jobs), wanted).await?;
+    if wanted.stop.why().is_none() {
+        run.finish();
+    }
     states.save_run(&run)?;
     Ok((wards.into_iter().map(|ward| ward.finish(wanted.within_ms)).collect(), continued))
 }
@@ -138,6 +151,9 @@ async fn look_at_all<S: MaintenanceStore>(
     for repository in all {
         if !wanted.repositories.is_empty() && !wanted.repositories.contains(&repository) {
             continue;
+        }
+        if wanted.stop.why().is_some() {
+            return Err(VerifyError::Ended);
         }
         let mut state = states.load(&repository)?;
         state.begin(now_ms());
@@ -226,7 +242,7 @@ async fn read_all<S: MaintenanceStore>(
     states: &States,
     wards: &mut [Ward],
     (turn, jobs): (Vec<Part>, Vec<Job>),
-    at_a_time: NonZeroUsize,
+    wanted: &Wanted,
 ) -> Result<(), VerifyError> {
     // What is left of each part; those without files are done now.
     let mut left: BTreeMap<(usize, u8), u64> =
@@ -244,8 +260,9 @@ async fn read_all<S: MaintenanceStore>(
     }
     let known: Vec<_> = wards.iter().map(|ward| (ward.repository.clone(), ward.state.config_id())).collect();
     let mut checking = stream::iter(jobs)
+        .take_while(|_| ready(wanted.stop.why().is_none()))
         .map(|job| check(Arc::clone(reader), known.get(job.ward).cloned(), job))
-        .buffer_unordered(at_a_time.get());
+        .buffer_unordered(wanted.jobs.get());
     let (mut saved, mut unsaved, mut in_a_row) = (Instant::now(), BTreeSet::new(), 0);
     while let Some(checked) = checking.next().await {
         let (job, checked) = checked?;
@@ -371,6 +388,8 @@ impl Ward {
             );
             self.found.push(Finding::of_repository(Kind::Overdue, detail));
         }
+        let is_lately = |first: &u8| self.state.read_ms(*first).is_some_and(|read_ms| read_ms >= behind_ms);
+        let parts_verified = (0..=u8::MAX).filter(is_lately).map(|_| 1_u16).sum();
         let bytes = self.seen.bytes();
         let mut findings: Vec<_> = self.state.damaged.into_values().collect();
         findings.append(&mut self.seen.findings);
@@ -384,6 +403,8 @@ impl Ward {
             bytes_read: self.bytes_read,
             keys: self.seen.keys,
             oldest_read_ms,
+            parts_verified,
+            received: self.seen.received,
             findings,
             visible: self.seen.files.into_iter().map(|(handle, _)| handle).collect(),
         }

@@ -2,11 +2,11 @@
 //!
 //! Invariant: what it cannot judge by looking is handed on to be read in the same run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures_util::TryStreamExt;
-use pawl_policy::{Audience, Caps, FileType, Handle, RepositoryName};
+use pawl_policy::{Audience, Caps, DAY_MS, FileType, Handle, RepositoryName};
 
 use super::finding::{Finding, Kind};
 use super::state::State;
@@ -21,6 +21,8 @@ pub(super) struct Seen {
     pub(super) findings: Vec<Finding>,
     /// Files that are read in this run whether it is their turn or not.
     pub(super) doubtful: BTreeSet<Handle>,
+    /// Bytes by the day (since 1970, UTC) on which they were received.
+    pub(super) received: BTreeMap<u64, u64>,
     /// Keys that hosts see, and keys that only maintenance sees.
     pub(super) keys: (u64, u64),
 }
@@ -127,6 +129,7 @@ fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
                     Audience::Maintenance => seen.keys.1 += 1,
                 }
             }
+            *seen.received.entry(facts.received_ms / DAY_MS).or_default() += bytes;
             seen.files.push((handle, bytes));
             Some(handle)
         }

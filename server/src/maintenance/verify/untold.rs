@@ -48,7 +48,7 @@ pub(in crate::maintenance) async fn tell(session: &Session) -> Outcome {
 }
 
 /// Whether other maintenance holds the lock at this moment.
-pub(super) fn is_held(data: &Path) -> bool {
+pub(in crate::maintenance) fn is_held(data: &Path) -> bool {
     let Some(state) = of_maintenance(data).parent().map(Path::to_owned) else { return false };
     let lock = std::fs::File::open(state.join("maintenance.lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))

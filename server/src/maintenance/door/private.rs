@@ -1,0 +1,162 @@
+//! A door that this process opens for itself, to have the user's restic work on one repository.
+//!
+//! Invariant: its password is made for it and known to nobody else. No lock of ours outlives it, and none that a command
+//! of ours left that was killed is there when it opens.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use pawl_policy::{
+    Action, Circumstances, Delete, FileState, FileType, Grant, Handle, List, Permit, RepositoryName, Role,
+    decide,
+};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::MaintenanceDoor;
+use crate::audit::Queue;
+use crate::config::{Config, Listen};
+use crate::credentials::{Credentials, Secret};
+use crate::http;
+use crate::http::tls::{self, Certificates};
+use crate::maintenance::restic::{Address, Version};
+use crate::maintenance::session::{self, Session, directory};
+use crate::socket::{self, Bound, SocketError};
+use crate::store::{AppendStore, StoreError, now_ms};
+
+/// The server's certificate of such a door.
+const CERTIFICATE: &str = "maintenance-run.pem";
+/// What the names of its sockets begin and end with; between them stands the process's number.
+const SOCKET: (&str, &str) = ("run-", ".sock");
+
+/// A door that is open.
+#[derive(Debug)]
+pub(in crate::maintenance) struct PrivateDoor<'a> {
+    session: &'a Session,
+    repository: &'a RepositoryName,
+    url: String,
+    ca: Option<PathBuf>,
+    door: Arc<MaintenanceDoor>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<bool, SocketError>>,
+    audit: Queue,
+}
+
+impl<'a> PrivateDoor<'a> {
+    /// Opens it where this restic can reach it: on a socket in the directory of maintenance, or with TLS on a port that
+    /// only this machine reaches.
+    pub(in crate::maintenance) async fn open(
+        session: &'a Session,
+        repository: &'a RepositoryName,
+        restic: Version,
+    ) -> Result<Self, Box<dyn Error>> {
+        remove_own_locks(session, repository).await?;
+        let secret = Secret::generate()?;
+        let name = session::user()?;
+        let per_minute = session.config.failed_logins_per_minute;
+        let credentials = Credentials::of_one_admin(name.clone(), &secret, per_minute);
+        let bound = socket::bind(&[place(&session.config, restic)?])?;
+        let who = format!("{name}:{}", secret.reveal());
+        let (url, certificates) = reached(&session.config, &bound, &who)?;
+        let ca = certificates.is_some().then(|| tls::ca_file(&session.config.data));
+        let audit = Queue::start(session.keeper.clone());
+        let door = Arc::new(super::new(session, credentials, audit.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(http::serve(bound, Arc::clone(&door), certificates, async {
+            let _ = stopped.await; // or the sender is gone, which means the same
+        }));
+        Ok(Self { session, repository, url, ca, door, stop, serving, audit })
+    }
+
+    /// The repository as restic knows it, with the credential.
+    pub(in crate::maintenance) fn address(&self) -> Address<'_> {
+        Address {
+            repository: format!("{}/{}/", self.url, self.repository),
+            bucket: None,
+            ca: self.ca.as_deref(),
+        }
+    }
+
+    /// Deletions that it refused: restic ends well after some of them.
+    pub(in crate::maintenance) fn refused(&self) -> u64 {
+        self.door.refused_deletions()
+    }
+
+    /// Lets requests finish.
+    pub(in crate::maintenance) async fn close(self) -> Result<(), Box<dyn Error>> {
+        let _ = self.stop.send(()); // it fails only if serving has ended
+        self.serving.await??;
+        self.audit.flush().await;
+        Ok(remove_own_locks(self.session, self.repository).await?)
+    }
+}
+
+/// Where it listens.
+fn place(config: &Config, restic: Version) -> Result<Listen, Box<dyn Error>> {
+    if !restic.knows_unix_sockets() {
+        return Ok("127.0.0.1:0".parse()?);
+    }
+    let directory = directory(&config.data);
+    let (before, behind) = SOCKET;
+    for entry in std::fs::read_dir(&directory)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(before) && name.ends_with(behind)) {
+            socket::make_way(&entry.path())?; // of a command that was killed: only one works at a time
+        }
+    }
+    let socket = directory.join(format!("{before}{}{behind}", std::process::id()));
+    Ok(format!("unix:{}", socket.display()).parse()?)
+}
+
+/// By what URL restic reaches it, and the certificate that it needs for that.
+fn reached(
+    config: &Config,
+    bound: &[Bound],
+    who: &str,
+) -> Result<(String, Option<Arc<Certificates>>), Box<dyn Error>> {
+    match bound.first().map(Bound::place) {
+        Some(Listen::Tcp(address)) => {
+            let names = [address.ip().to_string()];
+            let files = tls::issue(&config.data, CERTIFICATE, &names, &[*address], tls::Reader::Owner)?;
+            Ok((format!("rest:https://{who}@{address}"), Some(super::load(config, files)?)))
+        }
+        Some(Listen::Unix(path)) => Ok((format!("rest:http+unix://{who}@{}:", path.display()), None)),
+        None => Err("no socket was bound".into()),
+    }
+}
+
+/// Removes the locks of whoever runs this command. As long as it works no other does, so that they are left over.
+async fn remove_own_locks(session: &Session, repository: &RepositoryName) -> Result<(), StoreError> {
+    let user = session::user().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let grant = Grant::new(repository.clone(), Role::Maintenance);
+    let known = Circumstances { now_ms: now_ms(), ..Circumstances::NOTHING_KNOWN };
+    let list = Action::List(List { repository: repository.clone(), file_type: FileType::Locks });
+    let Ok(Permit::List(permit)) = decide(&user, &grant, list, &known) else { return Ok(()) };
+    let mut locks = Vec::new();
+    {
+        let listed = match session.files.list(permit).await {
+            Err(StoreError::NotFound) => return Ok(()),
+            listed => listed?,
+        };
+        let mut listed = std::pin::pin!(listed);
+        while let Some(entries) = listed.try_next().await? {
+            locks.extend(entries.into_iter().map(|entry| Handle::File(FileType::Locks, entry.id)));
+        }
+    }
+    for handle in locks {
+        let Some(facts) = session.files.facts(repository, &handle).await? else { continue };
+        if facts.creator.as_ref() != Some(&user) {
+            continue;
+        }
+        let age_ms = facts.age_ms(known.now_ms);
+        let file = FileState::Present { creator: facts.creator, age_ms, audience: facts.audience };
+        let known = Circumstances { file, ..known.clone() };
+        let delete = Action::Delete(Delete { repository: repository.clone(), handle });
+        if let Ok(Permit::RemoveLock(permit)) = decide(&user, &grant, delete, &known) {
+            session.files.remove_lock(&permit).await?;
+        }
+    }
+    Ok(())
+}

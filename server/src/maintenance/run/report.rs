@@ -1,0 +1,140 @@
+//! What a run says at its end.
+//!
+//! Invariant: the last line is for programs, whatever happened; its keys are those of the JSON.
+
+use std::fmt::Write as _;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::super::stop::Why;
+use super::record::{Done, Ended, Step};
+use super::ward::Ward;
+use super::word;
+use crate::maintenance::deleted::moment;
+use crate::store::now_ms;
+
+/// What begins the last line.
+const LAST_LINE: &str = "pawl-run: ";
+
+/// What came of a run.
+#[derive(Debug)]
+pub(super) struct Report {
+    began_ms: u64,
+    pub(super) resumed: bool,
+    pub(super) ended_by: Option<Why>,
+    /// Why not everything was done that could have been.
+    pub(super) error: Option<String>,
+    pub(super) wards: Vec<Ward>,
+}
+
+impl Report {
+    pub(super) fn begin() -> Self {
+        Self { began_ms: now_ms(), resumed: false, ended_by: None, error: None, wards: Vec::new() }
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        if self.error.is_some() || self.wards.iter().any(Ward::has_failed) {
+            return 2;
+        }
+        u8::from(self.wards.iter().any(Ward::has_notice))
+    }
+
+    fn summary(&self) -> Value {
+        let count =
+            |is_meant: &dyn Fn(&Ward) -> bool| self.wards.iter().filter(|ward| is_meant(ward)).count();
+        json!({
+            "exit": self.exit_code(),
+            "repositories": self.wards.len(),
+            "well": count(&|ward| !ward.has_failed() && !ward.has_notice()),
+            "notices": count(&|ward| !ward.has_failed() && ward.has_notice()),
+            "failed": count(&Ward::has_failed),
+            "left": self.wards.iter().map(Ward::left).sum::<u64>(),
+            "ended_by": self.ended_by.map(word),
+            "resumed": self.resumed,
+            "began": moment(self.began_ms),
+            "seconds": now_ms().saturating_sub(self.began_ms) / 1000,
+            "error": self.error,
+        })
+    }
+
+    /// For people, and a last line for programs.
+    pub(super) fn text(&self) -> String {
+        let width = self.wards.iter().map(|ward| ward.repository.as_str().len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for ward in &self.wards {
+            let mut name = ward.repository.as_str();
+            for done in ward.steps() {
+                let _ = write!(text, "{}", rows(name, width, done)); // writing to a String cannot fail
+                name = "";
+            }
+        }
+        let _ = write!(text, "{LAST_LINE}{}", self.summary());
+        text
+    }
+}
+
+/// A step, a line for each sentence.
+fn rows(name: &str, width: usize, done: &Done) -> String {
+    let Done { step, ended, said, batch, took_ms } = done;
+    let minutes = format!("{}:{:02}", took_ms / 60_000, took_ms / 1000 % 60);
+    let undo = batch.iter().map(|batch| format!("to undo: pawl maintain undelete {batch}"));
+    let mut rows = String::new();
+    let mut head =
+        format!("{name:<width$}  {:<7}  {:<7}  {minutes:>6}", step_word(*step), ended_word(*ended));
+    let indent = head.chars().count();
+    for sentence in said.iter().cloned().chain(undo) {
+        let _ = writeln!(rows, "{head}  {sentence}");
+        head = " ".repeat(indent);
+    }
+    rows
+}
+
+const fn step_word(step: Step) -> &'static str {
+    match step {
+        Step::Compare => "compare",
+        Step::Examine => "examine",
+        Step::Verify => "verify",
+        Step::Restore => "restore",
+        Step::Locks => "locks",
+        Step::Forget => "forget",
+        Step::Prune => "prune",
+        Step::Check => "check",
+        Step::Purge => "purge",
+    }
+}
+
+const fn ended_word(ended: Ended) -> &'static str {
+    match ended {
+        Ended::Well => "well",
+        Ended::Notice => "notice",
+        Ended::Skipped => "skipped",
+        Ended::Failed => "failed",
+    }
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut whole = self.summary();
+        let steps: Vec<_> = self
+            .wards
+            .iter()
+            .flat_map(|ward| {
+                ward.steps().iter().map(|done| {
+                    json!({
+                        "repository": ward.repository.as_str(),
+                        "step": done.step,
+                        "ended": done.ended,
+                        "said": done.said,
+                        "batch": done.batch,
+                        "seconds": done.took_ms / 1000,
+                    })
+                })
+            })
+            .collect();
+        if let Some(whole) = whole.as_object_mut() {
+            whole.insert("steps".to_owned(), steps.into());
+        }
+        whole.serialize(serializer)
+    }
+}

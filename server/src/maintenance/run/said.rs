@@ -1,0 +1,86 @@
+//! What a step says when it has ended.
+//!
+//! Invariant: what restic or a host could have written reaches no terminal and no record with control characters, nor at
+//! any length.
+
+use super::record::Ended;
+
+/// Characters of one sentence; the audit log, restic and `pawl maintain verify` say more.
+const CHARS_MAX: usize = 1000;
+
+/// What came of a step.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) ended: Ended,
+    pub(super) said: Vec<String>,
+    /// What to undo.
+    pub(super) batch: Option<String>,
+}
+
+impl Said {
+    /// All is well.
+    pub(super) fn well(text: impl Into<String>) -> Self {
+        Self::new(Ended::Well, text)
+    }
+
+    /// Somebody should look.
+    pub(super) fn notice(text: impl Into<String>) -> Self {
+        Self::new(Ended::Notice, text)
+    }
+
+    /// It was not done.
+    pub(super) fn skipped(text: impl Into<String>) -> Self {
+        Self::new(Ended::Skipped, text)
+    }
+
+    /// A surprise.
+    pub(super) fn failed(text: impl Into<String>) -> Self {
+        Self::new(Ended::Failed, text)
+    }
+
+    fn new(ended: Ended, text: impl Into<String>) -> Self {
+        Self { ended, said: vec![printable(&text.into())], batch: None }
+    }
+
+    /// With more to say.
+    pub(super) fn and(mut self, more: impl IntoIterator<Item = String>) -> Self {
+        self.said.extend(more.into_iter().map(|text| printable(&text)));
+        self
+    }
+
+    /// With what to undo.
+    pub(super) fn undone_by(mut self, batch: Option<String>) -> Self {
+        self.batch = batch;
+        self
+    }
+}
+
+/// One line of it.
+fn printable(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut printable = String::new();
+    for (count, character) in lines.join("; ").chars().enumerate() {
+        if count >= CHARS_MAX {
+            printable.push('…');
+            break;
+        }
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_one_printable_line_of_some_length() {
+        let said = Said::failed("Fatal: \u{1b}[31mno\n\n  second\tline\n").said;
+        assert_eq!(said, ["Fatal: \\u{1b}[31mno; second\\tline"]);
+        assert_eq!(Said::well("x".repeat(5000)).said[0].chars().count(), CHARS_MAX + 1);
+    }
+}

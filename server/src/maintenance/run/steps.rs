@@ -1,0 +1,236 @@
+//! The steps that act, one repository at a time.
+//!
+//! Invariant: whatever restic does, it does at a door of ours, as an admin's restic would; a deletion that was refused
+//! there is a surprise, whatever restic makes of it.
+
+use std::error::Error;
+use std::os::unix::fs::PermissionsExt;
+
+use bytesize::ByteSize;
+use pawl_policy::retention::{Filter, Rules};
+use pawl_policy::{Handle, Usage};
+
+use super::super::deleted::{count, weigh};
+use super::super::door::PrivateDoor;
+use super::super::forget::{self, Wanted};
+use super::super::restic::Version;
+use super::super::session::{self, Session};
+use super::super::{progress, purge as purging, restore as restoring};
+use super::record::{Ended, HeldSnapshot, Step};
+use super::said::Said;
+use super::ward::Ward;
+use crate::files::FileError;
+use crate::store::AppendStore;
+use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
+
+const NO_PASSWORD: &str = "no password is configured (password_file or password_command)";
+
+/// Puts good copies in the place of what verification found damaged.
+pub(super) async fn restore(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+    if ward.done(Step::Verify).is_none_or(|done| done.ended == Ended::Well) {
+        return Ok(());
+    }
+    ward.step(Step::Restore, async |ward| {
+        let repaired = async { restoring::repair(session, &ward.repository).await };
+        let part = unless_told(ward, repaired).await?;
+        let wrong = part.wrong();
+        if !wrong.is_empty() {
+            return Ok(Said::failed(
+                "damage stays; restore from another store (pawl maintain restore --from)",
+            )
+            .and(wrong));
+        }
+        let batch = part.batches.last().cloned();
+        Ok(match part.restored() {
+            0 => Said::well("nothing had to be restored"),
+            restored => {
+                let text = format!("restored {} from copies in the store", count(restored as u64));
+                Said::notice(text).undone_by(batch)
+            }
+        })
+    })
+    .await
+}
+
+/// Removes snapshots by the keep rules.
+pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+    ward.step(Step::Forget, async |ward| {
+        if ward.settings.retention.keep.rules() == Rules::default() {
+            return Ok(Said::skipped("no keep rules are configured"));
+        }
+        if let Some(why) = without_restic(session, ward).await? {
+            return Ok(why);
+        }
+        let lock_wait = ward.settings.lock_wait.unwrap_or_default().to_string();
+        let wanted = Wanted {
+            repository: &ward.repository,
+            retention: &ward.settings.retention,
+            filter: Filter::default(),
+            lock_wait: &lock_wait,
+            dry_run: false,
+            restic: &ward.settings.restic,
+        };
+        let report = forget::forget(session, &wanted).await?;
+        let held = report.snapshots.iter().filter(|line| line.is_held());
+        ward.record.held = held
+            .map(|line| HeldSnapshot {
+                id: line.id.clone(),
+                host: line.host.clone(),
+                received: line.received.clone(),
+                reason: line.reason.clone(),
+                suspicious: line.suspicious,
+            })
+            .collect();
+        if let Some(too_many) = report.too_many {
+            return Ok(Said::failed(format!("nothing was removed: {too_many}")));
+        }
+        let text = format!("removed {}, kept {}, held {}", report.removed, report.kept, report.held);
+        Ok(match (report.refused, report.suspicious) {
+            (0, 0) => Said::well(text),
+            (0, suspicious) => Said::notice(format!(
+                "{text}; {suspicious} of these should be looked at: pawl maintain forget {} --dry-run",
+                ward.repository
+            )),
+            (refused, _) => Said::failed(format!("{text}; {}", refusals(refused))),
+        }
+        .undone_by(report.batch))
+    })
+    .await
+}
+
+/// Has restic prune: with keep rules every time, for backups that were cut leave data as well; else what was deleted.
+pub(super) async fn prune(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+    ward.step(Step::Prune, async |ward| {
+        let rules = ward.settings.retention.keep.rules();
+        if rules == Rules::default() && !was_deleted_from(session, ward).await? {
+            return Ok(Said::skipped("nothing was deleted since the last time"));
+        }
+        if let Some(why) = without_restic(session, ward).await? {
+            return Ok(why);
+        }
+        let before = session.store.batches().await?;
+        let refused = restic(session, ward, &["prune"], "pruning").await?;
+        let mut hidden = Usage::default();
+        let new = own_since(session, ward, &before).await?;
+        for batch in &new {
+            hidden = hidden.plus(weigh(&session.store, batch).await?.usage);
+        }
+        let text = format!("deleted {}, {}", count(hidden.files), ByteSize(hidden.bytes).display().iec());
+        let said = match refused {
+            0 => Said::well(text),
+            refused => Said::failed(format!("{text}; {}", refusals(refused))),
+        };
+        Ok(said.undone_by(new.last().map(|batch| batch.id.to_string())))
+    })
+    .await
+}
+
+/// Has restic check the structure, and read the portion whose turn it is.
+pub(super) async fn check(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+    ward.step(Step::Check, async |ward| {
+        if let Some(why) = without_restic(session, ward).await? {
+            return Ok(why);
+        }
+        let portions = ward.settings.check_portions.unwrap_or_default().get();
+        let portion = ward.record.next_portion.clamp(1, portions);
+        let subset = format!("--read-data-subset={portion}/{portions}");
+        let refused = restic(session, ward, &["check", &subset], "checking").await?;
+        if refused > 0 {
+            return Ok(Said::failed(refusals(refused)));
+        }
+        ward.record.next_portion = portion % portions + 1;
+        Ok(Said::well(format!("no errors; read portion {portion} of {portions}")))
+    })
+    .await
+}
+
+/// Removes for good what is due, where nothing is damaged.
+pub(super) async fn purge(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+    ward.step(Step::Purge, async |ward| {
+        if ward.done(Step::Verify).is_none_or(|done| done.ended != Ended::Well) {
+            return Ok(Said::skipped("nothing is made final while verification finds something"));
+        }
+        let due = async { Ok(purging::due(session, &ward.repository).await?) };
+        let (removed, kept) = unless_told(ward, due).await?;
+        if removed.files == 0 {
+            return Ok(Said::well("nothing is due"));
+        }
+        let bytes = ByteSize(removed.bytes).display().iec();
+        Ok(Said::well(format!("removed {}, {bytes}, for good", count(removed.files))).and(kept))
+    })
+    .await
+}
+
+/// Goes on until somebody says that it has to end. What is dropped half-way is done by the next run.
+async fn unless_told<T>(
+    ward: &Ward,
+    work: impl Future<Output = Result<T, Box<dyn Error>>>,
+) -> Result<T, Box<dyn Error>> {
+    tokio::select! {
+        done = work => done,
+        () = ward.stop.told() => Err("what is left of it is done then".into()),
+    }
+}
+
+/// Why restic is not asked here, if it is not.
+async fn without_restic(session: &Session, ward: &Ward) -> Result<Option<Said>, Box<dyn Error>> {
+    let restic = &ward.settings.restic;
+    if !restic.knows_password() {
+        return Ok(Some(Said::skipped(NO_PASSWORD)));
+    }
+    if session.files.facts(&ward.repository, &Handle::Config).await?.is_none() {
+        return Ok(Some(Said::skipped("it was never initialised")));
+    }
+    if let Some(file) = &restic.password_file {
+        let shown = file.display();
+        let metadata = std::fs::metadata(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(format!("{shown}: others than its owner may read it; `chmod 600 {shown}`").into());
+        }
+    }
+    Ok(None)
+}
+
+/// Runs restic at a door of ours. Returns how many deletions were refused there.
+async fn restic(
+    session: &Session,
+    ward: &Ward,
+    args: &[&str],
+    verb: &'static str,
+) -> Result<u64, Box<dyn Error>> {
+    let restic = &ward.settings.restic;
+    let version = Version::of(restic.program())?;
+    let mut args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    args.extend(version.wait_for_locks(&ward.settings.lock_wait.unwrap_or_default().to_string()));
+    let door = PrivateDoor::open(session, &ward.repository, version).await?;
+    let spinner = progress::spinner(format!("{verb} {}", ward.repository));
+    let ran = restic.run(&door.address(), args).await;
+    spinner.finish_and_clear();
+    let refused = door.refused();
+    door.close().await?;
+    ran?;
+    Ok(refused)
+}
+
+fn refusals(refused: u64) -> String {
+    format!("deletions that Pawl refused: {refused}; the audit log of maintenance says which")
+}
+
+/// Whether somebody deleted something since the last prune.
+async fn was_deleted_from(session: &Session, ward: &Ward) -> Result<bool, Box<dyn Error>> {
+    let pruned_ms = ward.record.well_ms.get(&Step::Prune).copied().unwrap_or(0);
+    let batches = session.store.batches().await?;
+    Ok(batches.iter().any(|batch| {
+        batch.repository == ward.repository && batch.reason == Reason::Deleted && batch.began_ms > pruned_ms
+    }))
+}
+
+/// Batches of this user that were not there before.
+async fn own_since(session: &Session, ward: &Ward, before: &[Batch]) -> Result<Vec<Batch>, Box<dyn Error>> {
+    let user = session::user()?;
+    let mut batches = session.store.batches().await?;
+    batches.retain(|batch| {
+        batch.repository == ward.repository && batch.principal == user && !before.contains(batch)
+    });
+    Ok(batches)
+}

@@ -1,0 +1,149 @@
+//! The step that looks at all repositories at once.
+//!
+//! Invariant: one that cannot be looked at fails by itself, and the others are looked at all the same.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytesize::ByteSize;
+use jiff::ToSpan;
+use jiff::civil::Date;
+use pawl_policy::{FileType, Handle, RepositoryName};
+
+use super::super::deleted::count;
+use super::super::purge::today;
+use super::super::stop::Stop;
+use super::super::verify::finding::{Finding, Severity};
+use super::super::verify::run::Outcome;
+use super::super::verify::{self, state::States};
+use super::record::{Day, Step};
+use super::said::Said;
+use super::ward::Ward;
+use crate::cli::{Reading, Settings};
+use crate::config::Config;
+use crate::files::FileError;
+use crate::store::maintenance::MaintenanceStore;
+
+/// Findings that are told one by one; `pawl maintain verify` names them all.
+const TOLD_MAX: usize = 5;
+
+/// The repositories that are meant: those that are there, and those that were verified once.
+pub(super) async fn repositories<S: MaintenanceStore>(
+    store: &S,
+    config: &Config,
+    wanted: &[RepositoryName],
+) -> Result<Vec<RepositoryName>, Box<dyn Error>> {
+    let mut all = store.repositories().await?;
+    all.extend(States::at(&verify::directory(&config.data)).known()?);
+    all.sort();
+    all.dedup();
+    if wanted.is_empty() {
+        return Ok(all);
+    }
+    if let Some(unknown) = wanted.iter().find(|name| !all.contains(name)) {
+        return Err(format!("there is no repository {unknown}").into());
+    }
+    all.retain(|name| wanted.contains(name));
+    Ok(all)
+}
+
+/// Verifies all in which that was not done yet.
+pub(super) async fn all<S: MaintenanceStore>(
+    store: &Arc<S>,
+    config: &Config,
+    wards: &mut [Ward],
+    settings: &Settings,
+    stop: &Stop,
+) -> Result<(), FileError> {
+    let reading = Reading { bytes_per_second: settings.bytes_per_second, ..Reading::default() };
+    let daily = async |names: Vec<RepositoryName>| {
+        tokio::select! {
+            outcomes = verify::daily(Arc::clone(store), config, names, &reading, stop) => outcomes,
+            () = stop.told() => Err("the work was ended".into()), // what was read is written down every second
+        }
+    };
+    let is_open = |ward: &&mut Ward| ward.has_work() && ward.done(Step::Verify).is_none();
+    let mut open: Vec<_> = wards.iter_mut().filter(is_open).collect();
+    if open.is_empty() || stop.why().is_some() {
+        return Ok(());
+    }
+    let started = Instant::now();
+    let names = open.iter().map(|ward| ward.repository.clone()).collect();
+    if let Ok(outcomes) = daily(names).await {
+        for ward in open {
+            let outcome = outcomes.iter().find(|outcome| outcome.repository == ward.repository);
+            note(ward, outcome.ok_or("it was not looked at"), started)?;
+        }
+        return Ok(());
+    }
+    for ward in &mut open {
+        let started = Instant::now();
+        let name = ward.repository.clone();
+        match daily(vec![name]).await {
+            _ if stop.told_already() => return Ok(()),
+            Ok(outcomes) => note(ward, outcomes.first().ok_or("it was not looked at"), started)?,
+            Err(_) if stop.why().is_some() => return Ok(()),
+            Err(error) => note(ward, Err(&error.to_string()), started)?,
+        }
+    }
+    Ok(())
+}
+
+fn note(ward: &mut Ward, outcome: Result<&Outcome, &str>, started: Instant) -> Result<(), FileError> {
+    let said = match outcome {
+        Ok(outcome) => {
+            remember(ward, outcome);
+            said(outcome)
+        }
+        Err(why) => Said::failed(why),
+    };
+    ward.note(Step::Verify, said, started)
+}
+
+/// What the report shows.
+fn remember(ward: &mut Ward, outcome: &Outcome) {
+    let Ok(today) = today() else { return };
+    let is_snapshot = |handle: &&Handle| handle.file_type() == Some(FileType::Snapshots);
+    let day = Day {
+        files: outcome.files,
+        bytes: outcome.bytes,
+        snapshots: outcome.visible.iter().filter(is_snapshot).count() as u64,
+        parts_verified: outcome.parts_verified,
+    };
+    ward.record.days.insert(today, day);
+    for (day, bytes) in &outcome.received {
+        let date = i64::try_from(*day)
+            .ok()
+            .and_then(|days| Date::constant(1970, 1, 1).checked_add(days.days()).ok());
+        let Some(date) = date else { continue };
+        let seen = ward.record.received.entry(date).or_default();
+        *seen = (*seen).max(*bytes);
+    }
+}
+
+fn said(outcome: &Outcome) -> Said {
+    let size = |bytes| ByteSize(bytes).display().iec().to_string();
+    let found = |severity| outcome.findings.iter().filter(move |it| it.kind.severity() == severity);
+    let (damaged, suspicious) = (found(Severity::Damage).count(), found(Severity::Suspicion).count());
+    let seen = format!(
+        "looked at {}, {}; read {}",
+        count(outcome.files),
+        size(outcome.bytes),
+        size(outcome.bytes_read)
+    );
+    let text = match (damaged, suspicious) {
+        (0, 0) => return Said::well(seen),
+        (0, _) => format!("{seen}; somebody should look at what was found: {suspicious}"),
+        _ => format!("{seen}; found damaged: {damaged}"),
+    };
+    let findings = found(Severity::Damage).chain(found(Severity::Suspicion));
+    Said::notice(text).and(findings.take(TOLD_MAX).map(line))
+}
+
+fn line(finding: &Finding) -> String {
+    match &finding.file {
+        Some(file) => format!("{file}: {}: {}", finding.kind, finding.detail),
+        None => format!("{}: {}", finding.kind, finding.detail),
+    }
+}

@@ -1,0 +1,210 @@
+//! A repository during a run.
+//!
+//! Invariant: a step is done if it was not done before in this run, nothing surprised before it, and there is time; what
+//! came of it is written down before the next begins.
+
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use jiff::tz::TimeZone;
+use pawl_policy::{DAY_MS, RepositoryName};
+
+use super::super::stop::{Stop, Why};
+use super::record::{Done, Ended, Night, Record, Step};
+use super::said::Said;
+use super::whole::Whole;
+use crate::cli::Settings;
+use crate::files::FileError;
+use crate::store::now_ms;
+
+/// A step for which there was no time for so long is worth a look.
+const LEFT_TOO_LONG_MS: u64 = 3 * DAY_MS;
+/// The steps that are said to be left: that of restoring only follows on what verification found.
+const STEPS: [Step; 5] = [Step::Verify, Step::Forget, Step::Prune, Step::Check, Step::Purge];
+
+/// A repository, with what is remembered of it.
+#[derive(Debug)]
+pub(super) struct Ward {
+    pub(super) repository: RepositoryName,
+    pub(super) settings: Settings,
+    pub(super) stop: Stop,
+    pub(super) record: Record,
+    data: PathBuf,
+    /// Steps for which there was no time.
+    left: u64,
+}
+
+impl Ward {
+    pub(super) fn load(
+        data: &Path,
+        repository: RepositoryName,
+        settings: Settings,
+        stop: Stop,
+    ) -> Result<Self, FileError> {
+        let record = Record::load(data, &repository)?;
+        Ok(Self { repository, settings, stop, record, data: data.to_owned(), left: 0 })
+    }
+
+    /// Whose turn it is: first those that were cut, then those that were looked after longest ago.
+    pub(super) fn turn(&self) -> (bool, u64, RepositoryName) {
+        let last = self.record.last.as_ref();
+        let was_cut = last.is_some_and(|last| last.ended_ms.is_none());
+        (!was_cut, last.map_or(0, |last| last.began_ms), self.repository.clone())
+    }
+
+    /// Begins, or goes on with what this run did here before it was cut. What failed is tried again.
+    pub(super) fn begin(&mut self, whole: &Whole) -> Result<(), FileError> {
+        let is_same = |night: &Night| whole.resumed && night.began_ms == whole.began_ms;
+        let mut night = self.record.last.take().filter(is_same).unwrap_or_else(|| Night {
+            began_ms: whole.began_ms,
+            ended_ms: None,
+            steps: Vec::new(),
+        });
+        let has_failed = night.steps.iter().any(|done| done.ended == Ended::Failed);
+        if night.ended_ms.is_none() || has_failed {
+            night.ended_ms = None;
+            night.steps.retain(|done| matches!(done.ended, Ended::Well | Ended::Notice));
+        }
+        self.record.last = Some(night);
+        self.save()
+    }
+
+    pub(super) fn steps(&self) -> &[Done] {
+        self.record.last.as_ref().map_or(&[], |night| &night.steps)
+    }
+
+    /// What came of a step.
+    pub(super) fn done(&self, step: Step) -> Option<&Done> {
+        self.steps().iter().find(|done| done.step == step)
+    }
+
+    /// Whether there was a surprise.
+    pub(super) fn has_failed(&self) -> bool {
+        self.steps().iter().any(|done| done.ended == Ended::Failed)
+    }
+
+    /// Whether there was something to look at.
+    pub(super) fn has_notice(&self) -> bool {
+        self.steps().iter().any(|done| done.ended == Ended::Notice)
+    }
+
+    /// For how many steps there was no time.
+    pub(super) const fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether there was no time for something.
+    pub(super) const fn has_left(&self) -> bool {
+        self.left > 0
+    }
+
+    fn has_ended(&self) -> bool {
+        self.record.last.as_ref().is_some_and(|night| night.ended_ms.is_some())
+    }
+
+    /// Whether there is anything left to do that can be done.
+    pub(super) fn has_work(&self) -> bool {
+        !self.has_ended() && !self.has_failed() && self.stop.why().is_none()
+    }
+
+    /// Does a step, if it is to be done.
+    pub(super) async fn step(
+        &mut self,
+        step: Step,
+        work: impl AsyncFnOnce(&mut Self) -> Result<Said, Box<dyn std::error::Error>>,
+    ) -> Result<(), FileError> {
+        if !self.has_work() || self.done(step).is_some() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let said = match work(self).await {
+            Ok(said) => said,
+            Err(error) => match self.stop.why() {
+                Some(why) => return self.note_left(step, why, Some(&error.to_string())),
+                None => Said::failed(error.to_string()),
+            },
+        };
+        self.note(step, said, started)
+    }
+
+    /// Writes down what came of a step.
+    pub(super) fn note(&mut self, step: Step, said: Said, started: Instant) -> Result<(), FileError> {
+        let Said { ended, said, batch } = said;
+        if matches!(ended, Ended::Well | Ended::Notice) {
+            self.record.well_ms.insert(step, now_ms());
+        }
+        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if let Some(night) = &mut self.record.last {
+            night.steps.push(Done { step, ended, said, batch, took_ms });
+        }
+        self.save()
+    }
+
+    /// Writes down what there was no time for. A surprise leaves nothing: the next run begins with it.
+    pub(super) fn leave(&mut self) -> Result<(), FileError> {
+        let Some(why) = self.stop.why() else { return Ok(()) };
+        if self.has_ended() || self.has_failed() {
+            return Ok(());
+        }
+        for step in STEPS {
+            if self.done(step).is_none() {
+                self.note_left(step, why, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_left(&mut self, step: Step, why: Why, cut: Option<&str>) -> Result<(), FileError> {
+        let why = match why {
+            Why::Until => "its time was over (--until)",
+            Why::Told => "the run was told to end",
+        };
+        let text = match cut {
+            Some(cut) => format!("left for the next run: {why}, and it was cut: {cut}"),
+            None => format!("left for the next run: {why}"),
+        };
+        let late =
+            self.late_days(step).map(|days| format!("it last ended well {days} days ago; give it more time"));
+        let said = match late {
+            Some(late) => Said::notice(text).and([late]),
+            None => Said::skipped(text),
+        };
+        self.left += 1;
+        let well_ms = self.record.well_ms.get(&step).copied();
+        self.note(step, said, Instant::now())?;
+        // It did not end at all.
+        match well_ms {
+            Some(well_ms) => self.record.well_ms.insert(step, well_ms),
+            None => self.record.well_ms.remove(&step),
+        };
+        self.save()
+    }
+
+    /// For how many days a step was not done, if that is too long. One that never was counts from the first run on.
+    fn late_days(&self, step: Step) -> Option<u64> {
+        let first = || {
+            let (day, _) = self.record.days.first_key_value()?;
+            let midnight = day.to_zoned(TimeZone::UTC).ok()?;
+            u64::try_from(midnight.timestamp().as_millisecond()).ok()
+        };
+        let since_ms = self.record.well_ms.get(&step).copied().or_else(first)?;
+        let ago_ms = now_ms().saturating_sub(since_ms);
+        (ago_ms.cmp(&LEFT_TOO_LONG_MS) == Ordering::Greater).then_some(ago_ms / DAY_MS)
+    }
+
+    /// All that could be done was done. What there was no time for leaves it open.
+    pub(super) fn end(&mut self) -> Result<(), FileError> {
+        if self.stop.why().is_some() && self.done(Step::Purge).is_none() && !self.has_failed() {
+            return Ok(());
+        }
+        if let Some(night) = &mut self.record.last {
+            night.ended_ms = night.ended_ms.or_else(|| Some(now_ms()));
+        }
+        self.save()
+    }
+
+    pub(super) fn save(&mut self) -> Result<(), FileError> {
+        self.record.save(&self.data, &self.repository)
+    }
+}

@@ -1,0 +1,73 @@
+//! A run as a whole: that there is one at a time, and whether the last one came to its end.
+//!
+//! Invariant: safe to lose; the next run then begins anew.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::super::{remembered, session};
+use crate::files::{self, FileError};
+use crate::store::now_ms;
+
+/// A run that was cut longer ago is not gone on with: what it did is another night's work.
+const RESUMED_WITHIN_MS: u64 = 12 * 60 * 60 * 1000;
+
+/// A run.
+#[derive(Debug)]
+pub(super) struct Whole {
+    path: PathBuf,
+    pub(super) began_ms: u64,
+    /// Whether it goes on with one that was cut.
+    pub(super) resumed: bool,
+}
+
+/// What is written down of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    began_ms: u64,
+    ended: bool,
+}
+
+impl Whole {
+    /// Begins one, or goes on with one that was cut.
+    pub(super) fn begin(data: &Path) -> Result<Self, FileError> {
+        let path = directory(data).join(",run.json"); // no name of a repository has a comma
+        let now_ms = now_ms();
+        let cut = remembered::load::<Written>(&path)?.filter(|last| {
+            !last.ended && now_ms.checked_sub(last.began_ms).is_some_and(|ago| ago < RESUMED_WITHIN_MS)
+        });
+        let resumed = cut.is_some();
+        let whole = Self { path, began_ms: cut.map_or(now_ms, |last| last.began_ms), resumed };
+        whole.write(false)?;
+        Ok(whole)
+    }
+
+    /// Nothing is left of it.
+    pub(super) fn end(self) -> Result<(), FileError> {
+        self.write(true)
+    }
+
+    fn write(&self, ended: bool) -> Result<(), FileError> {
+        remembered::save(&self.path, &Written { began_ms: self.began_ms, ended })
+    }
+}
+
+/// Keeps a second run away as long as it is held; nothing if there is one.
+pub(super) fn lock(data: &Path) -> Result<Option<File>, FileError> {
+    let directory = directory(data);
+    files::make_directory(&directory, 0o700)?;
+    let path = directory.join(",lock");
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = open.map_err(|error| FileError::new("open", &path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(FileError::new("lock", &path, error)),
+    }
+}
+
+fn directory(data: &Path) -> PathBuf {
+    session::directory(data).join("run")
+}
