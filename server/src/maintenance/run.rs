@@ -3,6 +3,7 @@
 //! Invariant: one run at a time works on a data directory. What it does is written down after each step, so that one that
 //! was cut goes on where it was; a repository in which there was a surprise is left alone.
 
+mod examine;
 mod record;
 mod report;
 mod said;
@@ -121,6 +122,7 @@ async fn act(config: Config, wards: &mut [Ward]) -> Outcome {
 /// The steps of one repository, in their order. Each looks first whether it is to be done.
 async fn tend(session: &Session, ward: &mut Ward) -> Result<(), Box<dyn Error>> {
     steps::restore(session, ward).await?;
+    examine::examine(session, ward).await?;
     steps::forget(session, ward).await?;
     steps::prune(session, ward).await?;
     steps::check(session, ward).await?;

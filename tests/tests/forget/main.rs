@@ -57,6 +57,7 @@ impl Ground {
         }
         let password = server.dir().join("password");
         plant(&password, b"secret");
+        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let program = program("restic-0.19");
         let options = ["--restic", program.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
         let options = options.map(str::to_owned).to_vec();

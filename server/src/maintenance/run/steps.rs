@@ -23,6 +23,11 @@ use crate::files::FileError;
 use crate::store::AppendStore;
 use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
 
+/// Held snapshots that are named one by one; `pawl maintain forget --dry-run` and the report have them all.
+const SUSPICIOUS_NAMED: usize = 5;
+/// Digits of an id that are shown.
+const ID_SHOWN: usize = 8;
+
 const NO_PASSWORD: &str = "no password is configured (password_file or password_command)";
 
 /// Puts good copies in the place of what verification found damaged.
@@ -93,9 +98,22 @@ pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), Fil
             )),
             (refused, _) => Said::failed(format!("{text}; {}", refusals(refused))),
         }
+        .and(suspicious(&ward.record.held))
         .undone_by(report.batch))
     })
     .await
+}
+
+/// Which snapshots should be looked at, and why.
+fn suspicious(held: &[HeldSnapshot]) -> Vec<String> {
+    let suspicious: Vec<_> = held.iter().filter(|snapshot| snapshot.suspicious).collect();
+    let named = suspicious.iter().take(SUSPICIOUS_NAMED);
+    let mut said: Vec<_> = named
+        .map(|HeldSnapshot { id, reason, .. }| format!("{}: {reason}", id.get(..ID_SHOWN).unwrap_or(id)))
+        .collect();
+    let more = suspicious.len().saturating_sub(SUSPICIOUS_NAMED);
+    said.extend((more > 0).then(|| format!("and {more} more")));
+    said
 }
 
 /// Has restic prune: with keep rules every time, for backups that were cut leave data as well; else what was deleted.
@@ -162,7 +180,7 @@ pub(super) async fn purge(session: &Session, ward: &mut Ward) -> Result<(), File
 }
 
 /// Goes on until somebody says that it has to end. What is dropped half-way is done by the next run.
-async fn unless_told<T>(
+pub(super) async fn unless_told<T>(
     ward: &Ward,
     work: impl Future<Output = Result<T, Box<dyn Error>>>,
 ) -> Result<T, Box<dyn Error>> {
@@ -173,7 +191,7 @@ async fn unless_told<T>(
 }
 
 /// Why restic is not asked here, if it is not.
-async fn without_restic(session: &Session, ward: &Ward) -> Result<Option<Said>, Box<dyn Error>> {
+pub(super) async fn without_restic(session: &Session, ward: &Ward) -> Result<Option<Said>, Box<dyn Error>> {
     let restic = &ward.settings.restic;
     if !restic.knows_password() {
         return Ok(Some(Said::skipped(NO_PASSWORD)));
