@@ -3,6 +3,14 @@
 //! Invariant: what it writes opens with the repository's key and is named by its content, so that only its meaning is
 //! wrong.
 
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
+
 use aes::cipher::{BlockCipherEncrypt, KeyInit, KeyIvInit, StreamCipher};
 use aes::{Aes128, Aes256};
 use base64::Engine;
@@ -38,27 +46,26 @@ impl Forger {
     /// Learns the repository's key as any host can, and stores with the host's credential.
     #[must_use]
     pub fn new(restic: &Restic, client: Client, repository: &str) -> Self {
-        let key: Value =
-            serde_json::from_str(&restic.succeed(["cat", "masterkey"])).expect("restic prints JSON");
-        let bytes = |value: &Value| BASE64_STANDARD.decode(value.as_str().expect("a text")).expect("base64");
+        let key: Value = serde_json::from_str(&restic.succeed(["cat", "masterkey"])).unwrap();
+        let bytes = |value: &Value| BASE64_STANDARD.decode(value.as_str().unwrap()).unwrap();
         Self {
             client,
             repository: repository.to_owned(),
-            encrypt: bytes(&key["encrypt"]).try_into().expect("32 bytes"),
-            code_key: bytes(&key["mac"]["k"]).try_into().expect("16 bytes"),
-            code_point: bytes(&key["mac"]["r"]).try_into().expect("16 bytes"),
+            encrypt: bytes(&key["encrypt"]).try_into().unwrap(),
+            code_key: bytes(&key["mac"]["k"]).try_into().unwrap(),
+            code_point: bytes(&key["mac"]["r"]).try_into().unwrap(),
         }
     }
 
     /// Encrypts as restic does.
     #[must_use]
     pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
-        let nonce: [u8; 16] = Sha256::digest(plain)[..16].try_into().expect("16 bytes");
+        let nonce: [u8; 16] = Sha256::digest(plain)[..16].try_into().unwrap();
         let mut text = plain.to_vec();
         ctr::Ctr128BE::<Aes256>::new(&self.encrypt.into(), &nonce.into()).apply_keystream(&mut text);
         let mut block = nonce.into();
         Aes128::new(&self.code_key.into()).encrypt_block(&mut block);
-        let once: [u8; 32] = [&self.code_point[..], &block[..]].concat().try_into().expect("32 bytes");
+        let once: [u8; 32] = [&self.code_point[..], &block[..]].concat().try_into().unwrap();
         let code = Poly1305::new(&once.into()).compute_unpadded(&text);
         [&nonce[..], &text, &code[..]].concat()
     }
@@ -71,7 +78,7 @@ impl Forger {
     /// Stores a file. Returns `TYPE/ID`.
     pub fn store_as_it_is(&self, file_type: &str, content: &[u8]) -> String {
         let file = format!("{file_type}/{}", id_of(content));
-        let answer = self.client.post(&format!("/{}/{file}", self.repository), content).expect("an answer");
+        let answer = self.client.post(&format!("/{}/{file}", self.repository), content).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         file
     }
@@ -81,7 +88,7 @@ impl Forger {
         let (mut content, mut header, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
         for tree in trees {
             let sealed = self.seal(tree);
-            let length = u32::try_from(sealed.len()).expect("small");
+            let length = u32::try_from(sealed.len()).unwrap();
             blobs.push(json!({"id": id_of(tree), "type": "tree", "offset": content.len(), "length": length}));
             header.push(1); // a tree that is not compressed
             header.extend(length.to_le_bytes());
@@ -90,7 +97,7 @@ impl Forger {
         }
         let header = self.seal(&header);
         content.extend(&header);
-        content.extend(u32::try_from(header.len()).expect("small").to_le_bytes());
+        content.extend(u32::try_from(header.len()).unwrap().to_le_bytes());
         let file = self.store_as_it_is("data", &content);
         Pack { id: file.trim_start_matches("data/").to_owned(), blobs }
     }

@@ -153,7 +153,7 @@ async fn unlock(
     }
     let (id, master) = found.ok_or(ExamineError::Password(keys.len()))?;
     let config = content(session, repository, &Handle::Config).await?;
-    if !config.is_some_and(|config| master.open(config).is_ok()) {
+    if config.is_none_or(|config| master.open(config).is_err()) {
         return Err(ExamineError::OtherKey(id));
     }
     state.key = Some(id.to_string());

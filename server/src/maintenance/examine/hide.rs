@@ -25,13 +25,11 @@ pub(super) async fn hide(
         match permit {
             Permit::RemoveLock(permit) => session.files.remove_lock(&permit).await?,
             Permit::Delete(permit) => {
-                let id = match &batch {
-                    Some(id) => id,
-                    None => {
-                        let begun = session.store.begin_batch(repository, &user, Reason::Deleted).await?;
-                        batch.insert(begun.id)
-                    }
-                };
+                if batch.is_none() {
+                    let begun = session.store.begin_batch(repository, &user, Reason::Deleted).await?;
+                    batch = Some(begun.id);
+                }
+                let Some(id) = &batch else { continue };
                 session.store.hide(&permit, id).await?;
             }
             _ => return Err(ExamineError::Other("a deletion was decided to be something else".to_owned())),

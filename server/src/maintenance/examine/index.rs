@@ -56,12 +56,11 @@ pub(super) async fn read(
         };
         let missing: Vec<_> =
             index.packs.iter().map(|pack| pack.id).filter(|id| !packs.contains(id)).collect();
-        if !is_known && !missing.is_empty() && missing.len() == index.packs.len() {
-            if !opener.were_there(&missing).await? {
-                let reason = "none of the packs that it names was ever there".to_owned();
-                examined.junk.push(Junk { handle, creator: None, reason });
-                continue;
-            }
+        let has_none = !missing.is_empty() && missing.len() == index.packs.len();
+        if !is_known && has_none && !opener.were_there(&missing).await? {
+            let reason = "none of the packs that it names was ever there".to_owned();
+            examined.junk.push(Junk { handle, creator: None, reason });
+            continue;
         }
         lost.extend(missing);
         read.blobs.add(&index, &packs);

@@ -168,12 +168,11 @@ async fn read_all(
     let mut wanted = Vec::new();
     for number in frontier {
         let Some(id) = met.id(*number) else { continue };
-        match blobs.places(&id).next() {
-            Some(place) => wanted.push((*number, id, place)),
-            None => {
-                let text = format!("its tree {id} is in no index, or in a pack that is not there");
-                read.push((*number, Err(Unread { text, packs: Vec::new() })));
-            }
+        if let Some(place) = blobs.places(&id).next() {
+            wanted.push((*number, id, place));
+        } else {
+            let text = format!("its tree {id} is in no index, or in a pack that is not there");
+            read.push((*number, Err(Unread { text, packs: Vec::new() })));
         }
     }
     let mut reading =

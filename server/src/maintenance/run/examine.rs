@@ -21,7 +21,8 @@ pub(super) async fn examine(session: &Session, ward: &mut Ward) -> Result<(), Fi
         }
         let restic = ward.settings.restic.clone();
         let password = tokio::task::spawn_blocking(move || restic.password()).await??;
-        let examined = async { Ok(examining::examine(session, &ward.repository, &password).await?) };
+        let examined = Box::pin(examining::examine(session, &ward.repository, &password));
+        let examined = async { Ok(examined.await?) };
         let examined = unless_told(ward, examined).await?;
         if !examined.junk.is_empty() {
             ward.record.junk = remembered(&examined);
