@@ -14,6 +14,7 @@ mod door;
 mod enrol;
 mod forget;
 mod key;
+mod locks;
 mod progress;
 mod purge;
 mod remembered;

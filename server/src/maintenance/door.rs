@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::locks::{Sight, Sighted};
 use super::session::{Session, directory};
 use crate::audit::Queue;
 use crate::config::{Config, Listen, Tls};
@@ -17,20 +18,32 @@ use crate::credentials::{Credentials, Secret};
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, Hiding};
 use crate::socket::{self, Bound, SocketError};
+use crate::store::AppendStore;
 use crate::store::either::{EitherMaintenance, EitherStore};
 
 /// A door as it is made here.
 pub(super) type MaintenanceDoor = Door<EitherStore, Hiding<EitherMaintenance>>;
+
+/// A door that is seen through by nobody but our own restic.
+type OwnDoor = Door<Sighted, Hiding<EitherMaintenance>>;
 
 /// The server's certificate of the maintenance door, which is another than that of the door to hosts.
 const CERTIFICATE: &str = "maintenance.pem";
 
 /// A door in front of the session's store.
 pub(super) fn new(session: &Session, credentials: Credentials, audit: Queue) -> MaintenanceDoor {
+    in_front_of(session.files.clone(), session, credentials, audit)
+}
+
+fn in_front_of<S: AppendStore>(
+    files: S,
+    session: &Session,
+    credentials: Credentials,
+    audit: Queue,
+) -> Door<S, Hiding<EitherMaintenance>> {
     let Config { caps, limits, maintenance, .. } = &session.config;
     let hiding = Hiding::new(session.store.clone());
-    let floor_ms = maintenance.floor_ms();
-    Door::for_maintenance(session.files.clone(), hiding, floor_ms, credentials, *caps, *limits, audit)
+    Door::for_maintenance(files, hiding, maintenance.floor_ms(), credentials, *caps, *limits, audit)
 }
 
 /// The certificate for these sockets, if any needs one.
@@ -68,6 +81,7 @@ pub(super) fn certificates(
 #[derive(Debug)]
 pub(super) struct PrivateDoor {
     url: String,
+    sight: Sight,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<bool, SocketError>>,
     audit: Queue,
@@ -84,18 +98,25 @@ impl PrivateDoor {
         let place: Listen = format!("unix:{}", socket.display()).parse()?;
         let bound = socket::bind(std::slice::from_ref(&place))?;
         let audit = Queue::start(session.keeper.clone());
-        let door = Arc::new(new(session, credentials, audit.clone()));
+        let sight = Sight::default();
+        let files = sight.clone().over(session.files.clone());
+        let door: Arc<OwnDoor> = Arc::new(in_front_of(files, session, credentials, audit.clone()));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(http::serve(bound, door, None, async {
             let _ = stopped.await; // or the sender is gone, which means the same
         }));
         let url = format!("rest:http+unix://{name}:{}@{}:", secret.reveal(), socket.display());
-        Ok(Self { url, stop, serving, audit })
+        Ok(Self { url, sight, stop, serving, audit })
     }
 
     /// A repository as restic knows it, with the credential.
     pub(super) fn repository(&self, name: &str) -> String {
         format!("{}/{name}/", self.url)
+    }
+
+    /// Which locks are seen through it.
+    pub(super) const fn sight(&self) -> &Sight {
+        &self.sight
     }
 
     /// Lets requests finish.

@@ -10,6 +10,7 @@ mod read;
 mod report;
 mod state;
 
+use std::collections::VecDeque;
 use std::error::Error;
 
 use pawl_policy::retention::{Held, Judged, Plan, Verdict, judge};
@@ -17,6 +18,7 @@ use pawl_policy::{FileId, FileType, Handle};
 
 use super::door::PrivateDoor;
 use super::enrol;
+use super::locks::{self, Alone, Patience};
 use super::session::{self, Session};
 use crate::cli::Forget;
 use crate::maintenance::restic::Address;
@@ -72,7 +74,7 @@ pub(super) async fn forget(session: &Session, options: &Forget) -> Result<Report
     }
     let door = PrivateDoor::open(session)?;
     let address = Address { repository: door.repository(options.repository.as_str()), bucket: None };
-    let done = at_door(session, options, &address).await;
+    let done = at_door(session, options, &door, &address).await;
     door.close().await?;
     done
 }
@@ -80,6 +82,7 @@ pub(super) async fn forget(session: &Session, options: &Forget) -> Result<Report
 async fn at_door(
     session: &Session,
     options: &Forget,
+    door: &PrivateDoor,
     address: &Address<'_>,
 ) -> Result<Report, Box<dyn Error>> {
     let data = &session.config.data;
@@ -100,7 +103,7 @@ async fn at_door(
     let is_removed = |judged: &&Judged<'_>| judged.verdict == Verdict::Remove;
     let ids: Vec<_> = judged.iter().filter(is_removed).map(|judged| judged.snapshot.id).collect();
     if !options.dry_run && !ids.is_empty() {
-        remove(session, options, address, &ids).await?;
+        report.locks = remove(session, options, door, address, &ids).await?;
         report.batch = batch(session, options).await?;
     }
     Ok(report)
@@ -118,20 +121,29 @@ fn note_fallen(state: &mut State, judged: &[Judged<'_>]) {
     }
 }
 
-/// Removes snapshots, and looks whether they are gone.
+/// Removes snapshots once the repository can be had alone, and looks whether they are gone.
 async fn remove(
     session: &Session,
     options: &Forget,
+    door: &PrivateDoor,
     address: &Address<'_>,
     ids: &[FileId],
-) -> Result<(), Box<dyn Error>> {
-    for ids in ids.chunks(IDS_MAX) {
-        let mut args = ["forget", "--retry-lock", &options.lock_wait].map(str::to_owned).to_vec();
-        args.extend(ids.iter().map(ToString::to_string));
-        options.restic.run(address, args).await.map_err(|error| {
-            format!("not all snapshots that were to be were removed: {error}; run this again")
-        })?;
-    }
+) -> Result<locks::Report, Box<dyn Error>> {
+    let mut ahead: VecDeque<_> = ids.chunks(IDS_MAX).collect();
+    let patience = Patience { wait: options.lock_wait.0, until_ms: None };
+    let forgotten = locks::alone(session, door, &options.repository, patience, async || {
+        while let Some(ids) = ahead.front() {
+            let ids = ids.iter().map(ToString::to_string);
+            options.restic.run(address, ["forget".to_owned()].into_iter().chain(ids).collect()).await?;
+            ahead.pop_front();
+        }
+        Ok(())
+    });
+    let Alone { outcome, report } = forgotten.await;
+    outcome.map_err(|error| {
+        let locks = report.text();
+        format!("{locks}not all snapshots that were to be were removed: {error}; run this again")
+    })?;
     let mut left = Vec::new();
     for id in ids {
         let handle = Handle::File(FileType::Snapshots, *id);
@@ -140,7 +152,7 @@ async fn remove(
         }
     }
     if left.is_empty() {
-        return Ok(());
+        return Ok(report);
     }
     Err(format!(
         "restic ended well, and these snapshots are still there: {}; run this again",

@@ -8,6 +8,8 @@ use pawl_policy::RepositoryName;
 use pawl_policy::retention::{Group, Judged, Verdict};
 use serde::Serialize;
 
+use crate::maintenance::locks;
+
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;
 
@@ -24,6 +26,8 @@ pub(in crate::maintenance) struct Report {
     pub(super) suspicious: usize,
     /// What to undo.
     pub(super) batch: Option<String>,
+    /// What there was to do about locks.
+    pub(super) locks: locks::Report,
     pub(super) snapshots: Vec<Line>,
 }
 
@@ -53,13 +57,14 @@ impl Report {
             held: count(|verdict| matches!(verdict, Verdict::Held(_))),
             suspicious: count(|verdict| matches!(verdict, Verdict::Held(held) if held.is_suspicious())),
             batch: None,
+            locks: locks::Report::default(),
             snapshots: judged.iter().map(Line::new).collect(),
         }
     }
 
     /// 1 if somebody should look at something.
     pub(super) fn exit_code(&self) -> u8 {
-        u8::from(self.suspicious > 0)
+        u8::from(self.suspicious > 0 || self.locks.is_suspicious())
     }
 
     /// The table: of a dry run all snapshots, else those that were not simply kept.
@@ -73,6 +78,7 @@ impl Report {
             }
             let _ = writeln!(text, "{}", line.text());
         }
+        text.push_str(&self.locks.text());
         let _ = match (self.dry_run, &self.batch) {
             (true, _) => write!(text, "Would remove {} of", self.removed),
             (false, None) => write!(text, "Removed nothing of"),
