@@ -29,18 +29,15 @@ struct Holder {
 impl Watch {
     /// Notes which locks there are.
     pub(super) fn note(&mut self, locks: &[Lock]) {
-        let now_ms = now_ms();
-        let mut there: BTreeMap<&Option<PrincipalName>, BTreeSet<FileId>> = BTreeMap::new();
+        let mut there: BTreeMap<_, BTreeSet<FileId>> = BTreeMap::new();
         for lock in locks {
-            there.entry(&lock.facts.creator).or_default().insert(lock.id);
+            there.entry(lock.facts.creator.clone()).or_default().insert(lock.id);
         }
         for (who, ids) in there {
-            let holder = self.0.entry(who.clone()).or_insert_with(|| Holder {
-                first_ms: now_ms,
-                at_first: ids.len(),
-                ..Holder::default()
-            });
-            holder.last_ms = now_ms;
+            let holder = self.holder(who);
+            if holder.seen.is_empty() {
+                holder.at_first = ids.len();
+            }
             holder.seen.extend(ids);
         }
     }
@@ -49,19 +46,14 @@ impl Watch {
     pub(super) fn note_kept(&mut self, locks: &[Lock]) {
         self.note(locks);
         for lock in locks {
-            if let Some(holder) = self.0.get_mut(&lock.facts.creator) {
-                holder.kept = true;
-            }
+            self.holder(lock.facts.creator.clone()).kept = true;
         }
     }
 
     /// Notes locks that came in spite of the suspension.
     pub(super) fn note_in_spite(&mut self, locks: &[Lock]) {
-        self.note(locks);
         for lock in locks {
-            if let Some(holder) = self.0.get_mut(&lock.facts.creator) {
-                holder.in_spite.insert(lock.id);
-            }
+            self.holder(lock.facts.creator.clone()).in_spite.insert(lock.id);
         }
     }
 
@@ -72,12 +64,17 @@ impl Watch {
         let known: BTreeSet<_> = self.0.values().flat_map(|holder| &holder.in_spite).copied().collect();
         let unknown: BTreeSet<_> = ignored.difference(&known).copied().collect();
         if !unknown.is_empty() {
-            let now_ms = now_ms();
-            let holder =
-                self.0.entry(None).or_insert_with(|| Holder { first_ms: now_ms, ..Holder::default() });
-            holder.last_ms = now_ms;
-            holder.in_spite.extend(unknown);
+            self.holder(None).in_spite.extend(unknown);
         }
+    }
+
+    /// Somebody who has a lock at this moment.
+    fn holder(&mut self, who: Option<PrincipalName>) -> &mut Holder {
+        let now_ms = now_ms();
+        let new = || Holder { first_ms: now_ms, ..Holder::default() };
+        let holder = self.0.entry(who).or_insert_with(new);
+        holder.last_ms = now_ms;
+        holder
     }
 
     /// Who made a suspension necessary, or did not heed it.
