@@ -65,6 +65,8 @@ pub struct Circumstances {
     pub tombstone: bool,
     /// Locks of this principal in the repository that have not expired.
     pub live_locks: u32,
+    /// Until when hosts cannot lock the repository, because maintenance waits for it, in Unix milliseconds.
+    pub locks_suspended_until_ms: Option<u64>,
     /// Key files in the repository.
     pub keys: u32,
     /// The age from which on maintenance may delete a snapshot, in milliseconds.
@@ -86,6 +88,7 @@ impl Circumstances {
         file: FileState::Absent,
         tombstone: false,
         live_locks: 0,
+        locks_suspended_until_ms: None,
         keys: 0,
         snapshot_floor_ms: SNAPSHOT_FLOOR_MS,
         snapshot_kept: false,

@@ -8,7 +8,7 @@ use core::fmt;
 use crate::action::{Action, Create, CreateRepository, Delete, List, Read, RemoveLock, Stat};
 use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState};
 use crate::grant::{Grant, Role};
-use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS};
+use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS};
 use crate::name::{FileType, Handle, PrincipalName};
 
 /// Why an action is not allowed. Prints as the short cause that the client is shown.
@@ -32,6 +32,11 @@ pub enum Denial {
     TooManyKeys,
     /// The principal has as many live locks as one may have.
     TooManyLocks,
+    /// Maintenance waits for the repository, so that nobody else can lock it for now.
+    LocksSuspended {
+        /// When that ends at the latest, in Unix milliseconds.
+        until_ms: u64,
+    },
     /// The lock belongs to another principal and has not expired.
     LockOfAnother,
     /// Maintenance deleted a file of this name.
@@ -50,7 +55,8 @@ pub enum Denial {
 
 impl Denial {
     /// Every denial, for tables and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
+        Self::LocksSuspended { until_ms: 0 },
         Self::SnapshotKept,
         Self::TotalQuota,
         Self::Room,
@@ -70,9 +76,19 @@ impl Denial {
     ];
 }
 
+const MINUTE_MS: u64 = 60 * 1000;
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::LocksSuspended { until_ms } => {
+                let minutes = until_ms / MINUTE_MS;
+                let (hour, minute) = (minutes / 60 % 24, minutes % 60);
+                return write!(
+                    f,
+                    "maintenance is waiting for this repository; locks are suspended until {hour:02}:{minute:02} UTC"
+                );
+            }
             Self::NotGranted => "no access to this repository",
             Self::Network => "not from this network",
             Self::Expired => "access to this repository has expired",
@@ -162,6 +178,13 @@ pub enum Permit {
 #[must_use]
 pub const fn lock_has_expired(age_ms: u64) -> bool {
     age_ms >= LOCK_EXPIRES_AFTER_MS
+}
+
+/// Whether a suspension of locks that ends then is in force. One that reaches further ahead than any that maintenance
+/// begins is none.
+#[must_use]
+pub const fn locks_are_suspended(until_ms: u64, now_ms: u64) -> bool {
+    now_ms < until_ms && until_ms - now_ms <= LOCKS_SUSPENDED_MAX_MS
 }
 
 const fn may_see(role: Role, audience: Audience) -> bool {
@@ -273,6 +296,12 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> R
         RepositoryState::Initialised => false,
     };
     match (grant.role, handle) {
+        (Role::Restore | Role::Backup, Handle::File(FileType::Locks, _))
+            if let Some(until_ms) = circumstances.locks_suspended_until_ms
+                && locks_are_suspended(until_ms, circumstances.now_ms) =>
+        {
+            Err(Denial::LocksSuspended { until_ms })
+        }
         (_, Handle::File(FileType::Locks, _)) if circumstances.live_locks >= LIVE_LOCKS_MAX => {
             Err(Denial::TooManyLocks)
         }

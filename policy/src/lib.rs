@@ -23,9 +23,12 @@ mod table;
 pub use action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, RemoveLock, Stat};
 pub use batch::{BatchId, InvalidBatchId};
 pub use circumstances::{Audience, Circumstances, FileState, RepositoryState};
-pub use decide::{Denial, Permit, Permitted, check_reach, decide, lock_has_expired};
+pub use decide::{Denial, Permit, Permitted, check_reach, decide, lock_has_expired, locks_are_suspended};
 pub use grant::{Grant, Quota, Role, Usage};
-pub use limits::{Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
+pub use limits::{
+    Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCK_STALE_AFTER_MS, LOCKS_SUSPENDED_MAX_MS,
+    SNAPSHOT_FLOOR_MS,
+};
 pub use name::{FileId, FileType, Handle, InvalidName, PrincipalName, RepositoryName};
 pub use network::{InvalidNetwork, Network};
 pub use ripe::{Age, Clock, DAY_MS, PURGE_DELAY_DAYS, Ripe, Unripe, ripe};

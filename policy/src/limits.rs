@@ -13,6 +13,15 @@ const MIB: u64 = 1 << 20;
 /// file, and itself calls a lock stale after 30.
 pub const LOCK_EXPIRES_AFTER_MS: u64 = 60 * 60 * 1000;
 
+/// A lock that was not replaced for this long is stale by restic's own rule: its client refreshes every 5 minutes, and
+/// gives its work up by itself after 22.5 without success.
+pub const LOCK_STALE_AFTER_MS: u64 = 30 * 60 * 1000;
+
+/// The furthest ahead that a suspension of locks can end: the 30 minutes in which locks go stale, and 10 for clocks that
+/// differ and for the work to begin. One that claims to last longer is none, so that what a killed run left behind is soon
+/// over.
+pub const LOCKS_SUSPENDED_MAX_MS: u64 = 40 * 60 * 1000;
+
 /// Live locks that one principal can hold in a repository. One restic process holds one or, while it
 /// refreshes, two; a listing of more would slow every other client.
 pub const LIVE_LOCKS_MAX: u32 = 64;

@@ -84,6 +84,7 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         Err(Denial::Hidden) => "as if absent",
         Err(Denial::NoRepository) => "no (none)",
         Err(Denial::TooManyKeys | Denial::TooManyLocks) => "no (limit)",
+        Err(Denial::LocksSuspended { .. }) => "not now",
         Err(Denial::Tombstone) => "no (deleted)",
         Err(Denial::SnapshotTooYoung | Denial::SnapshotKept) => "no (floor)",
         Err(Denial::Quota | Denial::TotalQuota) => "no (quota)",
@@ -193,8 +194,10 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
             cases.push((format!("{KEYS_MAX} keys there"), full));
         }
         Some(FileType::Locks) => {
-            let full = Circumstances { live_locks: LIVE_LOCKS_MAX, ..initialised };
+            let full = Circumstances { live_locks: LIVE_LOCKS_MAX, ..initialised.clone() };
             cases.push((format!("asker has {LIVE_LOCKS_MAX} live locks"), full));
+            let suspended = Circumstances { locks_suspended_until_ms: Some(1), ..initialised };
+            cases.push(("maintenance waits".into(), suspended));
         }
         Some(FileType::Data | FileType::Index | FileType::Snapshots) => {
             let buried = Circumstances { tombstone: true, ..initialised };

@@ -3,6 +3,7 @@
 //! Invariant: parsing has no effect; shell completions and the man page are made from the same definitions.
 
 mod forget;
+mod lock_wait;
 mod maintain;
 mod restore;
 mod run;
@@ -20,9 +21,10 @@ use crate::confine::Level;
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 use crate::s3_policy;
 pub use forget::{Adopt, Forget, Retention};
+pub use lock_wait::{InvalidWait, LockWait};
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
 pub use restore::Restore;
-pub use run::{LockWait, Portions, Run, Settings, Until};
+pub use run::{Portions, Run, Settings, Until};
 pub use verify::{Reading, UsersRestic, Verify};
 
 /// Everything that can be typed after `pawl`.

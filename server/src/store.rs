@@ -14,6 +14,7 @@
 pub(crate) mod conformance;
 pub mod either;
 pub mod local;
+pub mod locks;
 pub mod maintenance;
 pub mod s3;
 
@@ -92,6 +93,8 @@ pub struct Survey {
     pub file: Option<Facts>,
     /// Whether maintenance has deleted a file of that name.
     pub tombstone: bool,
+    /// For a lock: until when maintenance has suspended the making of locks here, in Unix milliseconds.
+    pub locks_suspended_until_ms: Option<u64>,
     /// How much the repository holds; `None` if that was never counted.
     pub usage: Option<Usage>,
     /// How much the principal has stored in all repositories.

@@ -9,7 +9,8 @@ mod cases;
 
 use pawl_policy::{
     Action, Audience, Circumstances, Delete, Denial, FileState, FileType, Grant, Handle, KEYS_MAX,
-    LOCK_EXPIRES_AFTER_MS, List, Permit, Quota, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Usage, decide,
+    LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS, List, Permit, Quota, RepositoryState, Role,
+    SNAPSHOT_FLOOR_MS, Usage, decide,
 };
 
 use cases::{Case, actions, all_facts, asker, cases, handles, nothing, repository};
@@ -311,6 +312,40 @@ fn after_a_young_snapshot_was_kept_nothing_goes_that_it_may_need() {
         let expected = needed.then_some(Denial::SnapshotKept);
         assert_eq!(decide(&asker(), &grant, action, &facts).err(), expected, "{handle}");
     }
+}
+
+#[test]
+fn while_locks_are_suspended_hosts_make_none_and_all_else_goes_on() {
+    let now_ms = LOCKS_SUSPENDED_MAX_MS * 3;
+    let with = |case: &Case, until_ms: Option<u64>| {
+        let facts = Circumstances { locks_suspended_until_ms: until_ms, now_ms, ..case.facts.clone() };
+        Case { facts, action: case.action.clone(), ..*case }.decide()
+    };
+    for case in cases() {
+        let usual = with(&case, None);
+        let refused = |until_ms| Err(Denial::LocksSuspended { until_ms });
+        for until_ms in [now_ms + 1, now_ms + LOCKS_SUSPENDED_MAX_MS] {
+            let would_lock = match &usual {
+                Ok(Permit::Create(permit)) => permit.action().handle.file_type() == Some(FileType::Locks),
+                Err(Denial::TooManyLocks) => true,
+                _ => false,
+            };
+            let expected =
+                if would_lock && case.role != Role::Maintenance { refused(until_ms) } else { usual.clone() };
+            assert_eq!(with(&case, Some(until_ms)), expected, "{}", case.action);
+        }
+        // One that is over counts for nothing, nor does one that no run of maintenance would have begun.
+        for until_ms in [0, now_ms - 1, now_ms, now_ms + LOCKS_SUSPENDED_MAX_MS + 1, u64::MAX] {
+            assert_eq!(with(&case, Some(until_ms)), usual, "{}", case.action);
+        }
+    }
+}
+
+#[test]
+fn who_is_refused_a_lock_reads_until_when() {
+    let until_ms = 1_795_251_599_999; // 2026-11-21T08:59:59.999Z
+    let words = "maintenance is waiting for this repository; locks are suspended until 08:59 UTC";
+    assert_eq!(Denial::LocksSuspended { until_ms }.to_string(), words);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::Args;
 use pawl_policy::retention::{Count, Filter, GroupBy, MaxShare, Rules, TagList, Within};
 use pawl_policy::{FileId, RepositoryName};
 
-use super::{Place, UsersRestic};
+use super::{LockWait, Place, UsersRestic};
 use crate::maintenance::CanaryFile;
 
 /// Help of `forget` beyond the options.
@@ -21,8 +21,9 @@ The rules are restic's, on the time at which Pawl received a snapshot where the 
 Snapshots that are forged, shrunken below half of those before them, without the canary, or younger than the floor
 are held: never removed, and never kept in the place of another. A group of which nothing was received for 30 days loses
 nothing. What is removed is a deletion like any other, and can be brought back; data stays until restic prunes.
-Needs restic 0.14 or newer. Exit code: 0 if all is well, 1 if snapshots are held that somebody should look at, 2 if the
-work could not be done.";
+Who keeps the repository locked for longer than --lock-wait is named; a backup that goes on for that long is ended by its
+own restic. Needs restic 0.14 or newer. Exit code: 0 if all is well, 1 if snapshots are held that somebody should look at,
+or if locks had to be suspended, 2 if the work could not be done.";
 
 /// Help of `adopt` beyond the options.
 pub(super) const ADOPT_HELP: &str = "\
@@ -50,9 +51,10 @@ pub struct Forget {
     /// Only snapshots with this path; can be repeated, for all of them
     #[arg(long = "path", value_name = "PATH")]
     pub paths: Vec<String>,
-    /// Wait so long, such as 10m, for others' locks
-    #[arg(long, value_name = "TIME", default_value = "5m")]
-    pub lock_wait: String,
+    /// Wait so long, such as 10m, for locks of others; then have hosts refused new ones, and wait until those that are
+    /// there are stale, for up to 31 minutes
+    #[arg(long, value_name = "TIME", default_value_t)]
+    pub lock_wait: LockWait,
     /// Remove nothing, and say what would be
     #[arg(long)]
     pub dry_run: bool,

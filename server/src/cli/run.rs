@@ -2,17 +2,16 @@
 //!
 //! Invariant: as for all of the command line, parsing has no effect.
 
-use std::fmt;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
 use clap::Args;
 use jiff::civil::Time;
-use jiff::{SignedDuration, Timestamp, Zoned};
+use jiff::{Timestamp, Zoned};
 use pawl_policy::RepositoryName;
 
-use super::{Place, Retention, UsersRestic};
+use super::{LockWait, Place, Retention, UsersRestic};
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
@@ -150,31 +149,6 @@ impl Until {
     }
 }
 
-/// How long others' locks are waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LockWait(SignedDuration);
-
-impl Default for LockWait {
-    fn default() -> Self {
-        Self(SignedDuration::from_mins(10))
-    }
-}
-
-impl FromStr for LockWait {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = text.parse::<SignedDuration>().ok().filter(|wait| !wait.is_negative());
-        parsed.map(Self).ok_or("expected a time such as 10m or 1h30m")
-    }
-}
-
-impl fmt::Display for LockWait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}s", self.0.as_secs())
-    }
-}
-
 /// Of how many portions `restic check` reads one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portions(NonZeroU16);
@@ -220,12 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_and_portions_are_told_restic_in_its_words() {
-        assert_eq!(LockWait::default().to_string(), "600s");
-        assert_eq!("1h30m".parse::<LockWait>().unwrap().to_string(), "5400s");
-        for text in ["", "10", "-5m", "soon"] {
-            assert!(text.parse::<LockWait>().is_err(), "{text}");
-        }
+    fn portions_are_told_restic_in_its_words() {
         assert_eq!("256".parse::<Portions>().unwrap().get(), 256);
         for text in ["0", "257", "-1", "7/7"] {
             assert!(text.parse::<Portions>().is_err(), "{text}");

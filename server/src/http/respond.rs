@@ -25,7 +25,7 @@ use super::range::Wanted;
 use super::route::RouteError;
 use crate::body::{BodyError, Cut};
 use crate::credentials::AuthenticationError;
-use crate::store::{CreateError, StoreError};
+use crate::store::{CreateError, StoreError, now_ms};
 
 /// The body of every response.
 pub(super) type Body = UnsyncBoxBody<Bytes, StoreError>;
@@ -77,6 +77,8 @@ impl Refusal {
             Self::Denied(Denial::Quota | Denial::TotalQuota | Denial::Room) => {
                 StatusCode::INSUFFICIENT_STORAGE
             }
+            // A refusal for good would end a backup that only has to wait.
+            Self::Denied(Denial::LocksSuspended { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(_) | Self::Deletion(DeletionError::NotHere) => StatusCode::FORBIDDEN,
             Self::Store(error)
             | Self::Create(CreateError::Store(error))
@@ -143,6 +145,10 @@ impl Refusal {
             }
             Self::Authentication(AuthenticationError::Throttled(wait)) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*wait)));
+            }
+            Self::Denied(Denial::LocksSuspended { until_ms }) => {
+                let wait = Duration::from_millis(until_ms.saturating_sub(now_ms()));
+                headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
             }
             Self::Route(RouteError::Method(allowed)) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));

@@ -324,6 +324,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 known.repository = survey.repository;
                 known.file = state(survey.file);
                 known.tombstone = survey.tombstone;
+                known.locks_suspended_until_ms = survey.locks_suspended_until_ms;
                 match create.handle.file_type() {
                     Some(FileType::Locks) => {
                         let live = self.live_locks(repository, principal).await?;

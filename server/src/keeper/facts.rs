@@ -111,7 +111,7 @@ pub(super) fn mark_of_maintenance(file: impl AsFd) -> rustix::io::Result<()> {
 }
 
 /// Whether it is so marked.
-pub(super) fn is_of_maintenance(file: impl AsFd) -> rustix::io::Result<bool> {
+pub(crate) fn is_of_maintenance(file: impl AsFd) -> rustix::io::Result<bool> {
     attribute(file, MAINTENANCE).map(|mark| mark.is_some())
 }
 

@@ -94,6 +94,12 @@ pub(crate) fn tombstones(repository: &RepositoryName) -> String {
     format!("{STATE}/tombstones/{repository}")
 }
 
+/// Where the mark is that suspends the making of locks, and that is called by the moment until which it does, in Unix
+/// milliseconds. No repository has this last name.
+pub(crate) fn suspension(repository: &RepositoryName) -> String {
+    format!("{STATE}/suspended/{repository}/{}", FileType::Locks)
+}
+
 /// A batch of deleted files.
 pub(crate) fn batch(batch: &BatchId) -> String {
     format!("{DELETED}/{batch}")

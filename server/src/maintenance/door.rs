@@ -8,6 +8,7 @@ mod private;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::locks::Sighted;
 use super::session::{Session, directory};
 use crate::audit::Queue;
 use crate::config::{Config, Tls};
@@ -15,21 +16,33 @@ use crate::credentials::Credentials;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{Door, Hiding};
 use crate::socket::Bound;
+use crate::store::AppendStore;
 use crate::store::either::{EitherMaintenance, EitherStore};
 pub(super) use private::PrivateDoor;
 
 /// A door as it is made here.
 pub(super) type MaintenanceDoor = Door<EitherStore, Hiding<EitherMaintenance>>;
 
+/// A door that is seen through by nobody but our own restic.
+type OwnDoor = Door<Sighted, Hiding<EitherMaintenance>>;
+
 /// The server's certificate of the maintenance door, which is another than that of the door to hosts.
 const CERTIFICATE: &str = "maintenance.pem";
 
 /// A door in front of the session's store.
 pub(super) fn new(session: &Session, credentials: Credentials, audit: Queue) -> MaintenanceDoor {
+    in_front_of(session.files.clone(), session, credentials, audit)
+}
+
+fn in_front_of<S: AppendStore>(
+    files: S,
+    session: &Session,
+    credentials: Credentials,
+    audit: Queue,
+) -> Door<S, Hiding<EitherMaintenance>> {
     let Config { caps, limits, maintenance, .. } = &session.config;
     let hiding = Hiding::new(session.store.clone());
-    let floor_ms = maintenance.floor_ms();
-    Door::for_maintenance(session.files.clone(), hiding, floor_ms, credentials, *caps, *limits, audit)
+    Door::for_maintenance(files, hiding, maintenance.floor_ms(), credentials, *caps, *limits, audit)
 }
 
 /// The certificate for these sockets, if any needs one.

@@ -10,15 +10,18 @@ mod read;
 mod report;
 mod state;
 
+use std::collections::VecDeque;
 use std::error::Error;
 
 use pawl_policy::retention::{Filter, Held, Judged, Plan, Verdict, judge};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
 use super::door::PrivateDoor;
+use super::locks::{self, Alone, Patience};
 use super::session::{self, Session};
+use super::stop::Stop;
 use crate::cli::{Forget, Retention, UsersRestic};
-use crate::maintenance::restic::{Address, Version};
+use crate::maintenance::restic::Version;
 use crate::print::{self, Ended, Outcome};
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::{AppendStore, now_ms};
@@ -40,7 +43,7 @@ pub(super) fn run(options: &Forget) -> Outcome {
                 repository: &options.repository,
                 retention: &options.retention,
                 filter: options.filter(),
-                lock_wait: &options.lock_wait,
+                patience: Patience { wait: options.lock_wait.0, stop: Stop::default() },
                 dry_run: options.dry_run,
                 restic: &options.restic,
             };
@@ -78,7 +81,8 @@ pub(super) struct Wanted<'a> {
     pub(super) repository: &'a RepositoryName,
     pub(super) retention: &'a Retention,
     pub(super) filter: Filter,
-    pub(super) lock_wait: &'a str,
+    /// How long locks of others are waited for.
+    pub(super) patience: Patience,
     pub(super) dry_run: bool,
     pub(super) restic: &'a UsersRestic,
 }
@@ -90,7 +94,7 @@ pub(super) async fn forget(session: &Session, wanted: &Wanted<'_>) -> Result<Rep
     }
     let version = Version::of(wanted.restic.program())?;
     let door = PrivateDoor::open(session, wanted.repository, version).await?;
-    let done = at_door(session, wanted, version, &door.address()).await;
+    let done = at_door(session, wanted, &door).await;
     let refused = door.refused();
     door.close().await?;
     let mut report = done?;
@@ -101,12 +105,12 @@ pub(super) async fn forget(session: &Session, wanted: &Wanted<'_>) -> Result<Rep
 async fn at_door(
     session: &Session,
     wanted: &Wanted<'_>,
-    version: Version,
-    address: &Address<'_>,
+    door: &PrivateDoor<'_>,
 ) -> Result<Report, Box<dyn Error>> {
+    let address = door.address();
     let data = &session.config.data;
     let state = State::load(data, wanted.repository)?;
-    let mut reader = Reader { session, wanted, address, state };
+    let mut reader = Reader { session, wanted, address: &address, state };
     let snapshots = reader.snapshots().await?;
     let plan = Plan {
         rules: wanted.retention.keep.rules(),
@@ -122,7 +126,7 @@ async fn at_door(
     let is_removed = |judged: &&Judged<'_>| judged.verdict == Verdict::Remove;
     let ids: Vec<_> = judged.iter().filter(is_removed).map(|judged| judged.snapshot.id).collect();
     if !wanted.dry_run && !ids.is_empty() {
-        remove(session, wanted, version, address, &ids).await?;
+        report.locks = remove(session, wanted, door, &ids).await?;
         report.batch = batch(session, wanted).await?;
     }
     Ok(report)
@@ -140,22 +144,29 @@ fn note_fallen(state: &mut State, judged: &[Judged<'_>]) {
     }
 }
 
-/// Removes snapshots, and looks whether they are gone.
+/// Removes snapshots once the repository can be had alone, and looks whether they are gone.
 async fn remove(
     session: &Session,
     wanted: &Wanted<'_>,
-    version: Version,
-    address: &Address<'_>,
+    door: &PrivateDoor<'_>,
     ids: &[FileId],
-) -> Result<(), Box<dyn Error>> {
-    for ids in ids.chunks(IDS_MAX) {
-        let mut args = vec!["forget".to_owned()];
-        args.extend(version.wait_for_locks(wanted.lock_wait));
-        args.extend(ids.iter().map(ToString::to_string));
-        wanted.restic.run(address, args).await.map_err(|error| {
-            format!("not all snapshots that were to be were removed: {error}; run this again")
-        })?;
-    }
+) -> Result<locks::Report, Box<dyn Error>> {
+    let address = door.address();
+    let mut ahead: VecDeque<_> = ids.chunks(IDS_MAX).collect();
+    let forgotten = locks::alone(session, door, wanted.repository, wanted.patience.clone(), async || {
+        while let Some(ids) = ahead.front() {
+            let ids = ids.iter().map(ToString::to_string);
+            let args = ["forget".to_owned()].into_iter().chain(ids).collect();
+            wanted.restic.run(&address, args).await?;
+            ahead.pop_front();
+        }
+        Ok(())
+    });
+    let Alone { outcome, report } = forgotten.await;
+    outcome.map_err(|error| {
+        let locks = report.text();
+        format!("{locks}not all snapshots that were to be were removed: {error}; run this again")
+    })?;
     let mut left = Vec::new();
     for id in ids {
         let handle = Handle::File(FileType::Snapshots, *id);
@@ -164,7 +175,7 @@ async fn remove(
         }
     }
     if left.is_empty() {
-        return Ok(());
+        return Ok(report);
     }
     Err(format!(
         "restic ended well, and these snapshots are still there: {}; run this again",

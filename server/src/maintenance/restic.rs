@@ -50,6 +50,14 @@ pub(super) enum ResticError {
     Cut(String),
 }
 
+impl ResticError {
+    /// Whether it did nothing because somebody else has locked the repository: the same words in all versions, and an exit
+    /// code in new ones only.
+    pub(super) fn is_for_a_lock(&self) -> bool {
+        matches!(self, Self::Failed { words, .. } if words.contains("repository is already locked"))
+    }
+}
+
 /// A repository as restic knows it.
 #[derive(Debug)]
 pub(super) struct Address<'a> {

@@ -57,6 +57,11 @@ impl Stop {
         self.until.filter(|until| Timestamp::now() >= *until).map(|_| Why::Until)
     }
 
+    /// The time that was set, in Unix milliseconds.
+    pub(super) fn until_ms(&self) -> Option<u64> {
+        self.until.map(|until| u64::try_from(until.as_millisecond()).unwrap_or(0))
+    }
+
     /// Whether somebody said so.
     pub(super) fn told_already(&self) -> bool {
         self.why() == Some(Why::Told)

@@ -14,6 +14,7 @@ use pawl_policy::{
 };
 
 use super::local::{LocalMaintenance, LocalStore};
+use super::locks::{Lock, LockStore};
 use super::maintenance::{
     Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
 };
@@ -310,5 +311,19 @@ impl MaintenanceStore for EitherMaintenance {
         audience: Audience,
     ) -> Result<(), StoreError> {
         each!(self, store => store.set_audience(repository, key, audience).await)
+    }
+}
+
+impl LockStore for EitherMaintenance {
+    async fn locks(&self, repository: &RepositoryName) -> Result<Vec<Lock>, StoreError> {
+        each!(self, store => store.locks(repository).await)
+    }
+
+    async fn suspend_locks(&self, repository: &RepositoryName, until_ms: u64) -> Result<(), StoreError> {
+        each!(self, store => store.suspend_locks(repository, until_ms).await)
+    }
+
+    async fn resume_locks(&self, repository: &RepositoryName) -> Result<(), StoreError> {
+        each!(self, store => store.resume_locks(repository).await)
     }
 }

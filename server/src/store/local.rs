@@ -22,6 +22,7 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
+use super::locks::end_of_suspension;
 use super::{
     AppendStore, CreateError, Created, Entry, Facts, Part, RESERVE_BYTES_MAX, RESERVE_PARTS, Space,
     StoreError, Survey,
@@ -133,6 +134,25 @@ fn exists(data: &OwnedFd, path: &str) -> Result<bool, StoreError> {
     }
 }
 
+/// Until when maintenance has suspended the making of locks.
+fn locks_suspended_until(data: &OwnedFd, repository: &RepositoryName) -> Result<Option<u64>, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let marks = match rustix::fs::openat(data, layout::suspension(repository), flags, Mode::empty()) {
+        Ok(marks) => marks,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut until_ms = None;
+    for entry in Dir::read_from(&marks)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        if !matches!(&*name, "." | "..") {
+            until_ms = until_ms.max(Some(end_of_suspension(&name)?));
+        }
+    }
+    Ok(until_ms)
+}
+
 impl AppendStore for LocalStore {
     type File = LocalFile;
 
@@ -148,6 +168,10 @@ impl AppendStore for LocalStore {
                 repository: repository_state(data.as_fd(), &repository)?,
                 file: facts(data, &layout::file(&repository, &handle))?,
                 tombstone: exists(data, &layout::tombstone(&repository, &handle))?,
+                locks_suspended_until_ms: match handle.file_type() {
+                    Some(FileType::Locks) => locks_suspended_until(data, &repository)?,
+                    _ => None,
+                },
                 usage: repository_usage(data.as_fd(), &repository)?,
                 total_usage: principal_usage(data.as_fd(), &principal)?,
                 room_bytes: space(data)?.room_bytes,

@@ -41,6 +41,7 @@ use pawl_policy::{
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::Semaphore;
 
+use super::locks::end_of_suspension;
 use super::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
 use crate::body::Upload;
 use crate::keeper::{KeeperClient, Side, principal_usage};
@@ -295,16 +296,18 @@ impl AppendStore for S3Store {
         handle: &Handle,
     ) -> Result<Survey, StoreError> {
         let key = self.layout.file(repository, handle);
-        let (view, head, tombstone) = tokio::try_join!(
+        let (view, head, tombstone, locks_suspended_until_ms) = tokio::try_join!(
             self.view(repository),
             self.head(self.bucket(handle), &key),
-            self.is_deleted(repository, handle)
+            self.is_deleted(repository, handle),
+            self.locks_suspended_until(repository, handle)
         )?;
         usage::renew(self, repository);
         Ok(Survey {
             repository: view.state,
             file: head.filter(|_| !view.hides(handle)).map(|head| head.facts),
             tombstone,
+            locks_suspended_until_ms,
             usage: self.usage.known(repository),
             total_usage: principal_usage(std::os::fd::AsFd::as_fd(&self.state), principal)?,
             room_bytes: u64::MAX,
@@ -396,6 +399,24 @@ impl S3Store {
             }
             _ => Ok(false),
         }
+    }
+
+    /// For a lock: until when maintenance has suspended the making of locks.
+    async fn locks_suspended_until(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<Option<u64>, StoreError> {
+        if handle.file_type() != Some(FileType::Locks) {
+            return Ok(None);
+        }
+        let root = self.layout.suspension(repository);
+        let mut until_ms = None;
+        for mark in names::all(self, &self.settings.bucket, &root).await? {
+            let name = mark.key.strip_prefix(&root).unwrap_or_default();
+            until_ms = until_ms.max(Some(end_of_suspension(name)?));
+        }
+        Ok(until_ms)
     }
 
     /// The facts of a file that is stored now.

@@ -1,10 +1,7 @@
 //! What stands in the way is said, and nothing is removed; run again without it, the work is done.
 
-use std::process::{Command, Stdio};
-
 use pawl_tests::program::program;
 use pawl_tests::store::plant;
-use pawl_tests::wait;
 
 use super::{Ground, maintain};
 
@@ -38,30 +35,6 @@ fn a_missing_an_old_and_a_locked_out_restic_remove_nothing() {
         &["forget", "web2", "--restic", restic.to_str().unwrap(), "--password-file", password],
     );
     assert!(nowhere.expect_code(2).stderr.contains("there is no repository web2"));
-    ground.assert_there(&good);
-    let _ = ground.forget(&RULES).expect_code(0);
-    assert_eq!(ground.there().len(), 4);
-}
-
-#[test]
-fn a_lock_of_a_running_backup_is_respected() {
-    let ground = Ground::new();
-    let good = ground.daily(20, 6);
-    let mut command = Command::new(program("restic-0.19"));
-    command.args(["-r", ground.restic.repository(), "--no-cache", "backup", "--stdin-from-command", "--"]);
-    command.args(["sleep", "100"]).env("RESTIC_PASSWORD", "secret");
-    let mut backup = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let locks = ground.server.data().join("web1/locks");
-    wait::until("the backup holds its lock", || {
-        std::fs::read_dir(&locks).is_ok_and(|mut locks| locks.next().is_some()).then_some(())
-    });
-    // It can be looked at all the same.
-    let _ = ground.forget(&[&RULES[..], &["--dry-run"]].concat()).expect_code(0);
-    let locked = ground.forget(&[&RULES[..], &["--lock-wait", "1s"]].concat()).expect_code(2);
-    assert!(locked.stderr.contains("locked"), "{locked:#?}");
-    let pid = rustix::process::Pid::from_child(&backup);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    backup.wait().unwrap();
     ground.assert_there(&good);
     let _ = ground.forget(&RULES).expect_code(0);
     assert_eq!(ground.there().len(), 4);

@@ -14,6 +14,7 @@ mod attacks;
 mod drill;
 mod faults;
 mod honest;
+mod locks;
 mod same;
 mod side_by_side;
 
@@ -25,6 +26,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::command::Finished;
 use pawl_tests::content::noise;
+use pawl_tests::http::Client;
 use pawl_tests::maintenance::maintain;
 use pawl_tests::program::program;
 use pawl_tests::server::{Credential, Server};
@@ -39,6 +41,8 @@ struct Ground {
     server: Server,
     credential: Credential,
     restic: Restic,
+    /// The host, without restic.
+    host: Client,
     files: PathBuf,
     options: Vec<String>,
 }
@@ -51,6 +55,7 @@ impl Ground {
     fn on(server: Server) -> Self {
         let credential = clients::ready(&server, "web1");
         let restic = Restic::new(Version::V0_19, &credential);
+        let host = server.client(&credential);
         let files = restic.home().join("files");
         for name in 0..10 {
             plant(&files.join(format!("file-{name}")), &noise(&format!("{name}"), 1000));
@@ -61,7 +66,7 @@ impl Ground {
         let program = program("restic-0.19");
         let options = ["--restic", program.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
         let options = options.map(str::to_owned).to_vec();
-        Self { server, credential, restic, files, options }
+        Self { server, credential, restic, host, files, options }
     }
 
     /// Backs the host's files up, and has Pawl believe that it received the snapshot so many seconds ago. It claims that

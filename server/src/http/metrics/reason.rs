@@ -52,6 +52,7 @@ pub(super) const fn denied(denial: Denial) -> &'static str {
         Denial::AlreadyInitialised => "already_initialised",
         Denial::TooManyKeys => "too_many_keys",
         Denial::TooManyLocks => "too_many_locks",
+        Denial::LocksSuspended { .. } => "locks_suspended",
         Denial::LockOfAnother => "lock_of_another",
         Denial::Tombstone => "tombstone",
         Denial::SnapshotKept => "snapshot_kept",

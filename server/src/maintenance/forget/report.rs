@@ -8,6 +8,8 @@ use pawl_policy::RepositoryName;
 use pawl_policy::retention::{Group, Held, Judged, Verdict};
 use serde::Serialize;
 
+use crate::maintenance::locks;
+
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;
 
@@ -29,6 +31,8 @@ pub(in crate::maintenance) struct Report {
     pub(in crate::maintenance) too_many: Option<String>,
     /// What to undo.
     pub(in crate::maintenance) batch: Option<String>,
+    /// What there was to do about locks.
+    pub(in crate::maintenance) locks: locks::Report,
     pub(in crate::maintenance) snapshots: Vec<Line>,
 }
 
@@ -62,13 +66,14 @@ impl Report {
             refused: 0,
             too_many: judged.iter().find_map(too_many),
             batch: None,
+            locks: locks::Report::default(),
             snapshots: judged.iter().map(Line::new).collect(),
         }
     }
 
     /// 1 if somebody should look at something.
     pub(super) fn exit_code(&self) -> u8 {
-        u8::from(self.suspicious > 0 || self.refused > 0)
+        u8::from(self.suspicious > 0 || self.refused > 0 || self.locks.is_suspicious())
     }
 
     /// The table: of a dry run all snapshots, else those that were not simply kept.
@@ -82,6 +87,7 @@ impl Report {
             }
             let _ = writeln!(text, "{}", line.text());
         }
+        text.push_str(&self.locks.text());
         if self.refused > 0 {
             let _ = writeln!(
                 text,

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use pawl_policy::retention::{Filter, Rules};
@@ -13,6 +14,7 @@ use pawl_policy::{Handle, Usage};
 use super::super::deleted::{count, weigh};
 use super::super::door::PrivateDoor;
 use super::super::forget::{self, Wanted};
+use super::super::locks::{self, Alone, Patience};
 use super::super::restic::Version;
 use super::super::session::{self, Session};
 use super::super::{progress, purge as purging, restore as restoring};
@@ -66,12 +68,11 @@ pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), Fil
         if let Some(why) = without_restic(session, ward).await? {
             return Ok(why);
         }
-        let lock_wait = ward.settings.lock_wait.unwrap_or_default().to_string();
         let wanted = Wanted {
             repository: &ward.repository,
             retention: &ward.settings.retention,
             filter: Filter::default(),
-            lock_wait: &lock_wait,
+            patience: patience(ward),
             dry_run: false,
             restic: &ward.settings.restic,
         };
@@ -91,6 +92,7 @@ pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), Fil
         }
         let text = format!("removed {}, kept {}, held {}", report.removed, report.kept, report.held);
         Ok(match (report.refused, report.suspicious) {
+            (0, 0) if report.locks.is_suspicious() => Said::notice(text),
             (0, 0) => Said::well(text),
             (0, suspicious) => Said::notice(format!(
                 "{text}; {suspicious} of these should be looked at: pawl maintain forget {} --dry-run",
@@ -99,6 +101,7 @@ pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), Fil
             (refused, _) => Said::failed(format!("{text}; {}", refusals(refused))),
         }
         .and(suspicious(&ward.record.held))
+        .and(report.locks.lines())
         .undone_by(report.batch))
     })
     .await
@@ -127,7 +130,7 @@ pub(super) async fn prune(session: &Session, ward: &mut Ward) -> Result<(), File
             return Ok(why);
         }
         let before = session.store.batches().await?;
-        let refused = restic(session, ward, &["prune"], "pruning").await?;
+        let (refused, locks) = restic(session, ward, &["prune"], "pruning").await?;
         let mut hidden = Usage::default();
         let new = own_since(session, ward, &before).await?;
         for batch in &new {
@@ -135,10 +138,11 @@ pub(super) async fn prune(session: &Session, ward: &mut Ward) -> Result<(), File
         }
         let text = format!("deleted {}, {}", count(hidden.files), ByteSize(hidden.bytes).display().iec());
         let said = match refused {
+            0 if locks.is_suspicious() => Said::notice(text),
             0 => Said::well(text),
             refused => Said::failed(format!("{text}; {}", refusals(refused))),
         };
-        Ok(said.undone_by(new.last().map(|batch| batch.id.to_string())))
+        Ok(said.and(locks.lines()).undone_by(new.last().map(|batch| batch.id.to_string())))
     })
     .await
 }
@@ -152,12 +156,14 @@ pub(super) async fn check(session: &Session, ward: &mut Ward) -> Result<(), File
         let portions = ward.settings.check_portions.unwrap_or_default().get();
         let portion = ward.record.next_portion.clamp(1, portions);
         let subset = format!("--read-data-subset={portion}/{portions}");
-        let refused = restic(session, ward, &["check", &subset], "checking").await?;
+        let (refused, locks) = restic(session, ward, &["check", &subset], "checking").await?;
         if refused > 0 {
             return Ok(Said::failed(refusals(refused)));
         }
         ward.record.next_portion = portion % portions + 1;
-        Ok(Said::well(format!("no errors; read portion {portion} of {portions}")))
+        let text = format!("no errors; read portion {portion} of {portions}");
+        let said = if locks.is_suspicious() { Said::notice(text) } else { Said::well(text) };
+        Ok(said.and(locks.lines()))
     })
     .await
 }
@@ -209,25 +215,34 @@ pub(super) async fn without_restic(session: &Session, ward: &Ward) -> Result<Opt
     Ok(None)
 }
 
-/// Runs restic at a door of ours. Returns how many deletions were refused there.
+/// How long locks of others are waited for here. Who was waited for in an earlier step of this run is not waited for again.
+fn patience(ward: &Ward) -> Patience {
+    let spent = ward.steps().iter().any(|done| done.said.iter().any(|line| line.contains(locks::SUSPENDED)));
+    let wait = if spent { Duration::ZERO } else { ward.settings.lock_wait.unwrap_or_default().0 };
+    Patience { wait, stop: ward.stop.clone() }
+}
+
+/// Runs restic at a door of ours, once no lock is in its way. Returns how many deletions were refused there.
 async fn restic(
     session: &Session,
     ward: &Ward,
     args: &[&str],
     verb: &'static str,
-) -> Result<u64, Box<dyn Error>> {
+) -> Result<(u64, locks::Report), Box<dyn Error>> {
     let restic = &ward.settings.restic;
     let version = Version::of(restic.program())?;
-    let mut args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    args.extend(version.wait_for_locks(&ward.settings.lock_wait.unwrap_or_default().to_string()));
+    let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let door = PrivateDoor::open(session, &ward.repository, version).await?;
     let spinner = progress::spinner(format!("{verb} {}", ward.repository));
-    let ran = restic.run(&door.address(), args).await;
+    let address = door.address();
+    let work = async || restic.run(&address, args.clone()).await.map(drop);
+    let Alone { outcome, report } =
+        Box::pin(locks::alone(session, &door, &ward.repository, patience(ward), work)).await;
     spinner.finish_and_clear();
     let refused = door.refused();
     door.close().await?;
-    ran?;
-    Ok(refused)
+    outcome.map_err(|error| format!("{}{error}", report.text()))?;
+    Ok((refused, report))
 }
 
 fn refusals(refused: u64) -> String {

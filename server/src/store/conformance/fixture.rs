@@ -138,7 +138,7 @@ impl<S: AppendStore, P> Fixture<S, P> {
         Some(entries)
     }
 
-    pub(super) async fn remove_lock(&self, id: FileId) {
+    pub(crate) async fn remove_lock(&self, id: FileId) {
         let handle = Handle::File(FileType::Locks, id);
         let action = Action::Delete(Delete { repository: repository(), handle });
         let Permit::RemoveLock(permit) = permit(action, FileState::Absent) else { unreachable!() };

@@ -10,10 +10,12 @@ use pawl_policy::{
     Permit, Permitted, PrincipalName, Ripe, Role, Usage, decide, ripe,
 };
 
+pub(crate) use locks::{a_suspension_of_locks_is_seen_until_it_is_ended, every_lock_is_found_with_its_facts};
 pub(crate) use naming::{
     a_repository_below_another_may_have_any_name, every_repository_is_found_and_none_besides,
 };
 
+mod locks;
 mod naming;
 
 use super::{Fixture, Outcome, content, id_of, key, principal, repository, upload};
@@ -371,6 +373,8 @@ macro_rules! maintenance_suite {
                 a_keys_audience_can_be_changed
                 every_repository_is_found_and_none_besides
                 a_repository_below_another_may_have_any_name
+                every_lock_is_found_with_its_facts
+                a_suspension_of_locks_is_seen_until_it_is_ended
             );
         }
     };

@@ -6,6 +6,7 @@
 mod back;
 mod batch;
 mod hide;
+mod locks;
 mod put_in;
 mod versions;
 mod walk;

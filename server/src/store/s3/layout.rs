@@ -73,6 +73,12 @@ impl Layout {
         format!("{}.pawl/tombstones/{repository}/", self.prefix)
     }
 
+    /// Where the mark lies that suspends the making of locks, and that is called by the moment until which it does, in
+    /// Unix milliseconds. No repository has this last name.
+    pub(super) fn suspension(&self, repository: &RepositoryName) -> String {
+        format!("{}.pawl/suspended/{repository}/{}/", self.prefix, FileType::Locks)
+    }
+
     /// Where good bytes of a repository's damaged files lie.
     pub(super) fn all_rescued(&self, repository: &RepositoryName) -> String {
         format!("{}.rescued/", self.repository(repository))

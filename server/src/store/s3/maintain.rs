@@ -11,6 +11,7 @@ mod copies;
 mod hide;
 mod histories;
 mod lock;
+mod locks;
 mod notes;
 mod repositories;
 mod walk;

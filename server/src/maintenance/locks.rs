@@ -1,0 +1,258 @@
+//! Getting a repository to oneself, for what restic does under an exclusive lock.
+//!
+//! Invariant: nothing is believed of a lock but when Pawl received it and from whom. A lock is removed only once it is
+//! stale by restic's own rule, so that no honest client is still at work under it; and however often a host locks, it is
+//! waited for no longer than a suspension takes.
+
+mod report;
+mod sight;
+mod suspension;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::time::Duration;
+
+use pawl_policy::{
+    Action, Circumstances, Delete, FileId, FileState, FileType, Grant, Handle, LOCK_STALE_AFTER_MS, Permit,
+    RepositoryName, Role, decide,
+};
+use tokio::time::{Instant, sleep};
+
+use super::door::PrivateDoor;
+use super::restic::ResticError;
+use super::session::{self, Session};
+use super::stop::Stop;
+use crate::store::locks::{Lock, LockStore};
+use crate::store::{AppendStore, StoreError, now_ms};
+pub(super) use report::{Report, SUSPENDED};
+pub(super) use sight::{Sight, Sighted};
+use suspension::Suspension;
+use watch::Watch;
+
+/// How often is looked whether locks went away.
+const POLL: Duration = Duration::from_secs(5);
+/// So long a lock may be on its way that was permitted before the suspension began. One that arrives later comes from
+/// somebody who does not heed it.
+const ON_ITS_WAY: Duration = Duration::from_mins(1);
+/// So often somebody may be faster than our restic, before new locks are suspended to let it through.
+const FASTER_MAX: u32 = 3;
+
+/// How long others' locks are waited for.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    /// Until the making of new ones is suspended.
+    pub(super) wait: Duration,
+    /// When all of it has to end: nothing is begun that would take longer.
+    pub(super) stop: Stop,
+}
+
+/// Why a repository could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LocksError {
+    /// The store failed.
+    #[error("locks cannot be looked after: {0}")]
+    Store(#[from] StoreError),
+    /// restic failed, and not because others have locked the repository.
+    #[error(transparent)]
+    Restic(#[from] ResticError),
+    /// Who is at work here has no name.
+    #[error("{0}")]
+    User(String),
+    /// There was not enough time.
+    #[error("{0}")]
+    NoTime(String),
+    /// Somebody said that it has to end.
+    #[error("locks of others were waited for, and the waiting had to end")]
+    Stopped,
+}
+
+/// What came of work that was to be done alone.
+#[derive(Debug)]
+pub(super) struct Alone<T> {
+    pub(super) outcome: Result<T, LocksError>,
+    /// What there was to say about locks, whatever the outcome.
+    pub(super) report: Report,
+}
+
+/// Does `work`, for which restic needs an exclusive lock, once no lock of others is in its way. It has to use this door,
+/// and is tried again if somebody else was faster. Nothing else may be at work in the repository through the door.
+pub(super) async fn alone<T>(
+    session: &Session,
+    door: &PrivateDoor<'_>,
+    repository: &RepositoryName,
+    patience: Patience,
+    work: impl AsyncFnMut() -> Result<T, ResticError>,
+) -> Alone<T> {
+    let began = Instant::now();
+    let sight = door.sight();
+    let mut waiting = Waiting { session, sight, repository, patience, began, watch: Watch::default() };
+    let mut report = Report::default();
+    let outcome = waiting.then(work, &mut report).await;
+    report.kept_by = waiting.watch.kept_by();
+    Alone { outcome, report }
+}
+
+struct Waiting<'a> {
+    session: &'a Session,
+    sight: &'a Sight,
+    repository: &'a RepositoryName,
+    patience: Patience,
+    began: Instant,
+    watch: Watch,
+}
+
+impl Waiting<'_> {
+    async fn then<T>(
+        &mut self,
+        mut work: impl AsyncFnMut() -> Result<T, ResticError>,
+        report: &mut Report,
+    ) -> Result<T, LocksError> {
+        // A run that was killed may have left one.
+        self.session.store.resume_locks(self.repository).await?;
+        let mut faster = 0;
+        while faster < FASTER_MAX && self.no_lock_is_left(report).await? {
+            match work().await {
+                Err(error) if error.is_for_a_lock() => faster += 1,
+                done => return Ok(done?),
+            }
+        }
+        self.check_time().await?;
+        let suspension = Suspension::begin(self.session, self.sight, self.repository).await?;
+        report.suspended = true;
+        let outcome = tokio::select! {
+            outcome = self.under(&suspension, work, report) => outcome,
+            never = suspension.keep() => match never {},
+        };
+        let ignored = suspension.lift().await;
+        match self.locks().await {
+            Ok(left) => self.watch.note_ignored(&ignored, &left),
+            Err(error) => tracing::warn!(%error, "whose locks were ignored is not known"),
+        }
+        outcome
+    }
+
+    /// Waits until no lock is left; false if there still is one when patience is at its end.
+    async fn no_lock_is_left(&mut self, report: &mut Report) -> Result<bool, LocksError> {
+        loop {
+            let left = self.tidy(report).await?;
+            self.watch.note(&left);
+            let waited = self.began.elapsed();
+            report.waited_seconds = waited.as_secs();
+            if left.is_empty() {
+                return Ok(true);
+            }
+            if waited >= self.patience.wait {
+                return Ok(false);
+            }
+            self.check_until(now_ms(), &left)?;
+            self.pause(POLL.min(self.patience.wait.saturating_sub(waited))).await?;
+        }
+    }
+
+    /// Waits until every lock that was there when the suspension began can no longer be held by an honest client, and does
+    /// the work.
+    async fn under<T>(
+        &mut self,
+        suspension: &Suspension<'_>,
+        mut work: impl AsyncFnMut() -> Result<T, ResticError>,
+        report: &mut Report,
+    ) -> Result<T, LocksError> {
+        self.watch.note_kept(&self.locks().await?);
+        self.pause(ON_ITS_WAY).await?;
+        let settled_ms = now_ms();
+        let there: BTreeSet<FileId> = self.locks().await?.iter().map(|lock| lock.id).collect();
+        loop {
+            let left = self.tidy(report).await?;
+            let (of_before, since): (Vec<_>, Vec<_>) =
+                left.into_iter().partition(|lock| there.contains(&lock.id));
+            self.watch.note(&of_before);
+            self.watch.note_in_spite(&since);
+            report.waited_seconds = self.began.elapsed().as_secs();
+            let now_ms = now_ms();
+            // A time of receipt that lies ahead is not waited for: none of these was received later than now.
+            let (spent, live): (Vec<_>, Vec<_>) = of_before.into_iter().partition(|lock| {
+                now_ms.saturating_sub(lock.facts.received_ms.min(settled_ms)) >= LOCK_STALE_AFTER_MS
+            });
+            report.stale_removed += self.remove(&spent).await?;
+            if live.is_empty() {
+                break;
+            }
+            self.pause(POLL).await?;
+        }
+        suspension.see_only_own();
+        Ok(work().await?)
+    }
+
+    /// Lets time pass, unless it is over.
+    async fn pause(&self, time: Duration) -> Result<(), LocksError> {
+        tokio::select! {
+            () = sleep(time) => Ok(()),
+            () = self.patience.stop.over() => Err(LocksError::Stopped),
+        }
+    }
+
+    async fn locks(&self) -> Result<Vec<Lock>, LocksError> {
+        Ok(self.session.store.locks(self.repository).await?)
+    }
+
+    /// Removes locks that nobody can hold any more, and returns those that are left.
+    async fn tidy(&self, report: &mut Report) -> Result<Vec<Lock>, LocksError> {
+        let now_ms = now_ms();
+        let (over, left): (Vec<_>, Vec<_>) = self.locks().await?.into_iter().partition(|lock| {
+            // Only one run of maintenance is at work, and whose restic this was has ended.
+            let of_ours = lock.of_maintenance || self.sight.is_own(&lock.id);
+            of_ours || lock.facts.age_ms(now_ms) >= LOCK_STALE_AFTER_MS
+        });
+        report.stale_removed += self.remove(&over).await?;
+        Ok(left)
+    }
+
+    /// Removes locks as maintenance may, and says how many.
+    async fn remove(&self, locks: &[Lock]) -> Result<u64, LocksError> {
+        let user = session::user().map_err(|error: Box<dyn Error>| LocksError::User(error.to_string()))?;
+        let mut removed = 0;
+        for Lock { id, facts, .. } in locks {
+            let now_ms = now_ms();
+            let file = FileState::Present {
+                creator: facts.creator.clone(),
+                age_ms: facts.age_ms(now_ms),
+                audience: facts.audience,
+            };
+            let circumstances = Circumstances { now_ms, file, ..Circumstances::NOTHING_KNOWN };
+            let repository = self.repository.clone();
+            let grant = Grant::new(repository.clone(), Role::Maintenance);
+            let action = Action::Delete(Delete { repository, handle: Handle::File(FileType::Locks, *id) });
+            if let Ok(Permit::RemoveLock(permit)) = decide(&user, &grant, action, &circumstances) {
+                self.session.files.remove_lock(&permit).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Whether a suspension would be over in time.
+    async fn check_time(&self) -> Result<(), LocksError> {
+        let left = self.locks().await?;
+        let now_ms = now_ms();
+        let stale_ms = |lock: &Lock| lock.facts.received_ms.min(now_ms).saturating_add(LOCK_STALE_AFTER_MS);
+        let settled_ms = now_ms.saturating_add(u64::try_from(ON_ITS_WAY.as_millis()).unwrap_or(u64::MAX));
+        let ready_ms = left.iter().map(stale_ms).max().unwrap_or(0).max(settled_ms);
+        self.check_until(ready_ms, &left)
+    }
+
+    fn check_until(&self, moment_ms: u64, left: &[Lock]) -> Result<(), LocksError> {
+        match self.patience.stop.until_ms() {
+            Some(until_ms) if moment_ms >= until_ms => {
+                let holders: BTreeSet<_> = left.iter().map(|lock| watch::name(&lock.facts)).collect();
+                let holders: Vec<_> = holders.into_iter().collect();
+                Err(LocksError::NoTime(format!(
+                    "{} is locked by {}, and the time for this run would be over before it could be had alone",
+                    self.repository,
+                    holders.join(", ")
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Which locks our own restic sees through a private door.
+//!
+//! Invariant: all of them, but while hosts' locks are suspended and those of before are gone: then it sees those that it
+//! stored through this very door, whatever facts others have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::Either;
+use futures_util::{Stream, TryStreamExt};
+use pawl_policy::{
+    Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, PrincipalName, Read,
+    RemoveLock, RepositoryName, Stat, Usage, locks_are_suspended,
+};
+
+use crate::body::Upload;
+use crate::store::either::{EitherFile, EitherStore};
+use crate::store::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
+
+/// What is seen of locks. All clones are one.
+#[derive(Debug, Clone, Default)]
+pub(in crate::maintenance) struct Sight(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Locks that were stored through the door.
+    own: BTreeSet<FileId>,
+    /// Repositories in which no others are seen, and until when.
+    only_own: BTreeMap<RepositoryName, u64>,
+    /// Locks that were not shown.
+    ignored: BTreeMap<RepositoryName, BTreeSet<FileId>>,
+}
+
+impl Sight {
+    /// The store as it is seen.
+    pub(in crate::maintenance) const fn over(self, store: EitherStore) -> Sighted {
+        Sighted { store, sight: self }
+    }
+
+    /// Whether a lock was stored through the door.
+    pub(super) fn is_own(&self, id: &FileId) -> bool {
+        self.known().own.contains(id)
+    }
+
+    /// Lets no other lock of a repository be seen until then.
+    pub(super) fn only_own(&self, repository: &RepositoryName, until_ms: u64) {
+        self.known().only_own.insert(repository.clone(), until_ms);
+    }
+
+    /// The same for longer, where it is so already.
+    pub(super) fn prolong(&self, repository: &RepositoryName, until_ms: u64) {
+        if let Some(until) = self.known().only_own.get_mut(repository) {
+            *until = until_ms;
+        }
+    }
+
+    /// Lets all locks of a repository be seen again. Returns those that were not shown.
+    pub(super) fn all_again(&self, repository: &RepositoryName) -> BTreeSet<FileId> {
+        let mut known = self.known();
+        known.only_own.remove(repository);
+        known.ignored.remove(repository).unwrap_or_default()
+    }
+
+    fn shows(&self, repository: &RepositoryName, id: FileId) -> bool {
+        let mut known = self.known();
+        let until_ms = known.only_own.get(repository).copied().unwrap_or(0);
+        if known.own.contains(&id) || !locks_are_suspended(until_ms, now_ms()) {
+            return true;
+        }
+        known.ignored.entry(repository.clone()).or_default().insert(id);
+        false
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A store in which locks are seen so.
+#[derive(Debug)]
+pub(in crate::maintenance) struct Sighted {
+    store: EitherStore,
+    sight: Sight,
+}
+
+impl AppendStore for Sighted {
+    type File = EitherFile;
+
+    async fn list(
+        &self,
+        permit: Permitted<List>,
+    ) -> Result<impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static, StoreError> {
+        let List { repository, file_type } = permit.action().clone();
+        let batches = self.store.list(permit).await?;
+        if file_type != FileType::Locks {
+            return Ok(Either::Left(batches));
+        }
+        let sight = self.sight.clone();
+        Ok(Either::Right(batches.map_ok(move |mut batch| {
+            batch.retain(|entry| sight.shows(&repository, entry.id));
+            batch
+        })))
+    }
+
+    async fn create(
+        &self,
+        permit: &Permitted<Create>,
+        upload: &mut Upload,
+        caps: &Caps,
+    ) -> Result<Created, CreateError> {
+        let created = self.store.create(permit, upload, caps).await?;
+        if let Handle::File(FileType::Locks, id) = permit.action().handle {
+            self.sight.known().own.insert(id);
+        }
+        Ok(created)
+    }
+
+    // Everything else is as it is.
+
+    async fn survey(
+        &self,
+        principal: &PrincipalName,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<Survey, StoreError> {
+        self.store.survey(principal, repository, handle).await
+    }
+
+    async fn count(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
+        self.store.count(repository).await
+    }
+
+    async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {
+        self.store.facts(repository, handle).await
+    }
+
+    async fn all_facts(
+        &self,
+        repository: &RepositoryName,
+        file_type: FileType,
+    ) -> Result<Vec<Facts>, StoreError> {
+        self.store.all_facts(repository, file_type).await
+    }
+
+    async fn stat(&self, permit: &Permitted<Stat>) -> Result<u64, StoreError> {
+        self.store.stat(permit).await
+    }
+
+    async fn open(&self, permit: &Permitted<Read>, part: Part) -> Result<EitherFile, StoreError> {
+        self.store.open(permit, part).await
+    }
+
+    async fn create_repository(&self, permit: &Permitted<CreateRepository>) -> Result<(), StoreError> {
+        self.store.create_repository(permit).await
+    }
+
+    async fn confirm(
+        &self,
+        permit: &Permitted<Create>,
+        upload: &mut Upload,
+        caps: &Caps,
+    ) -> Result<Created, CreateError> {
+        self.store.confirm(permit, upload, caps).await
+    }
+
+    async fn remove_lock(&self, permit: &Permitted<RemoveLock>) -> Result<(), StoreError> {
+        self.store.remove_lock(permit).await
+    }
+}

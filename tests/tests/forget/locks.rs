@@ -1,0 +1,332 @@
+//! Others have locked the repository: an honest backup is waited for, and a thief keeps nobody from working.
+
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pawl_tests::clients::Version;
+use pawl_tests::command::{Finished, pawl_command};
+use pawl_tests::content::{id_of, noise};
+use pawl_tests::http::{Client, Response};
+use pawl_tests::program::{Run, program};
+use pawl_tests::store::{plant, remove, set_fact};
+use pawl_tests::{wait, with_each_restic};
+use serde_json::Value;
+
+use super::Ground;
+
+const RULES: [&str; 2] = ["--keep-last", "4"];
+/// By restic's own rule a lock is stale after 30 minutes.
+const STALE: Duration = Duration::from_mins(31);
+/// Locks that were on their way when the suspension began are waited for so long.
+const ON_ITS_WAY: Duration = Duration::from_mins(1);
+/// A run that suspends locks takes longer than a minute.
+const RUN_MAX: Duration = Duration::from_mins(4);
+const SUSPENDED: &str = "maintenance is waiting for this repository; locks are suspended until ";
+
+with_each_restic! {
+    a_running_backup_is_waited_for,
+    a_lock_that_is_renewed_for_ever_stops_nobody,
+}
+
+/// A backup that goes on until it is told that its input has ended.
+struct Backing(Child);
+
+impl Backing {
+    fn start(ground: &Ground, version: Version) -> Self {
+        let name = match version {
+            Version::V0_14 => "restic-0.14",
+            Version::V0_18 => "restic-0.18",
+            Version::V0_19 => "restic-0.19",
+        };
+        let mut command = Command::new(program(name));
+        command.args(["-r", ground.restic.repository(), "--no-cache", "backup", "--stdin", "--host", "web1"]);
+        command.env("RESTIC_PASSWORD", "secret").stdin(Stdio::piped());
+        let backup = Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        wait::until("the backup holds its lock", || (!ground.locks().is_empty()).then_some(()));
+        backup
+    }
+
+    fn end(mut self) {
+        self.0.stdin.take().unwrap().write_all(b"the last of it").unwrap();
+        assert!(self.0.wait().unwrap().success(), "the backup is not ended by maintenance");
+    }
+}
+
+impl Drop for Backing {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it fails only if it has ended
+        let _ = self.0.wait();
+    }
+}
+
+impl Ground {
+    fn locks(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.server.data().join("web1/locks"));
+        names.map_or_else(
+            |_| Vec::new(),
+            |names| names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
+        )
+    }
+
+    /// Has Pawl believe that all locks that are there are stale.
+    fn let_locks_go_stale(&self) {
+        for lock in self.locks() {
+            self.server.back_date(&format!("web1/locks/{lock}"), STALE);
+        }
+    }
+
+    /// Starts `forget`.
+    fn start_forgetting(&self, lock_wait: &str) -> Run {
+        let mut command = pawl_command();
+        command.args(["maintain", "forget", "web1", "--json", "--lock-wait", lock_wait]).args(RULES);
+        command.args(&self.options).args(self.server.place());
+        Run::start(command)
+    }
+
+    /// The marks that suspend locks.
+    fn marks(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.server.data().join(".pawl/suspended/web1/locks"));
+        names.map_or_else(
+            |_| Vec::new(),
+            |names| names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect(),
+        )
+    }
+
+    /// Suspends locks until so many seconds from now, as a run of maintenance does.
+    fn suspend(&self, seconds: i64) {
+        let marks = self.server.data().join(".pawl/suspended/web1/locks");
+        for mark in self.marks() {
+            remove(&marks.join(mark));
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let until = i64::try_from(now).unwrap() + seconds * 1000;
+        plant(&marks.join(until.to_string()), b"");
+    }
+
+    /// Locks, and removes that lock again if that was allowed.
+    fn lock(&self, seed: &str) -> Response {
+        let lock = noise(seed, 100);
+        let target = format!("/web1/locks/{}", id_of(&lock));
+        let answer = self.host.post(&target, &lock).unwrap();
+        if answer.status == 200 {
+            assert_eq!(self.host.ask("DELETE", &target).unwrap().status, 200);
+        }
+        answer
+    }
+}
+
+/// Waits for a run that may take longer than a test usually waits.
+fn end(mut run: Run) -> Finished {
+    let deadline = Instant::now() + RUN_MAX;
+    while !run.has_ended() {
+        assert!(Instant::now() < deadline, "it does not end: {}", run.seen());
+        thread::sleep(Duration::from_millis(100));
+    }
+    run.end()
+}
+
+/// Something that is done again and again until this is dropped.
+struct Again {
+    over: &'static AtomicBool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Again {
+    fn every(pause: Duration, mut deed: impl FnMut() + Send + 'static) -> Self {
+        let over: &AtomicBool = Box::leak(Box::default());
+        let thread = thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                deed();
+                thread::sleep(pause);
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().is_some_and(|thread| thread.join().is_ok());
+        assert!(ended || thread::panicking());
+    }
+}
+
+/// Renews a lock as restic does, only more often: makes another, and removes the one before.
+fn renewing(host: Client) -> Again {
+    let (mut number, mut last) = (0, None::<String>);
+    Again::every(Duration::from_millis(200), move || {
+        number += 1;
+        let lock = noise(&format!("lock {number}"), 100);
+        let target = format!("/web1/locks/{}", id_of(&lock));
+        if host.post(&target, &lock).unwrap().status == 200
+            && let Some(last) = last.replace(target)
+        {
+            assert_eq!(host.ask("DELETE", &last).unwrap().status, 200);
+        }
+    })
+}
+
+fn assert_forgotten(ground: &Ground, finished: Finished, code: i32) -> Value {
+    let report = finished.expect_code(code).json();
+    assert_eq!(report["removed"], 2, "{report}");
+    assert_eq!(ground.there().len(), 4);
+    assert!(ground.marks().is_empty(), "locks are still suspended");
+    for lock in ground.locks() {
+        ground.server.remove(&format!("web1/locks/{lock}")); // what a thief went on to make afterwards
+    }
+    assert_eq!(ground.lock("afterwards").status, 200);
+    report["locks"].clone()
+}
+
+fn a_running_backup_is_waited_for(version: Version) {
+    let ground = Ground::new();
+    let good = ground.daily(20, 6);
+    let backup = Backing::start(&ground, version);
+    // It can be looked at all the same.
+    let _ = ground.forget(&[&RULES[..], &["--dry-run"]].concat()).expect_code(0);
+    let mut run = ground.start_forgetting("1h");
+    thread::sleep(Duration::from_secs(8));
+    assert!(!run.has_ended(), "{}", run.seen());
+    assert_eq!((ground.there().len(), ground.marks().len()), (good.len(), 0));
+    backup.end();
+    let report = end(run).expect_code(0).json();
+    assert_eq!(
+        (&report["locks"]["suspended"], &report["locks"]["stale_removed"]),
+        (&false.into(), &0.into())
+    );
+    assert_eq!(report["removed"], 2, "{report}");
+    assert_eq!(ground.there().len(), 5);
+    ground.restic.check();
+}
+
+/// A156: A host keeps a repository locked for ever, by a backup without an end and by locks that it renews, so that nothing
+/// is ever forgotten.
+fn a_lock_that_is_renewed_for_ever_stops_nobody(version: Version) {
+    let ground = Ground::new();
+    let good = ground.daily(20, 6);
+    let backup = Backing::start(&ground, version);
+    let thief = renewing(ground.host.clone());
+    let mut run = ground.start_forgetting("3s");
+    wait::until("locks are suspended", || (!ground.marks().is_empty()).then_some(()));
+    // Refused for now, not for good, and only locks.
+    let refused = ground.lock("while they are suspended");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.reason.starts_with(SUSPENDED) && refused.reason.ends_with(" UTC"), "{refused:?}");
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=40 * 60).contains(&seconds), "{seconds}");
+    let data = noise("data", 1000);
+    assert_eq!(ground.host.post(&format!("/web1/data/{}", id_of(&data)), &data).unwrap().status, 200);
+    assert!(!run.has_ended());
+    assert_eq!(ground.there().len(), good.len());
+    ground.let_locks_go_stale();
+    let finished = end(run);
+    drop((thief, backup));
+    let report = assert_forgotten(&ground, finished, 1);
+    assert_eq!(report["suspended"], true);
+    let kept_by = report["kept_by"].as_array().unwrap();
+    assert_eq!((kept_by.len(), &kept_by[0]["principal"]), (1, &"web1".into()), "{report}");
+    assert!(kept_by[0]["renewals"].as_u64().unwrap() >= 1, "{report}");
+    assert_eq!(kept_by[0]["in_spite"], 0, "{report}");
+    ground.restic.check();
+}
+
+/// A157: Code in the door stores locks although they are suspended.
+#[test]
+fn locks_that_come_in_spite_of_a_suspension_are_not_heeded() {
+    let ground = Ground::new();
+    ground.daily(20, 6);
+    let lock = noise("the first", 100);
+    assert_eq!(ground.host.post(&format!("/web1/locks/{}", id_of(&lock)), &lock).unwrap().status, 200);
+    let mut run = ground.start_forgetting("0s");
+    wait::until("locks are suspended", || (!ground.marks().is_empty()).then_some(()));
+    thread::sleep(ON_ITS_WAY + Duration::from_secs(5));
+    assert!(!run.has_ended(), "the first lock is not waited for");
+    let locks = ground.server.data().join("web1/locks");
+    let mut number = 0;
+    let door = Again::every(Duration::from_millis(20), move || {
+        number += 1;
+        let lock = noise(&format!("in spite {number}"), 100);
+        let path = locks.join(id_of(&lock));
+        plant(&path, &lock);
+        set_fact(&path, "creator", "web1");
+    });
+    wait::until("some locks have come", || (ground.locks().len() > 5).then_some(()));
+    ground.server.back_date(&format!("web1/locks/{}", id_of(&lock)), STALE);
+    let finished = end(run);
+    drop(door);
+    let report = assert_forgotten(&ground, finished, 1);
+    let kept_by = report["kept_by"].as_array().unwrap();
+    assert_eq!(kept_by[0]["principal"], "web1", "{report}");
+    assert!(kept_by[0]["in_spite"].as_u64().unwrap() > 5, "{report}");
+}
+
+/// A158: A host writes, removes or prolongs the mark that suspends locks.
+#[test]
+fn a_suspension_is_out_of_a_hosts_reach() {
+    let ground = Ground::new();
+    ground.daily(20, 6);
+    ground.suspend(600);
+    let mark = ground.marks().remove(0);
+    let before = ground.server.stored();
+    let lock = noise("mark", 100);
+    let names = [mark.clone(), "9999999999999".to_owned(), id_of(&lock)];
+    let places =
+        ["/.pawl/suspended/web1/locks/", "/web1/../.pawl/suspended/web1/locks/", "/suspended/web1/locks/"];
+    for place in places {
+        for name in &names {
+            let target = format!("{place}{name}");
+            for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH", "MOVE"] {
+                let answer = ground.host.ask(method, &target).unwrap();
+                assert!((400..500).contains(&answer.status), "{method} {target}: {answer:?}");
+            }
+            let answer = ground.host.post(&target, &lock).unwrap();
+            assert!((400..500).contains(&answer.status), "POST {target}: {answer:?}");
+        }
+        let answer = ground.host.ask("POST", &format!("{place}?create=true")).unwrap();
+        assert!((400..500).contains(&answer.status), "{place}: {answer:?}");
+    }
+    before.assert_unchanged(&ground.server.stored());
+    assert_eq!(ground.marks(), [mark]);
+    assert_eq!(ground.lock("still").status, 503);
+    // A mark that says nothing suspends as well, until maintenance looks after it.
+    let marks = ground.server.data().join(".pawl/suspended/web1/locks");
+    ground.suspend(-1);
+    assert_eq!(ground.lock("over").status, 200);
+    plant(&marks.join("until tomorrow"), b"");
+    assert_eq!(ground.lock("unclear").status, 503);
+    let report = assert_forgotten(&ground, end(ground.start_forgetting("0s")), 0);
+    assert_eq!(report["suspended"], false);
+}
+
+/// A159: A run of maintenance is killed while it has locks suspended, so that nobody can back up any more.
+#[test]
+fn a_suspension_of_a_run_that_was_killed_ends_by_itself() {
+    let ground = Ground::new();
+    ground.daily(20, 6);
+    let lock = noise("a lock", 100);
+    assert_eq!(ground.host.post(&format!("/web1/locks/{}", id_of(&lock)), &lock).unwrap().status, 200);
+    let run = ground.start_forgetting("0s");
+    wait::until("locks are suspended", || (!ground.marks().is_empty()).then_some(()));
+    run.kill();
+    assert_eq!(ground.lock("just after").status, 503);
+    let until: u64 = ground.marks()[0].parse().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    assert!(u128::from(until) - now <= 40 * 60 * 1000, "it says for longer than 40 minutes");
+    for (seconds, status) in [(1800, 503), (2500, 200), (-1, 200)] {
+        ground.suspend(seconds);
+        assert_eq!(ground.lock(&format!("{seconds}")).status, status, "until {seconds} seconds from now");
+    }
+    // The next run ends what is left of it, and removes locks that nobody holds any more.
+    ground.suspend(1800);
+    ground.let_locks_go_stale();
+    let expired = noise("expired", 100);
+    let path = ground.server.data().join("web1/locks").join(id_of(&expired));
+    plant(&path, &expired);
+    pawl_tests::store::back_date(&path, Duration::from_hours(2));
+    let report = assert_forgotten(&ground, end(ground.start_forgetting("0s")), 0);
+    assert_eq!((&report["suspended"], &report["stale_removed"]), (&false.into(), &2.into()), "{report}");
+}
