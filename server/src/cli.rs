@@ -4,6 +4,7 @@
 
 mod forget;
 mod maintain;
+mod report;
 mod restore;
 mod verify;
 
@@ -20,6 +21,7 @@ use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 use crate::s3_policy;
 pub use forget::{Adopt, Forget};
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
+pub use report::Report;
 pub use restore::Restore;
 pub use verify::{Reading, UsersRestic, Verify};
 

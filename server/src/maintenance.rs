@@ -17,8 +17,10 @@ mod key;
 mod progress;
 mod purge;
 mod remembered;
+mod report;
 mod restic;
 mod restore;
+mod run;
 mod serve;
 mod session;
 mod stores;
@@ -44,6 +46,7 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Key(command) => key::run(command),
         Maintain::Forget(options) => forget::run(&options),
         Maintain::Adopt(options) => forget::adopt(&options),
+        Maintain::Report(options) => report::run(&options),
         Maintain::Enrol(options) => enrol::run(&options),
         Maintain::Verify(options) => verify::run(&options),
         Maintain::Restore(options) => restore::run(&options),

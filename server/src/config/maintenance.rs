@@ -9,7 +9,7 @@ use pawl_policy::{DAY_MS, PURGE_DELAY_DAYS, SNAPSHOT_FLOOR_MS};
 use serde::Deserialize;
 
 use super::written::Refused;
-use super::{Listen, listen};
+use super::{Listen, listen, report};
 use crate::store::s3::settings::{S3Settings, Weakness};
 
 /// Days within which every byte is verified unless configured.
@@ -35,6 +35,8 @@ pub struct Maintenance {
     credentials_file: Option<PathBuf>,
     /// Which part of that file, or of the usual ones.
     profile: Option<String>,
+    /// To whom the report is handed.
+    pub report: report::Report,
 }
 
 impl Maintenance {
@@ -113,11 +115,13 @@ pub(super) struct Written {
     verify_days: Option<u32>,
     credentials_file: Option<PathBuf>,
     profile: Option<String>,
+    #[serde(default)]
+    report: report::Written,
 }
 
 impl Written {
     pub(super) fn check(self) -> Result<Maintenance, Refused> {
-        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile } = self;
+        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile, report } = self;
         if listen.as_ref().is_some_and(Vec::is_empty) {
             return Err(("maintenance.listen", "expected at least one address".to_owned()));
         }
@@ -138,8 +142,8 @@ impl Written {
         if credentials_file.as_ref().is_some_and(|path| !path.is_absolute()) {
             return Err(("maintenance.credentials_file", "expected an absolute path".to_owned()));
         }
-        let listen = listen.unwrap_or_default();
-        Ok(Maintenance { listen, floor_days, delay_days, verify_days, credentials_file, profile })
+        let (listen, report) = (listen.unwrap_or_default(), report.check()?);
+        Ok(Maintenance { listen, floor_days, delay_days, verify_days, credentials_file, profile, report })
     }
 }
 

@@ -1,0 +1,154 @@
+//! What runs did at a repository, remembered for the next run and for the report.
+//!
+//! Invariant: it is safe to lose. A run without it begins its portions anew, and the report has less history to show.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
+use pawl_policy::RepositoryName;
+use serde::{Deserialize, Serialize};
+
+use super::super::{remembered, session};
+use crate::files::{self, FileError};
+
+/// Days of which a line is kept: a year and a month, so that a year can be compared with the one before.
+const DAYS_MAX: usize = 400;
+
+/// What is remembered of a repository.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::maintenance) struct Record {
+    /// The last run, perhaps unfinished.
+    pub(in crate::maintenance) last: Option<Night>,
+    /// When each step last ended well, in Unix milliseconds.
+    pub(in crate::maintenance) well_ms: BTreeMap<Step, u64>,
+    /// The portion that `restic check --read-data-subset` reads next, from 1.
+    pub(in crate::maintenance) next_portion: u32,
+    /// One line for each day on which a run was made.
+    pub(in crate::maintenance) days: BTreeMap<Date, Day>,
+    /// Bytes that arrived on each day and were seen by a run; pruning takes nothing off.
+    pub(in crate::maintenance) received: BTreeMap<Date, u64>,
+    /// Snapshots that `forget` held back when it last judged.
+    pub(in crate::maintenance) held: Vec<HeldSnapshot>,
+    /// Junk that was hidden, the newest last; as many as were in the last run that found some.
+    pub(in crate::maintenance) junk: Vec<Junk>,
+}
+
+/// One run at a repository.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::maintenance) struct Night {
+    /// When it began, in Unix milliseconds.
+    pub(in crate::maintenance) began_ms: u64,
+    /// When it ended; nothing if it was cut.
+    pub(in crate::maintenance) ended_ms: Option<u64>,
+    /// What was done, in order.
+    pub(in crate::maintenance) steps: Vec<Done>,
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::maintenance) struct Done {
+    pub(in crate::maintenance) step: Step,
+    pub(in crate::maintenance) ended: Ended,
+    /// What there is to say, a sentence each.
+    pub(in crate::maintenance) said: Vec<String>,
+    /// What to undo.
+    pub(in crate::maintenance) batch: Option<String>,
+    pub(in crate::maintenance) took_ms: u64,
+}
+
+/// The steps, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::maintenance) enum Step {
+    /// What the last report left with is compared with what is there.
+    Compare,
+    /// New indexes, snapshots, locks and keys are opened, and junk is hidden.
+    Examine,
+    Verify,
+    Restore,
+    /// Locks that are in the way are waited for.
+    Locks,
+    Forget,
+    Prune,
+    Check,
+    Purge,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::maintenance) enum Ended {
+    Well,
+    /// It did its work, and somebody should look at what it says.
+    Notice,
+    /// What it needs was not configured, or its time was over.
+    Skipped,
+    /// A surprise: nothing that comes after it was done.
+    Failed,
+}
+
+/// A repository on one day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::maintenance) struct Day {
+    pub(in crate::maintenance) files: u64,
+    pub(in crate::maintenance) bytes: u64,
+    pub(in crate::maintenance) snapshots: u64,
+    /// Parts, of the 256 by the first byte of their names, that were read within `verify_days`.
+    pub(in crate::maintenance) parts_verified: u16,
+}
+
+/// A snapshot that is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::maintenance) struct HeldSnapshot {
+    pub(in crate::maintenance) id: String,
+    pub(in crate::maintenance) host: Option<String>,
+    pub(in crate::maintenance) received: String,
+    pub(in crate::maintenance) reason: String,
+    /// Whether somebody should look at it; otherwise it is only too young.
+    pub(in crate::maintenance) suspicious: bool,
+}
+
+/// A file that was hidden because restic would choke on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::maintenance) struct Junk {
+    /// `TYPE/ID`.
+    pub(in crate::maintenance) file: String,
+    /// Who stored it, if that is known.
+    pub(in crate::maintenance) creator: Option<String>,
+    pub(in crate::maintenance) reason: String,
+    pub(in crate::maintenance) batch: String,
+}
+
+impl Record {
+    /// What is remembered; nothing if it was lost.
+    pub(in crate::maintenance) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
+        remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+    }
+
+    /// Writes it down, without what is too old.
+    pub(in crate::maintenance) fn save(
+        &mut self,
+        data: &Path,
+        repository: &RepositoryName,
+    ) -> Result<(), FileError> {
+        while self.days.len() > DAYS_MAX {
+            self.days.pop_first();
+        }
+        while self.received.len() > DAYS_MAX {
+            self.received.pop_first();
+        }
+        files::make_directory(&directory(data), 0o700)?;
+        remembered::save(&path(data, repository), self)
+    }
+}
+
+fn directory(data: &Path) -> PathBuf {
+    session::directory(data).join("run")
+}
+
+fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
+    directory(data).join(remembered::file_name(repository))
+}
