@@ -50,7 +50,7 @@ pub(super) fn run(options: &cli::Report) -> Outcome {
         }
     })
     .map_err(|error| match error.downcast::<Ended>() {
-        Ok(ended) => ended.into(),
+        Ok(ended) => (*ended).into(),
         Err(error) => Ended { code: 2, message: error.to_string() }.into(),
     })
 }

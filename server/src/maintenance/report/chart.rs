@@ -58,13 +58,19 @@ pub(super) fn growth(days: &[Grown]) -> Markup {
     frame(&label, &of_bytes(&ticks), &dates(first.day, last.day, 0.0), &drawn)
 }
 
+/// Whether what arrived is drawn by `day` or by `week`.
+pub(super) fn unit(days: &[ReceivedDay], today: Date) -> &'static str {
+    let span = days.first().map_or(0, |first| days_between(first.day, today));
+    if span < DAYS_MAX { "day" } else { "week" }
+}
+
 /// How much arrived on each day, or in each week.
 pub(super) fn received(days: &[ReceivedDay], today: Date) -> Markup {
     let Some(first) = days.first().map(|day| day.day.min(today)) else {
         return nothing("Nothing was received yet.");
     };
-    let span = days_between(first, today) + 1;
-    let (width, bars) = if span <= DAYS_MAX { (1, span) } else { (WEEK, (span / WEEK + 1).min(WEEKS_MAX)) };
+    let (span, unit) = (days_between(first, today) + 1, unit(days, today));
+    let (width, bars) = if unit == "day" { (1, span) } else { (WEEK, (span / WEEK + 1).min(WEEKS_MAX)) };
     // The last bar ends today; what clocks put later counts to it.
     let begin = today.saturating_sub(jiff::Span::new().days(width * bars - 1));
     let mut sums = vec![0_u64; usize::try_from(bars).unwrap_or(0)];
@@ -75,7 +81,6 @@ pub(super) fn received(days: &[ReceivedDay], today: Date) -> Markup {
         }
     }
     let ticks = axis::of_bytes(sums.iter().copied().max().unwrap_or(0));
-    let unit = if width == 1 { "day" } else { "week" };
     let label = format!("Bytes received each {unit} from {begin} to {today}: {} in all", size(sums.iter().sum()));
     let bars: Vec<_> = sums
         .iter()
@@ -113,7 +118,9 @@ pub(super) fn coverage(of: &Verified) -> Markup {
             Bar { value: in_bar(bar), title, is_late: bar >= within }
         })
         .collect();
-    bars.push(Bar { value: of.never.into(), title: format!("{} never read", number(of.never.into(), "part")), is_late: true });
+    bars.push(Bar { value: 0, title: String::new(), is_late: false }); // room between the words below
+    let title = format!("{} never read", number(of.never.into(), "part"));
+    bars.push(Bar { value: of.never.into(), title, is_late: true });
     let ticks = axis::of_numbers(bars.iter().map(|bar| bar.value).max().unwrap_or(0));
     let count = f64::from(bars_of(&bars));
     let place = |bar: u64| (float(bar) + 0.5) / count;
@@ -121,7 +128,7 @@ pub(super) fn coverage(of: &Verified) -> Markup {
         Tick { at: x_of(place(0)), label: "today".to_owned() },
         Tick { at: x_of(place(within)), label: number(within * width, "day") },
         Tick { at: x_of(place(last)), label: "older".to_owned() },
-        Tick { at: x_of(place(last + 1)), label: "never".to_owned() },
+        Tick { at: x_of(place(last + 2)), label: "never".to_owned() },
     ];
     let label = format!("Parts by the age of their verification: {} of 256 within {}", of.parts, number(of.within_days, "day"));
     let beside: Vec<_> = ticks

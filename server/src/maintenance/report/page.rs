@@ -148,12 +148,14 @@ fn of_repository(at: usize, of: &Repository, report: &Report) -> Markup {
 
 fn charts(of: &Repository, report: &Report) -> Markup {
     let what = if of.received.from == "files" { "Received, of what is still there" } else { "Received" };
+    let today = seen::day(report.made.0);
+    let unit = chart::unit(&of.received.days, today);
     html! {
         div.charts {
             figure { figcaption { "Stored (bytes, by day)" } (chart::growth(&of.growth)) }
             figure {
-                figcaption { (what) " (bytes, by day or week)" }
-                (chart::received(&of.received.days, seen::day(report.made.0)))
+                figcaption { (what) " (bytes, by " (unit) ")" }
+                (chart::received(&of.received.days, today))
             }
             @if let Some(verified) = &of.verified {
                 figure { figcaption { "Parts (of 256) by when they were last verified" } (chart::coverage(verified)) }
@@ -172,7 +174,7 @@ fn findings(of: &Repository) -> Markup {
                     tr {
                         td.whole { (found.kind) }
                         td { @if let Some(file) = &found.file { code { (file) } } }
-                        td { (found.detail) }
+                        td.text { (found.detail) }
                         td { @for snapshot in &found.snapshots { code { (snapshot) } " " } }
                     }
                 }
@@ -199,9 +201,9 @@ fn held(of: &Repository) -> Markup {
                 @for held in &of.held {
                     tr {
                         td { code { (text::short(&held.id)) } }
-                        td { @if let Some(host) = &held.host { (Words::from(host)) } }
-                        td { (Words::from(&held.received)) }
-                        td.bad[held.suspicious] { (Words::from(&held.reason)) }
+                        td.text { @if let Some(host) = &held.host { (Words::from(host)) } }
+                        td.whole { (Words::from(&held.received)) }
+                        td.text.bad[held.suspicious] { (Words::from(&held.reason)) }
                     }
                 }
             } }
@@ -214,7 +216,7 @@ fn held(of: &Repository) -> Markup {
                     tr {
                         td { code { (Words::from(&junk.file)) } }
                         td { @if let Some(creator) = &junk.creator { (Words::from(creator)) } }
-                        td { (Words::from(&junk.reason)) }
+                        td.text { (Words::from(&junk.reason)) }
                         td { code { (Words::from(&junk.batch)) } }
                     }
                 }
@@ -238,9 +240,9 @@ fn last_run(of: &Repository) -> Markup {
                 tr { th { "Step" } th { "Ended" } th { "What was done" } th { "To undo" } }
                 @for done in &night.steps {
                     tr {
-                        td { (step(done.step)) }
-                        td { (ended(done.ended)) }
-                        td { @for said in &done.said { (Words::from(said)) " " } }
+                        td.whole { (step(done.step)) }
+                        td.whole { (ended(done.ended)) }
+                        td.text { (Words::from(done.said.join("; "))) }
                         td { @if let Some(batch) = &done.batch { code { (Words::from(batch)) } } }
                     }
                 }
@@ -254,7 +256,7 @@ fn frees(report: &Report) -> Markup {
         table {
             tr { th { "Final on (UTC)" } th.number { "Space" } th { "" } }
             @for frees in &report.frees {
-                tr { td { (frees.day) } td.number { (size(frees.bytes)) } td { (text::batches(frees.batches)) } }
+                tr { td.whole { (frees.day) } td.number { (size(frees.bytes)) } td { (text::batches(frees.batches)) } }
             }
         }
     })
@@ -269,8 +271,8 @@ fn refused(report: &Report) -> Markup {
                 tr { th colspan="4" { (text::who(refused)) } }
                 @for tried in &refused.attempts {
                     tr {
-                        td.number { (tried.number) } td { (tried.action) }
-                        td.number { (tried.status) } td { (tried.outcome) }
+                        td.number { (tried.number) } td.text { (tried.action) }
+                        td.number { (tried.status) } td.text { (tried.outcome) }
                     }
                 }
             }
@@ -294,7 +296,7 @@ fn store(report: &Report) -> Markup {
             @for line in &report.store {
                 tr {
                     td.whole { (line.verdict.word()) }
-                    td {
+                    td.text {
                         (Words::from(&line.text))
                         @if let Some(consequence) = &line.consequence { br; span.soft { (Words::from(consequence)) } }
                     }
@@ -310,8 +312,8 @@ fn adversaries(report: &Report) -> Markup {
             tr { th { "" } th { "Who" } th { "Pawl's promise" } th { "What they could do" } }
             @for of in &report.adversaries {
                 tr {
-                    td { (of.letter) } td { (of.who) } td.whole { (of.holds.word()) }
-                    td {
+                    td.whole { (of.letter) } td.whole { (of.who) } td.whole { (of.holds.word()) }
+                    td.text {
                         (Words::from(&of.text))
                         @if let Some(remedy) = &of.remedy { br; span.soft { (Words::from(remedy)) } }
                     }

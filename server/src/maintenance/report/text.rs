@@ -4,16 +4,19 @@
 
 use std::fmt::Write as _;
 
+use pawl_policy::DAY_MS;
+
 use super::super::deleted::{Listed, count};
 use super::model::{Log, Refused, Report, Repository, Verified};
+use super::seen;
 use super::words::{Words, ago, ended, number, size, step};
 use crate::store::maintenance::Reason;
 
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;
 
-/// Days over which what was received is added up.
-const WEEK: usize = 7;
+/// Over which what was received is added up.
+const WEEK_MS: u64 = 7 * DAY_MS;
 
 /// All of it.
 pub(super) fn text(report: &Report) -> String {
@@ -84,7 +87,7 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
         "stored",
         format!("{} in {}, {}", number(of.snapshots, "snapshot"), count(of.files), size(of.bytes)),
     );
-    say("received", received(of));
+    say("received", received(of, report));
     if let Some(of) = &of.verified {
         say("verified", verified(of, report));
     }
@@ -126,11 +129,11 @@ pub(super) fn last_backup(of: &Repository, report: &Report) -> String {
     )
 }
 
-fn received(of: &Repository) -> String {
-    let days = of.received.days.iter().rev().take(WEEK);
-    let bytes: u64 = days.clone().map(|day| day.bytes).sum();
-    let what = if of.received.from == "files" { " (of what is still there)" } else { "" };
-    format!("{} on the last {} with a backup{what}", size(bytes), number(days.count() as u64, "day"))
+fn received(of: &Repository, report: &Report) -> String {
+    let from = seen::day(report.made.0.saturating_sub(WEEK_MS));
+    let bytes = of.received.days.iter().filter(|day| day.day > from).map(|day| day.bytes).sum();
+    let what = if of.received.from == "files" { ", of what is still there" } else { "" };
+    format!("{} in the last 7 days{what}", size(bytes))
 }
 
 /// How far verification has come.
