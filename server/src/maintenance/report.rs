@@ -97,6 +97,7 @@ fn say(report: &Report, options: &cli::Report) -> Outcome {
 
 /// Hands the report to whom the configuration names, and keeps what the next one is compared with.
 async fn hand_out(report: &mut Report, config: &Config) -> Result<(), Box<dyn Error>> {
+    report.summary.delivered = true; // as whoever gets it reads it
     let delivered = delivery::deliver(report, &config.maintenance.report).await;
     let kept = match &delivered {
         Ok(()) => keep(&config.data, &Last::delivered(report.expected.clone())),

@@ -42,7 +42,7 @@ pub(super) async fn deliver(report: &Report, to: &config::Report) -> Result<(), 
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }
 
-/// The report in this form, as one that was delivered says it.
+/// The report in this form.
 fn content(report: &Report, format: Format) -> Result<String, serde_json::Error> {
     Ok(match format {
         Format::Text => format!("{}\n", text::text(report)),
