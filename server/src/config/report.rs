@@ -86,11 +86,15 @@ impl Written {
     pub(super) fn check(self) -> Result<Report, Refused> {
         let Self { command, format, webhook, webhook_format, webhook_token_file, .. } = self;
         if command.as_ref().is_some_and(|words| words.first().is_none_or(String::is_empty)) {
-            let reason = "expected a program and its arguments, such as [\"mail\", \"-s\", \"Backups\", \"root\"]";
+            let reason =
+                "expected a program and its arguments, such as [\"mail\", \"-s\", \"Backups\", \"root\"]";
             return Err(("maintenance.report.command", reason.to_owned()));
         }
         if format.is_some() && command.is_none() {
-            return Err(("maintenance.report.format", "is for maintenance.report.command, which is missing".to_owned()));
+            return Err((
+                "maintenance.report.format",
+                "is for maintenance.report.command, which is missing".to_owned(),
+            ));
         }
         for (key, is_there) in [
             ("maintenance.report.webhook_format", webhook_format.is_some()),
@@ -115,7 +119,15 @@ impl Written {
             }
         }
         let Self { timeout_seconds, silent_days, .. } = self;
-        Ok(Report { command, format, webhook, webhook_format, webhook_token_file, timeout_seconds, silent_days })
+        Ok(Report {
+            command,
+            format,
+            webhook,
+            webhook_format,
+            webhook_token_file,
+            timeout_seconds,
+            silent_days,
+        })
     }
 }
 
@@ -138,7 +150,9 @@ fn check_url(url: &str) -> Result<(), Refused> {
     match scheme {
         "https" => Ok(()),
         "http" if is_here => Ok(()),
-        "http" => refused("expected https, or http to this machine (127.0.0.1): the report names hosts and files"),
+        "http" => {
+            refused("expected https, or http to this machine (127.0.0.1): the report names hosts and files")
+        }
         _ => refused("expected https://HOST/PATH"),
     }
 }

@@ -27,10 +27,12 @@ fn monitor(status: &'static str) -> (SocketAddr, Receiver<(String, String)>) {
         while !head.ends_with("\r\n\r\n") {
             assert!(reader.read_line(&mut head).unwrap() > 0, "cut: {head}");
         }
-        let length = head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        let length =
+            head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
         let mut body = vec![0; length.unwrap()];
         reader.read_exact(&mut body).unwrap();
-        let answer = format!("HTTP/1.1 {status}\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 {status}\r\nlocation: http://127.0.0.1:9/\r\ncontent-length: 0\r\n\r\n");
         reader.get_mut().write_all(answer.as_bytes()).unwrap();
         got.send((head, String::from_utf8(body).unwrap())).unwrap();
     });
@@ -46,7 +48,11 @@ fn keeping(place: &Path) -> String {
 #[test]
 fn a_command_has_the_report_on_its_input_and_little_else() {
     let place = tempfile::tempdir().unwrap();
-    for (format, beginning) in [("", "Report of "), ("format = 'json'", "{\"pawl_report\":1,"), ("format = 'html'", "<!DOCTYPE html>")] {
+    for (format, beginning) in [
+        ("", "Report of "),
+        ("format = 'json'", "{\"pawl_report\":1,"),
+        ("format = 'html'", "<!DOCTYPE html>"),
+    ] {
         let ground = Ground::reporting(&format!("{}\n{format}", keeping(place.path())));
         let mut command = pawl_command();
         command.args(["maintain", "report", "--deliver"]).args(ground.server.place()).env("SECRET", "word");
@@ -89,7 +95,10 @@ fn a_command_that_fails_or_takes_too_long_is_told_and_nothing_counts_as_delivere
         let failed = ground.report(&["--deliver"]).expect_code(2);
         assert!(begun.elapsed() < Duration::from_secs(30));
         assert!(failed.stderr.contains(reason), "{failed:?}");
-        assert_eq!((&last_line(&failed)["exit"], &last_line(&failed)["delivered"]), (&2.into(), &false.into()));
+        assert_eq!(
+            (&last_line(&failed)["exit"], &last_line(&failed)["delivered"]),
+            (&2.into(), &false.into())
+        );
         assert_eq!(ground.json(0, &[])["since"], Value::Null, "it was not delivered");
     }
 }
@@ -161,7 +170,10 @@ fn a_webhook_s_certificate_is_verified() {
     let ground = Ground::reporting(&format!("webhook = '{}/hook'", url.trim_end_matches('/')));
     let deliver = |trusted: &Path| {
         let mut command = pawl_command();
-        command.args(["maintain", "report", "--deliver"]).args(ground.server.place()).env("SSL_CERT_FILE", trusted);
+        command
+            .args(["maintain", "report", "--deliver"])
+            .args(ground.server.place())
+            .env("SSL_CERT_FILE", trusted);
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         String::from_utf8(output.stderr).unwrap()

@@ -39,7 +39,9 @@ fn what_a_host_wrote_is_text_in_the_page_on_the_terminal_and_in_json() {
     let page = ground.page();
     // Not one element or attribute more than the template's own.
     let tags = |page: &str| -> BTreeSet<String> {
-        let names = page.split('<').skip(1).map(|rest| rest.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap().to_owned());
+        let names = page.split('<').skip(1).map(|rest| {
+            rest.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap().to_owned()
+        });
         names.collect()
     };
     assert!(!tags(&page).contains("script") && !tags(&page).contains("img"), "{:?}", tags(&page));
@@ -55,11 +57,18 @@ fn what_a_host_wrote_is_text_in_the_page_on_the_terminal_and_in_json() {
 
     let text = ground.report(&[]).expect_code(1).stdout;
     assert!(text.contains("<script>"), "on a terminal that is harmless, and is told as it is");
-    assert!(!text.chars().any(|letter| (letter.is_control() && letter != '\n') || letter == '\u{202e}'), "{text:?}");
+    assert!(
+        !text.chars().any(|letter| (letter.is_control() && letter != '\n') || letter == '\u{202e}'),
+        "{text:?}"
+    );
     assert_eq!(text.lines().filter(|line| line.starts_with("loss")).count(), 0);
 
     let report = ground.json(1, &[]);
-    let hosts = report["repositories"][0]["held"].as_array().unwrap().iter().map(|held| held["host"].as_str().unwrap());
+    let hosts = report["repositories"][0]["held"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|held| held["host"].as_str().unwrap());
     assert_eq!(hosts.collect::<Vec<_>>(), NAMES);
 }
 

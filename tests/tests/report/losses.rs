@@ -82,9 +82,13 @@ fn a_snapshot_that_was_removed_out_of_its_batch_is_named() {
     let _ = ground.maintain(&["delete", "web1", &snapshot]).expect_code(0);
     assert_eq!(compare(&ground, 0, &earlier)["summary"]["missing"], 0);
     let batches = fs::read_dir(ground.server.data().join(".pawl/deleted")).unwrap();
-    let batch = batches.map(|entry| entry.unwrap().path()).find(|path| path.join(&snapshot).exists()).unwrap();
+    let batch =
+        batches.map(|entry| entry.unwrap().path()).find(|path| path.join(&snapshot).exists()).unwrap();
     remove(&batch.join(&snapshot));
-    assert_eq!(compare(&ground, 1, &earlier)["compared"]["missing"][0]["snapshots"], json!([ground.snapshots[0]]));
+    assert_eq!(
+        compare(&ground, 1, &earlier)["compared"]["missing"][0]["snapshots"],
+        json!([ground.snapshots[0]])
+    );
 }
 
 fn audit_log(ground: &Ground) -> PathBuf {

@@ -19,7 +19,8 @@ fn of_a_repository_that_is_well_there_is_nothing_to_look_at_and_nothing_changes(
     assert_eq!(of["last_backup"]["by"], "web1");
     assert_eq!((&of["snapshots"], &of["verified"]["share"]), (&json!(2), &json!(1.0)));
     assert_eq!(of["received"]["from"], "files");
-    let received: u64 = of["received"]["days"].as_array().unwrap().iter().filter_map(|day| day["bytes"].as_u64()).sum();
+    let received: u64 =
+        of["received"]["days"].as_array().unwrap().iter().filter_map(|day| day["bytes"].as_u64()).sum();
     assert_eq!(Some(received), of["bytes"].as_u64());
     assert!(received > 200_000, "{received}");
     let text = ground.report(&[]).expect_code(0);
@@ -76,9 +77,7 @@ fn silence_damage_and_what_runs_said_are_on_top_the_gravest_first() {
     }
     plant(&ground.snapshot_path(&ground.snapshots[0]), b"rotten");
     let _ = ground.maintain(&["verify", "--all"]).expect_code(1);
-    let step = |step: &str, ended: &str, said: &str| {
-        json!({"step": step, "ended": ended, "said": [said], "batch": null, "took_ms": 1})
-    };
+    let step = |step: &str, ended: &str, said: &str| json!({"step": step, "ended": ended, "said": [said], "batch": null, "took_ms": 1});
     ground.remember(&json!({
         "last": {"began_ms": 1_795_000_000_000_u64, "ended_ms": null, "steps": [
             step("verify", "well", "nothing"), step("prune", "failed", "restic was killed"),
@@ -127,7 +126,9 @@ fn a_report_that_cannot_be_made_says_why_and_ends_with_2() {
     let line = last_line(&failed);
     assert_eq!(line["exit"], 2);
     assert!(line["error"].as_str().unwrap().contains("web2"), "{line}");
-    for content in ["no JSON", "{}", r#"{"expected": {"made": "yesterday", "repositories": {}, "audit": {}}}"#] {
+    for content in
+        ["no JSON", "{}", r#"{"expected": {"made": "yesterday", "repositories": {}, "audit": {}}}"#]
+    {
         let earlier = ground.restic.home().join("earlier.json");
         plant(&earlier, content.as_bytes());
         let failed = ground.report(&["--compare", earlier.to_str().unwrap()]).expect_code(2);

@@ -39,7 +39,7 @@ fn of_comparison(compared: &Compared) -> Vec<Attention> {
     let missing = compared.missing.iter().map(|missing| Attention {
         grade: Grade::Loss,
         repository: Some(missing.repository.clone()),
-        text: missing.told(&compared.made, NAMED_MAX).into(),
+        text: missing.told(compared.made, NAMED_MAX).into(),
     });
     missing.chain(compared.logs.iter().map(|log| about(None, Grade::Loss, log.clone()))).collect()
 }
@@ -74,7 +74,11 @@ fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Atten
     let suspicious = of.held.iter().filter(|held| held.suspicious).count() as u64;
     if suspicious > 0 {
         let verb = if suspicious == 1 { "is" } else { "are" };
-        all.push(about(Some(of), Grade::Look, format!("{} {verb} held and suspicious", number(suspicious, "snapshot"))));
+        all.push(about(
+            Some(of),
+            Grade::Look,
+            format!("{} {verb} held and suspicious", number(suspicious, "snapshot")),
+        ));
     }
     all.extend(of_junk(of, report));
     // Of a retired repository nothing is visible.
@@ -88,11 +92,16 @@ fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Atten
 /// Junk that was hidden since the last report.
 fn of_junk(of: &Repository, report: &Report) -> Option<Attention> {
     let since = report.since.map(|since| since.to_string()).unwrap_or_default();
-    let is_new = |batch: &str| of.pending.iter().any(|pending| pending.batch == batch && pending.began >= since);
+    let is_new =
+        |batch: &str| of.pending.iter().any(|pending| pending.batch == batch && pending.began >= since);
     let junk = of.junk.iter().filter(|junk| is_new(&junk.batch)).count() as u64;
     (junk > 0).then(|| {
         let files = number(junk, "file");
-        about(Some(of), Grade::Look, format!("{files} on which restic would choke hidden: somebody who can add files was at it"))
+        about(
+            Some(of),
+            Grade::Look,
+            format!("{files} on which restic would choke hidden: somebody who can add files was at it"),
+        )
     })
 }
 
@@ -114,11 +123,19 @@ fn of_verification(of: &Repository, report: &Report) -> Vec<Attention> {
             |oldest| format!("some of it was read {}", ago(oldest, report.made)),
         );
         let days = number(verified.within_days, "day");
-        about(Some(of), Grade::Look, format!("it is not verified within {days}: {since}. Run `pawl maintain verify` every day"))
+        about(
+            Some(of),
+            Grade::Look,
+            format!("it is not verified within {days}: {since}. Run `pawl maintain verify` every day"),
+        )
     });
     let suspicious = (verified.suspicious > 0).then(|| {
         let found = number(verified.suspicious, "finding");
-        about(Some(of), Grade::Look, format!("the last `pawl maintain verify` had {found} at which somebody should look"))
+        about(
+            Some(of),
+            Grade::Look,
+            format!("the last `pawl maintain verify` had {found} at which somebody should look"),
+        )
     });
     late.into_iter().chain(suspicious).collect()
 }
@@ -126,7 +143,11 @@ fn of_verification(of: &Repository, report: &Report) -> Vec<Attention> {
 fn of_run(of: &Repository, night: &Night) -> Vec<Attention> {
     let said = |done: &Done, how: &str| {
         let step = step(done.step);
-        about(Some(of), Grade::Look, format!("the step `{step}` of the last run {how}: {}", done.said.join("; ")))
+        about(
+            Some(of),
+            Grade::Look,
+            format!("the step `{step}` of the last run {how}: {}", done.said.join("; ")),
+        )
     };
     let steps = night.steps.iter().filter_map(|done| match done.ended {
         Ended::Failed => Some(said(done, "failed")),
@@ -139,7 +160,8 @@ fn of_run(of: &Repository, night: &Night) -> Vec<Attention> {
 /// What somebody tried who proved who they are. Wrong passwords are everywhere, and are only listed.
 fn of_refused(refused: &Refused) -> Option<Attention> {
     let principal = refused.principal.as_deref().filter(|name| !name.starts_with('?'))?;
-    let forbidden: Vec<_> = refused.attempts.iter().filter(|tried| matches!(tried.status, 403 | 507)).collect();
+    let forbidden: Vec<_> =
+        refused.attempts.iter().filter(|tried| matches!(tried.status, 403 | 507)).collect();
     let total: u64 = forbidden.iter().map(|tried| tried.number).sum();
     let kinds: Vec<_> = forbidden
         .iter()
@@ -147,6 +169,10 @@ fn of_refused(refused: &Refused) -> Option<Attention> {
         .map(|tried| format!("{} ({}; {})", tried.action.as_str(), tried.number, tried.outcome.as_str()))
         .collect();
     (total > 0).then(|| {
-        about(None, Grade::Look, format!("{principal} was refused {}: {}", number(total, "time"), kinds.join(", ")))
+        about(
+            None,
+            Grade::Look,
+            format!("{principal} was refused {}: {}", number(total, "time"), kinds.join(", ")),
+        )
     })
 }

@@ -62,9 +62,13 @@ impl Audited {
                     }
                     Log { log, lines: verified.lines, head: last, broken: None, lost }
                 }
-                Err(broken) => {
-                    Log { log, lines: before.unwrap_or(0), head: None, broken: Some(broken.to_string().into()), lost }
-                }
+                Err(broken) => Log {
+                    log,
+                    lines: before.unwrap_or(0),
+                    head: None,
+                    broken: Some(broken.to_string().into()),
+                    lost,
+                },
             });
         }
         Ok(audited)
@@ -74,7 +78,9 @@ impl Audited {
     fn note(&mut self, line: Line, since: Option<Moment>) -> u64 {
         // A line whose time cannot be read counts.
         let is_new = since.is_none_or(|since| {
-            line.time.parse::<Timestamp>().map_or(true, |time| time.as_millisecond().cast_unsigned() >= since.0)
+            line.time
+                .parse::<Timestamp>()
+                .map_or(true, |time| time.as_millisecond().cast_unsigned() >= since.0)
         });
         match line.event {
             Event::Decision(decision) if is_new && is_refusal(decision.status) => self.note_refusal(decision),
@@ -110,7 +116,8 @@ impl Audited {
 
     /// What was refused, by principal; who tried most comes first.
     pub(super) fn refused(&self) -> Vec<Refused> {
-        let mut refused: Vec<_> = self.refused.iter().map(|(principal, attempts)| told(principal.as_deref(), attempts)).collect();
+        let mut refused: Vec<_> =
+            self.refused.iter().map(|(principal, attempts)| told(principal.as_deref(), attempts)).collect();
         refused.sort_by_key(|refused| std::cmp::Reverse(refused.total));
         refused
     }

@@ -27,7 +27,9 @@ fn ticks(max: u64, unit: u64) -> Vec<u64> {
     let spaces = max.div_ceil(unit).max(1);
     let mut power = 1;
     let step = loop {
-        if let Some(step) = STEPS.iter().map(|step| step * power).find(|step| spaces.div_ceil(*step) <= SPACES_MAX) {
+        if let Some(step) =
+            STEPS.iter().map(|step| step * power).find(|step| spaces.div_ceil(*step) <= SPACES_MAX)
+        {
             break step;
         }
         power *= 10;

@@ -49,8 +49,18 @@ pub(super) fn growth(days: &[Grown]) -> Markup {
         })
         .collect();
     let line = points.join(" ");
-    let area = format!("{LEFT:.1},{bottom:.1} {line} {right:.1},{bottom:.1}", bottom = HEIGHT - BOTTOM, right = WIDTH - RIGHT);
-    let label = format!("Bytes stored from {} to {}: from {} to {}", first.day, last.day, size(first.bytes), size(last.bytes));
+    let area = format!(
+        "{LEFT:.1},{bottom:.1} {line} {right:.1},{bottom:.1}",
+        bottom = HEIGHT - BOTTOM,
+        right = WIDTH - RIGHT
+    );
+    let label = format!(
+        "Bytes stored from {} to {}: from {} to {}",
+        first.day,
+        last.day,
+        size(first.bytes),
+        size(last.bytes)
+    );
     let drawn = html! {
         polygon.area points=(area) {}
         polyline.line points=(line) {}
@@ -81,7 +91,8 @@ pub(super) fn received(days: &[ReceivedDay], today: Date) -> Markup {
         }
     }
     let ticks = axis::of_bytes(sums.iter().copied().max().unwrap_or(0));
-    let label = format!("Bytes received each {unit} from {begin} to {today}: {} in all", size(sums.iter().sum()));
+    let label =
+        format!("Bytes received each {unit} from {begin} to {today}: {} in all", size(sums.iter().sum()));
     let bars: Vec<_> = sums
         .iter()
         .zip(0_i32..)
@@ -130,7 +141,11 @@ pub(super) fn coverage(of: &Verified) -> Markup {
         Tick { at: x_of(place(last)), label: "older".to_owned() },
         Tick { at: x_of(place(last + 2)), label: "never".to_owned() },
     ];
-    let label = format!("Parts by the age of their verification: {} of 256 within {}", of.parts, number(of.within_days, "day"));
+    let label = format!(
+        "Parts by the age of their verification: {} of 256 within {}",
+        of.parts,
+        number(of.within_days, "day")
+    );
     let beside: Vec<_> = ticks
         .iter()
         .map(|tick| Tick { at: y_of(*tick, ticks.last().copied().unwrap_or(1)), label: tick.to_string() })
@@ -194,12 +209,14 @@ fn of_bytes(ticks: &[u64]) -> Vec<Tick> {
 /// Dates between two days: beginnings of months if they are far apart. `inset` is the middle of the first bar.
 fn dates(first: Date, last: Date, inset: f64) -> Vec<Tick> {
     let span = days_between(first, last).max(1);
-    let place = |day: Date| x_of(inset + f64::from(days_between(first, day)) / f64::from(span) * (1.0 - 2.0 * inset));
+    let place =
+        |day: Date| x_of(inset + f64::from(days_between(first, day)) / f64::from(span) * (1.0 - 2.0 * inset));
     if span <= DAYS_MAX {
         let step = (span / DATES_MAX).max(1);
         let days = (0..=span).step_by(usize::try_from(step).unwrap_or(1));
         let days = days.map(|days| first.saturating_add(jiff::Span::new().days(days)));
-        let all: Vec<_> = days.map(|day| Tick { at: place(day), label: day.strftime("%-d %b").to_string() }).collect();
+        let all: Vec<_> =
+            days.map(|day| Tick { at: place(day), label: day.strftime("%-d %b").to_string() }).collect();
         return within_reach(all);
     }
     let step = span / (30 * DATES_MAX) + 1;

@@ -22,7 +22,8 @@ const SAID_BYTES_MAX: u64 = 2000;
 
 /// Variables that a command gets, with what they hold if they are not set: what it takes to find programs and to write
 /// letters.
-const VARIABLES: [(&str, &str); 2] = [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8")];
+const VARIABLES: [(&str, &str); 2] =
+    [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8")];
 
 /// Hands the report to all whom the configuration names. If one fails, the others have it nevertheless.
 pub(super) async fn deliver(report: &Report, to: &config::Report) -> Result<(), Box<dyn Error>> {

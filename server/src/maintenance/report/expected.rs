@@ -23,8 +23,8 @@ use crate::store::either::EitherMaintenance;
 /// What was there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::maintenance) struct Expected {
-    /// When.
-    pub(super) made: String,
+    /// When, to the millisecond: what was refused just after it is told the next time, and what was before is not.
+    made: Timestamp,
     pub(super) repositories: BTreeMap<String, Snapshots>,
     /// The last records of the logs, `hosts` and `maintenance`.
     pub(super) audit: BTreeMap<String, Head>,
@@ -44,16 +44,27 @@ impl From<BTreeSet<String>> for Snapshots {
 }
 
 impl Expected {
-    /// When that was, in Unix milliseconds.
-    pub(super) fn made_ms(&self) -> Option<u64> {
-        let made: Timestamp = self.made.parse().ok()?;
-        u64::try_from(made.as_millisecond()).ok()
+    pub(super) fn new(
+        made: Moment,
+        repositories: BTreeMap<String, Snapshots>,
+        audit: BTreeMap<String, Head>,
+    ) -> Self {
+        let made = i64::try_from(made.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Self { made: made.unwrap_or(Timestamp::MAX), repositories, audit }
+    }
+
+    /// When that was.
+    pub(super) fn made(&self) -> Moment {
+        moment(self.made)
     }
 
     fn is_whole(&self) -> bool {
-        let all = |snapshots: &Snapshots| snapshots.number == snapshots.ids.len();
-        self.made_ms().is_some() && self.repositories.values().all(all)
+        self.repositories.values().all(|snapshots| snapshots.number == snapshots.ids.len())
     }
+}
+
+fn moment(timestamp: Timestamp) -> Moment {
+    Moment(u64::try_from(timestamp.as_millisecond()).unwrap_or(0))
 }
 
 /// What an earlier report expects, and where that was found.
@@ -71,17 +82,20 @@ impl Earlier {
         let shown = path.display();
         let text = files::read(path)?.ok_or_else(|| format!("{shown}: there is no such file"))?;
         let no_report = |why: String| {
-            format!("{shown}: {why}; expected what `pawl maintain report --json` printed, or the part `expected` of it")
+            format!(
+                "{shown}: {why}; expected what `pawl maintain report --json` printed, or the part `expected` of it"
+            )
         };
         let mut value: Value = serde_json::from_str(&text).map_err(|error| no_report(error.to_string()))?;
         if let Some(expected) = value.get_mut("expected") {
             value = expected.take();
         }
-        let expected: Expected = serde_json::from_value(value).map_err(|error| no_report(error.to_string()))?;
+        let expected: Expected =
+            serde_json::from_value(value).map_err(|error| no_report(error.to_string()))?;
         if !expected.is_whole() {
             return Err(no_report("it is not whole".to_owned()).into());
         }
-        let since = expected.made_ms().map(Moment);
+        let since = Some(expected.made());
         Ok(Self { with: shown.to_string(), since, expected })
     }
 }
@@ -90,19 +104,19 @@ impl Earlier {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Last {
     /// When a report was last delivered.
-    delivered: Option<String>,
+    delivered: Option<Timestamp>,
     expected: Expected,
 }
 
 impl Last {
     /// A report was delivered.
     pub(super) fn delivered(expected: Expected) -> Self {
-        Self { delivered: Some(expected.made.clone()), expected }
+        Self { delivered: Some(expected.made), expected }
     }
 
     /// Nobody is named to whom one is delivered.
     pub(super) fn kept(expected: Expected, before: Option<&Self>) -> Self {
-        Self { delivered: before.and_then(|before| before.delivered.clone()), expected }
+        Self { delivered: before.and_then(|before| before.delivered), expected }
     }
 
     /// What is kept; nothing if there was no report.
@@ -117,9 +131,7 @@ impl Last {
 
     pub(super) fn into_earlier(self) -> Earlier {
         let Self { delivered, expected } = self;
-        let since = delivered.and_then(|text| text.parse::<Timestamp>().ok());
-        let since = since.and_then(|since| u64::try_from(since.as_millisecond()).ok()).map(Moment);
-        Earlier { with: "the last report".to_owned(), since, expected }
+        Earlier { with: "the last report".to_owned(), since: delivered.map(moment), expected }
     }
 }
 
@@ -164,7 +176,9 @@ impl Losses {
                 losses.logs.push(format!(
                     "the audit log of {name} has no record {} with the hash {} any more, which was its last at {}: it was \
                      cut or rewritten",
-                    head.number, head.hash, earlier.made
+                    head.number,
+                    head.hash,
+                    earlier.made()
                 ));
             }
         }
@@ -172,15 +186,18 @@ impl Losses {
     }
 
     /// One sentence for each loss.
-    pub(super) fn told(&self, since: &str) -> Vec<String> {
-        let missing = self.missing.iter().map(|missing| format!("{}: {}", missing.repository, missing.told(since, usize::MAX)));
+    pub(super) fn told(&self, since: Moment) -> Vec<String> {
+        let missing = self
+            .missing
+            .iter()
+            .map(|missing| format!("{}: {}", missing.repository, missing.told(since, usize::MAX)));
         missing.chain(self.logs.iter().cloned()).collect()
     }
 }
 
 impl Missing {
     /// In words, with so many of them by name.
-    pub(super) fn told(&self, since: &str, named_max: usize) -> String {
+    pub(super) fn told(&self, since: Moment, named_max: usize) -> String {
         let Self { snapshots, of, .. } = self;
         let verb = if snapshots.len() == 1 { "is" } else { "are" };
         let named: Vec<_> = snapshots.iter().take(named_max).map(String::as_str).collect();
@@ -203,5 +220,5 @@ pub(in crate::maintenance) async fn compare(
     let Some(last) = Last::load(&config.data)? else { return Ok(Vec::new()) };
     let expected = last.expected;
     let seen = Seen::look(store, config, &[], Some(&expected), None).await?;
-    Ok(Losses::of(&seen, store, &expected).await?.told(&expected.made))
+    Ok(Losses::of(&seen, store, &expected).await?.told(expected.made()))
 }

@@ -40,7 +40,7 @@ pub(super) async fn gather(
     report.since = since;
     if let Some(Earlier { with, expected, .. }) = earlier {
         let Losses { missing, logs } = Losses::of(&seen, store, &expected).await?;
-        report.compared = Some(Compared { with, made: expected.made, missing, logs });
+        report.compared = Some(Compared { with, made: expected.made(), missing, logs });
     }
     report.frees = frees(&seen.pending);
     report.refused = seen.audited.refused();
@@ -84,7 +84,7 @@ fn now_expected(made: Moment, seen: &Seen, before: Option<&Expected>) -> Expecte
     }
     let logs = seen.audited.logs.iter();
     let audit = logs.filter_map(|log| Some((log.log.to_owned(), log.head.clone()?))).collect();
-    Expected { made: made.to_string(), repositories, audit }
+    Expected::new(made, repositories, audit)
 }
 
 fn of_contents(name: &RepositoryName, contents: Result<Contents, String>) -> Repository {

@@ -88,7 +88,7 @@ pub(super) struct Compared {
     /// Where that one was.
     pub(super) with: String,
     /// When it was made.
-    pub(super) made: String,
+    pub(super) made: Moment,
     pub(super) missing: Vec<Missing>,
     /// What is wrong with the audit logs, measured by their heads then.
     pub(super) logs: Vec<String>,

@@ -252,85 +252,109 @@ fn last_run(of: &Repository) -> Markup {
 }
 
 fn frees(report: &Report) -> Markup {
-    section("frees", report.frees.is_empty(), &html! {
-        table {
-            tr { th { "Final on (UTC)" } th.number { "Space" } th { "" } }
-            @for frees in &report.frees {
-                tr { td.whole { (frees.day) } td.number { (size(frees.bytes)) } td { (text::batches(frees.batches)) } }
+    section(
+        "frees",
+        report.frees.is_empty(),
+        &html! {
+            table {
+                tr { th { "Final on (UTC)" } th.number { "Space" } th { "" } }
+                @for frees in &report.frees {
+                    tr { td.whole { (frees.day) } td.number { (size(frees.bytes)) } td { (text::batches(frees.batches)) } }
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 fn refused(report: &Report) -> Markup {
-    section("refused", report.refused.is_empty(), &html! {
-        @if let Some(since) = report.since { p.soft { "Since " (since) } }
-        div.wide { table {
-            tr { th.number { "Times" } th { "What" } th.number { "Status" } th { "What was said" } }
-            @for refused in &report.refused {
-                tr { th colspan="4" { (text::who(refused)) } }
-                @for tried in &refused.attempts {
-                    tr {
-                        td.number { (tried.number) } td.text { (tried.action) }
-                        td.number { (tried.status) } td.text { (tried.outcome) }
+    section(
+        "refused",
+        report.refused.is_empty(),
+        &html! {
+            @if let Some(since) = report.since { p.soft { "Since " (since) } }
+            div.wide { table {
+                tr { th.number { "Times" } th { "What" } th.number { "Status" } th { "What was said" } }
+                @for refused in &report.refused {
+                    tr { th colspan="4" { (text::who(refused)) } }
+                    @for tried in &refused.attempts {
+                        tr {
+                            td.number { (tried.number) } td.text { (tried.action) }
+                            td.number { (tried.status) } td.text { (tried.outcome) }
+                        }
                     }
                 }
-            }
-        } }
-    })
+            } }
+        },
+    )
 }
 
 fn audit(report: &Report) -> Markup {
-    section("audit", report.audit.is_empty(), &html! {
-        dl.facts {
-            @for log in &report.audit {
-                dt { (log.log) } dd.bad[log.broken.is_some()] { (text::of_log(log)) }
+    section(
+        "audit",
+        report.audit.is_empty(),
+        &html! {
+            dl.facts {
+                @for log in &report.audit {
+                    dt { (log.log) } dd.bad[log.broken.is_some()] { (text::of_log(log)) }
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 fn store(report: &Report) -> Markup {
-    section("store", report.store.is_empty(), &html! {
-        div.wide { table {
-            @for line in &report.store {
-                tr {
-                    td.whole { (line.verdict.word()) }
-                    td.text {
-                        (Words::from(&line.text))
-                        @if let Some(consequence) = &line.consequence { br; span.soft { (Words::from(consequence)) } }
+    section(
+        "store",
+        report.store.is_empty(),
+        &html! {
+            div.wide { table {
+                @for line in &report.store {
+                    tr {
+                        td.whole { (line.verdict.word()) }
+                        td.text {
+                            (Words::from(&line.text))
+                            @if let Some(consequence) = &line.consequence { br; span.soft { (Words::from(consequence)) } }
+                        }
                     }
                 }
-            }
-        } }
-    })
+            } }
+        },
+    )
 }
 
 fn adversaries(report: &Report) -> Markup {
-    section("adversaries", report.adversaries.is_empty(), &html! {
-        div.wide { table {
-            tr { th { "" } th { "Who" } th { "Pawl's promise" } th { "What they could do" } }
-            @for of in &report.adversaries {
-                tr {
-                    td.whole { (of.letter) } td.whole { (of.who) } td.whole { (of.holds.word()) }
-                    td.text {
-                        (Words::from(&of.text))
-                        @if let Some(remedy) = &of.remedy { br; span.soft { (Words::from(remedy)) } }
+    section(
+        "adversaries",
+        report.adversaries.is_empty(),
+        &html! {
+            div.wide { table {
+                tr { th { "" } th { "Who" } th { "Pawl's promise" } th { "What they could do" } }
+                @for of in &report.adversaries {
+                    tr {
+                        td.whole { (of.letter) } td.whole { (of.who) } td.whole { (of.holds.word()) }
+                        td.text {
+                            (Words::from(&of.text))
+                            @if let Some(remedy) = &of.remedy { br; span.soft { (Words::from(remedy)) } }
+                        }
                     }
                 }
-            }
-        } }
-    })
+            } }
+        },
+    )
 }
 
 /// For `pawl maintain report --compare`, from a copy of this page on another machine.
 fn expected(report: &Report) -> Markup {
     let json = serde_json::to_string_pretty(&report.expected).unwrap_or_default(); // names and numbers: it cannot fail
-    section("expected", false, &html! {
-        p.soft {
-            "Kept on another machine in a file, this shows whether anything was removed past Pawl: "
-            code { "pawl maintain report --compare FILE" }
-        }
-        details { summary { "Snapshots and audit heads" } pre id="expected-json" { (json) } }
-    })
+    section(
+        "expected",
+        false,
+        &html! {
+            p.soft {
+                "Kept on another machine in a file, this shows whether anything was removed past Pawl: "
+                code { "pawl maintain report --compare FILE" }
+            }
+            details { summary { "Snapshots and audit heads" } pre id="expected-json" { (json) } }
+        },
+    )
 }

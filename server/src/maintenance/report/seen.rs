@@ -72,7 +72,8 @@ impl Seen {
                 pending.push(listed(store, &batch, &weight, config.maintenance.delay_days()).await?);
             }
         }
-        let (data, heads) = (config.data.clone(), earlier.map(|earlier| earlier.audit.clone()).unwrap_or_default());
+        let (data, heads) =
+            (config.data.clone(), earlier.map(|earlier| earlier.audit.clone()).unwrap_or_default());
         let audited = tokio::task::spawn_blocking(move || Audited::read(&data, &heads, since)).await??;
         Ok(Self { repositories, pending, deleted, audited })
     }
@@ -111,7 +112,9 @@ fn chosen(all: Vec<RepositoryName>, wanted: &[RepositoryName]) -> Result<Vec<Rep
         return Ok(all);
     }
     match wanted.iter().find(|name| !all.contains(name)) {
-        Some(unknown) => Err(format!("{unknown}: there is no such repository; without names the report is of all")),
+        Some(unknown) => {
+            Err(format!("{unknown}: there is no such repository; without names the report is of all"))
+        }
         None => Ok(wanted.to_vec()),
     }
 }

@@ -83,10 +83,7 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
         return lines;
     }
     say("last backup", last_backup(of, report));
-    say(
-        "stored",
-        format!("{} in {}, {}", number(of.snapshots, "snapshot"), count(of.files), size(of.bytes)),
-    );
+    say("stored", format!("{} in {}, {}", number(of.snapshots, "snapshot"), count(of.files), size(of.bytes)));
     say("received", received(of, report));
     if let Some(of) = &of.verified {
         say("verified", verified(of, report));
@@ -101,7 +98,10 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
     for held in &of.held {
         let host = held.host.clone().map(Words::from).map(|host| format!(" of {host}")).unwrap_or_default();
         let id = short(&held.id);
-        say("held", format!("{id}{host}, received {}: {}", Words::from(&held.received), Words::from(&held.reason)));
+        say(
+            "held",
+            format!("{id}{host}, received {}: {}", Words::from(&held.received), Words::from(&held.reason)),
+        );
     }
     for junk in &of.junk {
         let by = junk.creator.clone().map(Words::from).map(|by| format!(" by {by}")).unwrap_or_default();
@@ -187,9 +187,15 @@ pub(super) fn batches(batches: usize) -> String {
 }
 
 fn refused(report: &Report) -> Vec<String> {
-    report.refused.iter().flat_map(|of| std::iter::once(format!("  {}", who(of))).chain(of.attempts.iter().map(|tried| {
-        format!("    {:>6}  {} {}: {}", tried.number, tried.status, tried.action, tried.outcome)
-    }))).collect()
+    report
+        .refused
+        .iter()
+        .flat_map(|of| {
+            std::iter::once(format!("  {}", who(of))).chain(of.attempts.iter().map(|tried| {
+                format!("    {:>6}  {} {}: {}", tried.number, tried.status, tried.action, tried.outcome)
+            }))
+        })
+        .collect()
 }
 
 /// To whom something was refused, how often.
@@ -212,16 +218,27 @@ pub(super) fn of_log(log: &Log) -> String {
         (Some(why), _) => format!("NOT what was written: {why}"),
         (None, None) => "there are no records".to_owned(),
         (None, Some(head)) => {
-            format!("{} without a break; the last is {} with the hash {}", number(log.lines, "record"), head.number, head.hash)
+            format!(
+                "{} without a break; the last is {} with the hash {}",
+                number(log.lines, "record"),
+                head.number,
+                head.hash
+            )
         }
     }
 }
 
 fn store(report: &Report) -> Vec<String> {
-    report.store.iter().map(|line| format!("  {:<8}  {}", line.verdict.word(), Words::from(&line.text))).collect()
+    report
+        .store
+        .iter()
+        .map(|line| format!("  {:<8}  {}", line.verdict.word(), Words::from(&line.text)))
+        .collect()
 }
 
 fn adversaries(report: &Report) -> Vec<String> {
     let adversaries = report.adversaries.iter();
-    adversaries.map(|of| format!("  {} {}: {}\n    {}", of.letter, of.who, of.holds.word(), of.text)).collect()
+    adversaries
+        .map(|of| format!("  {} {}: {}\n    {}", of.letter, of.who, of.holds.word(), of.text))
+        .collect()
 }

@@ -75,7 +75,10 @@ fn token(path: &Path) -> Result<HeaderValue, Box<dyn Error>> {
     let text = files::read(path)?.ok_or_else(|| format!("{shown}: there is no such file"))?;
     let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
     if mode & OTHERS != 0 {
-        return Err(format!("{shown} has the mode {mode:o}, so that anybody here can read it: chmod o= {shown}").into());
+        return Err(format!(
+            "{shown} has the mode {mode:o}, so that anybody here can read it: chmod o= {shown}"
+        )
+        .into());
     }
     let value = HeaderValue::from_str(text.trim());
     let mut value = value.ok().filter(|value| !value.is_empty()).ok_or_else(|| {

@@ -69,7 +69,10 @@ pub(super) fn ago(then: Moment, now: Moment) -> String {
     const UNITS: [(&str, u64); 3] = [("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000)];
     let ms = now.0.saturating_sub(then.0);
     let unit = UNITS.into_iter().find(|(_, unit_ms)| ms >= *unit_ms);
-    unit.map_or_else(|| "just now".to_owned(), |(unit, unit_ms)| format!("{} ago", number(ms / unit_ms, unit)))
+    unit.map_or_else(
+        || "just now".to_owned(),
+        |(unit, unit_ms)| format!("{} ago", number(ms / unit_ms, unit)),
+    )
 }
 
 /// A number with its noun.
@@ -127,7 +130,10 @@ mod tests {
 
     #[test]
     fn numbers_have_their_nouns() {
-        assert_eq!([number(1, "day"), number(2, "day"), number(3, "repository")], ["1 day", "2 days", "3 repositories"]);
+        assert_eq!(
+            [number(1, "day"), number(2, "day"), number(3, "repository")],
+            ["1 day", "2 days", "3 repositories"]
+        );
         let hour = 3_600_000;
         assert_eq!(ago(Moment(0), Moment(49 * hour)), "2 days ago");
         assert_eq!(ago(Moment(0), Moment(1)), "just now");
