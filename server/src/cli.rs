@@ -5,6 +5,7 @@
 mod forget;
 mod lock_wait;
 mod maintain;
+mod report;
 mod restore;
 mod run;
 mod verify;
@@ -23,6 +24,7 @@ use crate::s3_policy;
 pub use forget::{Adopt, Forget, Retention};
 pub use lock_wait::{InvalidWait, LockWait};
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
+pub use report::Report;
 pub use restore::Restore;
 pub use run::{Portions, Run, Settings, Until};
 pub use verify::{Reading, UsersRestic, Verify};

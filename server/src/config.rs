@@ -6,6 +6,7 @@
 mod confinement;
 mod listen;
 mod maintenance;
+mod report;
 mod run;
 mod s3;
 mod written;
@@ -25,6 +26,7 @@ use crate::http::proxy::Proxies;
 use crate::store::s3::settings::S3Settings;
 pub use listen::{Listen, ListenError};
 pub use maintenance::Maintenance;
+pub use report::{Format, Report};
 
 /// Where the backup door listens unless told otherwise: this machine only.
 pub const LISTEN_DEFAULT: Listen = Listen::Tcp(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000)));

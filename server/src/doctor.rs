@@ -12,14 +12,18 @@ mod upkeep;
 use serde::Serialize;
 
 use crate::cli::Doctor;
+use crate::config::Config;
 use crate::print::{self, Ended, Outcome};
 use crate::serve::configuration;
-use adversaries::{Adversary, Holds};
+use crate::store::s3::Findings;
+use crate::store::s3::settings::S3Settings;
+use adversaries::Store;
+pub(crate) use adversaries::{Adversary, Holds};
 
 /// What came of looking at one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+pub(crate) enum Verdict {
     Good,
     /// To be known, without being wrong.
     Note,
@@ -29,7 +33,7 @@ enum Verdict {
 }
 
 impl Verdict {
-    const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Note => "note",
@@ -41,13 +45,13 @@ impl Verdict {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-struct Line {
-    verdict: Verdict,
+pub(crate) struct Line {
+    pub(crate) verdict: Verdict,
     /// What was found.
-    text: String,
+    pub(crate) text: String,
     /// What follows from it, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    consequence: Option<String>,
+    pub(crate) consequence: Option<String>,
     /// The word in `s3.accept` with which it is accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     accept: Option<&'static str>,
@@ -73,9 +77,9 @@ impl Line {
 
 /// All that was found out.
 #[derive(Debug, Serialize)]
-struct Report {
-    checks: Vec<Line>,
-    adversaries: Vec<Adversary>,
+pub(crate) struct Report {
+    pub(crate) checks: Vec<Line>,
+    pub(crate) adversaries: Vec<Adversary>,
 }
 
 /// Looks, and says what it found: exit code 0 if nothing is wrong, 1 if something is, 2 if it could not look.
@@ -94,13 +98,31 @@ pub fn run(options: &Doctor) -> Outcome {
 
 fn look(options: &Doctor) -> Result<Report, Box<dyn std::error::Error>> {
     let config = configuration(&options.place)?;
-    let machine = machine::look(&config);
-    let (mut checks, store) = match &config.s3 {
+    let store = match &config.s3 {
         None => directory::look(&config)?,
         Some(settings) => bucket::look(settings)?,
     };
-    let upkeep = upkeep::look(&config)?;
-    let adversaries = adversaries::weigh(&config, &machine, &store, &upkeep);
+    judge(&config, store)
+}
+
+/// The same for whoever tries nothing out: of a bucket it takes what maintenance found out with its own credential, if that
+/// is known. That of the door is not known then.
+pub(crate) fn look_without_trying(
+    config: &Config,
+    found: Option<(&Findings, &S3Settings)>,
+) -> Result<Report, Box<dyn std::error::Error>> {
+    let store = match &config.s3 {
+        None => directory::look(config)?,
+        Some(_) => bucket::of_maintenance(found),
+    };
+    judge(config, store)
+}
+
+fn judge(config: &Config, store: (Vec<Line>, Store)) -> Result<Report, Box<dyn std::error::Error>> {
+    let (mut checks, store) = store;
+    let machine = machine::look(config);
+    let upkeep = upkeep::look(config)?;
+    let adversaries = adversaries::weigh(config, &machine, &store, &upkeep);
     checks.splice(0..0, machine.lines);
     checks.extend(upkeep.lines);
     Ok(Report { checks, adversaries })

@@ -19,6 +19,7 @@ mod locks;
 mod progress;
 mod purge;
 mod remembered;
+mod report;
 mod restic;
 mod restore;
 mod run;
@@ -50,6 +51,7 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Forget(options) => forget::run(&options),
         Maintain::Run(options) => run::run(&options),
         Maintain::Adopt(options) => forget::adopt(&options),
+        Maintain::Report(options) => report::run(&options),
         Maintain::Enrol(options) => enrol::run(&options),
         Maintain::Verify(options) => verify::run(&options),
         Maintain::Restore(options) => restore::run(&options),

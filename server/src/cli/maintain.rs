@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use pawl_policy::{BatchId, FileId, Handle, PrincipalName, RepositoryName};
 
-use super::{Adopt, Forget, Place, Restore, Run, Verify};
+use super::{Adopt, Forget, Place, Report, Restore, Run, Verify};
 use crate::config::Listen;
 
 /// `pawl maintain …`
@@ -71,6 +71,9 @@ remove versions, the lifecycle rule removes them instead.")]
     /// Put good copies in the place of damaged files, or bring a repository back to a moment
     #[command(after_long_help = super::restore::HELP)]
     Restore(Restore),
+    /// Say how all backups are, and what somebody should look at
+    #[command(after_long_help = super::report::HELP)]
+    Report(Report),
     /// Delete single files, or a whole repository, so that it can be undone
     #[command(after_long_help = "\
 Examples:

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::run::Run;
 use super::written::Refused;
-use super::{Listen, listen, run};
+use super::{Listen, listen, report, run};
 use crate::store::s3::settings::{S3Settings, Weakness};
 
 /// Days within which every byte is verified unless configured.
@@ -38,6 +38,8 @@ pub struct Maintenance {
     profile: Option<String>,
     /// What is done every night, and how.
     pub run: Run,
+    /// To whom the report is handed.
+    pub report: report::Report,
 }
 
 impl Maintenance {
@@ -118,11 +120,14 @@ pub(super) struct Written {
     profile: Option<String>,
     #[serde(default)]
     run: run::Written,
+    #[serde(default)]
+    report: report::Written,
 }
 
 impl Written {
     pub(super) fn check(self) -> Result<Maintenance, Refused> {
-        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile, run } = self;
+        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile, run, report } =
+            self;
         if listen.as_ref().is_some_and(Vec::is_empty) {
             return Err(("maintenance.listen", "expected at least one address".to_owned()));
         }
@@ -143,9 +148,17 @@ impl Written {
         if credentials_file.as_ref().is_some_and(|path| !path.is_absolute()) {
             return Err(("maintenance.credentials_file", "expected an absolute path".to_owned()));
         }
-        let listen = listen.unwrap_or_default();
-        let run = run.check()?;
-        Ok(Maintenance { listen, floor_days, delay_days, verify_days, credentials_file, profile, run })
+        let (listen, run, report) = (listen.unwrap_or_default(), run.check()?, report.check()?);
+        Ok(Maintenance {
+            listen,
+            floor_days,
+            delay_days,
+            verify_days,
+            credentials_file,
+            profile,
+            run,
+            report,
+        })
     }
 }
 

@@ -354,6 +354,32 @@ mod tests {
             ("data = '/srv'\n[maintenance]\nverify_days = 0", "maintenance.verify_days"),
             ("data = '/srv'\n[maintenance]\ndelay_days = 4\nverify_days = 3", "maintenance.verify_days"),
             ("data = '/srv'\n[maintenance]\nfloor = 7", "floor"),
+            ("data = '/srv'\n[maintenance.report]\ncommand = []", "maintenance.report.command"),
+            ("data = '/srv'\n[maintenance.report]\ncommand = ['']", "maintenance.report.command"),
+            ("data = '/srv'\n[maintenance.report]\nformat = 'html'", "maintenance.report.format"),
+            ("data = '/srv'\n[maintenance.report]\nformat = 'pdf'", "`text`, `json`, `html`"),
+            (
+                "data = '/srv'\n[maintenance.report]\nwebhook = 'http://example.org/'",
+                "maintenance.report.webhook",
+            ),
+            (
+                "data = '/srv'\n[maintenance.report]\nwebhook_format = 'html'",
+                "maintenance.report.webhook_format",
+            ),
+            (
+                "data = '/srv'\n[maintenance.report]\nwebhook_token_file = '/t'",
+                "maintenance.report.webhook_token_file",
+            ),
+            (
+                "data = '/srv'\n[maintenance.report]\nwebhook = 'https://a/'\nwebhook_token_file = 't'",
+                "absolute path",
+            ),
+            (
+                "data = '/srv'\n[maintenance.report]\ntimeout_seconds = 0",
+                "maintenance.report.timeout_seconds",
+            ),
+            ("data = '/srv'\n[maintenance.report]\nsilent_days = 4000", "maintenance.report.silent_days"),
+            ("data = '/srv'\n[maintenance.report]\ntoken = 'x'", "token"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains("pawl.toml") && error.contains(key), "{text:?}: {error}");

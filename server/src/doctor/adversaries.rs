@@ -15,7 +15,8 @@ pub(super) enum Store {
     Directory,
     Bucket {
         keeps_versions: bool,
-        powerful: bool,
+        /// Whether the door's credential can do more than it should, if it was tried.
+        powerful: Option<bool>,
         noncurrent_days: Option<u32>,
         /// Whether the bucket's lifecycle rules could be read.
         knows_rules: bool,
@@ -25,14 +26,14 @@ pub(super) enum Store {
 /// Whether Pawl's promise against an adversary holds here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Holds {
+pub(crate) enum Holds {
     Yes,
     Partly,
     No,
 }
 
 impl Holds {
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Yes => "the promise holds",
             Self::Partly => "the promise holds in part",
@@ -43,14 +44,14 @@ impl Holds {
 
 /// One adversary.
 #[derive(Debug, Serialize)]
-pub(super) struct Adversary {
-    pub(super) letter: char,
-    pub(super) who: &'static str,
-    pub(super) holds: Holds,
+pub(crate) struct Adversary {
+    pub(crate) letter: char,
+    pub(crate) who: &'static str,
+    pub(crate) holds: Holds,
     /// What they could do, and what not.
-    pub(super) text: String,
+    pub(crate) text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) remedy: Option<String>,
+    pub(crate) remedy: Option<String>,
 }
 
 /// Weighs what was found out.
@@ -85,8 +86,11 @@ fn host() -> Adversary {
 
 fn door(machine: &Machine, store: &Store) -> Adversary {
     let who = "code that runs in the door's process";
+    if let Store::Bucket { powerful: None, .. } = store {
+        return untried('C', who);
+    }
     if let Store::Bucket { keeps_versions, powerful, .. } = store {
-        let safe = *keeps_versions && !*powerful;
+        let safe = *keeps_versions && *powerful == Some(false);
         let text = if safe {
             "has the door's credential, which cannot delete versions: what it overwrites or hides can be restored"
         } else {
@@ -112,6 +116,17 @@ fn door(machine: &Machine, store: &Store) -> Adversary {
     Adversary { letter: 'C', who, holds, text, remedy }
 }
 
+/// The answer hangs on the door's credential of the bucket, which is not at hand.
+fn untried(letter: char, who: &'static str) -> Adversary {
+    Adversary {
+        letter,
+        who,
+        holds: Holds::Partly,
+        text: "has the door's credential of the bucket, and what that can do was not tried here".to_owned(),
+        remedy: Some("run `pawl doctor` where the server runs".to_owned()),
+    }
+}
+
 fn root(store: &Store) -> Adversary {
     let who = "root on this machine";
     match store {
@@ -122,7 +137,8 @@ fn root(store: &Store) -> Adversary {
             text: "can destroy everything here".to_owned(),
             remedy: Some("keep a second store on another machine, or in a bucket with versions".to_owned()),
         },
-        Store::Bucket { keeps_versions: true, powerful: false, knows_rules: false, .. } => Adversary {
+        Store::Bucket { powerful: None, .. } => untried('D', who),
+        Store::Bucket { keeps_versions: true, powerful: Some(false), knows_rules: false, .. } => Adversary {
             letter: 'D',
             who,
             holds: Holds::Partly,
@@ -131,7 +147,7 @@ fn root(store: &Store) -> Adversary {
                 .to_owned(),
             remedy: Some("let the server's credential read the bucket's lifecycle rules".to_owned()),
         },
-        Store::Bucket { keeps_versions: true, powerful: false, noncurrent_days, .. } => {
+        Store::Bucket { keeps_versions: true, powerful: Some(false), noncurrent_days, .. } => {
             let until = noncurrent_days.map_or_else(
                 || "for good".to_owned(),
                 |days| format!("for {days} days after it was overwritten"),

@@ -11,18 +11,41 @@ use crate::store::s3::{self, Finding, Findings, Sort};
 pub(super) fn look(settings: &S3Settings) -> Result<(Vec<Line>, Store), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(s3::examine(settings))?;
-    let mut lines: Vec<_> = findings.all().iter().map(|finding| of_finding(finding, settings)).collect();
-    lines.extend(of_instances(&findings, settings));
-    let is_weak =
-        |finding: &Finding, weakness| matches!(finding.sort, Sort::Weak(found) if found == weakness);
-    let has = |weakness| findings.all().iter().any(|finding| is_weak(finding, weakness));
-    let store = Store::Bucket {
-        keeps_versions: !has(Weakness::Unversioned),
-        powerful: has(Weakness::PowerfulCredential),
+    Ok((lines(&findings, settings), store(&findings, Some(has(&findings, Weakness::PowerfulCredential)))))
+}
+
+/// What maintenance found out with its own credential, which says nothing of the door's.
+pub(super) fn of_maintenance(found: Option<(&Findings, &S3Settings)>) -> (Vec<Line>, Store) {
+    let Some((findings, settings)) = found else {
+        let line = Line::note("the bucket was not tried out within a day", "`pawl doctor` does that");
+        let unknown = Store::Bucket {
+            keeps_versions: false,
+            powerful: None,
+            noncurrent_days: None,
+            knows_rules: false,
+        };
+        return (vec![line], unknown);
+    };
+    (lines(findings, settings), store(findings, None))
+}
+
+fn lines(findings: &Findings, settings: &S3Settings) -> Vec<Line> {
+    let of_findings = findings.all().iter().map(|finding| of_finding(finding, settings));
+    of_findings.chain(of_instances(findings, settings)).collect()
+}
+
+fn store(findings: &Findings, powerful: Option<bool>) -> Store {
+    Store::Bucket {
+        keeps_versions: !has(findings, Weakness::Unversioned),
+        powerful,
         noncurrent_days: findings.noncurrent_days(),
         knows_rules: findings.knows_noncurrent_days(),
-    };
-    Ok((lines, store))
+    }
+}
+
+fn has(findings: &Findings, weakness: Weakness) -> bool {
+    let is_weak = |finding: &Finding| matches!(finding.sort, Sort::Weak(found) if found == weakness);
+    findings.all().iter().any(is_weak)
 }
 
 fn of_finding(finding: &Finding, settings: &S3Settings) -> Line {

@@ -17,17 +17,17 @@ use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
 /// A batch as it is shown.
 #[derive(Debug, Serialize)]
 pub(super) struct Listed {
-    batch: String,
-    repository: String,
-    principal: String,
-    reason: Reason,
-    began: String,
-    files: u64,
-    bytes: u64,
+    pub(super) batch: String,
+    pub(super) repository: String,
+    pub(super) principal: String,
+    pub(super) reason: Reason,
+    pub(super) began: String,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
     /// Before that it is not purged.
     pub(super) final_from: String,
-    days_seen: usize,
-    days_needed: u32,
+    pub(super) days_seen: usize,
+    pub(super) days_needed: u32,
 }
 
 /// What a batch holds.

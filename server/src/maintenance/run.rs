@@ -4,7 +4,7 @@
 //! was cut goes on where it was; a repository in which there was a surprise is left alone.
 
 mod examine;
-mod record;
+pub(super) mod record;
 mod report;
 mod said;
 mod steps;

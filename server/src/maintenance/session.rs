@@ -81,7 +81,7 @@ fn ignore_broken_leases() -> std::io::Result<()> {
 }
 
 /// Pawl's directory for maintenance, which is its owner's alone.
-fn own_directory(data: &Path) -> Outcome {
+pub(super) fn own_directory(data: &Path) -> Outcome {
     let directory = directory(data);
     files::make_directory(&data.join(".pawl"), 0o750)?;
     files::make_directory(&directory, 0o700)?;

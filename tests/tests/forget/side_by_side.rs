@@ -38,7 +38,7 @@ const ATTACKS: [Attack; 9] = [
         carry_out: past,
         named: "forged time",
     },
-    Attack { name: "100 tiny snapshots", rules: LAST, carry_out: flood, named: "shrunken" },
+    Attack { name: "30 tiny snapshots", rules: LAST, carry_out: flood, named: "shrunken" },
     Attack { name: "an empty one a day, a little newer", rules: DAILY, carry_out: newer, named: "shrunken" },
     Attack {
         name: "good ones rewritten to nothing",
@@ -72,7 +72,7 @@ fn past(ground: &Ground) {
 
 fn flood(ground: &Ground) {
     ground.empty();
-    for number in 0..100 {
+    for number in 0..30 {
         ground.backup(9 * DAY - number * 60, &[]);
     }
 }

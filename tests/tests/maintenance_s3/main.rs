@@ -13,6 +13,7 @@ mod host;
 mod killed;
 mod machine;
 mod purge;
+mod report;
 mod rot;
 mod thief;
 mod tried;

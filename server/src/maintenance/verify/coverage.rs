@@ -18,6 +18,8 @@ pub struct Covered {
     pub repository: RepositoryName,
     /// When the part was read that was read longest ago, in Unix milliseconds; `None` if there is one that never was.
     pub oldest_ms: Option<u64>,
+    /// When each of its 256 parts was last read.
+    pub(in crate::maintenance) parts: Vec<Option<u64>>,
     since_ms: Option<u64>,
 }
 
@@ -29,9 +31,10 @@ impl Covered {
         began_ms.is_none_or(|began_ms| now_ms.saturating_sub(began_ms) > within_ms)
     }
 
-    fn of(repository: RepositoryName, state: &State) -> Self {
-        let oldest_ms = (0..=u8::MAX).map(|first| state.read_ms(first)).min().flatten();
-        Self { repository, oldest_ms, since_ms: state.since_ms() }
+    pub(in crate::maintenance) fn of(repository: RepositoryName, state: &State) -> Self {
+        let parts: Vec<_> = (0..=u8::MAX).map(|first| state.read_ms(first)).collect();
+        let oldest_ms = parts.iter().copied().min().flatten();
+        Self { repository, oldest_ms, parts, since_ms: state.since_ms() }
     }
 }
 

@@ -1,0 +1,168 @@
+//! What lies in the store now, and what was deleted of it.
+//!
+//! Invariant: a repository that cannot be read is said to be so, and keeps nobody from seeing the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use pawl_policy::{FileType, Handle, RepositoryName, Usage};
+
+use super::super::deleted::{Listed, Weight, listed};
+use super::audited::Audited;
+use super::expected::Expected;
+use super::words::Moment;
+use crate::config::Config;
+use crate::store::StoreError;
+use crate::store::either::EitherMaintenance;
+use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
+
+/// What is there.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) repositories: BTreeMap<RepositoryName, Result<Contents, String>>,
+    pub(super) pending: Vec<Listed>,
+    /// Snapshots that maintenance deleted and that can still be brought back.
+    deleted: BTreeSet<(String, String)>,
+    pub(super) audited: Audited,
+}
+
+/// What a repository has.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Locks apart.
+    pub(super) usage: Usage,
+    pub(super) snapshots: BTreeSet<String>,
+    pub(super) newest: Option<Newest>,
+    /// Bytes by the day on which they were received.
+    pub(super) received: BTreeMap<Date, u64>,
+}
+
+/// The snapshot that was received last.
+#[derive(Debug)]
+pub(super) struct Newest {
+    pub(super) id: String,
+    pub(super) received_ms: u64,
+    pub(super) by: Option<String>,
+}
+
+impl Seen {
+    /// Looks at these repositories, or at all.
+    pub(super) async fn look(
+        store: &EitherMaintenance,
+        config: &Config,
+        wanted: &[RepositoryName],
+        earlier: Option<&Expected>,
+        since: Option<Moment>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let mut repositories = BTreeMap::new();
+        for repository in chosen(store.repositories().await?, wanted)? {
+            let contents = contents(store, &repository).await.map_err(|error| error.to_string());
+            repositories.insert(repository, contents);
+        }
+        // Behind the files: what is deleted meanwhile is seen twice rather than never.
+        let (mut pending, mut deleted) = (Vec::new(), BTreeSet::new());
+        for batch in store.batches().await? {
+            let weight = weigh(store, &batch, &mut deleted).await?;
+            let is_wanted = wanted.is_empty() || wanted.contains(&batch.repository);
+            if weight.usage.files > 0 && is_wanted {
+                pending.push(listed(store, &batch, &weight, config.maintenance.delay_days()).await?);
+            }
+        }
+        let (data, heads) =
+            (config.data.clone(), earlier.map(|earlier| earlier.audit.clone()).unwrap_or_default());
+        let audited = tokio::task::spawn_blocking(move || Audited::read(&data, &heads, since)).await??;
+        Ok(Self { repositories, pending, deleted, audited })
+    }
+
+    /// Whether a snapshot is there, or it is known why not. What cannot be read is another matter, and told as that.
+    pub(super) async fn explains(
+        &self,
+        store: &EitherMaintenance,
+        repository: &str,
+        id: &str,
+    ) -> Result<bool, Box<dyn Error>> {
+        let name: RepositoryName = repository.parse()?;
+        let is_there = match self.repositories.get(&name) {
+            Some(Ok(contents)) => contents.snapshots.contains(id),
+            Some(Err(_)) => true,
+            None => false,
+        };
+        let explained = is_there
+            || self.deleted.contains(&(repository.to_owned(), id.to_owned()))
+            || self.audited.was_purged(repository, id);
+        if explained {
+            return Ok(true);
+        }
+        // It may have been brought back, or deleted, while all of this was looked at.
+        match store.versions(&name, &Handle::File(FileType::Snapshots, id.parse()?)).await {
+            Ok(versions) => Ok(versions.iter().any(|version| version.place == Place::Current)),
+            Err(StoreError::NotFound) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The repositories that are asked for.
+fn chosen(all: Vec<RepositoryName>, wanted: &[RepositoryName]) -> Result<Vec<RepositoryName>, String> {
+    if wanted.is_empty() {
+        return Ok(all);
+    }
+    match wanted.iter().find(|name| !all.contains(name)) {
+        Some(unknown) => {
+            Err(format!("{unknown}: there is no such repository; without names the report is of all"))
+        }
+        None => Ok(wanted.to_vec()),
+    }
+}
+
+async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Result<Contents, StoreError> {
+    let mut contents = Contents::default();
+    let mut walked = std::pin::pin!(store.walk(repository).await?);
+    while let Some(found) = walked.try_next().await? {
+        for found in found {
+            let Found::File { handle, bytes, facts, .. } = found else { continue };
+            if matches!(handle, Handle::File(FileType::Locks, _)) {
+                continue;
+            }
+            contents.usage = contents.usage.plus(Usage { bytes, files: 1 });
+            *contents.received.entry(day(facts.received_ms)).or_default() += bytes;
+            let Handle::File(FileType::Snapshots, id) = handle else { continue };
+            contents.snapshots.insert(id.to_string());
+            if contents.newest.as_ref().is_none_or(|newest| newest.received_ms <= facts.received_ms) {
+                let (id, by) = (id.to_string(), facts.creator.map(|creator| creator.to_string()));
+                contents.newest = Some(Newest { id, received_ms: facts.received_ms, by });
+            }
+        }
+    }
+    Ok(contents)
+}
+
+/// Adds up what a batch holds, and notes the snapshots among it if it is right that they are not visible.
+async fn weigh(
+    store: &EitherMaintenance,
+    batch: &Batch,
+    deleted: &mut BTreeSet<(String, String)>,
+) -> Result<Weight, StoreError> {
+    let mut weight = Weight { usage: Usage::default(), hidden_ms: batch.began_ms };
+    let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
+    while let Some(hidden) = entries.try_next().await? {
+        for hidden in hidden {
+            weight.usage = weight.usage.plus(Usage { bytes: hidden.bytes, files: 1 });
+            weight.hidden_ms = weight.hidden_ms.max(hidden.hidden_ms);
+            if let (Handle::File(FileType::Snapshots, id), Reason::Deleted) = (hidden.handle, batch.reason) {
+                deleted.insert((batch.repository.to_string(), id.to_string()));
+            }
+        }
+    }
+    Ok(weight)
+}
+
+/// The day in UTC.
+pub(super) fn day(ms: u64) -> Date {
+    let moment = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    moment.unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC).date()
+}

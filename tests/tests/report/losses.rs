@@ -1,0 +1,157 @@
+//! What was removed past Pawl is named, and what maintenance deleted is not.
+
+use std::fs;
+use std::path::PathBuf;
+
+use pawl_tests::maintenance::{Maintenance, maintain_at_time};
+use pawl_tests::store::{plant, remove};
+use serde_json::{Value, json};
+
+use super::{Ground, VERSION, attention};
+
+/// Keeps a report as an admin would on another machine, and returns where.
+fn keep(ground: &Ground) -> PathBuf {
+    let report = ground.report(&["--json"]);
+    let path = ground.restic.home().join("earlier.json");
+    plant(&path, report.stdout.as_bytes());
+    path
+}
+
+fn compare(ground: &Ground, code: u8, earlier: &std::path::Path) -> Value {
+    ground.json(code, &["--compare", earlier.to_str().unwrap()])
+}
+
+/// A152: Root on the server removes a snapshot's file.
+#[test]
+fn a_snapshot_that_was_removed_past_pawl_is_named() {
+    let ground = Ground::new();
+    let earlier = keep(&ground);
+    assert_eq!(compare(&ground, 0, &earlier)["compared"]["missing"], json!([]));
+    remove(&ground.snapshot_path(&ground.snapshots[0]));
+    let report = compare(&ground, 1, &earlier);
+    let missing = json!([{"repository": "web1", "snapshots": [ground.snapshots[0]], "of": 2}]);
+    assert_eq!(report["compared"]["missing"], missing);
+    assert_eq!(report["summary"]["missing"], 1);
+    let found = attention(&report);
+    assert!(found[0].starts_with("loss web1: 1 of the 2 snapshots"), "{found:?}");
+    assert!(found[0].contains(&ground.snapshots[0]), "{found:?}");
+    // The part that the page has is enough.
+    let whole: Value = serde_json::from_slice(&fs::read(&earlier).unwrap()).unwrap();
+    plant(&earlier, whole["expected"].to_string().as_bytes());
+    assert_eq!(compare(&ground, 1, &earlier)["summary"]["missing"], 1);
+}
+
+#[test]
+fn a_repository_that_is_gone_as_a_whole_is_missed() {
+    let ground = Ground::new();
+    let earlier = keep(&ground);
+    fs::rename(ground.server.data().join("web1"), ground.server.dir().join("away")).unwrap();
+    let report = compare(&ground, 1, &earlier);
+    assert_eq!(report["compared"]["missing"][0]["snapshots"].as_array().unwrap().len(), 2);
+}
+
+/// Forgotten, brought back, and forgotten and purged: each time it is known why a snapshot is there or not.
+#[test]
+fn what_maintenance_deleted_is_not_missed_even_when_it_is_purged() {
+    let ground = Ground::new();
+    let earlier = keep(&ground);
+    let mut door = Maintenance::start(&ground.server);
+    let forget = ["forget", "--keep-last", "1", "--prune", "--max-unused", "0"];
+    door.restic(VERSION, "web1").succeed(forget);
+    assert_eq!(compare(&ground, 0, &earlier)["summary"]["missing"], 0);
+    door.stop();
+    let _ = ground.maintain(&["undelete", &door.one_batch()]).expect_code(0);
+    assert_eq!(compare(&ground, 0, &earlier)["summary"]["snapshots"], 2);
+    let snapshot = format!("snapshots/{}", ground.snapshots[0]);
+    let _ = ground.maintain(&["delete", "web1", &snapshot]).expect_code(0);
+    for day in 1..=7 {
+        let purge = ["purge", "--clock-is-right"];
+        let _ = maintain_at_time(&format!("+{}d", 14 + day), &ground.server.place(), &purge).expect_code(0);
+    }
+    assert_eq!(door.deleted().len(), 0, "all was purged");
+    let report = compare(&ground, 0, &earlier);
+    assert_eq!((&report["summary"]["missing"], &report["summary"]["snapshots"]), (&json!(0), &json!(1)));
+}
+
+/// A153: Somebody removes a snapshot out of the batch in which it waits to become final, so that nothing brings it back.
+#[test]
+fn a_snapshot_that_was_removed_out_of_its_batch_is_named() {
+    let ground = Ground::new();
+    let earlier = keep(&ground);
+    let snapshot = format!("snapshots/{}", ground.snapshots[0]);
+    let _ = ground.maintain(&["delete", "web1", &snapshot]).expect_code(0);
+    assert_eq!(compare(&ground, 0, &earlier)["summary"]["missing"], 0);
+    let batches = fs::read_dir(ground.server.data().join(".pawl/deleted")).unwrap();
+    let batch =
+        batches.map(|entry| entry.unwrap().path()).find(|path| path.join(&snapshot).exists()).unwrap();
+    remove(&batch.join(&snapshot));
+    assert_eq!(
+        compare(&ground, 1, &earlier)["compared"]["missing"][0]["snapshots"],
+        json!([ground.snapshots[0]])
+    );
+}
+
+fn audit_log(ground: &Ground) -> PathBuf {
+    let entries = fs::read_dir(ground.server.data().join(".pawl/audit")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).max().unwrap()
+}
+
+/// A154: Somebody who has the disk changes a record of the audit log, or writes all of it anew so that it verifies.
+#[test]
+fn an_audit_log_that_was_changed_cut_or_rewritten_is_named() {
+    let mut ground = Ground::new();
+    let _ = ground.server.stop();
+    let earlier = keep(&ground);
+    let path = audit_log(&ground);
+    let whole = fs::read_to_string(&path).unwrap();
+
+    // Changed: it does not verify, whether there is an earlier report or not.
+    plant(&path, whole.replacen("\"web1\"", "\"web2\"", 1).as_bytes());
+    let found = attention(&ground.json(1, &[]));
+    assert!(found[0].contains("the audit log of hosts is not what was written"), "{found:?}");
+
+    // Cut: it verifies, and lacks the record that was the last.
+    let lines: Vec<_> = whole.lines().collect();
+    plant(&path, format!("{}\n", lines[..lines.len() - 1].join("\n")).as_bytes());
+    assert_eq!(ground.json(0, &[])["audit"][0]["broken"], Value::Null);
+    let report = compare(&ground, 1, &earlier);
+    let logs = report["compared"]["logs"].as_array().unwrap();
+    assert!(logs.len() == 1 && logs[0].as_str().unwrap().contains("cut or rewritten"), "{report}");
+    assert!(attention(&report)[0].starts_with("loss -: the audit log of hosts"));
+
+    // Rewritten with more records than before, as a new server would begin one.
+    remove(&path);
+    ground.server.start_again();
+    for _ in 0..3 {
+        ground.restic.check();
+    }
+    let report = compare(&ground, 1, &earlier);
+    assert_eq!(report["audit"][0]["broken"], Value::Null);
+    assert_eq!(report["compared"]["logs"].as_array().unwrap().len(), 1, "{report}");
+
+    // As it was, and longer.
+    let _ = ground.server.stop();
+    plant(&path, whole.as_bytes());
+    ground.server.start_again();
+    ground.restic.check();
+    assert_eq!(compare(&ground, 0, &earlier)["compared"]["logs"], json!([]));
+}
+
+#[test]
+fn what_a_host_was_refused_is_counted_by_principal_since_the_last_report() {
+    let ground = Ground::reporting("command = ['/bin/cat']");
+    let _ = ground.restic.refused(["forget", "latest"], "append-only");
+    let report = ground.json(1, &[]);
+    let refused = &report["refused"][0];
+    assert_eq!(refused["principal"], "web1");
+    assert_eq!(refused["attempts"][0]["action"], "delete snapshots");
+    assert_eq!(refused["attempts"][0]["status"], 403);
+    assert_eq!(report["summary"]["refused"], refused["total"]);
+    let found = attention(&report);
+    assert!(found[0].starts_with("look -: web1 was refused "), "{found:?}");
+    // Looking is not delivering: it stays until it was delivered.
+    assert_eq!(ground.json(1, &[])["summary"]["refused"], refused["total"]);
+    let _ = ground.report(&["--deliver"]).expect_code(1);
+    let after = ground.json(0, &[]);
+    assert_eq!((&after["refused"], &after["since"]), (&json!([]), &after["compared"]["made"]));
+}
