@@ -1,5 +1,7 @@
 //! What `pawl maintain report` says of a bucket.
 
+use pawl_tests::clients::ready;
+use pawl_tests::faults::{Fault, Which};
 use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
 use pawl_tests::store::plant;
@@ -9,6 +11,7 @@ use crate::host::{VERSION, host_with_five_backups};
 
 on_each_s3! {
     what_was_hidden_past_pawl_is_missed_and_what_maintenance_deleted_is_not,
+    a_repository_that_the_store_does_not_give_hides_no_other,
 }
 
 fn what_was_hidden_past_pawl_is_missed_and_what_maintenance_deleted_is_not(s3: &S3) {
@@ -43,4 +46,23 @@ fn what_was_hidden_past_pawl_is_missed_and_what_maintenance_deleted_is_not(s3: &
     let compared = compare();
     assert_eq!(compared["compared"]["missing"][0]["snapshots"], serde_json::json!([host.snapshots[3]]));
     assert_eq!(compared["summary"]["exit"], 1);
+}
+
+fn a_repository_that_the_store_does_not_give_hides_no_other(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    let _ = ready(&host.server, "db1");
+    let _ = host.maintain(&["verify", "--all"]).expect_code(0);
+    let earlier = host.restic.home().join("earlier.json");
+    plant(&earlier, host.maintain(&["report", "--json"]).stdout.as_bytes());
+    host.line.add(Which::all("GET", "?versions&prefix=*web1"), Fault::Answer(403, "AccessDenied"));
+    let report =
+        host.maintain(&["report", "--json", "--compare", earlier.to_str().unwrap()]).expect_code(1).json();
+    let of = |at: usize| &report["repositories"][at];
+    assert_eq!((&of(0)["repository"], &of(0)["unreadable"]), (&"db1".into(), &Value::Null));
+    assert_eq!(of(1)["repository"], "web1");
+    assert!(of(1)["unreadable"].is_string(), "{report}");
+    assert_eq!(report["attention"][0]["grade"], "loss");
+    // What is not known is not missing, and is expected as it was.
+    assert_eq!(report["summary"]["missing"], 0);
+    assert_eq!(report["expected"]["repositories"]["web1"]["number"], 5);
 }

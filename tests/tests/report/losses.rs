@@ -42,6 +42,7 @@ fn a_snapshot_that_was_removed_past_pawl_is_named() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test stands in for an admin here")]
 fn a_repository_that_is_gone_as_a_whole_is_missed() {
     let ground = Ground::new();
     let earlier = keep(&ground);

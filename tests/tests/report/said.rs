@@ -105,20 +105,6 @@ fn silence_damage_and_what_runs_said_are_on_top_the_gravest_first() {
 }
 
 #[test]
-fn a_repository_that_cannot_be_read_hides_no_other() {
-    let ground = Ground::new();
-    let _ = pawl_tests::clients::ready(&ground.server, "db1");
-    let _ = ground.maintain(&["verify", "--all"]).expect_code(0);
-    // A type's directory that is none: restic's files there cannot be listed.
-    std::fs::rename(ground.server.data().join("db1/index"), ground.server.dir().join("away")).unwrap();
-    plant(&ground.server.data().join("db1/index"), b"no directory");
-    let report = ground.json(1, &[]);
-    let of = |at: usize| &report["repositories"][at];
-    assert_eq!((&of(0)["repository"], &of(1)["repository"]), (&json!("db1"), &json!("web1")));
-    assert_eq!(of(1)["snapshots"], 2);
-}
-
-#[test]
 fn a_report_that_cannot_be_made_says_why_and_ends_with_2() {
     let ground = Ground::new();
     let failed = ground.report(&["web2"]).expect_code(2);

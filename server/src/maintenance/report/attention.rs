@@ -32,7 +32,7 @@ pub(super) fn of(report: &Report, config: &Config) -> Vec<Attention> {
 }
 
 fn about(repository: Option<&Repository>, grade: Grade, text: impl Into<Words>) -> Attention {
-    Attention { grade, repository: repository.map(|of| of.repository.clone()), text: text.into() }
+    Attention { grade, repository: repository.map(|of| of.name.clone()), text: text.into() }
 }
 
 fn of_comparison(compared: &Compared) -> Vec<Attention> {
@@ -45,7 +45,7 @@ fn of_comparison(compared: &Compared) -> Vec<Attention> {
 }
 
 fn of_log(log: &Log) -> Vec<Attention> {
-    let name = log.log;
+    let name = log.name;
     let broken = log.broken.as_ref().map(|why| {
         about(None, Grade::Loss, format!("the audit log of {name} is not what was written: {}", why.as_str()))
     });

@@ -20,13 +20,23 @@ const KINDS_MAX: usize = 20;
 /// What was no action of restic's at all: a stranger chose its words.
 const NO_ACTION: &str = "something that is no request of restic's";
 
+/// What was tried, and the status with which it was answered.
+type Kind = (String, u16);
+
+/// How often, and what was said to the last.
+#[derive(Debug, Default)]
+struct Tried {
+    number: u64,
+    outcome: String,
+}
+
 /// What was read.
 #[derive(Debug, Default)]
 pub(super) struct Audited {
     pub(super) logs: Vec<Log>,
     /// Heads that were asked for and found, by log.
     found: BTreeSet<&'static str>,
-    refused: BTreeMap<Option<String>, BTreeMap<(String, u16), (u64, String)>>,
+    refused: BTreeMap<Option<String>, BTreeMap<Kind, Tried>>,
     /// Snapshots that were removed for good: repository and `snapshots/ID`.
     purged: BTreeSet<(String, String)>,
     /// What the last verification of a repository found, damage aside.
@@ -41,29 +51,29 @@ impl Audited {
         since: Option<Moment>,
     ) -> std::io::Result<Self> {
         let mut audited = Self::default();
-        for (log, directory) in LOGS.into_iter().zip(audit::directories(data)) {
+        for (name, directory) in LOGS.into_iter().zip(audit::directories(data)) {
             let files = audit::files(&directory)?;
-            let head = heads.get(log);
+            let head = heads.get(name);
             let mut lost = 0;
             let mut before = None;
             let verified = audit::verify_whole(&files, None, |line| {
                 // Each line carries the hash of the one before.
                 if head.is_some_and(|head| head.hash == line.previous && before == Some(head.number)) {
-                    audited.found.insert(log);
+                    audited.found.insert(name);
                 }
                 before = Some(line.number);
                 lost += audited.note(line, since);
             });
             audited.logs.push(match verified {
                 Ok(verified) => {
-                    let last = verified.head.map(|hash| Head { number: verified.number, hash });
-                    if head.is_some() && last.as_ref() == head {
-                        audited.found.insert(log);
+                    let end = verified.head.map(|hash| Head { number: verified.number, hash });
+                    if head.is_some() && end.as_ref() == head {
+                        audited.found.insert(name);
                     }
-                    Log { log, lines: verified.lines, head: last, broken: None, lost }
+                    Log { name, lines: verified.lines, head: end, broken: None, lost }
                 }
                 Err(broken) => Log {
-                    log,
+                    name,
                     lines: before.unwrap_or(0),
                     head: None,
                     broken: Some(broken.to_string().into()),
@@ -100,8 +110,8 @@ impl Audited {
         let Decision { principal, repository, action, outcome, status, .. } = decision;
         let action = if repository.is_some() { action } else { NO_ACTION.to_owned() };
         let attempts = self.refused.entry(principal).or_default();
-        let attempt = attempts.entry((action, status)).or_default();
-        *attempt = (attempt.0.saturating_add(1), outcome);
+        let tried = attempts.entry((action, status)).or_default();
+        *tried = Tried { number: tried.number.saturating_add(1), outcome };
     }
 
     /// Whether this log still has the record that was once its last.
@@ -123,10 +133,10 @@ impl Audited {
     }
 }
 
-fn told(principal: Option<&str>, attempts: &BTreeMap<(String, u16), (u64, String)>) -> Refused {
+fn told(principal: Option<&str>, attempts: &BTreeMap<Kind, Tried>) -> Refused {
     let mut kinds: Vec<_> = attempts
         .iter()
-        .map(|((action, status), (number, outcome))| Attempts {
+        .map(|((action, status), Tried { number, outcome })| Attempts {
             action: action.clone().into(),
             status: *status,
             number: *number,

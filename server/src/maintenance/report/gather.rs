@@ -52,7 +52,7 @@ pub(super) async fn gather(
         repository.pending = pending.remove(name.as_str()).unwrap_or_default();
         repository.findings = findings(&state);
         let suspicious = seen.audited.suspicious.get(name.as_str()).copied().unwrap_or(0);
-        repository.verified = Some(verified(config, made, Covered::of(name.clone(), &state), suspicious));
+        repository.verified = Some(verified(config, made, &Covered::of(name.clone(), &state), suspicious));
         remembered(&mut repository, Record::load(&config.data, &name)?);
         report.repositories.push(repository);
     }
@@ -83,12 +83,12 @@ fn now_expected(made: Moment, seen: &Seen, before: Option<&Expected>) -> Expecte
         repositories.extend(snapshots.map(|snapshots| (name.clone(), snapshots)));
     }
     let logs = seen.audited.logs.iter();
-    let audit = logs.filter_map(|log| Some((log.log.to_owned(), log.head.clone()?))).collect();
+    let audit = logs.filter_map(|log| Some((log.name.to_owned(), log.head.clone()?))).collect();
     Expected::new(made, repositories, audit)
 }
 
 fn of_contents(name: &RepositoryName, contents: Result<Contents, String>) -> Repository {
-    let mut repository = Repository { repository: name.to_string(), ..Repository::default() };
+    let mut repository = Repository { name: name.to_string(), ..Repository::default() };
     let contents = match contents {
         Ok(contents) => contents,
         Err(error) => {
@@ -145,7 +145,7 @@ fn findings(state: &State) -> Vec<Found> {
     found.collect()
 }
 
-fn verified(config: &Config, made: Moment, covered: Covered, suspicious: u64) -> Verified {
+fn verified(config: &Config, made: Moment, covered: &Covered, suspicious: u64) -> Verified {
     let within_ms = config.maintenance.verify_ms();
     let age_ms = |read_ms: &u64| made.0.saturating_sub(*read_ms);
     let read: Vec<u64> = covered.parts.iter().flatten().map(age_ms).collect();

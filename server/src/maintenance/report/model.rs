@@ -19,7 +19,8 @@ const FORM: u32 = 1;
 /// A report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    pawl_report: u32,
+    #[serde(rename = "pawl_report")]
+    form: u32,
     pub(super) version: &'static str,
     pub(super) made: Moment,
     /// From when on refused attempts are told; from the beginning without.
@@ -106,7 +107,8 @@ pub(super) struct Missing {
 /// A repository.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Repository {
-    pub(super) repository: String,
+    #[serde(rename = "repository")]
+    pub(super) name: String,
     /// Why nothing is known of what is there.
     pub(super) unreadable: Option<Words>,
     pub(super) last_backup: Option<LastBackup>,
@@ -228,7 +230,8 @@ pub(super) struct Attempts {
 #[derive(Debug, Serialize)]
 pub(super) struct Log {
     /// `hosts` or `maintenance`.
-    pub(super) log: &'static str,
+    #[serde(rename = "log")]
+    pub(super) name: &'static str,
     pub(super) lines: u64,
     pub(super) head: Option<Head>,
     /// Why it is not what was written.
@@ -241,7 +244,7 @@ impl Report {
     /// A report in which nothing stands yet.
     pub(super) fn new(made: Moment, expected: Expected) -> Self {
         Self {
-            pawl_report: FORM,
+            form: FORM,
             version: env!("CARGO_PKG_VERSION"),
             made,
             since: None,

@@ -90,7 +90,7 @@ fn head(report: &Report) -> Markup {
             nav aria-label="Contents" {
                 ul {
                     @for (at, repository) in report.repositories.iter().enumerate() {
-                        li { a href=(format!("#repository-{at}")) { (repository.repository) } }
+                        li { a href=(format!("#repository-{at}")) { (repository.name) } }
                     }
                     @for (id, title, _) in SECTIONS { li { a href=(format!("#{id}")) { (title) } } }
                 }
@@ -123,7 +123,7 @@ fn section(id: &str, is_empty: bool, content: &Markup) -> Markup {
 fn of_repository(at: usize, of: &Repository, report: &Report) -> Markup {
     html! {
         section id=(format!("repository-{at}")) {
-            h2 { (of.repository) }
+            h2 { (of.name) }
             @if let Some(why) = &of.unreadable {
                 p.bad { "It cannot be read: " (why) }
             } @else {
@@ -295,7 +295,7 @@ fn audit(report: &Report) -> Markup {
         &html! {
             dl.facts {
                 @for log in &report.audit {
-                    dt { (log.log) } dd.bad[log.broken.is_some()] { (text::of_log(log)) }
+                    dt { (log.name) } dd.bad[log.broken.is_some()] { (text::of_log(log)) }
                 }
             }
         },

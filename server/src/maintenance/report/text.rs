@@ -76,7 +76,7 @@ fn head(report: &Report) -> Vec<String> {
 }
 
 fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
-    let mut lines = vec![of.repository.clone()];
+    let mut lines = vec![of.name.clone()];
     let mut say = |what: &str, text: String| lines.push(format!("  {what:<12}  {text}"));
     if let Some(why) = &of.unreadable {
         say("unreadable", why.to_string());
@@ -209,7 +209,7 @@ pub(super) fn who(of: &Refused) -> String {
 }
 
 fn audit(report: &Report) -> Vec<String> {
-    report.audit.iter().map(|log| format!("  {}: {}", log.log, of_log(log))).collect()
+    report.audit.iter().map(|log| format!("  {}: {}", log.name, of_log(log))).collect()
 }
 
 /// How long an audit log is, and its last record.
