@@ -192,9 +192,9 @@ impl Forget {
     }
 }
 
-/// These, or if there are none, those.
-fn either<T: Clone>(these: &[T], those: &[T]) -> Vec<T> {
-    if these.is_empty() { those.to_vec() } else { these.to_vec() }
+/// The near ones, or if there are none, the far ones.
+fn either<T: Clone>(near: &[T], far: &[T]) -> Vec<T> {
+    if near.is_empty() { far.to_vec() } else { near.to_vec() }
 }
 
 fn lists(texts: &[String]) -> Vec<TagList> {

@@ -60,7 +60,7 @@ impl Restic<'_> {
             command.env_remove(other);
         }
         if let Some(ca) = self.ca_file {
-            command.env("RESTIC_CACERT", ca);
+            command.arg("--cacert").arg(ca); // restic 0.14 knows no variable for it
         }
         let said = args.join(" ");
         let run = tokio::task::spawn_blocking(move || command.output());

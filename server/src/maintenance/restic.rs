@@ -136,12 +136,12 @@ impl UsersRestic {
             () = stop.over() => {}
         }
         tell(Signal::INT);
-        let output = match tokio::time::timeout(END_WAIT_MAX, &mut ended).await {
-            Ok(output) => output,
-            Err(_) => {
-                tell(Signal::KILL);
-                ended.await
-            }
+        let in_time = tokio::time::timeout(END_WAIT_MAX, &mut ended).await;
+        let output = if let Ok(output) = in_time {
+            output
+        } else {
+            tell(Signal::KILL);
+            ended.await
         };
         // It may just have come to its end by itself.
         output.map_err(cut).and_then(|output| {

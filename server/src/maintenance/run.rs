@@ -87,7 +87,7 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
     }
     verify::all(&store, &config, &mut report.wards, &general, &stop).await?;
     drop(store);
-    let worked = act(config, &mut report.wards).await;
+    let worked = Box::pin(act(config, &mut report.wards)).await;
     for ward in &mut report.wards {
         ward.leave()?;
     }
@@ -109,14 +109,14 @@ async fn act(config: Config, wards: &mut [Ward]) -> Outcome {
     if !wards.iter().any(Ward::has_work) {
         return Ok(());
     }
-    session::act_within(config, async |session| {
+    let acted = session::act_within(config, async |session| {
         purge::note_seen(&session.store).await?;
         for ward in wards {
-            tend(session, ward).await?;
+            Box::pin(tend(session, ward)).await?;
         }
         Ok(())
-    })
-    .await
+    });
+    Box::pin(acted).await
 }
 
 /// The steps of one repository, in their order. Each looks first whether it is to be done.

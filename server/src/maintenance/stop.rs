@@ -88,7 +88,7 @@ impl Stop {
     pub(super) async fn told(&self) {
         let Some(mut told) = self.told.clone() else { return std::future::pending().await };
         if told.wait_for(|told| *told).await.is_err() {
-            std::future::pending().await // nobody is left who could
+            std::future::pending::<()>().await; // nobody is left who could
         }
     }
 }

@@ -14,11 +14,14 @@ fn a_missing_an_old_and_a_locked_out_restic_remove_nothing() {
     let password = ground.server.dir().join("password");
     let wrong = ground.server.dir().join("wrong");
     plant(&wrong, b"wrong");
-    let [restic, old, none] = [program("restic-0.19"), program("restic-0.14"), "/nowhere/restic".into()];
+    let [restic, none] = [program("restic-0.19"), "/nowhere/restic".into()];
+    let old = ground.server.dir().join("restic-0.13");
+    plant(&old, b"#!/bin/sh\necho restic 0.13.1 compiled with go1.18\n");
+    std::fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let [password, wrong] = [&password, &wrong].map(|path| path.to_str().unwrap());
     for (restic, password, reason) in [
         (&none, password, "cannot start /nowhere/restic"),
-        (&old, password, "expected 0.17 or newer"),
+        (&old, password, "expected 0.14 or newer"),
         (&restic, wrong, "wrong password"),
         (&restic, "/nowhere/password", "/nowhere/password"),
     ] {

@@ -50,12 +50,20 @@ fn a_host_is_enrolled_and_management_opens_its_repository_without_its_password()
 #[test]
 fn what_stands_in_the_way_is_said_before_anything_is_done() {
     let server = Server::start();
-    let old = enrol(&server, "restic-0.14", "web1").expect_code(1);
-    assert!(old.stderr.contains("expected 0.17 or newer"), "{old:?}");
     let none = enrol(&server, "rest-server", "web1").expect_code(1);
     assert!(none.stderr.contains("is no restic"), "{none:?}");
     assert_eq!(server.host(&["list", "--json"]).expect_code(0).json().as_array().unwrap().len(), 0);
     let _ = server.add_host("web1", &[]);
     let twice = enrol(&server, "restic-0.19", "web1").expect_code(1);
     assert!(twice.stderr.contains("host 'web1' exists"), "{twice:?}");
+}
+
+#[test]
+fn every_restic_enrols() {
+    let server = Server::start();
+    for (restic, name) in [("restic-0.14", "web1"), ("restic-0.18", "web2"), ("restic-0.19", "web3")] {
+        let _ = enrol(&server, restic, name).expect_code(0);
+        let keys = maintain(&server.place(), &["key", "list", name, "--json"]).expect_code(0).json();
+        assert_eq!(keys.as_array().unwrap().len(), 2, "{restic}: {keys}");
+    }
 }

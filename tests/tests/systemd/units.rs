@@ -102,6 +102,10 @@ fn the_services_keep_what_they_need() {
         assert_eq!(values(name, "Type="), ["notify"], "{name}: systemd 252 does not know notify-reload");
         assert_eq!(values(name, "KillMode="), ["mixed"], "{name}: its keeper gets no signal of its own");
     }
+    let run = "pawl-maintain.service";
+    assert_eq!(values(run, "KillMode="), ["mixed"], "restic is asked by Pawl to end");
+    assert_eq!(values(run, "RestrictAddressFamilies="), ["AF_UNIX AF_INET"], "restic before 0.17");
+    assert_eq!(values(run, "PrivateNetwork="), ["yes"]);
     assert_eq!(values("pawl-keeper.service", "PrivateUsers="), [""; 0], "it could not tell who the door is");
 }
 

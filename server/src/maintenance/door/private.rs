@@ -61,7 +61,7 @@ impl<'a> PrivateDoor<'a> {
         let credentials = Credentials::of_one_admin(name.clone(), &secret, per_minute);
         let bound = socket::bind(&[place(&session.config, restic)?])?;
         let who = format!("{name}:{}", secret.reveal());
-        let (url, certificates) = reached(&session.config, &bound, &who)?;
+        let Reached { url, certificates } = reached(&session.config, &bound, &who)?;
         let ca = certificates.is_some().then(|| tls::ca_file(&session.config.data));
         let audit = Queue::start(session.keeper.clone());
         let sight = Sight::default();
@@ -120,18 +120,23 @@ fn place(config: &Config, restic: Version) -> Result<Listen, Box<dyn Error>> {
 }
 
 /// By what URL restic reaches it, and the certificate that it needs for that.
-fn reached(
-    config: &Config,
-    bound: &[Bound],
-    who: &str,
-) -> Result<(String, Option<Arc<Certificates>>), Box<dyn Error>> {
+struct Reached {
+    url: String,
+    certificates: Option<Arc<Certificates>>,
+}
+
+fn reached(config: &Config, bound: &[Bound], who: &str) -> Result<Reached, Box<dyn Error>> {
     match bound.first().map(Bound::place) {
         Some(Listen::Tcp(address)) => {
             let names = [address.ip().to_string()];
             let files = tls::issue(&config.data, CERTIFICATE, &names, &[*address], tls::Reader::Owner)?;
-            Ok((format!("rest:https://{who}@{address}"), Some(super::load(config, files)?)))
+            let certificates = Some(super::load(config, files)?);
+            Ok(Reached { url: format!("rest:https://{who}@{address}"), certificates })
         }
-        Some(Listen::Unix(path)) => Ok((format!("rest:http+unix://{who}@{}:", path.display()), None)),
+        Some(Listen::Unix(path)) => {
+            let url = format!("rest:http+unix://{who}@{}:", path.display());
+            Ok(Reached { url, certificates: None })
+        }
         None => Err("no socket was bound".into()),
     }
 }

@@ -12,7 +12,7 @@ const CHARS_MAX: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) ended: Ended,
-    pub(super) said: Vec<String>,
+    pub(super) sentences: Vec<String>,
     /// What to undo.
     pub(super) batch: Option<String>,
 }
@@ -39,12 +39,12 @@ impl Said {
     }
 
     fn new(ended: Ended, text: impl Into<String>) -> Self {
-        Self { ended, said: vec![printable(&text.into())], batch: None }
+        Self { ended, sentences: vec![printable(&text.into())], batch: None }
     }
 
     /// With more to say.
     pub(super) fn and(mut self, more: impl IntoIterator<Item = String>) -> Self {
-        self.said.extend(more.into_iter().map(|text| printable(&text)));
+        self.sentences.extend(more.into_iter().map(|text| printable(&text)));
         self
     }
 
@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn a_sentence_is_one_printable_line_of_some_length() {
-        let said = Said::failed("Fatal: \u{1b}[31mno\n\n  second\tline\n").said;
+        let said = Said::failed("Fatal: \u{1b}[31mno\n\n  second\tline\n").sentences;
         assert_eq!(said, ["Fatal: \\u{1b}[31mno; second\\tline"]);
-        assert_eq!(Said::well("x".repeat(5000)).said[0].chars().count(), CHARS_MAX + 1);
+        assert_eq!(Said::well("x".repeat(5000)).sentences[0].chars().count(), CHARS_MAX + 1);
     }
 }

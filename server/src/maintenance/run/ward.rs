@@ -130,13 +130,13 @@ impl Ward {
 
     /// Writes down what came of a step.
     pub(super) fn note(&mut self, step: Step, said: Said, started: Instant) -> Result<(), FileError> {
-        let Said { ended, said, batch } = said;
+        let Said { ended, sentences, batch } = said;
         if matches!(ended, Ended::Well | Ended::Notice) {
             self.record.well_ms.insert(step, now_ms());
         }
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if let Some(night) = &mut self.record.last {
-            night.steps.push(Done { step, ended, said, batch, took_ms });
+            night.steps.push(Done { step, ended, said: sentences, batch, took_ms });
         }
         self.save()
     }

@@ -1,0 +1,164 @@
+//! Runs that are cut: by `kill -9`, by a signal, by the time.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use pawl_tests::process::Process;
+use pawl_tests::program::{Run, program};
+use pawl_tests::wait;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{Ground, RULES, WELL, ends, last_line, step};
+
+/// Makes restic slow at what is named so, once it holds its lock.
+fn slow_at(ground: &Ground, command: &str) -> std::path::PathBuf {
+    ground.scripted(&format!(
+        "case \" $* \" in *\" {command} \"*) exec $real --limit-download 1 --limit-upload 1 \"$@\";; esac"
+    ))
+}
+
+/// Waits until restic holds a lock there, so many steps having been done, and returns the process.
+fn restic_at_work(ground: &Ground, run: &mut Run, name: &str, done: usize) -> Process {
+    let locks = ground.server.data().join(name).join("locks");
+    wait::until("restic holds its lock", || {
+        assert!(!run.has_ended(), "the run ended: {}", run.seen());
+        let is_locked = std::fs::read_dir(&locks).is_ok_and(|mut locks| locks.next().is_some());
+        let is_meant = is_locked && steps_done(ground, name) == Some(done);
+        is_meant.then(|| Process::child_of(run.pid(), "restic-0.19")).flatten()
+    })
+}
+
+/// How many steps are written down.
+fn steps_done(ground: &Ground, name: &str) -> Option<usize> {
+    let record = ground.server.data().join(format!(".pawl/maintenance/run/{name}.json"));
+    let record: Value = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
+    Some(record["last"]["steps"].as_array()?.len())
+}
+
+/// A moment in so many seconds, as the command line takes it.
+fn moment(seconds: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let then = now.checked_add_signed(seconds).unwrap();
+    let date = std::process::Command::new("date").args(["-u", "-d", &format!("@{then}"), "+%FT%TZ"]).output();
+    String::from_utf8(date.unwrap().stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn killed_in_any_step_of_restics_it_goes_on_where_it_was() {
+    for (command, done) in [("forget", 1), ("prune", 2), ("check", 3)] {
+        let ground = Ground::new(&["web1"]);
+        let mut run = ground.start(&slow_at(&ground, command), &RULES);
+        let restic = restic_at_work(&ground, &mut run, "web1", done);
+        run.kill();
+        restic.signal(Signal::KILL);
+        let record = ground.server.data().join(".pawl/maintenance/run/web1.json");
+        let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+        assert_eq!(record["last"]["steps"].as_array().unwrap().len(), done, "{command}: {record:#}");
+        assert!(record["last"]["ended_ms"].is_null());
+
+        let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+        assert_eq!(ends(&report, "web1"), WELL, "{command}: {report:#}");
+        assert_eq!(report["resumed"], true);
+        assert_eq!(ground.snapshots("web1").len(), 4);
+        // What was done was not done again.
+        let took = record["last"]["steps"][0]["took_ms"].as_u64().unwrap() / 1000;
+        assert_eq!(step(&report, "web1", "verify")["seconds"], took);
+        ground.assert_unlocked();
+        ground.restic("web1").check();
+        let next = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+        assert_eq!((&next["resumed"], ends(&next, "web1").len()), (&false.into(), 5));
+    }
+}
+
+#[test]
+fn killed_while_it_verifies_it_goes_on_where_it_was() {
+    let ground = Ground::new(&["web1"]);
+    let mut run =
+        ground.start(&program("restic-0.19"), &[&RULES[..], &["--bytes-per-second", "1KiB"]].concat());
+    let state = ground.server.data().join(".pawl/maintenance/verify/,run.json");
+    wait::until("verification has begun", || {
+        assert!(!run.has_ended(), "{}", run.seen());
+        std::fs::read_to_string(&state).is_ok_and(|text| text.contains("\"finished\": false")).then_some(())
+    });
+    run.kill();
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    assert_eq!((&report["resumed"], ends(&report, "web1")), (&true.into(), WELL.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn told_to_end_it_has_restic_remove_its_lock_and_leaves_the_rest() {
+    for (signal, command, done) in
+        [(Signal::TERM, "prune", 2), (Signal::INT, "check", 3), (Signal::TERM, "forget", 1)]
+    {
+        let ground = Ground::new(&["db1", "web1"]);
+        let mut run = ground.start(&slow_at(&ground, command), &RULES);
+        let restic = restic_at_work(&ground, &mut run, "db1", done);
+        run.signal(signal);
+        let ended = run.end().expect_code(0);
+        assert!(!restic.is_alive());
+        ground.assert_unlocked();
+        let last = last_line(&ended);
+        assert_eq!(last["ended_by"], "signal", "{ended:#?}");
+        assert!(last["left"].as_u64().unwrap() >= 6, "{ended:#?}");
+        assert!(ended.stdout.contains("left for the next run: the run was told to end"), "{ended:#?}");
+        let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+        for host in ["db1", "web1"] {
+            assert_eq!(ends(&report, host), WELL, "{report:#}");
+            ground.restic(host).check();
+        }
+        assert_eq!((&report["resumed"], &report["left"]), (&true.into(), &0.into()));
+    }
+}
+
+#[test]
+fn when_its_time_is_over_it_ends_what_goes_on_and_says_what_is_left() {
+    let ground = Ground::new(&["db1", "web1"]);
+    let until = moment(12);
+    let ended = ground.start(&slow_at(&ground, "check"), &[&RULES[..], &["--until", &until]].concat()).end();
+    let ended = ended.expect_code(0);
+    ground.assert_unlocked();
+    let last = last_line(&ended);
+    assert_eq!((&last["ended_by"], &last["well"]), (&"until".into(), &2.into()), "{ended:#?}");
+    assert!(ended.stdout.contains("left for the next run: its time was over (--until)"), "{ended:#?}");
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    assert_eq!((ends(&report, "db1"), ends(&report, "web1")), (owned(&WELL), owned(&WELL)));
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+#[test]
+fn after_its_time_nothing_begins() {
+    let ground = Ground::new(&["web1"]);
+    let until = moment(-60);
+    let report = ground.run(&[&RULES[..], &["--until", &until, "--json"]].concat()).expect_code(0).json();
+    let left = ["verify", "forget", "prune", "check", "purge"].map(|step| format!("{step} skipped"));
+    assert_eq!(ends(&report, "web1"), left);
+    assert_eq!((&report["left"], &report["ended_by"]), (&5.into(), &"until".into()));
+    assert_eq!(ground.snapshots("web1").len(), 6);
+
+    // Night after night without time is worth a look.
+    let record = ground.server.data().join(".pawl/maintenance/run/web1.json");
+    let mut remembered: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(5 * super::DAY);
+    let long_ago = long_ago.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    remembered["well_ms"]["prune"] = long_ago.into();
+    pawl_tests::store::plant(&record, remembered.to_string().as_bytes());
+    let report = ground.run(&[&RULES[..], &["--until", &until, "--json"]].concat()).expect_code(1).json();
+    assert_eq!(ends(&report, "web1")[2], "prune notice");
+    assert!(step(&report, "web1", "prune")["said"][1].as_str().unwrap().contains("5 days ago"), "{report:#}");
+}
+
+#[test]
+fn a_second_run_says_so_at_once() {
+    let ground = Ground::new(&["web1"]);
+    let mut run = ground.start(&slow_at(&ground, "prune"), &RULES);
+    let _restic = restic_at_work(&ground, &mut run, "web1", 2);
+    let second = ground.run(&RULES).expect_code(2);
+    assert!(second.stderr.contains("another `pawl maintain run` is at work here"), "{second:#?}");
+    assert!(last_line(&second)["error"].as_str().unwrap().contains("another"));
+    assert!(!run.has_ended());
+    run.signal(Signal::TERM);
+    let _ = run.end().expect_code(0);
+}

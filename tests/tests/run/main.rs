@@ -1,0 +1,183 @@
+//! `pawl maintain run`: a whole night, and what can come between.
+//!
+//! Invariant: backups are made by the real restic, and so are forgetting, pruning and checking; where restic is to behave
+//! badly, a script does so in front of the real one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod attacks;
+mod cut;
+mod faults;
+mod night;
+
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use pawl_tests::clients::{self, Restic, Version};
+use pawl_tests::command::{Finished, pawl_command};
+use pawl_tests::content::{id_of, noise};
+use pawl_tests::maintenance::maintain;
+use pawl_tests::program::{self, program};
+use pawl_tests::server::Server;
+use pawl_tests::store::plant;
+use serde_json::Value;
+
+const DAY: u64 = 24 * 3600;
+/// Of six daily backups, none of them young, two go.
+const RULES: [&str; 2] = ["--keep-last", "4"];
+
+/// Hosts with a history each, and the options with which maintenance comes to them.
+struct Ground {
+    server: Server,
+    hosts: Vec<(&'static str, Restic)>,
+    password: PathBuf,
+}
+
+impl Ground {
+    fn new(names: &[&'static str]) -> Self {
+        Self::on(Server::start(), names)
+    }
+
+    fn on(server: Server, names: &[&'static str]) -> Self {
+        let password = server.dir().join("management.password");
+        plant(&password, b"secret");
+        chmod(&password, 0o600);
+        let hosts = names.iter().map(|name| {
+            let restic = Restic::new(Version::V0_19, &clients::ready(&server, name));
+            for file in 0..10 {
+                plant(
+                    &restic.home().join(format!("files/file-{file}")),
+                    &noise(&format!("{name} {file}"), 1000),
+                );
+            }
+            (*name, restic)
+        });
+        let ground = Self { hosts: hosts.collect(), server, password };
+        for name in names {
+            for day in (10..16).rev() {
+                ground.backup(name, day);
+            }
+        }
+        ground
+    }
+
+    fn restic(&self, name: &str) -> &Restic {
+        &self.hosts.iter().find(|(host, _)| *host == name).unwrap().1
+    }
+
+    /// A backup so many days ago, with something of its own in it, for prune to remove.
+    fn backup(&self, name: &str, day: u64) -> String {
+        let restic = self.restic(name);
+        let files = restic.home().join("files");
+        plant(&files.join("of-this-day"), &noise(&format!("{name} on day {day}"), 1000));
+        let claimed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - day * DAY;
+        let claimed =
+            Command::new("date").args(["-u", "-d", &format!("@{claimed}"), "+%F %T"]).output().unwrap();
+        let claimed = String::from_utf8(claimed.stdout).unwrap();
+        let id = restic.report_of_backup(&files, &["--host", name, "--time", claimed.trim()]).snapshot;
+        self.server.back_date(&format!("{name}/snapshots/{id}"), Duration::from_secs(day * DAY));
+        id
+    }
+
+    /// The options that name this restic, and the password.
+    fn options(&self, restic: &std::path::Path) -> Vec<String> {
+        let (restic, password) = (restic.to_str().unwrap(), self.password.to_str().unwrap());
+        ["--restic", restic, "--password-file", password].map(str::to_owned).to_vec()
+    }
+
+    /// Starts a run with this restic.
+    fn start(&self, restic: &std::path::Path, args: &[&str]) -> program::Run {
+        let mut command = pawl_command();
+        command.args(["maintain", "run"]).args(args).args(self.options(restic)).args(self.server.place());
+        program::Run::start(command)
+    }
+
+    /// A run with restic 0.19.
+    fn run(&self, args: &[&str]) -> Finished {
+        self.start(&program("restic-0.19"), args).end()
+    }
+
+    /// A run without anything of restic.
+    fn run_alone(&self, args: &[&str]) -> Finished {
+        maintain(&self.server.place(), &[&["run"], args].concat())
+    }
+
+    /// A restic that does this before what it is asked for; `$*` is what that is.
+    fn scripted(&self, lines: &str) -> PathBuf {
+        let path = self.server.dir().join(format!("restic-{}", id_of(lines.as_bytes())));
+        let real = program("restic-0.19");
+        plant(
+            &path,
+            format!("#!/bin/bash\nreal={}\n{lines}\nexec $real \"$@\"\n", real.display()).as_bytes(),
+        );
+        chmod(&path, 0o755);
+        path
+    }
+
+    /// Snapshots that are visible.
+    fn snapshots(&self, name: &str) -> BTreeSet<String> {
+        let names = std::fs::read_dir(self.server.data().join(name).join("snapshots")).unwrap();
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// No lock is left in any repository.
+    fn assert_unlocked(&self) {
+        for (name, _) in &self.hosts {
+            let locks = std::fs::read_dir(self.server.data().join(name).join("locks")).unwrap();
+            assert_eq!(locks.count(), 0, "locks are left in {name}");
+        }
+    }
+}
+
+fn chmod(path: &std::path::Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// What the last line says.
+fn last_line(finished: &Finished) -> Value {
+    let last = finished.stdout.lines().last().unwrap_or_default();
+    let json = last.strip_prefix("pawl-run: ").unwrap_or_else(|| panic!("no last line: {finished:#?}"));
+    let parsed: Value = serde_json::from_str(json).unwrap();
+    let keys: Vec<_> = parsed.as_object().unwrap().keys().map(String::as_str).collect();
+    let documented = [
+        "began",
+        "ended_by",
+        "error",
+        "exit",
+        "failed",
+        "left",
+        "notices",
+        "repositories",
+        "resumed",
+        "seconds",
+        "well",
+    ];
+    assert_eq!(keys, documented);
+    assert_eq!(parsed["exit"].as_i64().map(|code| code as i32), finished.code, "{finished:#?}");
+    parsed
+}
+
+/// The line of a step in a repository.
+fn step<'a>(report: &'a Value, repository: &str, step: &str) -> &'a Value {
+    let mut steps = report["steps"].as_array().unwrap().iter();
+    let found = steps.find(|line| line["repository"] == repository && line["step"] == step);
+    found.unwrap_or_else(|| panic!("no {step} of {repository} in {report:#}"))
+}
+
+/// How each step of a repository ended, as `verify well`.
+fn ends(report: &Value, repository: &str) -> Vec<String> {
+    let steps = report["steps"].as_array().unwrap().iter();
+    let of = steps.filter(|line| line["repository"] == repository);
+    of.map(|line| format!("{} {}", line["step"].as_str().unwrap(), line["ended"].as_str().unwrap())).collect()
+}
+
+const WELL: [&str; 5] = ["verify well", "forget well", "prune well", "check well", "purge well"];
