@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::locks::{Sight, Sighted};
+use super::locks::Sighted;
 use super::session::{Session, directory};
 use crate::audit::Queue;
 use crate::config::{Config, Listen, Tls};
@@ -81,7 +81,6 @@ pub(super) fn certificates(
 #[derive(Debug)]
 pub(super) struct PrivateDoor {
     url: String,
-    sight: Sight,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<bool, SocketError>>,
     audit: Queue,
@@ -98,25 +97,19 @@ impl PrivateDoor {
         let place: Listen = format!("unix:{}", socket.display()).parse()?;
         let bound = socket::bind(std::slice::from_ref(&place))?;
         let audit = Queue::start(session.keeper.clone());
-        let sight = Sight::default();
-        let files = sight.clone().over(session.files.clone());
+        let files = session.sight.clone().over(session.files.clone());
         let door: Arc<OwnDoor> = Arc::new(in_front_of(files, session, credentials, audit.clone()));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(http::serve(bound, door, None, async {
             let _ = stopped.await; // or the sender is gone, which means the same
         }));
         let url = format!("rest:http+unix://{name}:{}@{}:", secret.reveal(), socket.display());
-        Ok(Self { url, sight, stop, serving, audit })
+        Ok(Self { url, stop, serving, audit })
     }
 
     /// A repository as restic knows it, with the credential.
     pub(super) fn repository(&self, name: &str) -> String {
         format!("{}/{name}/", self.url)
-    }
-
-    /// Which locks are seen through it.
-    pub(super) const fn sight(&self) -> &Sight {
-        &self.sight
     }
 
     /// Lets requests finish.

@@ -74,7 +74,7 @@ pub(super) async fn forget(session: &Session, options: &Forget) -> Result<Report
     }
     let door = PrivateDoor::open(session)?;
     let address = Address { repository: door.repository(options.repository.as_str()), bucket: None };
-    let done = at_door(session, options, &door, &address).await;
+    let done = at_door(session, options, &address).await;
     door.close().await?;
     done
 }
@@ -82,7 +82,6 @@ pub(super) async fn forget(session: &Session, options: &Forget) -> Result<Report
 async fn at_door(
     session: &Session,
     options: &Forget,
-    door: &PrivateDoor,
     address: &Address<'_>,
 ) -> Result<Report, Box<dyn Error>> {
     let data = &session.config.data;
@@ -103,7 +102,7 @@ async fn at_door(
     let is_removed = |judged: &&Judged<'_>| judged.verdict == Verdict::Remove;
     let ids: Vec<_> = judged.iter().filter(is_removed).map(|judged| judged.snapshot.id).collect();
     if !options.dry_run && !ids.is_empty() {
-        report.locks = remove(session, options, door, address, &ids).await?;
+        report.locks = remove(session, options, address, &ids).await?;
         report.batch = batch(session, options).await?;
     }
     Ok(report)
@@ -125,13 +124,13 @@ fn note_fallen(state: &mut State, judged: &[Judged<'_>]) {
 async fn remove(
     session: &Session,
     options: &Forget,
-    door: &PrivateDoor,
     address: &Address<'_>,
     ids: &[FileId],
 ) -> Result<locks::Report, Box<dyn Error>> {
     let mut ahead: VecDeque<_> = ids.chunks(IDS_MAX).collect();
     let patience = Patience { wait: options.lock_wait.0, until_ms: None };
-    let forgotten = locks::alone(session, door, &options.repository, patience, async || {
+    let never = async || std::future::pending().await; // it ends with the process
+    let forgotten = locks::alone(session, &options.repository, patience, never, async || {
         while let Some(ids) = ahead.front() {
             let ids = ids.iter().map(ToString::to_string);
             options.restic.run(address, ["forget".to_owned()].into_iter().chain(ids).collect()).await?;
