@@ -17,7 +17,7 @@ use pawl_policy::retention::{Filter, Held, Judged, Plan, Verdict, judge};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
 use super::door::PrivateDoor;
-use super::locks::{self, Alone, Patience};
+use super::locks::{Patience, Quiet};
 use super::session::{self, Session};
 use super::stop::Stop;
 use crate::cli::{Forget, Retention, UsersRestic};
@@ -43,11 +43,15 @@ pub(super) fn run(options: &Forget) -> Outcome {
                 repository: &options.repository,
                 retention: &options.retention,
                 filter: options.filter(),
-                patience: Patience { wait: options.lock_wait.0, stop: Stop::default() },
                 dry_run: options.dry_run,
                 restic: &options.restic,
             };
-            report = Some(forget(session, &wanted).await?);
+            let patience = Patience { wait: options.lock_wait.0, stop: Stop::default() };
+            let mut quiet = Quiet::of(session, &options.repository, patience);
+            let forgotten = forget(session, &wanted, &mut quiet).await;
+            let locks = quiet.end().await;
+            let forgotten = forgotten.map_err(|error| format!("{}{error}", locks.text()))?;
+            report = Some(Report { locks, ..forgotten });
             Ok(())
         })
     });
@@ -81,20 +85,22 @@ pub(super) struct Wanted<'a> {
     pub(super) repository: &'a RepositoryName,
     pub(super) retention: &'a Retention,
     pub(super) filter: Filter,
-    /// How long locks of others are waited for.
-    pub(super) patience: Patience,
     pub(super) dry_run: bool,
     pub(super) restic: &'a UsersRestic,
 }
 
 /// Judges the snapshots of a repository and removes what is to be removed.
-pub(super) async fn forget(session: &Session, wanted: &Wanted<'_>) -> Result<Report, Box<dyn Error>> {
+pub(super) async fn forget(
+    session: &Session,
+    wanted: &Wanted<'_>,
+    quiet: &mut Quiet<'_>,
+) -> Result<Report, Box<dyn Error>> {
     if !session.store.repositories().await?.contains(wanted.repository) {
         return Err(format!("there is no repository {}", wanted.repository).into());
     }
     let version = Version::of(wanted.restic.program())?;
     let door = PrivateDoor::open(session, wanted.repository, version).await?;
-    let done = at_door(session, wanted, &door).await;
+    let done = at_door(session, wanted, &door, quiet).await;
     let refused = door.refused();
     door.close().await?;
     let mut report = done?;
@@ -106,6 +112,7 @@ async fn at_door(
     session: &Session,
     wanted: &Wanted<'_>,
     door: &PrivateDoor<'_>,
+    quiet: &mut Quiet<'_>,
 ) -> Result<Report, Box<dyn Error>> {
     let address = door.address();
     let data = &session.config.data;
@@ -126,7 +133,7 @@ async fn at_door(
     let is_removed = |judged: &&Judged<'_>| judged.verdict == Verdict::Remove;
     let ids: Vec<_> = judged.iter().filter(is_removed).map(|judged| judged.snapshot.id).collect();
     if !wanted.dry_run && !ids.is_empty() {
-        report.locks = remove(session, wanted, door, &ids).await?;
+        remove(session, wanted, door, &ids, quiet).await?;
         report.batch = batch(session, wanted).await?;
     }
     Ok(report)
@@ -150,10 +157,11 @@ async fn remove(
     wanted: &Wanted<'_>,
     door: &PrivateDoor<'_>,
     ids: &[FileId],
-) -> Result<locks::Report, Box<dyn Error>> {
+    quiet: &mut Quiet<'_>,
+) -> Result<(), Box<dyn Error>> {
     let address = door.address();
     let mut ahead: VecDeque<_> = ids.chunks(IDS_MAX).collect();
-    let forgotten = locks::alone(session, door, wanted.repository, wanted.patience.clone(), async || {
+    let forgotten = quiet.alone(async || {
         while let Some(ids) = ahead.front() {
             let ids = ids.iter().map(ToString::to_string);
             let args = ["forget".to_owned()].into_iter().chain(ids).collect();
@@ -162,10 +170,8 @@ async fn remove(
         }
         Ok(())
     });
-    let Alone { outcome, report } = forgotten.await;
-    outcome.map_err(|error| {
-        let locks = report.text();
-        format!("{locks}not all snapshots that were to be were removed: {error}; run this again")
+    forgotten.await.map_err(|error| {
+        format!("not all snapshots that were to be were removed: {error}; run this again")
     })?;
     let mut left = Vec::new();
     for id in ids {
@@ -175,7 +181,7 @@ async fn remove(
         }
     }
     if left.is_empty() {
-        return Ok(report);
+        return Ok(());
     }
     Err(format!(
         "restic ended well, and these snapshots are still there: {}; run this again",

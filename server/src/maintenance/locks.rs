@@ -19,13 +19,12 @@ use pawl_policy::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::door::PrivateDoor;
 use super::restic::ResticError;
 use super::session::{self, Session};
 use super::stop::Stop;
 use crate::store::locks::{Lock, LockStore};
 use crate::store::{AppendStore, StoreError, now_ms};
-pub(super) use report::{Report, SUSPENDED};
+pub(super) use report::Report;
 pub(super) use sight::{Sight, Sighted};
 use suspension::Suspension;
 use watch::Watch;
@@ -63,82 +62,98 @@ pub(super) enum LocksError {
     #[error("{0}")]
     NoTime(String),
     /// Somebody said that it has to end.
-    #[error("locks of others were waited for, and the waiting had to end")]
-    Stopped,
+    #[error("the locks of {0} were waited for no longer")]
+    Over(RepositoryName),
 }
 
-/// What came of work that was to be done alone.
+/// A repository that is to be had alone. Nothing else of this session may be at work in it while it is waited for.
 #[derive(Debug)]
-pub(super) struct Alone<T> {
-    pub(super) outcome: Result<T, LocksError>,
-    /// What there was to say about locks, whatever the outcome.
-    pub(super) report: Report,
-}
-
-/// Does `work`, for which restic needs an exclusive lock, once no lock of others is in its way. It has to use this door,
-/// and is tried again if somebody else was faster. Nothing else may be at work in the repository through the door.
-pub(super) async fn alone<T>(
-    session: &Session,
-    door: &PrivateDoor<'_>,
-    repository: &RepositoryName,
-    patience: Patience,
-    work: impl AsyncFnMut() -> Result<T, ResticError>,
-) -> Alone<T> {
-    let began = Instant::now();
-    let sight = door.sight();
-    let mut waiting = Waiting { session, sight, repository, patience, began, watch: Watch::default() };
-    let mut report = Report::default();
-    let outcome = waiting.then(work, &mut report).await;
-    report.kept_by = waiting.watch.kept_by();
-    Alone { outcome, report }
-}
-
-struct Waiting<'a> {
+pub(super) struct Quiet<'a> {
     session: &'a Session,
-    sight: &'a Sight,
-    repository: &'a RepositoryName,
+    repository: RepositoryName,
     patience: Patience,
     began: Instant,
     watch: Watch,
+    suspension: Option<Suspension>,
+    report: Report,
 }
 
-impl Waiting<'_> {
-    async fn then<T>(
+impl<'a> Quiet<'a> {
+    /// The time for which others are waited for begins now.
+    pub(super) fn of(session: &'a Session, repository: &RepositoryName, patience: Patience) -> Self {
+        let (began, watch, report) = (Instant::now(), Watch::default(), Report::default());
+        let repository = repository.clone();
+        Self { session, repository, patience, began, watch, suspension: None, report }
+    }
+
+    /// Does `work`, for which restic needs an exclusive lock at a door of this session, once no lock of others is in its
+    /// way. It is tried again if somebody else was faster.
+    pub(super) async fn alone<T>(
         &mut self,
         mut work: impl AsyncFnMut() -> Result<T, ResticError>,
-        report: &mut Report,
     ) -> Result<T, LocksError> {
-        // A run that was killed may have left one.
-        self.session.store.resume_locks(self.repository).await?;
-        let mut faster = 0;
-        while faster < FASTER_MAX && self.no_lock_is_left(report).await? {
+        self.began = Instant::now(); // what was done before was no waiting
+        for _ in 0..FASTER_MAX {
+            self.wait().await?;
             match work().await {
-                Err(error) if error.is_for_a_lock() => faster += 1,
+                Err(error) if error.is_for_a_lock() && self.suspension.is_none() => {}
                 done => return Ok(done?),
             }
         }
-        self.check_time().await?;
-        let suspension = Suspension::begin(self.session, self.sight, self.repository).await?;
-        report.suspended = true;
-        let outcome = tokio::select! {
-            outcome = self.under(&suspension, work, report) => outcome,
-            never = suspension.keep() => match never {},
-        };
-        let ignored = suspension.lift().await;
-        match self.locks().await {
-            Ok(left) => self.watch.note_ignored(&ignored, &left),
-            Err(error) => tracing::warn!(%error, "whose locks were ignored is not known"),
+        self.suspend().await?;
+        Ok(work().await?)
+    }
+
+    /// Waits until no lock of others is left, and after a while suspends new ones for that.
+    pub(super) async fn wait(&mut self) -> Result<(), LocksError> {
+        if self.suspension.is_some() || self.no_lock_is_left().await? {
+            return Ok(());
         }
-        outcome
+        self.suspend().await
+    }
+
+    /// Suspends new locks until [`Self::end`], and waits until every lock that was there when that began can no longer be
+    /// held by an honest client. From then on our restic sees no lock but its own.
+    pub(super) async fn suspend(&mut self) -> Result<(), LocksError> {
+        let before = self.locks().await?;
+        self.check_time(&before)?;
+        let suspension = Suspension::begin(self.session, &self.repository).await?;
+        self.report.suspended = true;
+        self.watch.note_kept(&before);
+        match self.let_go_stale().await {
+            Ok(()) => {
+                suspension.see_only_own();
+                self.suspension = Some(suspension);
+                Ok(())
+            }
+            Err(error) => {
+                suspension.lift().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets hosts lock again, and says what there was.
+    pub(super) async fn end(mut self) -> Report {
+        if let Some(suspension) = self.suspension.take() {
+            let ignored = suspension.lift().await;
+            match self.locks().await {
+                Ok(left) => self.watch.note_ignored(&ignored, &left),
+                Err(error) => tracing::warn!(%error, "whose locks were ignored is not known"),
+            }
+        }
+        Report { kept_by: self.watch.kept_by(), ..self.report }
     }
 
     /// Waits until no lock is left; false if there still is one when patience is at its end.
-    async fn no_lock_is_left(&mut self, report: &mut Report) -> Result<bool, LocksError> {
+    async fn no_lock_is_left(&mut self) -> Result<bool, LocksError> {
+        // A run that was killed may have left a suspension.
+        self.session.store.resume_locks(&self.repository).await?;
         loop {
-            let left = self.tidy(report).await?;
+            let left = self.tidy().await?;
             self.watch.note(&left);
             let waited = self.began.elapsed();
-            report.waited_seconds = waited.as_secs();
+            self.report.waited_seconds = waited.as_secs();
             if left.is_empty() {
                 return Ok(true);
             }
@@ -150,61 +165,51 @@ impl Waiting<'_> {
         }
     }
 
-    /// Waits until every lock that was there when the suspension began can no longer be held by an honest client, and does
-    /// the work.
-    async fn under<T>(
-        &mut self,
-        suspension: &Suspension<'_>,
-        mut work: impl AsyncFnMut() -> Result<T, ResticError>,
-        report: &mut Report,
-    ) -> Result<T, LocksError> {
-        self.watch.note_kept(&self.locks().await?);
+    /// Removes the locks that are there as they go stale. One that comes now is not waited for.
+    async fn let_go_stale(&mut self) -> Result<(), LocksError> {
         self.pause(ON_ITS_WAY).await?;
         let settled_ms = now_ms();
         let there: BTreeSet<FileId> = self.locks().await?.iter().map(|lock| lock.id).collect();
         loop {
-            let left = self.tidy(report).await?;
+            let left = self.tidy().await?;
             let (of_before, since): (Vec<_>, Vec<_>) =
                 left.into_iter().partition(|lock| there.contains(&lock.id));
             self.watch.note(&of_before);
             self.watch.note_in_spite(&since);
-            report.waited_seconds = self.began.elapsed().as_secs();
+            self.report.waited_seconds = self.began.elapsed().as_secs();
             let now_ms = now_ms();
-            // A time of receipt that lies ahead is not waited for: none of these was received later than now.
+            // A time of receipt that lies ahead is not waited for: none of these was received later than then.
             let (spent, live): (Vec<_>, Vec<_>) = of_before.into_iter().partition(|lock| {
                 now_ms.saturating_sub(lock.facts.received_ms.min(settled_ms)) >= LOCK_STALE_AFTER_MS
             });
-            report.stale_removed += self.remove(&spent).await?;
+            self.report.stale_removed += self.remove(&spent).await?;
             if live.is_empty() {
-                break;
+                return Ok(());
             }
             self.pause(POLL).await?;
         }
-        suspension.see_only_own();
-        Ok(work().await?)
     }
 
-    /// Lets time pass, unless it is over.
     async fn pause(&self, time: Duration) -> Result<(), LocksError> {
         tokio::select! {
             () = sleep(time) => Ok(()),
-            () = self.patience.stop.over() => Err(LocksError::Stopped),
+            () = self.patience.stop.over() => Err(LocksError::Over(self.repository.clone())),
         }
     }
 
     async fn locks(&self) -> Result<Vec<Lock>, LocksError> {
-        Ok(self.session.store.locks(self.repository).await?)
+        Ok(self.session.store.locks(&self.repository).await?)
     }
 
     /// Removes locks that nobody can hold any more, and returns those that are left.
-    async fn tidy(&self, report: &mut Report) -> Result<Vec<Lock>, LocksError> {
+    async fn tidy(&mut self) -> Result<Vec<Lock>, LocksError> {
         let now_ms = now_ms();
         let (over, left): (Vec<_>, Vec<_>) = self.locks().await?.into_iter().partition(|lock| {
             // Only one run of maintenance is at work, and whose restic this was has ended.
-            let of_ours = lock.of_maintenance || self.sight.is_own(&lock.id);
+            let of_ours = lock.of_maintenance || self.session.sight.is_own(&lock.id);
             of_ours || lock.facts.age_ms(now_ms) >= LOCK_STALE_AFTER_MS
         });
-        report.stale_removed += self.remove(&over).await?;
+        self.report.stale_removed += self.remove(&over).await?;
         Ok(left)
     }
 
@@ -232,13 +237,12 @@ impl Waiting<'_> {
     }
 
     /// Whether a suspension would be over in time.
-    async fn check_time(&self) -> Result<(), LocksError> {
-        let left = self.locks().await?;
+    fn check_time(&self, left: &[Lock]) -> Result<(), LocksError> {
         let now_ms = now_ms();
         let stale_ms = |lock: &Lock| lock.facts.received_ms.min(now_ms).saturating_add(LOCK_STALE_AFTER_MS);
         let settled_ms = now_ms.saturating_add(u64::try_from(ON_ITS_WAY.as_millis()).unwrap_or(u64::MAX));
         let ready_ms = left.iter().map(stale_ms).max().unwrap_or(0).max(settled_ms);
-        self.check_until(ready_ms, &left)
+        self.check_until(ready_ms, left)
     }
 
     fn check_until(&self, moment_ms: u64, left: &[Lock]) -> Result<(), LocksError> {

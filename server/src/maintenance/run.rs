@@ -14,9 +14,11 @@ mod whole;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Zoned;
 
+use super::locks::{Patience, Quiet};
 use super::purge;
 use super::session::{self, Session};
 use super::stop::{Stop, Why};
@@ -24,6 +26,7 @@ use super::stores;
 use super::verify::untold;
 use crate::cli::Run;
 use crate::config::{Config, Log, LogLevel};
+use crate::files::FileError;
 use crate::log;
 use crate::print::{self, Ended, Outcome};
 use crate::serve::DISK_WAIT_MAX;
@@ -123,11 +126,22 @@ async fn act(config: Config, wards: &mut [Ward]) -> Outcome {
 async fn tend(session: &Session, ward: &mut Ward) -> Result<(), Box<dyn Error>> {
     steps::restore(session, ward).await?;
     examine::examine(session, ward).await?;
-    steps::forget(session, ward).await?;
-    steps::prune(session, ward).await?;
-    steps::check(session, ward).await?;
+    let wait = ward.settings.lock_wait.unwrap_or_default().0;
+    let patience = Patience { wait, stop: ward.stop.clone() };
+    let mut quiet = Quiet::of(session, &ward.repository, patience);
+    let done = with_restic(session, ward, &mut quiet).await;
+    let started = Instant::now();
+    steps::locks(ward, &quiet.end().await, started)?;
+    done?;
     steps::purge(session, ward).await?;
     Ok(ward.end()?)
+}
+
+/// The steps for which restic needs the repository for itself.
+async fn with_restic(session: &Session, ward: &mut Ward, quiet: &mut Quiet<'_>) -> Result<(), FileError> {
+    steps::forget(session, ward, quiet).await?;
+    steps::prune(session, ward, quiet).await?;
+    steps::check(session, ward, quiet).await
 }
 
 /// The word for it.

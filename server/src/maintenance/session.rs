@@ -14,6 +14,7 @@ use futures_util::TryStreamExt;
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use sha2::{Digest, Sha256};
 
+use super::locks::Sight;
 use super::stores::{self, Stores};
 use super::verify::untold;
 use crate::cli::Place;
@@ -34,6 +35,8 @@ pub(super) struct Session {
     pub(super) store: EitherMaintenance,
     /// The same place as hosts use it, for what is added, and for locks.
     pub(super) files: EitherStore,
+    /// Which locks our own restic sees.
+    pub(super) sight: Sight,
     pub(super) keeper: KeeperClient,
 }
 
@@ -138,7 +141,8 @@ pub(super) async fn act_within(config: Config, work: impl AsyncFnOnce(&Session) 
     let (keeper, child) = tokio::task::spawn_blocking(start).await??.connect()?;
     let outcome = match stores::open(&config, &keeper).await {
         Ok(Stores { store, files, lock }) => {
-            let session = Session { config, store, files, keeper: keeper.clone() };
+            let sight = Sight::default();
+            let session = Session { config, store, files, sight, keeper: keeper.clone() };
             if let Err(error) = untold::tell(&session).await {
                 tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
             }

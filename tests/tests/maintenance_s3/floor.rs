@@ -1,9 +1,7 @@
 //! Young snapshots in a bucket.
 
-use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
 use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
 
@@ -13,19 +11,10 @@ on_each_s3! {
     a_young_snapshot_in_a_bucket_cannot_be_deleted,
 }
 
-/// Has Pawl believe that it received a snapshot so long ago, by the owner's hand.
+/// Has Pawl believe that it received a snapshot so long ago.
 fn back_date(host: &Host, snapshot: &str, by: Duration) {
     let key = host.visible().into_keys().find(|key| key.ends_with(snapshot)).unwrap();
-    let received = SystemTime::now() - by;
-    let received_ms = received.duration_since(UNIX_EPOCH).unwrap().as_millis();
-    let facts = [("pawl-creator", "web1".to_owned()), ("pawl-received", received_ms.to_string())];
-    let facts: HashMap<_, _> = facts.map(|(name, value)| (name.to_owned(), value)).into();
-    let body = ByteStream::from(host.bucket.get(&key).unwrap());
-    let put = host.bucket.ask(|client| {
-        let put = client.put_object().bucket(host.bucket.name()).key(&key).body(body);
-        put.set_metadata(Some(facts)).send()
-    });
-    drop(put.unwrap());
+    host.back_date(&key, by);
 }
 
 /// A111: A thief of a maintenance credential deletes the snapshots of the last days, which lie in a bucket.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use aws_sdk_s3::primitives::ByteStream;
 use pawl_tests::bucket::{Access, Bucket, Kind};
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::command::{Finished, pawl_command};
@@ -131,6 +132,20 @@ impl Host {
         let visible = snapshot.visible().into_iter();
         let kept = visible.filter(|(key, _)| is_file(key) && !key.contains("/locks/"));
         kept.map(|(key, bytes)| (key.to_owned(), bytes.to_vec())).collect()
+    }
+
+    /// Has Pawl believe that it received a file of the first host so long ago, by the owner's hand.
+    pub(crate) fn back_date(&self, key: &str, by: Duration) {
+        let received_ms = (SystemTime::now() - by).duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let snapshot = self.bucket.snapshot();
+        let mut facts = snapshot.shown(key).unwrap().metadata.clone();
+        facts.insert("pawl-received".to_owned(), received_ms.to_string());
+        let body = ByteStream::from(self.bucket.get(key).unwrap());
+        let put = self.bucket.ask(|client| {
+            let put = client.put_object().bucket(self.bucket.name()).key(key).body(body);
+            put.set_metadata(Some(facts.into_iter().collect())).send()
+        });
+        drop(put.unwrap());
     }
 
     /// Runs `pawl maintain` with these arguments, and prints what it took.

@@ -11,6 +11,7 @@ mod floor;
 mod forget;
 mod host;
 mod killed;
+mod locks;
 mod machine;
 mod purge;
 mod report;

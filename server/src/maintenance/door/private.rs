@@ -21,7 +21,6 @@ use crate::config::{Config, Listen};
 use crate::credentials::{Credentials, Secret};
 use crate::http;
 use crate::http::tls::{self, Certificates};
-use crate::maintenance::locks::Sight;
 use crate::maintenance::restic::{Address, Version};
 use crate::maintenance::session::{self, Session, directory};
 use crate::socket::{self, Bound, SocketError};
@@ -39,7 +38,6 @@ pub(in crate::maintenance) struct PrivateDoor<'a> {
     repository: &'a RepositoryName,
     url: String,
     ca: Option<PathBuf>,
-    sight: Sight,
     door: Arc<OwnDoor>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<bool, SocketError>>,
@@ -64,14 +62,13 @@ impl<'a> PrivateDoor<'a> {
         let Reached { url, certificates } = reached(&session.config, &bound, &who)?;
         let ca = certificates.is_some().then(|| tls::ca_file(&session.config.data));
         let audit = Queue::start(session.keeper.clone());
-        let sight = Sight::default();
-        let files = sight.clone().over(session.files.clone());
+        let files = session.sight.clone().over(session.files.clone());
         let door: Arc<OwnDoor> = Arc::new(super::in_front_of(files, session, credentials, audit.clone()));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(http::serve(bound, Arc::clone(&door), certificates, async {
             let _ = stopped.await; // or the sender is gone, which means the same
         }));
-        Ok(Self { session, repository, url, ca, sight, door, stop, serving, audit })
+        Ok(Self { session, repository, url, ca, door, stop, serving, audit })
     }
 
     /// The repository as restic knows it, with the credential.
@@ -86,11 +83,6 @@ impl<'a> PrivateDoor<'a> {
     /// Deletions that it refused: restic ends well after some of them.
     pub(in crate::maintenance) fn refused(&self) -> u64 {
         self.door.refused_deletions()
-    }
-
-    /// Which locks are seen through it.
-    pub(in crate::maintenance) const fn sight(&self) -> &Sight {
-        &self.sight
     }
 
     /// Lets requests finish.

@@ -6,9 +6,6 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-/// How a suspension is told.
-pub(in crate::maintenance) const SUSPENDED: &str = "new locks of hosts were suspended for this work";
-
 /// What was done about locks.
 #[derive(Debug, Default, Clone, Serialize)]
 pub(in crate::maintenance) struct Report {
@@ -56,7 +53,11 @@ impl Report {
                 writeln!(text, "Removed {} that nobody held any more.", count(self.stale_removed, "lock"));
         }
         if self.suspended {
-            let _ = writeln!(text, "After {} {SUSPENDED}.", count(self.waited_seconds, "second"));
+            let _ = writeln!(
+                text,
+                "After {} new locks of hosts were suspended for this work.",
+                count(self.waited_seconds, "second")
+            );
         }
         for KeptBy { principal, since, seconds, renewals, in_spite } in &self.kept_by {
             let principal = principal.as_deref().unwrap_or("somebody unknown");

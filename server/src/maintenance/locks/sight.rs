@@ -1,7 +1,7 @@
-//! Which locks our own restic sees through a private door.
+//! Which locks our own restic sees through private doors.
 //!
 //! Invariant: all of them, but while hosts' locks are suspended and those of before are gone: then it sees those that it
-//! stored through this very door, whatever facts others have.
+//! stored through one of these, whatever facts others have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ pub(in crate::maintenance) struct Sight(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Locks that were stored through the door.
+    /// Locks that were stored through a door.
     own: BTreeSet<FileId>,
     /// Repositories in which no others are seen, and until when.
     only_own: BTreeMap<RepositoryName, u64>,
@@ -37,7 +37,7 @@ impl Sight {
         Sighted { store, sight: self }
     }
 
-    /// Whether a lock was stored through the door.
+    /// Whether a lock was stored through a door.
     pub(super) fn is_own(&self, id: &FileId) -> bool {
         self.known().own.contains(id)
     }
@@ -54,11 +54,14 @@ impl Sight {
         }
     }
 
-    /// Lets all locks of a repository be seen again. Returns those that were not shown.
-    pub(super) fn all_again(&self, repository: &RepositoryName) -> BTreeSet<FileId> {
-        let mut known = self.known();
-        known.only_own.remove(repository);
-        known.ignored.remove(repository).unwrap_or_default()
+    /// Lets all locks of a repository be seen again.
+    pub(super) fn see_all(&self, repository: &RepositoryName) {
+        self.known().only_own.remove(repository);
+    }
+
+    /// Locks that were not shown since this was asked last.
+    pub(super) fn ignored(&self, repository: &RepositoryName) -> BTreeSet<FileId> {
+        self.known().ignored.remove(repository).unwrap_or_default()
     }
 
     fn shows(&self, repository: &RepositoryName, id: FileId) -> bool {

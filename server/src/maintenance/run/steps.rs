@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::Instant;
 
 use bytesize::ByteSize;
 use pawl_policy::retention::{Filter, Rules};
@@ -14,7 +14,7 @@ use pawl_policy::{Handle, Usage};
 use super::super::deleted::{count, weigh};
 use super::super::door::PrivateDoor;
 use super::super::forget::{self, Wanted};
-use super::super::locks::{self, Alone, Patience};
+use super::super::locks::{self, Quiet};
 use super::super::restic::Version;
 use super::super::session::{self, Session};
 use super::super::{progress, purge as purging, restore as restoring};
@@ -60,7 +60,11 @@ pub(super) async fn restore(session: &Session, ward: &mut Ward) -> Result<(), Fi
 }
 
 /// Removes snapshots by the keep rules.
-pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+pub(super) async fn forget(
+    session: &Session,
+    ward: &mut Ward,
+    quiet: &mut Quiet<'_>,
+) -> Result<(), FileError> {
     ward.step(Step::Forget, async |ward| {
         if ward.settings.retention.keep.rules() == Rules::default() {
             return Ok(Said::skipped("no keep rules are configured"));
@@ -72,11 +76,10 @@ pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), Fil
             repository: &ward.repository,
             retention: &ward.settings.retention,
             filter: Filter::default(),
-            patience: patience(ward),
             dry_run: false,
             restic: &ward.settings.restic,
         };
-        let report = forget::forget(session, &wanted).await?;
+        let report = forget::forget(session, &wanted, quiet).await?;
         let held = report.snapshots.iter().filter(|line| line.is_held());
         ward.record.held = held
             .map(|line| HeldSnapshot {
@@ -92,7 +95,6 @@ pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), Fil
         }
         let text = format!("removed {}, kept {}, held {}", report.removed, report.kept, report.held);
         Ok(match (report.refused, report.suspicious) {
-            (0, 0) if report.locks.is_suspicious() => Said::notice(text),
             (0, 0) => Said::well(text),
             (0, suspicious) => Said::notice(format!(
                 "{text}; {suspicious} of these should be looked at: pawl maintain forget {} --dry-run",
@@ -101,7 +103,6 @@ pub(super) async fn forget(session: &Session, ward: &mut Ward) -> Result<(), Fil
             (refused, _) => Said::failed(format!("{text}; {}", refusals(refused))),
         }
         .and(suspicious(&ward.record.held))
-        .and(report.locks.lines())
         .undone_by(report.batch))
     })
     .await
@@ -120,7 +121,11 @@ fn suspicious(held: &[HeldSnapshot]) -> Vec<String> {
 }
 
 /// Has restic prune: with keep rules every time, for backups that were cut leave data as well; else what was deleted.
-pub(super) async fn prune(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+pub(super) async fn prune(
+    session: &Session,
+    ward: &mut Ward,
+    quiet: &mut Quiet<'_>,
+) -> Result<(), FileError> {
     ward.step(Step::Prune, async |ward| {
         let rules = ward.settings.retention.keep.rules();
         if rules == Rules::default() && !was_deleted_from(session, ward).await? {
@@ -130,7 +135,7 @@ pub(super) async fn prune(session: &Session, ward: &mut Ward) -> Result<(), File
             return Ok(why);
         }
         let before = session.store.batches().await?;
-        let (refused, locks) = restic(session, ward, &["prune"], "pruning").await?;
+        let refused = restic(session, ward, quiet, &["prune"], "pruning").await?;
         let mut hidden = Usage::default();
         let new = own_since(session, ward, &before).await?;
         for batch in &new {
@@ -138,17 +143,20 @@ pub(super) async fn prune(session: &Session, ward: &mut Ward) -> Result<(), File
         }
         let text = format!("deleted {}, {}", count(hidden.files), ByteSize(hidden.bytes).display().iec());
         let said = match refused {
-            0 if locks.is_suspicious() => Said::notice(text),
             0 => Said::well(text),
             refused => Said::failed(format!("{text}; {}", refusals(refused))),
         };
-        Ok(said.and(locks.lines()).undone_by(new.last().map(|batch| batch.id.to_string())))
+        Ok(said.undone_by(new.last().map(|batch| batch.id.to_string())))
     })
     .await
 }
 
 /// Has restic check the structure, and read the portion whose turn it is.
-pub(super) async fn check(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+pub(super) async fn check(
+    session: &Session,
+    ward: &mut Ward,
+    quiet: &mut Quiet<'_>,
+) -> Result<(), FileError> {
     ward.step(Step::Check, async |ward| {
         if let Some(why) = without_restic(session, ward).await? {
             return Ok(why);
@@ -156,14 +164,13 @@ pub(super) async fn check(session: &Session, ward: &mut Ward) -> Result<(), File
         let portions = ward.settings.check_portions.unwrap_or_default().get();
         let portion = ward.record.next_portion.clamp(1, portions);
         let subset = format!("--read-data-subset={portion}/{portions}");
-        let (refused, locks) = restic(session, ward, &["check", &subset], "checking").await?;
+        let refused = restic(session, ward, quiet, &["check", &subset], "checking").await?;
         if refused > 0 {
             return Ok(Said::failed(refusals(refused)));
         }
         ward.record.next_portion = portion % portions + 1;
         let text = format!("no errors; read portion {portion} of {portions}");
-        let said = if locks.is_suspicious() { Said::notice(text) } else { Said::well(text) };
-        Ok(said.and(locks.lines()))
+        Ok(Said::well(text))
     })
     .await
 }
@@ -183,6 +190,17 @@ pub(super) async fn purge(session: &Session, ward: &mut Ward) -> Result<(), File
         Ok(Said::well(format!("removed {}, {bytes}, for good", count(removed.files))).and(kept))
     })
     .await
+}
+
+/// Writes down what there was to do about locks, if there was anything.
+pub(super) fn locks(ward: &mut Ward, report: &locks::Report, started: Instant) -> Result<(), FileError> {
+    let mut lines = report.lines();
+    if lines.is_empty() || ward.done(Step::Locks).is_some() {
+        return Ok(());
+    }
+    let first = lines.remove(0);
+    let said = if report.is_suspicious() { Said::notice(first) } else { Said::well(first) };
+    ward.note(Step::Locks, said.and(lines), started)
 }
 
 /// Goes on until somebody says that it has to end. What is dropped half-way is done by the next run.
@@ -215,20 +233,14 @@ pub(super) async fn without_restic(session: &Session, ward: &Ward) -> Result<Opt
     Ok(None)
 }
 
-/// How long locks of others are waited for here. Who was waited for in an earlier step of this run is not waited for again.
-fn patience(ward: &Ward) -> Patience {
-    let spent = ward.steps().iter().any(|done| done.said.iter().any(|line| line.contains(locks::SUSPENDED)));
-    let wait = if spent { Duration::ZERO } else { ward.settings.lock_wait.unwrap_or_default().0 };
-    Patience { wait, stop: ward.stop.clone() }
-}
-
 /// Runs restic at a door of ours, once no lock is in its way. Returns how many deletions were refused there.
 async fn restic(
     session: &Session,
     ward: &Ward,
+    quiet: &mut Quiet<'_>,
     args: &[&str],
     verb: &'static str,
-) -> Result<(u64, locks::Report), Box<dyn Error>> {
+) -> Result<u64, Box<dyn Error>> {
     let restic = &ward.settings.restic;
     let version = Version::of(restic.program())?;
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -236,13 +248,12 @@ async fn restic(
     let spinner = progress::spinner(format!("{verb} {}", ward.repository));
     let address = door.address();
     let work = async || restic.run(&address, args.clone()).await.map(drop);
-    let Alone { outcome, report } =
-        Box::pin(locks::alone(session, &door, &ward.repository, patience(ward), work)).await;
+    let ran = quiet.alone(work).await;
     spinner.finish_and_clear();
     let refused = door.refused();
     door.close().await?;
-    outcome.map_err(|error| format!("{}{error}", report.text()))?;
-    Ok((refused, report))
+    ran?;
+    Ok(refused)
 }
 
 fn refusals(refused: u64) -> String {
