@@ -99,7 +99,8 @@ fn every_command_of_the_readme_is_known_to_a_test() {
         "runuser -u pawl-keeper -- pawl maintain admin add ana --config /etc/pawl/pawl.toml",
         "install -D -m 644 /usr/share/doc/pawl/examples/pawl-no-network.conf /etc/systemd/system/pawl.service.d/no-network.conf",
         "pawl maintain forget web1 --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --dry-run \\", // forget/drill.rs
-        "pawl maintain admin revoke admin --data ./pawl-data", // maintenance/day_after.rs
+        "pawl maintain run --keep-daily 14 --keep-weekly 8 --keep-monthly 12 \\", // run/drill.rs
+        "pawl maintain admin revoke admin --data ./pawl-data",                    // maintenance/day_after.rs
     ];
     let first_lines: Vec<_> = blocks("sh").iter().map(|block| block.lines().next().unwrap()).collect();
     assert_eq!(first_lines, known);

@@ -20,6 +20,7 @@ on_each_s3! {
     a_backup_goes_on_while_prune_and_restore_run,
     maintenance_does_not_use_the_credential_of_the_door,
     forged_times_do_not_steer_what_is_forgotten,
+    a_night_in_a_bucket_stops_while_the_store_is_gone_and_is_done_when_it_is_back,
 }
 
 /// Drill 1.
@@ -154,4 +155,31 @@ fn maintenance_does_not_use_the_credential_of_the_door(s3: &S3) {
     let server = pawl_tests::server::Server::build().bucket(&bucket).start();
     let refused = maintain(&server.place(), &["deleted"]).expect_code(1);
     assert!(refused.stderr.contains("maintenance.credentials_file"), "{refused:?}");
+}
+
+fn a_night_in_a_bucket_stops_while_the_store_is_gone_and_is_done_when_it_is_back(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    let before = host.visible();
+    let password = host.restic.home().join("password");
+    plant(&password, b"secret");
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (restic, password) = (program("restic-0.19"), password.to_str().unwrap());
+    let run = || {
+        let options = ["--restic", restic.to_str().unwrap(), "--password-file", password];
+        let args = ["run", "--keep-last", "2", "--max-share", "80%", "--json"];
+        maintain(&host.server.place(), &[&args[..], &options].concat())
+    };
+    host.line.go_away();
+    let gone = run().expect_code(2).json();
+    assert!(gone["error"].is_string() && gone["repositories"] == 0, "{gone:#}");
+    host.line.come_back();
+    assert_eq!(host.visible(), before);
+    let report = run().expect_code(0).json();
+    let ends: Vec<_> = report["steps"].as_array().unwrap().iter().map(|step| &step["ended"]).collect();
+    assert_eq!(ends, ["well"; 5], "{report:#}");
+    assert_eq!(host.restic.snapshots(), host.snapshots[3..]);
+    host.restic.check();
+    let batch = report["steps"][1]["batch"].as_str().unwrap().to_owned();
+    let _ = host.maintain(&["undelete", &batch]).expect_code(0);
+    host.assert_all_restore();
 }

@@ -50,7 +50,7 @@ fn nobody_writes_the_last_line_but_the_run() {
 }
 
 /// A151: Somebody who can read files of others' groups on the machine, such as the door's user, reads the management
-/// password, or finds it on a command line or in the door's way.
+/// password, or finds it on a command line.
 #[test]
 fn the_management_password_is_nobodys_but_its_owners() {
     let ground = Ground::new(&["web1"]);

@@ -142,7 +142,7 @@ fn after_its_time_nothing_begins() {
     let record = ground.server.data().join(".pawl/maintenance/run/web1.json");
     let mut remembered: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
     let long_ago = SystemTime::now() - Duration::from_secs(5 * super::DAY);
-    let long_ago = long_ago.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let long_ago = u64::try_from(long_ago.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     remembered["well_ms"]["prune"] = long_ago.into();
     pawl_tests::store::plant(&record, remembered.to_string().as_bytes());
     let report = ground.run(&[&RULES[..], &["--until", &until, "--json"]].concat()).expect_code(1).json();

@@ -12,6 +12,7 @@
 
 mod attacks;
 mod cut;
+mod drill;
 mod faults;
 mod night;
 
@@ -162,7 +163,7 @@ fn last_line(finished: &Finished) -> Value {
         "well",
     ];
     assert_eq!(keys, documented);
-    assert_eq!(parsed["exit"].as_i64().map(|code| code as i32), finished.code, "{finished:#?}");
+    assert_eq!(parsed["exit"].as_i64(), finished.code.map(i64::from), "{finished:#?}");
     parsed
 }
 

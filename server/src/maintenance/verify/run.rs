@@ -2,6 +2,8 @@
 //!
 //! Invariant: a part counts as read only when each of its files was; what was found is remembered before that.
 
+mod jobs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use indicatif::ProgressBar;
 use pawl_policy::{Caps, FileId, Handle, RepositoryName};
 
 use super::super::stop::Stop;
+use jobs::{Job, first, jobs, parts};
+
 use super::finding::{Finding, Kind};
 use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
@@ -103,13 +107,6 @@ struct Ward {
     bytes_read: u64,
 }
 
-/// A file to be read.
-struct Job {
-    ward: usize,
-    handle: Handle,
-    bytes: u64,
-}
-
 /// Verifies. Returns what came of each repository, and whether an earlier run was continued.
 pub(super) async fn run<S: MaintenanceStore>(
     store: Arc<S>,
@@ -190,51 +187,6 @@ async fn forget_explained<S: MaintenanceStore>(
         }
     }
     Ok(())
-}
-
-fn parts(wards: &[Ward]) -> Vec<Part> {
-    let mut parts = Vec::new();
-    for (repository, ward) in wards.iter().enumerate() {
-        let mut bytes = [0_u64; 256];
-        for (handle, size) in &ward.seen.files {
-            if let Some(bytes) = first(handle).and_then(|first| bytes.get_mut(usize::from(first))) {
-                *bytes = bytes.saturating_add(*size);
-            }
-        }
-        for (first, bytes) in (0..=u8::MAX).zip(bytes) {
-            parts.push(Part { repository, first, bytes, read_ms: ward.state.read_ms(first) });
-        }
-    }
-    parts
-}
-
-/// The first byte of a file's id.
-const fn first(handle: &Handle) -> Option<u8> {
-    match handle {
-        Handle::Config => None,
-        Handle::File(_, id) => {
-            let [first, ..] = id.sha256();
-            Some(*first)
-        }
-    }
-}
-
-/// What is to be read: first what is doubtful, then the parts in their order.
-fn jobs(wards: &[Ward], turn: &[Part]) -> Vec<Job> {
-    let order: BTreeMap<_, _> =
-        turn.iter().enumerate().map(|(at, part)| ((part.repository, part.first), at)).collect();
-    let mut jobs = Vec::new();
-    for (ward, of) in wards.iter().enumerate() {
-        for (handle, bytes) in &of.seen.files {
-            let at = first(handle).and_then(|first| order.get(&(ward, first)));
-            let doubtful = of.seen.doubtful.contains(handle);
-            if at.is_some() || doubtful {
-                jobs.push((!doubtful, at.copied(), Job { ward, handle: *handle, bytes: *bytes }));
-            }
-        }
-    }
-    jobs.sort_by_key(|(trusted, at, job)| (*trusted, *at, job.handle));
-    jobs.into_iter().map(|(.., job)| job).collect()
 }
 
 async fn read_all<S: MaintenanceStore>(
