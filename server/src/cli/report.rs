@@ -12,29 +12,33 @@ use super::Place;
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
 Examples:
-  pawl maintain report --data ./pawl-data                       # what somebody should look at comes first
-  pawl maintain report --html report.html --data ./pawl-data    # the same with charts, for a browser
-  pawl maintain report --json --data ./pawl-data >2026-11-21.json     # keep it on another machine, and later:
-  pawl maintain report --compare 2026-11-21.json --data ./pawl-data   # was anything removed past Pawl since?
-  pawl maintain report --deliver --config /etc/pawl/pawl.toml   # to the command or webhook of [maintenance.report]
+  pawl maintain report --data ./pawl-data                     # what is wrong is on top
+  pawl maintain report --html report.html --data ./pawl-data  # with charts, for a browser
+  pawl maintain report --json --data ./pawl-data >monday.json    # keep it on another machine
+  pawl maintain report --compare monday.json --data ./pawl-data  # what is gone since?
+  pawl maintain report --deliver --config /etc/pawl/pawl.toml    # see [maintenance.report]
 
-It only reads, and works while a server, `pawl maintain serve` or other maintenance is at work. A report that was delivered
-is remembered: the next one tells refused attempts since then, and compares with it unless --compare names another.
-Snapshots that it listed, and that are neither there nor deleted by maintenance, are missing; an audit log without the
-record that was its last is cut or rewritten.
+It only reads, and works while a server, `pawl maintain serve` or other maintenance is at work. A \
+report that was delivered is remembered: the next one tells what was refused since then, and compares \
+with it unless --compare names another. Snapshots that it listed, and that are neither there nor \
+deleted by maintenance, are missing; an audit log without the record that was its last was cut or \
+rewritten.
 
-Exit code: 0 if there is nothing to look at, 1 if somebody should look, 2 if the report could not be made or delivered. The
-last line of the text is for programs:
-  pawl-report: {\"exit\":0,\"made\":\"2026-11-21T09:00:00Z\",\"repositories\":1,\"snapshots\":41,\"files\":1310,\"bytes\":9876543210,
-  \"attention\":0,\"missing\":0,\"damaged\":0,\"held\":0,\"pending_batches\":1,\"pending_bytes\":123456,\"refused\":0,\"delivered\":false}
-`attention` counts what somebody should look at, `held` the snapshots held back by `pawl maintain forget`, `refused` the
-refused requests since the last report. Without a report the line has `exit` and `error`.
+Exit code: 0 if there is nothing to look at, 1 if somebody should look, 2 if the report could not be \
+made or delivered. The last line of the text is for programs:
+  pawl-report: {\"exit\":0,\"made\":\"2026-11-21T09:00:00Z\",\"repositories\":1,\"snapshots\":41,
+  \"files\":1310,\"bytes\":9876543210,\"attention\":0,\"missing\":0,\"damaged\":0,\"held\":0,
+  \"pending_batches\":1,\"pending_bytes\":123456,\"refused\":0,\"delivered\":false}
+`attention` counts what somebody should look at, `held` the snapshots that `pawl maintain forget` held \
+back, `refused` the requests that were refused since the last report. Without a report it has only \
+`exit` and `error`.
 
-The JSON has this line as `summary`, and: `pawl_report` (the form, 1), `version`, `made`, `since`; `attention` (a list of
-`grade`, which is loss or look, `repository`, `text`); `compared` (`with`, `made`, `missing`, `logs`); `repositories` (each
-with `repository`, `unreadable`, `last_backup`, `snapshots`, `files`, `bytes`, `growth`, `received`, `verified`, `findings`,
-`pending`, `held`, `junk`, `last_run`); `frees`, `refused`, `audit`, `store`, `adversaries`; and `expected`, which is what
---compare compares with.";
+The JSON has this as `summary`, and: `pawl_report` (the form, 1), `version`, `made`, `since`, \
+`attention` (each with `grade`, which is loss or look, `repository`, `text`), `compared` (`with`, `made`, \
+`missing`, `logs`), `repositories` (each with `repository`, `unreadable`, `last_backup`, `snapshots`, \
+`files`, `bytes`, `growth`, `received`, `verified`, `findings`, `pending`, `held`, `junk`, `last_run`), \
+`frees`, `refused`, `audit`, `store`, `adversaries`, and `expected` (`made`, `repositories`, `audit`), which \
+is what --compare compares with.";
 
 /// Options of `pawl maintain report`.
 #[derive(Debug, Args)]

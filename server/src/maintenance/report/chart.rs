@@ -256,3 +256,94 @@ const fn float(value: u64) -> f64 {
 fn coordinate(at: f64) -> String {
     format!("{at:.1}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maintenance::report::model::Aged;
+
+    fn date(text: &str) -> Date {
+        text.parse().unwrap()
+    }
+
+    /// Every coordinate is a number within the drawing.
+    fn assert_drawn(drawn: &Markup) {
+        let text = &drawn.0;
+        assert!(text.contains("<svg") && !text.contains("NaN") && !text.contains("inf"), "{text}");
+        for (name, max) in [(" x=\"", WIDTH), (" y=\"", HEIGHT), (" width=\"", WIDTH), (" height=\"", HEIGHT)]
+        {
+            for value in text.split(name).skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                let value: f64 = value.parse().unwrap();
+                assert!((0.0..=max).contains(&value), "{name}{value}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_clock_set_wrongly_wrote_down_is_drawn_within_the_chart() {
+        let today = date("2026-11-21");
+        for days in [
+            &["2026-11-21"][..],
+            &["2030-01-01"],
+            &["1970-01-01", "2026-11-20", "2030-01-01"],
+            &["2025-11-20", "2026-11-21"],
+            &["2026-09-20"],
+        ] {
+            let days: Vec<_> =
+                days.iter().map(|day| ReceivedDay { day: date(day), bytes: u64::MAX / 4096 }).collect();
+            assert_drawn(&received(&days, today));
+            let grown = |day: &ReceivedDay| Grown { day: day.day, files: 1, bytes: day.bytes, snapshots: 1 };
+            let days: Vec<_> = days.iter().map(grown).collect();
+            if days.len() > 1 {
+                assert_drawn(&growth(&days));
+            } else {
+                assert!(growth(&days).0.contains("No history yet"));
+            }
+        }
+        assert!(received(&[], today).0.contains("Nothing was received yet."));
+    }
+
+    #[test]
+    fn what_was_received_today_is_in_the_last_bar_and_nothing_is_left_out() {
+        let today = date("2026-11-21");
+        let of = |day: &str, bytes| ReceivedDay { day: date(day), bytes };
+        let drawn = received(&[of("2026-11-01", 1024), of("2026-11-21", 2048)], today).0;
+        assert!(drawn.contains("2026-11-01: 1.0 KiB") && drawn.contains("2026-11-21: 2.0 KiB"), "{drawn}");
+        let drawn =
+            received(&[of("2026-01-01", 1024), of("2026-11-15", 1024), of("2026-11-21", 2048)], today).0;
+        assert!(
+            drawn.contains("week from 2026-11-15: 3.0 KiB") && drawn.contains("4.0 KiB in all"),
+            "{drawn}"
+        );
+    }
+
+    #[test]
+    fn parts_that_are_late_or_were_never_read_look_otherwise() {
+        let aged = |days, parts| Aged { days, parts };
+        let mut verified = Verified {
+            parts: 200,
+            share: 0.8,
+            within_days: 7,
+            oldest: None,
+            late: true,
+            ages: vec![aged(0, 100), aged(6, 100), aged(7, 20), aged(500, 6)],
+            never: 30,
+            suspicious: 0,
+        };
+        let drawn = coverage(&verified);
+        assert_drawn(&drawn);
+        assert_eq!(drawn.0.matches("class=\"bar late\"").count(), 3);
+        for title in [
+            "100 parts read 6 days ago",
+            "20 parts read 7 days ago",
+            "6 parts read 14 days ago or earlier",
+            "30 parts never read",
+        ] {
+            assert!(drawn.0.contains(title), "{title}: {}", drawn.0);
+        }
+        verified.within_days = 60;
+        assert_drawn(&coverage(&verified));
+        verified.ages.clear();
+        assert!(coverage(&verified).0.contains("Nothing was verified yet."));
+    }
+}

@@ -256,7 +256,7 @@ fn frees(report: &Report) -> Markup {
         "frees",
         report.frees.is_empty(),
         &html! {
-            table {
+            table.small {
                 tr { th { "Final on (UTC)" } th.number { "Space" } th { "" } }
                 @for frees in &report.frees {
                     tr { td.whole { (frees.day) } td.number { (size(frees.bytes)) } td { (text::batches(frees.batches)) } }
