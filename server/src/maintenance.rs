@@ -15,6 +15,7 @@ mod enrol;
 mod examine;
 mod forget;
 mod key;
+mod listing;
 mod locks;
 mod progress;
 mod purge;

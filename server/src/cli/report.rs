@@ -44,7 +44,7 @@ is what --compare compares with.";
 #[derive(Debug, Args)]
 pub struct Report {
     /// Repositories [default: all]
-    #[arg(value_name = "REPOSITORY", conflicts_with = "deliver")]
+    #[arg(value_name = "REPOSITORY", conflicts_with_all = ["deliver", "seen"])]
     pub repositories: Vec<RepositoryName>,
     /// Write a page for a browser, which needs nothing else, into this file
     #[arg(long, value_name = "FILE")]
@@ -58,6 +58,9 @@ pub struct Report {
     /// Hand it to the command or webhook that the configuration names
     #[arg(long)]
     pub deliver: bool,
+    /// Say that you have looked: from now on what is there now is what has to be there, and `pawl maintain run` goes on
+    #[arg(long, conflicts_with = "deliver")]
+    pub seen: bool,
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,

@@ -3,6 +3,7 @@
 //! Invariant: as for all of the command line, parsing has no effect.
 
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
@@ -22,8 +23,8 @@ Examples:
   pawl maintain run web1 db1 --until 06:00 --bytes-per-second 50MiB --config /etc/pawl/pawl.toml
   pawl maintain run --json --config /etc/pawl/pawl.toml
 
-In every repository: verify, restore what is damaged and has a good copy, forget, prune, `restic check` of one portion,
-purge. A surprise (damage that stays, an error of restic's, more to remove than --max-share) ends the work in its
+In every repository: verify, restore what is damaged and has a good copy, compare with the last report, open what is new
+and hide what restic would choke on, forget, prune, `restic check` of one portion, purge; in the end a report is handed out. A surprise (damage that stays, an error of restic's, more to remove than --max-share) ends the work in its
 repository, and the others go on; nothing is purged where verify found something. Without keep rules nothing is forgotten,
 and pruned only what was deleted. What is removed can be brought back, as always: `pawl maintain deleted`.
 
@@ -45,6 +46,7 @@ Its last line is for programs: `pawl-run: ` and JSON. The keys, which --json has
   left          steps for which there was no time
   ended_by      \"until\" or \"signal\" if it was ended, else null
   resumed       whether it went on with a run that was cut
+  delivered     whether a report was handed out ([maintenance.report])
   began, seconds
   error         why nothing was done, else null
 Exit code: 0 if all is well, 1 if somebody should look at something, 2 if something could not be done.";
@@ -63,6 +65,9 @@ pub struct Run {
     /// What can be written into the configuration as well
     #[command(flatten)]
     pub settings: Settings,
+    /// Compare with the JSON of an earlier report, kept on another machine, instead of the last that Pawl keeps itself
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -87,7 +92,7 @@ pub struct Settings {
     /// Read at most so many bytes a second, such as 100MiB
     #[arg(long, value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
-    /// Wait so long for others' locks [default: 10m]
+    /// Wait so long for others' locks [default: 2h]
     #[arg(long, value_name = "TIME")]
     pub lock_wait: Option<LockWait>,
     /// In so many runs `restic check` reads all data once [default: 28]

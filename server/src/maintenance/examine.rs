@@ -16,12 +16,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use pawl_policy::{
-    Action, Circumstances, FileId, FileType, Grant, Handle, List, Permit, RepositoryName, Role, decide,
-};
+use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::listing;
 use super::session::{self, Session};
 use super::verify;
 use super::verify::state::States;
@@ -125,7 +124,7 @@ async fn unlock(
     state: &mut State,
     examined: &mut Examined,
 ) -> Result<MasterKey, ExamineError> {
-    let mut keys = list(session, repository, FileType::Keys).await?;
+    let mut keys = listing::ids(session, repository, FileType::Keys).await?;
     keys.sort_by_key(|id| state.key.as_ref() != Some(&id.to_string()));
     let mut found = None;
     for id in &keys {
@@ -190,7 +189,7 @@ enum Opened<T> {
 impl Opener<'_> {
     /// Looks at everything in the order in which nothing that is added meanwhile is missed: what needs others first.
     async fn look(&self, state: &mut State, examined: &mut Examined) -> Result<(), ExamineError> {
-        let of = async |file_type| list(self.session, self.repository, file_type).await;
+        let of = async |file_type| listing::ids(self.session, self.repository, file_type).await;
         let mut good: BTreeSet<Handle> =
             of(FileType::Keys).await?.into_iter().map(|id| Handle::File(FileType::Keys, id)).collect();
         for id in of(FileType::Locks).await? {
@@ -325,27 +324,6 @@ fn damaged(handle: &Handle) -> String {
 fn is_named(content: &[u8], id: &FileId) -> bool {
     let found: [u8; 32] = Sha256::digest(content).into();
     found == *id.sha256()
-}
-
-/// The ids of a type, as maintenance sees them.
-async fn list(
-    session: &Session,
-    repository: &RepositoryName,
-    file_type: FileType,
-) -> Result<Vec<FileId>, ExamineError> {
-    let user = session::user().map_err(|error| ExamineError::Other(error.to_string()))?;
-    let grant = Grant::new(repository.clone(), Role::Maintenance);
-    let action = Action::List(List { repository: repository.clone(), file_type });
-    let permit = decide(&user, &grant, action, &Circumstances::NOTHING_KNOWN);
-    let Ok(Permit::List(permit)) = permit else {
-        return Err(ExamineError::Other(format!("maintenance may not list {file_type}")));
-    };
-    let mut ids = Vec::new();
-    let mut listed = std::pin::pin!(session.files.list(permit).await?);
-    while let Some(entries) = listed.try_next().await? {
-        ids.extend(entries.into_iter().map(|entry| entry.id));
-    }
-    Ok(ids)
 }
 
 /// A file's bytes; nothing if it is not there any more.

@@ -6,8 +6,9 @@ mod attention;
 mod audited;
 mod axis;
 mod chart;
+mod comparison;
 mod delivery;
-pub(super) mod expected;
+mod expected;
 mod gather;
 mod model;
 mod page;
@@ -27,6 +28,7 @@ use crate::config::Config;
 use crate::files;
 use crate::print::{self, Ended, Outcome};
 use crate::store::either::EitherMaintenance;
+pub(super) use comparison::Comparison;
 use expected::{Earlier, Last};
 use model::Report;
 
@@ -70,6 +72,9 @@ async fn make(
         None => Last::load(&config.data)?.map(Last::into_earlier),
     };
     let report = gather::gather(store, config, &options.repositories, earlier).await?;
+    if options.seen {
+        keep(&config.data, &Last::delivered(report.expected.clone()))?;
+    }
     if let Some(path) = &options.html {
         let path = std::path::absolute(path)?;
         files::replace(&path, &page::page(&report), PAGE_MODE)?;
@@ -116,7 +121,6 @@ fn keep(data: &Path, last: &Last) -> Result<(), Box<dyn Error>> {
 
 /// Makes a report and hands it out, where somebody is named for that. Without, what is there is kept for the next
 /// comparison as long as nothing of it is missing: what was missed once is missed until somebody was told.
-#[expect(dead_code, reason = "`pawl maintain run` ends with it")]
 pub(super) async fn deliver(store: &EitherMaintenance, config: &Config) -> Result<Delivered, Box<dyn Error>> {
     let last = Last::load(&config.data)?;
     let mut report = gather::gather(store, config, &[], last.clone().map(Last::into_earlier)).await?;

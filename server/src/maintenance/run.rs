@@ -3,6 +3,7 @@
 //! Invariant: one run at a time works on a data directory. What it does is written down after each step, so that one that
 //! was cut goes on where it was; a repository in which there was a surprise is left alone.
 
+mod compare;
 mod examine;
 pub(super) mod record;
 mod report;
@@ -13,6 +14,7 @@ mod ward;
 mod whole;
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +22,7 @@ use jiff::Zoned;
 
 use super::locks::{Patience, Quiet};
 use super::purge;
+use super::report::{self as reporting, Comparison, Delivered};
 use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
@@ -90,7 +93,7 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
     }
     verify::all(&store, &config, &mut report.wards, &general, &stop).await?;
     drop(store);
-    let worked = Box::pin(act(config, &mut report.wards)).await;
+    let worked = Box::pin(act(config.clone(), &mut report.wards, options.compare.as_deref())).await;
     for ward in &mut report.wards {
         ward.leave()?;
     }
@@ -99,7 +102,16 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
     if !report.wards.iter().any(Ward::has_left) {
         whole.end()?;
     }
+    if stop.why() != Some(Why::Told) {
+        report.delivered = hand_out(&config).await?;
+    }
     Ok(())
+}
+
+/// Ends with a report to whom the configuration names.
+async fn hand_out(config: &Config) -> Result<bool, Box<dyn Error>> {
+    let store = stores::open_for_reading(config).await?;
+    Ok(matches!(Box::pin(reporting::deliver(&store, config)).await?, Delivered::To(_)))
 }
 
 /// When work with these settings is over.
@@ -108,14 +120,15 @@ fn moment(settings: &crate::cli::Settings) -> Result<Option<jiff::Timestamp>, ji
 }
 
 /// What is done under the lock of maintenance.
-async fn act(config: Config, wards: &mut [Ward]) -> Outcome {
+async fn act(config: Config, wards: &mut [Ward], earlier: Option<&Path>) -> Outcome {
     if !wards.iter().any(Ward::has_work) {
         return Ok(());
     }
+    let comparison = Comparison::begin(&config, earlier).await?;
     let acted = session::act_within(config, async |session| {
         purge::note_seen(&session.store).await?;
         for ward in wards {
-            Box::pin(tend(session, ward)).await?;
+            Box::pin(tend(session, ward, comparison.as_ref())).await?;
         }
         Ok(())
     });
@@ -123,8 +136,13 @@ async fn act(config: Config, wards: &mut [Ward]) -> Outcome {
 }
 
 /// The steps of one repository, in their order. Each looks first whether it is to be done.
-async fn tend(session: &Session, ward: &mut Ward) -> Result<(), Box<dyn Error>> {
+async fn tend(
+    session: &Session,
+    ward: &mut Ward,
+    comparison: Option<&Comparison>,
+) -> Result<(), Box<dyn Error>> {
     steps::restore(session, ward).await?;
+    compare::compare(session, ward, comparison).await?;
     examine::examine(session, ward).await?;
     let wait = ward.settings.lock_wait.unwrap_or_default().0;
     let patience = Patience { wait, stop: ward.stop.clone() };

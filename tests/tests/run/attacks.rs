@@ -16,7 +16,11 @@ fn a_deletion_that_was_refused_is_a_surprise_whatever_restic_says() {
         "case \" $* \" in *\" prune \"*) $real --no-cache forget {young} >/dev/null 2>&1; exit 0;; esac"
     ));
     let report = ground.start(&restic, &[&RULES[..], &["--json"]].concat()).end().expect_code(2).json();
-    assert_eq!(ends(&report, "web1"), ["verify well", "forget well", "prune failed"], "{report:#}");
+    assert_eq!(
+        ends(&report, "web1"),
+        ["verify well", "examine well", "forget well", "prune failed"],
+        "{report:#}"
+    );
     let said = step(&report, "web1", "prune")["said"][0].as_str().unwrap();
     assert!(said.contains("deletions that Pawl refused: 1"), "{said}");
     assert!(ground.snapshots("web1").contains(&young));
@@ -30,7 +34,15 @@ fn nothing_becomes_final_where_verification_found_something() {
     // Another hand puts something into the repository.
     plant(&ground.server.data().join("web1/data/foreign"), b"what is this?");
     let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(1).json();
-    let all = ["verify notice", "restore well", "forget well", "prune well", "check well", "purge skipped"];
+    let all = [
+        "verify notice",
+        "restore well",
+        "examine well",
+        "forget well",
+        "prune well",
+        "check well",
+        "purge skipped",
+    ];
     assert_eq!(ends(&report, "web1"), all, "{report:#}");
 }
 

@@ -45,7 +45,7 @@ fn moment(seconds: i64) -> String {
 
 #[test]
 fn killed_in_any_step_of_restics_it_goes_on_where_it_was() {
-    for (command, done) in [("forget", 1), ("prune", 2), ("check", 3)] {
+    for (command, done) in [("forget", 2), ("prune", 3), ("check", 4)] {
         let ground = Ground::new(&["web1"]);
         let mut run = ground.start(&slow_at(&ground, command), &RULES);
         let restic = restic_at_work(&ground, &mut run, "web1", done);
@@ -66,7 +66,7 @@ fn killed_in_any_step_of_restics_it_goes_on_where_it_was() {
         ground.assert_unlocked();
         ground.restic("web1").check();
         let next = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
-        assert_eq!((&next["resumed"], ends(&next, "web1").len()), (&false.into(), 5));
+        assert_eq!((&next["resumed"], ends(&next, "web1").len()), (&false.into(), WELL.len()));
     }
 }
 
@@ -88,7 +88,7 @@ fn killed_while_it_verifies_it_goes_on_where_it_was() {
 #[test]
 fn told_to_end_it_has_restic_remove_its_lock_and_leaves_the_rest() {
     for (signal, command, done) in
-        [(Signal::TERM, "prune", 2), (Signal::INT, "check", 3), (Signal::TERM, "forget", 1)]
+        [(Signal::TERM, "prune", 3), (Signal::INT, "check", 4), (Signal::TERM, "forget", 2)]
     {
         let ground = Ground::new(&["db1", "web1"]);
         let mut run = ground.start(&slow_at(&ground, command), &RULES);

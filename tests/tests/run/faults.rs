@@ -25,14 +25,14 @@ fn a_restic_that_is_missing_or_none_and_a_wrong_password_stop_the_repository() {
         (ground.scripted("[ $1 = version ] || { echo junk; exit 0; }"), "cannot be understood"),
     ] {
         let report = ground.start(&restic, &[&RULES[..], &["--json"]].concat()).end().expect_code(2).json();
-        assert_eq!(ends(&report, "web1"), ["verify well", "forget failed"], "{report:#}");
+        assert_eq!(ends(&report, "web1"), ["verify well", "examine well", "forget failed"], "{report:#}");
         let said = step(&report, "web1", "forget")["said"][0].as_str().unwrap();
         assert!(said.contains(reason), "expected {reason}: {said}");
         assert_eq!(report["failed"], 1);
     }
     plant(&ground.password, b"wrong");
     let wrong = ground.run(&RULES).expect_code(2);
-    assert!(wrong.stdout.contains("wrong password"), "{wrong:#?}");
+    assert!(wrong.stdout.contains("opens none of the 2 keys"), "{wrong:#?}");
     plant(&ground.password, b"secret");
     chmod(&ground.password, 0o640);
     let shown = ground.run(&RULES).expect_code(2);
@@ -46,7 +46,7 @@ fn a_restic_that_is_missing_or_none_and_a_wrong_password_stop_the_repository() {
 
 #[test]
 fn a_restic_that_is_killed_in_any_step_stops_the_repository_and_the_others_go_on() {
-    for (at, command) in [(1, "forget"), (2, "prune"), (3, "check")] {
+    for (at, command) in [(2, "forget"), (3, "prune"), (4, "check")] {
         let ground = Ground::new(&["db1", "web1"]);
         let restic = ground
             .scripted(&format!("case \"$RESTIC_REPOSITORY $*\" in *db1*\" {command} \"*) kill -9 $$;; esac"));
@@ -93,7 +93,15 @@ fn damage_that_stays_stops_its_repository_and_nothing_else() {
     });
     assert_eq!(client.post(&format!("/{file}"), &good).unwrap().status, 503);
     let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(1).json();
-    let all = ["verify notice", "restore notice", "forget well", "prune well", "check well", "purge skipped"];
+    let all = [
+        "verify notice",
+        "restore notice",
+        "examine well",
+        "forget well",
+        "prune well",
+        "check well",
+        "purge skipped",
+    ];
     assert_eq!(ends(&report, "db1"), all, "{report:#}");
     let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
     assert_eq!(ends(&report, "db1"), WELL, "{report:#}");
@@ -116,7 +124,7 @@ fn a_repository_that_cannot_be_read_fails_by_itself() {
 fn more_than_is_allowed_to_go_stops_the_repository_and_what_is_held_does_not() {
     let ground = Ground::new(&["web1"]);
     let report = ground.run(&["--keep-last", "1", "--json"]).expect_code(2).json();
-    assert_eq!(ends(&report, "web1"), ["verify well", "forget failed"], "{report:#}");
+    assert_eq!(ends(&report, "web1"), ["verify well", "examine well", "forget failed"], "{report:#}");
     assert!(
         step(&report, "web1", "forget")["said"][0].as_str().unwrap().contains("--max-share"),
         "{report:#}"

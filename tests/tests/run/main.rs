@@ -151,6 +151,7 @@ fn last_line(finished: &Finished) -> Value {
     let keys: Vec<_> = parsed.as_object().unwrap().keys().map(String::as_str).collect();
     let documented = [
         "began",
+        "delivered",
         "ended_by",
         "error",
         "exit",
@@ -177,8 +178,11 @@ fn step<'a>(report: &'a Value, repository: &str, step: &str) -> &'a Value {
 /// How each step of a repository ended, as `verify well`.
 fn ends(report: &Value, repository: &str) -> Vec<String> {
     let steps = report["steps"].as_array().unwrap().iter();
-    let of = steps.filter(|line| line["repository"] == repository);
+    // The first run in a data directory has nothing to compare with.
+    let is_compared = |line: &&Value| line["step"] == "compare" && line["ended"] == "well";
+    let of = steps.filter(|line| line["repository"] == repository && !is_compared(line));
     of.map(|line| format!("{} {}", line["step"].as_str().unwrap(), line["ended"].as_str().unwrap())).collect()
 }
 
-const WELL: [&str; 5] = ["verify well", "forget well", "prune well", "check well", "purge well"];
+const WELL: [&str; 6] =
+    ["verify well", "examine well", "forget well", "prune well", "check well", "purge well"];

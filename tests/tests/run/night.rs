@@ -70,13 +70,13 @@ fn without_keep_rules_only_what_was_deleted_is_pruned() {
     let first = ground.run(&["--json"]).expect_code(0).json();
     assert_eq!(
         ends(&first, "web1"),
-        ["verify well", "forget skipped", "prune skipped", "check well", "purge well"]
+        ["verify well", "examine well", "forget skipped", "prune skipped", "check well", "purge well"]
     );
     let oldest = ground.restic("web1").snapshots().remove(0);
     let file = format!("snapshots/{oldest}");
     let _ = maintain(&ground.server.place(), &["delete", "web1", &file]).expect_code(0);
     let second = ground.run(&["--json"]).expect_code(0).json();
-    assert_eq!(ends(&second, "web1")[2], "prune well");
+    assert_eq!(ends(&second, "web1")[3], "prune well");
     let third = ground.run(&["--json"]).expect_code(0).json();
     assert_eq!(ends(&third, "web1")[2], "prune skipped");
     // Each reads another portion.

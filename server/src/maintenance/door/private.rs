@@ -7,10 +7,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use pawl_policy::{
-    Action, Circumstances, Delete, FileState, FileType, Grant, Handle, List, Permit, RepositoryName, Role,
-    decide,
+    Action, Circumstances, Delete, FileState, FileType, Grant, Handle, Permit, RepositoryName, Role, decide,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,6 +19,7 @@ use crate::config::{Config, Listen};
 use crate::credentials::{Credentials, Secret};
 use crate::http;
 use crate::http::tls::{self, Certificates};
+use crate::maintenance::listing;
 use crate::maintenance::restic::{Address, Version};
 use crate::maintenance::session::{self, Session, directory};
 use crate::socket::{self, Bound, SocketError};
@@ -138,20 +137,12 @@ async fn remove_own_locks(session: &Session, repository: &RepositoryName) -> Res
     let user = session::user().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let grant = Grant::new(repository.clone(), Role::Maintenance);
     let known = Circumstances { now_ms: now_ms(), ..Circumstances::NOTHING_KNOWN };
-    let list = Action::List(List { repository: repository.clone(), file_type: FileType::Locks });
-    let Ok(Permit::List(permit)) = decide(&user, &grant, list, &known) else { return Ok(()) };
-    let mut locks = Vec::new();
-    {
-        let listed = match session.files.list(permit).await {
-            Err(StoreError::NotFound) => return Ok(()),
-            listed => listed?,
-        };
-        let mut listed = std::pin::pin!(listed);
-        while let Some(entries) = listed.try_next().await? {
-            locks.extend(entries.into_iter().map(|entry| Handle::File(FileType::Locks, entry.id)));
-        }
-    }
-    for handle in locks {
+    let locks = match listing::ids(session, repository, FileType::Locks).await {
+        Err(StoreError::NotFound) => return Ok(()),
+        locks => locks?,
+    };
+    for id in locks {
+        let handle = Handle::File(FileType::Locks, id);
         let Some(facts) = session.files.facts(repository, &handle).await? else { continue };
         if facts.creator.as_ref() != Some(&user) {
             continue;

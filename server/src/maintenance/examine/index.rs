@@ -9,7 +9,8 @@ use pawl_policy::{FileId, FileType, Handle};
 use super::blobs::Blobs;
 use super::state::State;
 use super::written::{Id, Index};
-use super::{ExamineError, Examined, Junk, Opened, Opener, damaged, list};
+use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
+use crate::maintenance::listing;
 use crate::store::maintenance::MaintenanceStore;
 
 /// What came of reading indexes.
@@ -30,7 +31,7 @@ pub(super) async fn read(
     examined: &mut Examined,
 ) -> Result<Read, ExamineError> {
     let mut read = Read::default();
-    let packs = list(opener.session, opener.repository, FileType::Data).await?;
+    let packs = listing::ids(opener.session, opener.repository, FileType::Data).await?;
     let packs: HashSet<_> = packs.into_iter().map(|id| Id(*id.sha256())).collect();
     let mut lost = BTreeSet::new();
     for id in ids {

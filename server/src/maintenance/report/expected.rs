@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::{remembered, session};
+use super::audited::Audited;
 use super::model::Missing;
 use super::seen::Seen;
 use super::words::{Moment, number};
 use crate::audit::Head;
-use crate::config::Config;
 use crate::files::{self, FileError};
 use crate::store::either::EitherMaintenance;
 
@@ -171,28 +171,24 @@ impl Losses {
                 losses.missing.push(Missing { repository, snapshots: missing, of });
             }
         }
-        for (name, head) in &earlier.audit {
-            if !seen.audited.has_head(name) {
-                losses.logs.push(format!(
-                    "the audit log of {name} has no record {} with the hash {} any more, which was its last at {}: it was \
-                     cut or rewritten",
-                    head.number,
-                    head.hash,
-                    earlier.made()
-                ));
-            }
-        }
+        losses.logs = cut_logs(earlier, &seen.audited);
         Ok(losses)
     }
+}
 
-    /// One sentence for each loss.
-    pub(super) fn told(&self, since: Moment) -> Vec<String> {
-        let missing = self
-            .missing
-            .iter()
-            .map(|missing| format!("{}: {}", missing.repository, missing.told(since, usize::MAX)));
-        missing.chain(self.logs.iter().cloned()).collect()
-    }
+/// What is wrong with the audit logs, measured by their heads then.
+pub(super) fn cut_logs(earlier: &Expected, audited: &Audited) -> Vec<String> {
+    let lost = earlier.audit.iter().filter(|(name, _)| !audited.has_head(name));
+    lost.map(|(name, head)| {
+        format!(
+            "the audit log of {name} has no record {} with the hash {} any more, which was its last at {}: it was cut or \
+             rewritten",
+            head.number,
+            head.hash,
+            earlier.made()
+        )
+    })
+    .collect()
 }
 
 impl Missing {
@@ -209,16 +205,4 @@ impl Missing {
             named.join(", ")
         )
     }
-}
-
-/// Compares what is there with what the last report left with: a sentence for each loss.
-#[expect(dead_code, reason = "`pawl maintain run` begins with it")]
-pub(in crate::maintenance) async fn compare(
-    store: &EitherMaintenance,
-    config: &Config,
-) -> Result<Vec<String>, Box<dyn Error>> {
-    let Some(last) = Last::load(&config.data)? else { return Ok(Vec::new()) };
-    let expected = last.expected;
-    let seen = Seen::look(store, config, &[], Some(&expected), None).await?;
-    Ok(Losses::of(&seen, store, &expected).await?.told(expected.made()))
 }

@@ -23,6 +23,8 @@ pub(super) struct Report {
     began_ms: u64,
     pub(super) resumed: bool,
     pub(super) ended_by: Option<Why>,
+    /// Whether a report was handed to somebody.
+    pub(super) delivered: bool,
     /// Why not everything was done that could have been.
     pub(super) error: Option<String>,
     pub(super) wards: Vec<Ward>,
@@ -30,7 +32,14 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn begin() -> Self {
-        Self { began_ms: now_ms(), resumed: false, ended_by: None, error: None, wards: Vec::new() }
+        Self {
+            began_ms: now_ms(),
+            resumed: false,
+            ended_by: None,
+            delivered: false,
+            error: None,
+            wards: Vec::new(),
+        }
     }
 
     pub(super) fn exit_code(&self) -> u8 {
@@ -52,6 +61,7 @@ impl Report {
             "left": self.wards.iter().map(Ward::left).sum::<u64>(),
             "ended_by": self.ended_by.map(word),
             "resumed": self.resumed,
+            "delivered": self.delivered,
             "began": moment(self.began_ms),
             "seconds": now_ms().saturating_sub(self.began_ms) / 1000,
             "error": self.error,

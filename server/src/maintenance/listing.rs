@@ -1,0 +1,31 @@
+//! The files of one type, as maintenance sees them: keys that hosts do not see are among them.
+//!
+//! Invariant: it lists by the same decision as over the protocol.
+
+use futures_util::TryStreamExt;
+use pawl_policy::{
+    Action, Circumstances, FileId, FileType, Grant, List, Permit, RepositoryName, Role, decide,
+};
+
+use super::session::{self, Session};
+use crate::store::{AppendStore, StoreError};
+
+/// The ids that are there.
+pub(super) async fn ids(
+    session: &Session,
+    repository: &RepositoryName,
+    file_type: FileType,
+) -> Result<Vec<FileId>, StoreError> {
+    let user = session::user().map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let grant = Grant::new(repository.clone(), Role::Maintenance);
+    let action = Action::List(List { repository: repository.clone(), file_type });
+    let Ok(Permit::List(permit)) = decide(&user, &grant, action, &Circumstances::NOTHING_KNOWN) else {
+        return Err(StoreError::Unavailable(format!("maintenance may not list {file_type}")));
+    };
+    let mut ids = Vec::new();
+    let mut listed = std::pin::pin!(session.files.list(permit).await?);
+    while let Some(entries) = listed.try_next().await? {
+        ids.extend(entries.into_iter().map(|entry| entry.id));
+    }
+    Ok(ids)
+}
