@@ -142,12 +142,9 @@ fn of_verification(of: &Repository, report: &Report) -> Vec<Attention> {
 
 fn of_run(of: &Repository, night: &Night, report: &Report) -> Vec<Attention> {
     let said = |done: &Done, how: &str| {
-        let step = step(done.step);
-        about(
-            Some(of),
-            Grade::Look,
-            format!("the step `{step}` of the last run {how}: {}", done.said.join("; ")),
-        )
+        // The first sentence says what it is about; all of them stand with the repository.
+        let (step, what) = (step(done.step), done.said.first().map_or("see its log", String::as_str));
+        about(Some(of), Grade::Look, format!("the step `{step}` of the last run {how}: {what}"))
     };
     // One that began lately may be at work.
     let is_cut = night.ended_ms.is_none() && report.made.0.saturating_sub(night.began_ms) > DAY_MS;
