@@ -76,10 +76,19 @@ async fn make(
         keep(&config.data, &Last::delivered(report.expected.clone()))?;
     }
     if let Some(path) = &options.html {
-        let path = std::path::absolute(path)?;
-        files::replace(&path, &page::page(&report), PAGE_MODE)?;
+        write_page(&std::path::absolute(path)?, &page::page(&report))?;
     }
     Ok(report)
+}
+
+/// It is put in place of a file; a device or a link that was named by mistake stays what it is.
+fn write_page(path: &Path, page: &str) -> Result<(), Box<dyn Error>> {
+    if std::fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(
+            format!("{}: expected a file or nothing there, found something else", path.display()).into()
+        );
+    }
+    Ok(files::replace(path, page, PAGE_MODE)?)
 }
 
 /// That there is no report is also said to whatever reads the last line.
@@ -141,4 +150,70 @@ pub(super) enum Delivered {
     To(usize),
     /// Nobody is named for that.
     ToNobody,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::store::local::LocalMaintenance;
+
+    struct Place {
+        data: tempfile::TempDir,
+        store: EitherMaintenance,
+        config: Config,
+    }
+
+    /// A directory with a repository that has one snapshot.
+    #[expect(clippy::disallowed_methods, reason = "stands in for the keeper")]
+    fn place() -> (Place, PathBuf) {
+        let data = tempfile::tempdir().unwrap();
+        for name in ["data", "index", "keys", "locks", "snapshots"] {
+            std::fs::create_dir_all(data.path().join("web1").join(name)).unwrap();
+        }
+        std::fs::write(data.path().join("web1/config"), "x").unwrap();
+        let snapshot = data.path().join("web1/snapshots").join("5f".repeat(32));
+        std::fs::write(&snapshot, "x").unwrap();
+        let store = EitherMaintenance::Local(LocalMaintenance::open_for_reading(data.path()).unwrap());
+        let config = Config::for_data(data.path().to_owned());
+        (Place { data, store, config }, snapshot)
+    }
+
+    async fn losses(place: &Place) -> usize {
+        expected::compare(&place.store, &place.config).await.unwrap().len()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[expect(clippy::disallowed_methods, reason = "stands in for somebody with the disk")]
+    async fn what_nobody_was_told_of_is_missed_until_somebody_was() {
+        let (mut place, snapshot) = place();
+        assert_eq!(losses(&place).await, 0, "there was no report yet");
+        assert_eq!(deliver(&place.store, &place.config).await.unwrap(), Delivered::ToNobody);
+        std::fs::remove_file(snapshot).unwrap();
+        assert_eq!(losses(&place).await, 1);
+        assert_eq!(deliver(&place.store, &place.config).await.unwrap(), Delivered::ToNobody);
+        assert_eq!(losses(&place).await, 1, "nobody was told");
+        place.config.maintenance.report.command = Some(vec!["/bin/false".to_owned()]);
+        assert!(deliver(&place.store, &place.config).await.is_err());
+        assert_eq!(losses(&place).await, 1, "whoever was to be told did not hear it");
+        place.config.maintenance.report.command = Some(vec!["/bin/true".to_owned()]);
+        assert!(matches!(deliver(&place.store, &place.config).await.unwrap(), Delivered::To(2..)));
+        assert_eq!(losses(&place).await, 0);
+        let kept = std::fs::metadata(place.data.path().join(".pawl/maintenance")).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept) & 0o777, 0o700);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "makes what is to be written over")]
+    fn a_page_takes_the_place_of_a_file_and_of_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        write_page(&file, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "new");
+        assert!(write_page(&link, "new").is_err() && write_page(dir.path(), "new").is_err());
+    }
 }

@@ -118,7 +118,7 @@ fn a_webhook_gets_json_with_the_header_from_a_file() {
     let place = tempfile::tempdir().unwrap();
     let token = place.path().join("token");
     plant(&token, b"Bearer word-of-mouth\n");
-    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).unwrap();
     let (address, take) = monitor("204 No Content");
     let ground = webhook(address, &format!("webhook_token_file = '{}'", token.display()));
     let _ = ground.report(&["--deliver"]).expect_code(0);
@@ -156,9 +156,9 @@ fn a_webhook_that_refuses_redirects_or_is_not_there_is_told_without_secrets() {
     let failed = ground.report(&["--deliver"]).expect_code(2);
     assert!(failed.stderr.contains(&nobody.to_string()), "{failed:?}");
     assert_keeps_secrets(&failed);
-    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o640)).unwrap();
     let failed = ground.report(&["--deliver"]).expect_code(2);
-    assert!(failed.stderr.contains("chmod o="), "{failed:?}");
+    assert!(failed.stderr.contains("chmod 600"), "{failed:?}");
     assert_keeps_secrets(&failed);
 }
 

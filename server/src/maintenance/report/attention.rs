@@ -7,7 +7,7 @@ use pawl_policy::DAY_MS;
 use super::super::run::record::{Done, Ended, Night};
 use super::super::verify::finding::Severity;
 use super::model::{Attention, Compared, Grade, Log, Refused, Report, Repository};
-use super::words::{Words, ago, number, step};
+use super::words::{Moment, Words, ago, number, step};
 use crate::config::Config;
 use crate::doctor::Verdict;
 
@@ -70,7 +70,7 @@ fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Atten
         );
         all.push(about(Some(of), Grade::Loss, text));
     }
-    all.extend(of.last_run.iter().flat_map(|night| of_run(of, night)));
+    all.extend(of.last_run.iter().flat_map(|night| of_run(of, night, report)));
     let suspicious = of.held.iter().filter(|held| held.suspicious).count() as u64;
     if suspicious > 0 {
         let verb = if suspicious == 1 { "is" } else { "are" };
@@ -140,21 +140,28 @@ fn of_verification(of: &Repository, report: &Report) -> Vec<Attention> {
     late.into_iter().chain(suspicious).collect()
 }
 
-fn of_run(of: &Repository, night: &Night) -> Vec<Attention> {
+fn of_run(of: &Repository, night: &Night, report: &Report) -> Vec<Attention> {
     let said = |done: &Done, how: &str| {
-        let step = step(done.step);
+        // The first sentence says what it is about; all of them stand with the repository.
+        let (step, what) = (step(done.step), done.said.first().map_or("see its log", String::as_str));
+        about(Some(of), Grade::Look, format!("the step `{step}` of the last run {how}: {what}"))
+    };
+    // One that began lately may be at work.
+    let is_cut = night.ended_ms.is_none() && report.made.0.saturating_sub(night.began_ms) > DAY_MS;
+    let cut = is_cut.then(|| {
+        let began = ago(Moment(night.began_ms), report.made);
         about(
             Some(of),
             Grade::Look,
-            format!("the step `{step}` of the last run {how}: {}", done.said.join("; ")),
+            format!("the last run began {began}, was cut, and was not taken up again"),
         )
-    };
+    });
     let steps = night.steps.iter().filter_map(|done| match done.ended {
         Ended::Failed => Some(said(done, "failed")),
         Ended::Notice => Some(said(done, "has something to say")),
         Ended::Well | Ended::Skipped => None,
     });
-    steps.collect()
+    cut.into_iter().chain(steps).collect()
 }
 
 /// What somebody tried who proved who they are. Wrong passwords are everywhere, and are only listed.

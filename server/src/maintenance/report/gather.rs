@@ -70,7 +70,8 @@ fn narrowed(mut earlier: Earlier, wanted: &[RepositoryName]) -> Earlier {
     earlier
 }
 
-/// What the next report is compared with. Of a repository that cannot be read that is what it was.
+/// What the next report is compared with. Of a repository that cannot be read, and of a log that does not verify, that is
+/// what it was.
 fn now_expected(made: Moment, seen: &Seen, before: Option<&Expected>) -> Expected {
     let mut repositories = BTreeMap::new();
     for (name, contents) in &seen.repositories {
@@ -82,8 +83,13 @@ fn now_expected(made: Moment, seen: &Seen, before: Option<&Expected>) -> Expecte
         };
         repositories.extend(snapshots.map(|snapshots| (name.clone(), snapshots)));
     }
-    let logs = seen.audited.logs.iter();
-    let audit = logs.filter_map(|log| Some((log.name.to_owned(), log.head.clone()?))).collect();
+    let mut audit = BTreeMap::new();
+    for log in &seen.audited.logs {
+        let name = log.name.to_owned();
+        let before = || before.and_then(|before| before.audit.get(&name).cloned());
+        let head = if log.broken.is_some() { before() } else { log.head.clone() };
+        audit.extend(head.map(|head| (name.clone(), head)));
+    }
     Expected::new(made, repositories, audit)
 }
 

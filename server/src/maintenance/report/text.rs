@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use pawl_policy::DAY_MS;
 
 use super::super::deleted::{Listed, count};
+use super::super::run::record::Ended;
 use super::model::{Log, Refused, Report, Repository, Verified};
 use super::seen;
 use super::words::{Words, ago, ended, number, size, step};
@@ -113,6 +114,11 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
         let cut = if night.ended_ms.is_none() { "; it was cut, or is at work" } else { "" };
         let began = super::words::Moment(night.began_ms);
         say("last run", format!("{began}: {}{cut}", steps.join(", ")));
+        for done in night.steps.iter().filter(|done| matches!(done.ended, Ended::Notice | Ended::Failed)) {
+            let undo = done.batch.as_ref().map(|batch| format!(" (batch {})", Words::from(batch)));
+            let said = Words::from(done.said.join("; "));
+            say("", format!("{}: {said}{}", step(done.step), undo.unwrap_or_default()));
+        }
     }
     lines
 }

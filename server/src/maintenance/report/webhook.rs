@@ -20,8 +20,8 @@ use rustls::crypto::aws_lc_rs;
 use crate::config::Format;
 use crate::files;
 
-/// Whoever is not the owner or in the group of a file of secrets.
-const OTHERS: u32 = 0o007;
+/// Bits of the mode of a file of secrets that nobody but its owner should have.
+const OTHERS: u32 = 0o077;
 
 /// Posts it, and expects an answer that says that it was taken.
 pub(super) async fn post(
@@ -75,10 +75,7 @@ fn token(path: &Path) -> Result<HeaderValue, Box<dyn Error>> {
     let text = files::read(path)?.ok_or_else(|| format!("{shown}: there is no such file"))?;
     let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
     if mode & OTHERS != 0 {
-        return Err(format!(
-            "{shown} has the mode {mode:o}, so that anybody here can read it: chmod o= {shown}"
-        )
-        .into());
+        return Err(format!("{shown}: others than its owner may read it; `chmod 600 {shown}`").into());
     }
     let value = HeaderValue::from_str(text.trim());
     let mut value = value.ok().filter(|value| !value.is_empty()).ok_or_else(|| {
