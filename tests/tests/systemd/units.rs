@@ -18,12 +18,13 @@ const UNITS: [&str; 7] = [
     "pawl-maintain.timer",
 ];
 
-/// Exposure that is accepted of each service, in tenths: 0 is none, 100 is all. What the network needs is most of it.
+/// Exposure that is accepted of each service, in tenths: 0 is none, 100 is all. What the network needs is most of it. The
+/// night has none but its own loopback, over which restic before 0.17 comes; that is 3 of its 7.
 const EXPOSURE_MAX: [(&str, &str); 4] = [
     ("pawl.service", "12"),
     ("pawl-keeper.service", "5"),
     ("pawl-maintenance.service", "4"),
-    ("pawl-maintain.service", "4"),
+    ("pawl-maintain.service", "7"),
 ];
 /// The same of the door without a network of its own.
 const EXPOSURE_WITHOUT_NETWORK_MAX: &str = "4";
