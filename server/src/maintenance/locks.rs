@@ -90,7 +90,10 @@ pub(super) async fn alone<T>(
             break Err(error);
         }
         match work().await {
-            Err(error) if error.is_for_a_lock() && quiet.suspension.is_none() => faster += 1,
+            Err(error) if error.is_for_a_lock() && quiet.suspension.is_none() => {
+                faster += 1;
+                quiet.note_who_was_faster().await;
+            }
             done => break done.map_err(LocksError::Restic),
         }
     };
@@ -148,6 +151,13 @@ impl<'a, O: AsyncFn()> Quiet<'a, O> {
                 suspension.lift().await;
                 Err(error)
             }
+        }
+    }
+
+    async fn note_who_was_faster(&mut self) {
+        match self.locks().await {
+            Ok(locks) => self.watch.note_kept(&locks),
+            Err(error) => tracing::warn!(%error, "who locked the repository at the same moment is not known"),
         }
     }
 
