@@ -96,7 +96,9 @@ impl<'a> Quiet<'a> {
         for _ in 0..FASTER_MAX {
             self.wait().await?;
             match work().await {
-                Err(error) if error.is_for_a_lock() && self.suspension.is_none() => {}
+                Err(error) if error.is_for_a_lock() && self.suspension.is_none() => {
+                    self.note_who_was_faster().await;
+                }
                 done => return Ok(done?),
             }
         }
@@ -130,6 +132,13 @@ impl<'a> Quiet<'a> {
                 suspension.lift().await;
                 Err(error)
             }
+        }
+    }
+
+    async fn note_who_was_faster(&mut self) {
+        match self.locks().await {
+            Ok(locks) => self.watch.note_kept(&locks),
+            Err(error) => tracing::warn!(%error, "who locked the repository at the same moment is not known"),
         }
     }
 

@@ -51,10 +51,10 @@ pub(super) enum ResticError {
 }
 
 impl ResticError {
-    /// Whether it did nothing because somebody else has locked the repository: the same words in all versions, and an exit
-    /// code in new ones only.
+    /// Whether it did nothing because of a lock, of somebody else or of junk: the same words in all versions, where an exit
+    /// code is there in new ones and for the first only.
     pub(super) fn is_for_a_lock(&self) -> bool {
-        matches!(self, Self::Failed { words, .. } if words.contains("repository is already locked"))
+        matches!(self, Self::Failed { words, .. } if words.contains("unable to create lock in backend"))
     }
 }
 

@@ -234,6 +234,31 @@ fn a_lock_that_is_renewed_for_ever_stops_nobody(version: Version) {
     ground.restic.check();
 }
 
+/// A thief locks only for the moment in which it sees a lock of maintenance.
+#[test]
+fn who_is_always_faster_with_a_lock_stops_nobody() {
+    let ground = Ground::new();
+    ground.daily(20, 6);
+    let backup = Backing::start(&ground, Version::V0_19);
+    let mine = ground.locks().remove(0);
+    let content = std::fs::read(ground.server.data().join("web1/locks").join(&mine)).unwrap();
+    backup.end();
+    let (host, target) = (ground.host.clone(), format!("/web1/locks/{mine}"));
+    // Within the 200 ms after which restic looks again, and within the connections that one address may open.
+    let thief = Again::every(Duration::from_millis(70), move || {
+        let there = host.ask("GET", "/web1/locks/").unwrap().text();
+        if there.len() > 2 && host.post(&target, &content).unwrap().status == 200 {
+            thread::sleep(Duration::from_secs(1));
+            assert_eq!(host.ask("DELETE", &target).unwrap().status, 200);
+        }
+    });
+    let finished = end(ground.start_forgetting("10s"));
+    drop(thief);
+    assert!(matches!(finished.code, Some(0 | 1)), "{finished:#?}");
+    assert_eq!(ground.there().len(), 5, "{finished:#?}");
+    assert_eq!(ground.lock("afterwards").status, 200);
+}
+
 /// A157: Code in the door stores locks although they are suspended.
 #[test]
 fn locks_that_come_in_spite_of_a_suspension_are_not_heeded() {

@@ -46,7 +46,7 @@ fn a_thief_of_a_host_and_of_the_writers_key_does_not_keep_a_bucket_locked(s3: &S
 
     // Who has the writer's key reads the mark, and cannot write, prolong or remove it.
     let writer = host.roles.owner.with(&host.roles.writer);
-    assert_eq!(writer.list(&marks).unwrap(), [mark.clone()]);
+    assert_eq!(writer.list(&marks).unwrap(), std::slice::from_ref(&mark));
     for key in [mark.clone(), format!("{marks}9999999999999"), format!("{marks}junk")] {
         assert_eq!(writer.put(&key, b"").unwrap_err().status(), Some(403), "{key}");
         assert_eq!(writer.put_new(&key, b"").unwrap_err().status(), Some(403), "{key}");

@@ -15,7 +15,7 @@ pub(in crate::maintenance) struct Report {
     pub(super) waited_seconds: u64,
     /// Whether the making of locks was suspended for the work.
     pub(super) suspended: bool,
-    /// Who made that necessary.
+    /// Who made that necessary, or came in between.
     pub(super) kept_by: Vec<KeptBy>,
 }
 

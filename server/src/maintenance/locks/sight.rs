@@ -64,7 +64,8 @@ impl Sight {
         self.known().ignored.remove(repository).unwrap_or_default()
     }
 
-    fn shows(&self, repository: &RepositoryName, id: FileId) -> bool {
+    /// Whether a lock is seen.
+    pub(super) fn shows(&self, repository: &RepositoryName, id: FileId) -> bool {
         let mut known = self.known();
         let until_ms = known.only_own.get(repository).copied().unwrap_or(0);
         if known.own.contains(&id) || !locks_are_suspended(until_ms, now_ms()) {
@@ -168,5 +169,33 @@ impl AppendStore for Sighted {
 
     async fn remove_lock(&self, permit: &Permitted<RemoveLock>) -> Result<(), StoreError> {
         self.store.remove_lock(permit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER_MS: u64 = 10 * 60 * 1000;
+
+    #[test]
+    fn locks_of_others_are_out_of_sight_while_a_suspension_holds_and_no_longer() {
+        let sight = Sight::default();
+        let (web1, web2) = ("web1".parse().unwrap(), "web2".parse().unwrap());
+        let [own, other] = [1, 2].map(|id| FileId::from_sha256([id; 32]));
+        sight.known().own.insert(own);
+        let seen = |repository| (sight.shows(repository, own), sight.shows(repository, other));
+        sight.prolong(&web1, now_ms() + LATER_MS); // of what never began
+        assert_eq!(seen(&web1), (true, true));
+        sight.only_own(&web1, now_ms() + LATER_MS);
+        assert_eq!((seen(&web1), seen(&web2)), ((true, false), (true, true)));
+        sight.prolong(&web1, now_ms() - 1);
+        assert_eq!(seen(&web1), (true, true), "hosts may have locked again");
+        sight.prolong(&web1, now_ms() + LATER_MS);
+        assert_eq!(seen(&web1), (true, false));
+        sight.see_all(&web1);
+        assert_eq!(seen(&web1), (true, true));
+        assert_eq!(sight.ignored(&web1), [other].into());
+        assert!(sight.ignored(&web1).is_empty());
     }
 }

@@ -50,13 +50,16 @@ impl Suspension {
     /// Begins one that lasts until it is lifted or dropped.
     pub(super) async fn begin(session: &Session, repository: &RepositoryName) -> Result<Self, StoreError> {
         let (store, sight) = (session.store.clone(), session.sight.clone());
-        let mark = Mark { store, sight, repository: repository.clone(), until_ms: Arc::default() };
+        Self::with(Mark { store, sight, repository: repository.clone(), until_ms: Arc::default() }).await
+    }
+
+    async fn with(mark: Mark) -> Result<Self, StoreError> {
         let (enough, wanted) = oneshot::channel();
         if let Err(error) = mark.renew().await {
             mark.remove().await; // it may have begun all the same
             return Err(error);
         }
-        tracing::warn!(%repository, "locks do not go away; new ones of hosts are suspended");
+        tracing::warn!(repository = %mark.repository, "locks do not go away; new ones of hosts are suspended");
         let kept = tokio::spawn(mark.clone().keep(wanted));
         Ok(Self { mark, enough, kept })
     }
@@ -119,5 +122,86 @@ impl Mark {
         if let Err(error) = self.store.resume_locks(&self.repository).await {
             tracing::warn!(%error, repository = %self.repository, "locks may stay suspended for up to 40 minutes");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::testing::maintenance_keeper;
+    use crate::store::local::LocalMaintenance;
+
+    struct Here {
+        place: tempfile::TempDir,
+        mark: Mark,
+    }
+
+    impl Here {
+        fn new() -> Self {
+            let place = tempfile::tempdir().unwrap();
+            let keeper = maintenance_keeper(place.path());
+            let store = EitherMaintenance::Local(LocalMaintenance::open(place.path(), keeper).unwrap());
+            let (sight, repository) = (Sight::default(), "web1".parse().unwrap());
+            Self { place, mark: Mark { store, sight, repository, until_ms: Arc::default() } }
+        }
+
+        /// How far ahead the suspension ends that hosts' doors see; `None` if there is none.
+        fn left_ms(&self) -> Option<u64> {
+            let mut marks = std::fs::read_dir(self.place.path().join(".pawl/suspended/web1/locks")).unwrap();
+            let name = marks.next()?.unwrap().file_name().into_string().unwrap();
+            assert!(marks.next().is_none(), "there is more than one");
+            Some(name.parse::<u64>().unwrap().saturating_sub(now_ms()))
+        }
+
+        async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+            for _ in 0..1000 {
+                if is_so(self) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            unreachable!("waited in vain");
+        }
+    }
+
+    async fn a_minute_passes() {
+        tokio::time::pause();
+        tokio::time::advance(LOOKED_AFTER_EVERY + Duration::from_secs(1)).await;
+        tokio::time::resume();
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_it_is_lifted_and_when_it_is_dropped() {
+        let here = Here::new();
+        let suspension = Suspension::with(here.mark.clone()).await.unwrap();
+        assert!(here.left_ms().is_some_and(|left| left > RENEWED_BELOW_MS && left <= LASTS_MS));
+        suspension.lift().await;
+        assert_eq!(here.left_ms(), None);
+        drop(Suspension::with(here.mark.clone()).await.unwrap());
+        here.until(|here| here.left_ms().is_none()).await;
+    }
+
+    #[tokio::test]
+    async fn it_is_renewed_before_it_ends_and_not_once_it_was_over() {
+        let here = Here::new();
+        let suspension = Suspension::with(here.mark.clone()).await.unwrap();
+        suspension.see_only_own();
+        let other = FileId::from_sha256([1; 32]);
+        let ends_in = async |ms: u64| {
+            here.mark.until_ms.store(now_ms() + ms, Ordering::Relaxed);
+            here.mark.store.suspend_locks(&here.mark.repository, now_ms() + ms).await.unwrap();
+            tokio::task::yield_now().await;
+            a_minute_passes().await;
+        };
+        ends_in(RENEWED_BELOW_MS - 1000).await;
+        here.until(|here| here.mark.until_ms.load(Ordering::Relaxed) > now_ms() + RENEWED_BELOW_MS).await;
+        assert!(here.left_ms().is_some_and(|left| left > RENEWED_BELOW_MS));
+        assert!(!here.mark.sight.shows(&here.mark.repository, other));
+        ends_in(0).await;
+        here.until(|here| here.mark.sight.shows(&here.mark.repository, other)).await;
+        assert_eq!(here.left_ms(), Some(0));
+        assert_eq!(suspension.lift().await, [other].into());
+        assert_eq!(here.left_ms(), None);
     }
 }
