@@ -49,7 +49,7 @@ fn a_restic_that_is_killed_in_any_step_stops_the_repository_and_the_others_go_on
     for (at, command) in [(2, "forget"), (3, "prune"), (4, "check")] {
         let ground = Ground::new(&["db1", "web1"]);
         let restic = ground
-            .scripted(&format!("case \"$RESTIC_REPOSITORY $*\" in *db1*\" {command} \"*) kill -9 $$;; esac"));
+            .scripted(&format!("case \"$RESTIC_REPOSITORY $* \" in *db1*\" {command} \"*) kill -9 $$;; esac"));
         let report = ground.start(&restic, &[&RULES[..], &["--json"]].concat()).end().expect_code(2).json();
         let db1 = ends(&report, "db1");
         assert_eq!((db1.len(), &*db1[at]), (at + 1, &*format!("{command} failed")), "{report:#}");
@@ -134,7 +134,7 @@ fn more_than_is_allowed_to_go_stops_the_repository_and_what_is_held_does_not() {
     let forged =
         ground.restic("web1").report_of_backup(&files, &["--host", "web1", "--time", "2200-01-01 00:00:00"]);
     let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(1).json();
-    let all = ["verify well", "forget notice", "prune well", "check well", "purge well"];
+    let all = ["verify well", "examine well", "forget notice", "prune well", "check well", "purge well"];
     assert_eq!(ends(&report, "web1"), all, "{report:#}");
     let record = ground.server.data().join(".pawl/maintenance/run/web1.json");
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
