@@ -71,13 +71,15 @@ fn the_management_password_is_nobodys_but_its_owners() {
         "(tr '\\0' '\\n' </proc/$$/cmdline; tr '\\0' '\\n' </proc/$PPID/cmdline) >>{}",
         seen.display()
     ));
-    let report = ground.start(&restic, &[&RULES[..], &["--json"]].concat()).end().expect_code(0).json();
+    let options = [&RULES[..], &["--json", "--bytes-per-second", "50MiB"]].concat();
+    let report = ground.start(&restic, &options).end().expect_code(0).json();
     assert_eq!(ends(&report, "web1"), WELL, "{report:#}");
     let seen = std::fs::read_to_string(seen).unwrap();
     assert!(
         seen.contains("prune") && !seen.lines().any(|word| word == "secret") && !seen.contains("rest:http"),
         "{seen}"
     );
+    assert!(seen.contains("\n--limit-download\n51200\n"), "{seen}");
     for mode in [0o640, 0o604, 0o644] {
         chmod(&ground.password, mode);
         let refused = ground.start(&program("restic-0.19"), &RULES).end().expect_code(2);

@@ -195,7 +195,8 @@ impl Ward {
 
     /// All that could be done was done. What there was no time for leaves it open.
     pub(super) fn end(&mut self) -> Result<(), FileError> {
-        if self.stop.why().is_some() && self.done(Step::Purge).is_none() && !self.has_failed() {
+        let is_cut = self.stop.why().is_some() && self.done(Step::Purge).is_none() && !self.has_failed();
+        if is_cut || self.has_left() {
             return Ok(());
         }
         if let Some(night) = &mut self.record.last {
