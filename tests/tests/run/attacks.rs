@@ -1,7 +1,8 @@
 //! Somebody does not want the night to end well, or wants it to look as if it did.
 
+use pawl_tests::maintenance::maintain;
 use pawl_tests::program::program;
-use pawl_tests::store::plant;
+use pawl_tests::store::{plant, remove};
 
 use super::{Ground, RULES, WELL, chmod, ends, step};
 
@@ -85,4 +86,41 @@ fn the_management_password_is_nobodys_but_its_owners() {
         let refused = ground.start(&program("restic-0.19"), &RULES).end().expect_code(2);
         assert!(refused.stdout.contains("others than its owner may read it"), "{refused:#?}");
     }
+}
+
+/// A165: Somebody with the disk removes a snapshot, or cuts the audit log, and the night goes on as if nothing had been:
+/// forgets, prunes, and makes final.
+#[test]
+fn what_vanished_since_the_last_report_stops_the_night_until_somebody_has_looked() {
+    let ground = Ground::new(&["db1", "web1"]);
+    let _ = ground.run(&[]).expect_code(0);
+    let report = ground.server.dir().join("kept-elsewhere.json");
+    let made = maintain(&ground.server.place(), &["report", "--json"]).expect_code(1); // of backups ten days ago
+    plant(&report, made.stdout.as_bytes());
+    let lost = ground.restic("web1").snapshots().remove(5);
+    ground.server.remove(&format!("web1/snapshots/{lost}"));
+    let night = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(2).json();
+    assert_eq!(ends(&night, "web1"), ["verify well", "compare failed"], "{night:#}");
+    let said = step(&night, "web1", "compare")["said"][0].as_str().unwrap();
+    assert!(said.contains("1 of the 6 snapshots") && said.contains(&lost), "{said}");
+    assert_eq!(ends(&night, "db1"), WELL, "{night:#}");
+    assert_eq!(ground.snapshots("web1").len(), 5, "nothing was forgotten");
+    let _ = maintain(&ground.server.place(), &["report", "--seen"]).expect_code(1);
+    let night = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    assert_eq!(ends(&night, "web1"), WELL, "{night:#}");
+    // A copy on another machine has not been told that all is well.
+    let elsewhere = ["--compare", report.to_str().unwrap(), "--json"];
+    let night = ground.run(&[&RULES[..], &elsewhere].concat()).expect_code(2).json();
+    assert_eq!(ends(&night, "web1"), ["verify well", "compare failed"], "{night:#}");
+
+    let log = ground.server.data().join(".pawl/audit");
+    for file in std::fs::read_dir(log).unwrap() {
+        remove(&file.unwrap().path());
+    }
+    let night = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(2).json();
+    assert_eq!(ends(&night, "db1"), ["verify well", "compare failed"], "{night:#}");
+    assert!(
+        step(&night, "db1", "compare")["said"][0].as_str().unwrap().contains("cut or rewritten"),
+        "{night:#}"
+    );
 }

@@ -48,8 +48,9 @@ fn a_restic_that_is_missing_or_none_and_a_wrong_password_stop_the_repository() {
 fn a_restic_that_is_killed_in_any_step_stops_the_repository_and_the_others_go_on() {
     for (at, command) in [(2, "forget"), (3, "prune"), (4, "check")] {
         let ground = Ground::new(&["db1", "web1"]);
-        let restic = ground
-            .scripted(&format!("case \"$RESTIC_REPOSITORY $* \" in *db1*\" {command} \"*) kill -9 $$;; esac"));
+        let restic = ground.scripted(&format!(
+            "case \"$RESTIC_REPOSITORY $* \" in *db1*\" {command} \"*) kill -9 $$;; esac"
+        ));
         let report = ground.start(&restic, &[&RULES[..], &["--json"]].concat()).end().expect_code(2).json();
         let db1 = ends(&report, "db1");
         assert_eq!((db1.len(), &*db1[at]), (at + 1, &*format!("{command} failed")), "{report:#}");
