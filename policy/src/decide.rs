@@ -36,6 +36,9 @@ pub enum Denial {
     LocksSuspended {
         /// When that ends at the latest, in Unix milliseconds.
         until_ms: u64,
+        /// Whether the principal has a live lock there, and so would renew it. restic tries again for 15 minutes what is
+        /// to be tried again, and works on meanwhile; what is refused for good has it end after 22.5.
+        renewal: bool,
     },
     /// The lock belongs to another principal and has not expired.
     LockOfAnother,
@@ -56,7 +59,7 @@ pub enum Denial {
 impl Denial {
     /// Every denial, for tables and tests.
     pub const ALL: [Self; 17] = [
-        Self::LocksSuspended { until_ms: 0 },
+        Self::LocksSuspended { until_ms: 0, renewal: false },
         Self::SnapshotKept,
         Self::TotalQuota,
         Self::Room,
@@ -81,7 +84,7 @@ const MINUTE_MS: u64 = 60 * 1000;
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LocksSuspended { until_ms } => {
+            Self::LocksSuspended { until_ms, .. } => {
                 let minutes = until_ms / MINUTE_MS;
                 let (hour, minute) = (minutes / 60 % 24, minutes % 60);
                 return write!(
@@ -300,7 +303,7 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> R
             if let Some(until_ms) = circumstances.locks_suspended_until_ms
                 && locks_are_suspended(until_ms, circumstances.now_ms) =>
         {
-            Err(Denial::LocksSuspended { until_ms })
+            Err(Denial::LocksSuspended { until_ms, renewal: circumstances.live_locks > 0 })
         }
         (_, Handle::File(FileType::Locks, _)) if circumstances.live_locks >= LIVE_LOCKS_MAX => {
             Err(Denial::TooManyLocks)

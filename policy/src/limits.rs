@@ -13,8 +13,8 @@ const MIB: u64 = 1 << 20;
 /// file, and itself calls a lock stale after 30.
 pub const LOCK_EXPIRES_AFTER_MS: u64 = 60 * 60 * 1000;
 
-/// A lock that was not replaced for this long is stale by restic's own rule: its client refreshes every 5 minutes, and
-/// gives its work up by itself after 22.5 without success.
+/// A lock that was not replaced for this long is stale by restic's own rule: its client refreshes every 5 minutes and, from
+/// 0.15 on, gives its work up by itself once it was refused that for 22.5.
 pub const LOCK_STALE_AFTER_MS: u64 = 30 * 60 * 1000;
 
 /// The furthest ahead that a suspension of locks can end: the 30 minutes in which locks go stale, and 10 for clocks that

@@ -323,7 +323,8 @@ fn while_locks_are_suspended_hosts_make_none_and_all_else_goes_on() {
     };
     for case in cases() {
         let usual = with(&case, None);
-        let refused = |until_ms| Err(Denial::LocksSuspended { until_ms });
+        let renewal = case.facts.live_locks > 0;
+        let refused = |until_ms| Err(Denial::LocksSuspended { until_ms, renewal });
         for until_ms in [now_ms + 1, now_ms + LOCKS_SUSPENDED_MAX_MS] {
             let would_lock = match &usual {
                 Ok(Permit::Create(permit)) => permit.action().handle.file_type() == Some(FileType::Locks),
@@ -345,7 +346,7 @@ fn while_locks_are_suspended_hosts_make_none_and_all_else_goes_on() {
 fn who_is_refused_a_lock_reads_until_when() {
     let until_ms = 1_795_251_599_999; // 2026-11-21T08:59:59.999Z
     let words = "maintenance is waiting for this repository; locks are suspended until 08:59 UTC";
-    assert_eq!(Denial::LocksSuspended { until_ms }.to_string(), words);
+    assert_eq!(Denial::LocksSuspended { until_ms, renewal: false }.to_string(), words);
 }
 
 #[test]

@@ -77,8 +77,8 @@ impl Refusal {
             Self::Denied(Denial::Quota | Denial::TotalQuota | Denial::Room) => {
                 StatusCode::INSUFFICIENT_STORAGE
             }
-            // A refusal for good would end a backup that only has to wait.
-            Self::Denied(Denial::LocksSuspended { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            // A refusal for good would end a backup that only has to wait before it begins.
+            Self::Denied(Denial::LocksSuspended { renewal: false, .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(_) | Self::Deletion(DeletionError::NotHere) => StatusCode::FORBIDDEN,
             Self::Store(error)
             | Self::Create(CreateError::Store(error))
@@ -146,7 +146,7 @@ impl Refusal {
             Self::Authentication(AuthenticationError::Throttled(wait)) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(*wait)));
             }
-            Self::Denied(Denial::LocksSuspended { until_ms }) => {
+            Self::Denied(Denial::LocksSuspended { until_ms, .. }) => {
                 let wait = Duration::from_millis(until_ms.saturating_sub(now_ms()));
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
             }

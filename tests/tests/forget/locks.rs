@@ -212,12 +212,16 @@ fn a_lock_that_is_renewed_for_ever_stops_nobody(version: Version) {
     let thief = renewing(ground.host.clone());
     let mut run = ground.start_forgetting("3s");
     wait::until("locks are suspended", || (!ground.marks().is_empty()).then_some(()));
-    // Refused for now, not for good, and only locks.
-    let refused = ground.lock("while they are suspended");
+    // Who begins is refused for now; who renews for good, for restic would work on meanwhile; and only locks are.
+    let other = ground.server.client(&ground.server.add_host("web2", &["--repository", "web1"]));
+    let lock = noise("another's", 100);
+    let refused = other.post(&format!("/web1/locks/{}", id_of(&lock)), &lock).unwrap();
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(refused.reason.starts_with(SUSPENDED) && refused.reason.ends_with(" UTC"), "{refused:?}");
     let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=40 * 60).contains(&seconds), "{seconds}");
+    let renewal = ground.lock("while they are suspended");
+    assert!(renewal.status == 403 && renewal.reason.starts_with(SUSPENDED), "{renewal:?}");
     let data = noise("data", 1000);
     assert_eq!(ground.host.post(&format!("/web1/data/{}", id_of(&data)), &data).unwrap().status, 200);
     assert!(!run.has_ended());
@@ -337,11 +341,11 @@ fn a_suspension_of_a_run_that_was_killed_ends_by_itself() {
     let run = ground.start_forgetting("0s");
     wait::until("locks are suspended", || (!ground.marks().is_empty()).then_some(()));
     run.kill();
-    assert_eq!(ground.lock("just after").status, 503);
+    assert_eq!(ground.lock("just after").status, 403);
     let until: u64 = ground.marks()[0].parse().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     assert!(u128::from(until) - now <= 40 * 60 * 1000, "it says for longer than 40 minutes");
-    for (seconds, status) in [(1800, 503), (2500, 200), (-1, 200)] {
+    for (seconds, status) in [(1800, 403), (2500, 200), (-1, 200)] {
         ground.suspend(seconds);
         assert_eq!(ground.lock(&format!("{seconds}")).status, status, "until {seconds} seconds from now");
     }

@@ -42,7 +42,7 @@ fn a_thief_of_a_host_and_of_the_writers_key_does_not_keep_a_bucket_locked(s3: &S
     let marks = format!("{PREFIX}/.pawl/suspended/web1/locks/");
     let mark = wait::until("locks are suspended", || host.bucket.list(&marks).unwrap().pop());
     let refused = post("second");
-    assert!(refused.status == 503 && refused.reason.starts_with("maintenance is waiting"), "{refused:?}");
+    assert!(refused.status == 403 && refused.reason.starts_with("maintenance is waiting"), "{refused:?}");
 
     // Who has the writer's key reads the mark, and cannot write, prolong or remove it.
     let writer = host.roles.owner.with(&host.roles.writer);
