@@ -10,6 +10,7 @@ mod config;
 mod content;
 mod delete;
 mod deleted;
+mod deletion;
 mod door;
 mod enrol;
 mod examine;

@@ -31,6 +31,9 @@ pub fn admins_path(data: &Path) -> PathBuf {
     data.join(".pawl/maintenance/admins.toml")
 }
 
+/// Commands of maintenance act under such a name, and remove the locks that were left under it.
+const OF_MAINTENANCE: &str = "uid-";
+
 /// What is wrong with the hosts file or a change to it.
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
@@ -48,6 +51,11 @@ pub enum HostsError {
     /// A name on the command line is none.
     #[error("'{0}' is not a name: {1}")]
     Name(String, InvalidName),
+    /// The name is kept for maintenance.
+    #[error(
+        "no host can be named '{0}': names that begin with {OF_MAINTENANCE} are those of users who maintain repositories"
+    )]
+    Reserved(PrincipalName),
     /// The host to be added is there.
     #[error(
         "host '{0}' exists; `pawl host rotate {0}` renews its credential, `pawl host revoke {0}` removes it"
@@ -274,6 +282,9 @@ impl Hosts {
         mut host: Host,
         order: Option<&CertificateOrder<'_>>,
     ) -> Result<(), HostsError> {
+        if name.as_str().starts_with(OF_MAINTENANCE) {
+            return Err(HostsError::Reserved(name.clone()));
+        }
         if self.hosts.get(name.as_str()).is_some_and(|there| !there.is_revoked()) {
             return Err(HostsError::Exists(name.clone()));
         }

@@ -5,18 +5,17 @@
 use std::error::Error;
 
 use futures_util::TryStreamExt;
-use pawl_policy::{
-    Action, Circumstances, Delete, FileState, FileType, Grant, Handle, Permit, PrincipalName, Role, decide,
-};
+use pawl_policy::{FileType, Handle, Permit, PrincipalName};
 use serde::Serialize;
 
 use super::deleted::count;
+use super::deletion;
 use super::session::{self, Session};
 use super::{progress, session::user};
 use crate::cli::DeleteFiles;
 use crate::print::{self, Outcome};
 use crate::store::maintenance::{Found, Hid, MaintenanceStore, Reason};
-use crate::store::{AppendStore, StoreError, now_ms};
+use crate::store::{AppendStore, StoreError};
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -94,18 +93,8 @@ async fn permit(
     let Some(facts) = facts else {
         return Err(format!("there is no {handle} in {repository}; nothing was deleted").into());
     };
-    let now_ms = now_ms();
-    let age_ms = facts.age_ms(now_ms);
     let floor_ms = if options.below_floor { 0 } else { session.config.maintenance.floor_ms() };
-    let circumstances = Circumstances {
-        now_ms,
-        file: FileState::Present { creator: facts.creator, age_ms, audience: facts.audience },
-        snapshot_floor_ms: floor_ms,
-        ..Circumstances::NOTHING_KNOWN
-    };
-    let grant = Grant::new(repository.clone(), Role::Maintenance);
-    let action = Action::Delete(Delete { repository: repository.clone(), handle });
-    decide(principal, &grant, action, &circumstances).map_err(|denial| {
+    deletion::permit(principal, repository, handle, &facts, floor_ms).map_err(|denial| {
         format!("{handle}: {denial}; nothing was deleted (--below-floor deletes young snapshots as well)")
             .into()
     })

@@ -13,12 +13,10 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::time::Duration;
 
-use pawl_policy::{
-    Action, Circumstances, Delete, FileId, FileState, FileType, Grant, Handle, LOCK_STALE_AFTER_MS, Permit,
-    RepositoryName, Role, decide,
-};
+use pawl_policy::{FileId, FileType, Handle, LOCK_STALE_AFTER_MS, Permit, RepositoryName};
 use tokio::time::{Instant, sleep};
 
+use super::deletion;
 use super::restic::ResticError;
 use super::session::{self, Session};
 use super::stop::Stop;
@@ -191,7 +189,7 @@ impl<'a> Quiet<'a> {
             let (spent, live): (Vec<_>, Vec<_>) = of_before.into_iter().partition(|lock| {
                 now_ms.saturating_sub(lock.facts.received_ms.min(settled_ms)) >= LOCK_STALE_AFTER_MS
             });
-            self.report.stale_removed += self.remove(&spent).await?;
+            self.report.stale_removed += remove(self.session, &self.repository, &spent).await?;
             if live.is_empty() {
                 return Ok(());
             }
@@ -218,31 +216,8 @@ impl<'a> Quiet<'a> {
             let of_ours = lock.of_maintenance || self.session.sight.is_own(&lock.id);
             of_ours || lock.facts.age_ms(now_ms) >= LOCK_STALE_AFTER_MS
         });
-        self.report.stale_removed += self.remove(&over).await?;
+        self.report.stale_removed += remove(self.session, &self.repository, &over).await?;
         Ok(left)
-    }
-
-    /// Removes locks as maintenance may, and says how many.
-    async fn remove(&self, locks: &[Lock]) -> Result<u64, LocksError> {
-        let user = session::user().map_err(|error: Box<dyn Error>| LocksError::User(error.to_string()))?;
-        let mut removed = 0;
-        for Lock { id, facts, .. } in locks {
-            let now_ms = now_ms();
-            let file = FileState::Present {
-                creator: facts.creator.clone(),
-                age_ms: facts.age_ms(now_ms),
-                audience: facts.audience,
-            };
-            let circumstances = Circumstances { now_ms, file, ..Circumstances::NOTHING_KNOWN };
-            let repository = self.repository.clone();
-            let grant = Grant::new(repository.clone(), Role::Maintenance);
-            let action = Action::Delete(Delete { repository, handle: Handle::File(FileType::Locks, *id) });
-            if let Ok(Permit::RemoveLock(permit)) = decide(&user, &grant, action, &circumstances) {
-                self.session.files.remove_lock(&permit).await?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
     }
 
     /// Whether a suspension would be over in time.
@@ -268,4 +243,22 @@ impl<'a> Quiet<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// Removes locks as maintenance may, and says how many.
+pub(super) async fn remove(
+    session: &Session,
+    repository: &RepositoryName,
+    locks: &[Lock],
+) -> Result<u64, LocksError> {
+    let user = session::user().map_err(|error: Box<dyn Error>| LocksError::User(error.to_string()))?;
+    let mut removed = 0;
+    for Lock { id, facts, .. } in locks {
+        let handle = Handle::File(FileType::Locks, *id);
+        if let Ok(Permit::RemoveLock(permit)) = deletion::permit(&user, repository, handle, facts, 0) {
+            session.files.remove_lock(&permit).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }

@@ -217,3 +217,12 @@ fn hosts_that_are_added_at_the_same_time_are_all_there() {
     });
     assert_eq!(server.host(&["list", "--json"]).expect_code(0).json().as_array().unwrap().len(), 8);
 }
+
+#[test]
+fn no_host_is_named_like_a_user_who_maintains() {
+    let server = Server::start();
+    let refused = server.host(&["add", "uid-0"]).expect_code(1);
+    assert!(refused.stderr.contains("begin with uid-"), "{refused:#?}");
+    let listed = server.host(&["list", "--json"]).expect_code(0);
+    assert!(!listed.stdout.contains("uid-0"), "{listed:#?}");
+}

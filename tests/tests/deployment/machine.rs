@@ -38,7 +38,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// Boots one, and waits until all of it has started.
     pub(crate) fn boot() -> Self {
-        let pristine = debian();
+        let pristine = debian().canonicalize().unwrap(); // or a link alone would be copied, and the tree itself changed
         let dir = tempfile::tempdir_in(pristine.parent().unwrap()).unwrap();
         let root = dir.path().join("root");
         here("cp", &["--archive", "--reflink=auto", pristine.to_str().unwrap(), root.to_str().unwrap()]);

@@ -7,9 +7,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pawl_policy::{
-    Action, Circumstances, Delete, FileState, FileType, Grant, Handle, Permit, RepositoryName, Role, decide,
-};
+use pawl_policy::RepositoryName;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -19,11 +17,12 @@ use crate::config::{Config, Listen};
 use crate::credentials::{Credentials, Secret};
 use crate::http;
 use crate::http::tls::{self, Certificates};
-use crate::maintenance::listing;
+use crate::maintenance::locks;
 use crate::maintenance::restic::{Address, Version};
 use crate::maintenance::session::{self, Session, directory};
 use crate::socket::{self, Bound, SocketError};
-use crate::store::{AppendStore, StoreError, now_ms};
+use crate::store::StoreError;
+use crate::store::locks::{Lock, LockStore};
 
 /// The server's certificate of such a door.
 const CERTIFICATE: &str = "maintenance-run.pem";
@@ -89,7 +88,7 @@ impl<'a> PrivateDoor<'a> {
         let _ = self.stop.send(()); // it fails only if serving has ended
         self.serving.await??;
         self.audit.flush().await;
-        Ok(remove_own_locks(self.session, self.repository).await?)
+        remove_own_locks(self.session, self.repository).await
     }
 }
 
@@ -132,28 +131,16 @@ fn reached(config: &Config, bound: &[Bound], who: &str) -> Result<Reached, Box<d
     }
 }
 
-/// Removes the locks of whoever runs this command. As long as it works no other does, so that they are left over.
-async fn remove_own_locks(session: &Session, repository: &RepositoryName) -> Result<(), StoreError> {
-    let user = session::user().map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let grant = Grant::new(repository.clone(), Role::Maintenance);
-    let known = Circumstances { now_ms: now_ms(), ..Circumstances::NOTHING_KNOWN };
-    let locks = match listing::ids(session, repository, FileType::Locks).await {
+/// Removes the locks that were stored at a door of maintenance. As long as this command works there is no other such door,
+/// so that nobody holds them any more. In a bucket they are known by who stored them.
+async fn remove_own_locks(session: &Session, repository: &RepositoryName) -> Result<(), Box<dyn Error>> {
+    let locks = match session.store.locks(repository).await {
         Err(StoreError::NotFound) => return Ok(()),
         locks => locks?,
     };
-    for id in locks {
-        let handle = Handle::File(FileType::Locks, id);
-        let Some(facts) = session.files.facts(repository, &handle).await? else { continue };
-        if facts.creator.as_ref() != Some(&user) {
-            continue;
-        }
-        let age_ms = facts.age_ms(known.now_ms);
-        let file = FileState::Present { creator: facts.creator, age_ms, audience: facts.audience };
-        let known = Circumstances { file, ..known.clone() };
-        let delete = Action::Delete(Delete { repository: repository.clone(), handle });
-        if let Ok(Permit::RemoveLock(permit)) = decide(&user, &grant, delete, &known) {
-            session.files.remove_lock(&permit).await?;
-        }
-    }
+    let user = session::user()?;
+    let is_own = |lock: &Lock| lock.of_maintenance || lock.facts.creator.as_ref() == Some(&user);
+    let own: Vec<_> = locks.into_iter().filter(is_own).collect();
+    locks::remove(session, repository, &own).await?;
     Ok(())
 }

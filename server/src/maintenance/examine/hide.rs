@@ -2,15 +2,13 @@
 //!
 //! Invariant: every file passes the same decision as over the protocol, but for the floor: junk protects nobody.
 
-use pawl_policy::{
-    Action, Circumstances, Delete, FileState, Grant, Handle, Permit, PrincipalName, RepositoryName, Role,
-    decide,
-};
+use pawl_policy::{Handle, Permit, PrincipalName, RepositoryName};
 
 use super::{ExamineError, Junk};
+use crate::maintenance::deletion;
 use crate::maintenance::session::{self, Session};
+use crate::store::AppendStore;
 use crate::store::maintenance::{MaintenanceStore, Reason};
-use crate::store::{AppendStore, now_ms};
 
 /// Hides files, and notes who stored them. Returns what to undo: locks are removed, which cannot be.
 pub(super) async fn hide(
@@ -48,16 +46,6 @@ async fn permit(
     let handle: Handle = file.handle;
     let Some(facts) = session.files.facts(repository, &handle).await? else { return Ok(None) };
     file.creator = facts.creator.as_ref().map(ToString::to_string);
-    let now_ms = now_ms();
-    let age_ms = facts.age_ms(now_ms);
-    let circumstances = Circumstances {
-        now_ms,
-        file: FileState::Present { creator: facts.creator, age_ms, audience: facts.audience },
-        snapshot_floor_ms: 0,
-        ..Circumstances::NOTHING_KNOWN
-    };
-    let grant = Grant::new(repository.clone(), Role::Maintenance);
-    let action = Action::Delete(Delete { repository: repository.clone(), handle });
-    let decided = decide(user, &grant, action, &circumstances);
+    let decided = deletion::permit(user, repository, handle, &facts, 0);
     decided.map(Some).map_err(|denial| ExamineError::Other(format!("{handle}: {denial}")))
 }
