@@ -7,7 +7,7 @@ use pawl_policy::DAY_MS;
 use super::super::run::record::{Done, Ended, Night};
 use super::super::verify::finding::Severity;
 use super::model::{Attention, Compared, Grade, Log, Refused, Report, Repository};
-use super::words::{Moment, Words, ago, number, step};
+use super::words::{Moment, Words, ago, number};
 use crate::config::Config;
 use crate::doctor::Verdict;
 
@@ -143,7 +143,7 @@ fn of_verification(of: &Repository, report: &Report) -> Vec<Attention> {
 fn of_run(of: &Repository, night: &Night, report: &Report) -> Vec<Attention> {
     let said = |done: &Done, how: &str| {
         // The first sentence says what it is about; all of them stand with the repository.
-        let (step, what) = (step(done.step), done.said.first().map_or("see its log", String::as_str));
+        let (step, what) = (done.step.word(), done.said.first().map_or("see its log", String::as_str));
         about(Some(of), Grade::Look, format!("the step `{step}` of the last run {how}: {what}"))
     };
     // One that began lately may be at work.

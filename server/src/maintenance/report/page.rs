@@ -9,7 +9,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use super::model::{Grade, Report, Repository};
-use super::words::{Moment, Words, ended, number, size, step};
+use super::words::{Moment, Words, number, size};
 use super::{chart, seen, text};
 
 const STYLE: &str = include_str!("page.css");
@@ -240,8 +240,8 @@ fn last_run(of: &Repository) -> Markup {
                 tr { th { "Step" } th { "Ended" } th { "What was done" } th { "To undo" } }
                 @for done in &night.steps {
                     tr {
-                        td.whole { (step(done.step)) }
-                        td.whole { (ended(done.ended)) }
+                        td.whole { (done.step.word()) }
+                        td.whole { (done.ended.word()) }
                         td.text { (Words::from(done.said.join("; "))) }
                         td { @if let Some(batch) = &done.batch { code { (Words::from(batch)) } } }
                     }

@@ -10,7 +10,7 @@ use super::super::deleted::{Listed, count};
 use super::super::run::record::Ended;
 use super::model::{Log, Refused, Report, Repository, Verified};
 use super::seen;
-use super::words::{Words, ago, ended, number, size, step};
+use super::words::{Words, ago, number, size};
 use crate::store::maintenance::Reason;
 
 /// Digits of an id that are shown.
@@ -110,14 +110,14 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
     }
     if let Some(night) = &of.last_run {
         let steps: Vec<_> =
-            night.steps.iter().map(|done| format!("{} {}", step(done.step), ended(done.ended))).collect();
+            night.steps.iter().map(|done| format!("{} {}", done.step.word(), done.ended.word())).collect();
         let cut = if night.ended_ms.is_none() { "; it was cut, or is at work" } else { "" };
         let began = super::words::Moment(night.began_ms);
         say("last run", format!("{began}: {}{cut}", steps.join(", ")));
         for done in night.steps.iter().filter(|done| matches!(done.ended, Ended::Notice | Ended::Failed)) {
             let undo = done.batch.as_ref().map(|batch| format!(" (batch {})", Words::from(batch)));
             let said = Words::from(done.said.join("; "));
-            say("", format!("{}: {said}{}", step(done.step), undo.unwrap_or_default()));
+            say("", format!("{}: {said}{}", done.step.word(), undo.unwrap_or_default()));
         }
     }
     lines

@@ -8,7 +8,6 @@ use std::fmt::{self, Write as _};
 use serde::{Serialize, Serializer};
 
 use super::super::deleted::moment;
-use super::super::run::record::{Ended, Step};
 
 /// Longest text that is shown, in characters: a line is a line.
 const SHOWN_MAX: usize = 600;
@@ -83,31 +82,6 @@ pub(super) fn number(number: u64, noun: &str) -> String {
     match noun.strip_suffix('y') {
         Some(stem) if !noun.ends_with("ay") => format!("{number} {stem}ies"),
         _ => format!("{number} {noun}s"),
-    }
-}
-
-/// A step of a run.
-pub(super) const fn step(step: Step) -> &'static str {
-    match step {
-        Step::Compare => "compare",
-        Step::Examine => "examine",
-        Step::Verify => "verify",
-        Step::Restore => "restore",
-        Step::Locks => "locks",
-        Step::Forget => "forget",
-        Step::Prune => "prune",
-        Step::Check => "check",
-        Step::Purge => "purge",
-    }
-}
-
-/// How a step ended.
-pub(super) const fn ended(ended: Ended) -> &'static str {
-    match ended {
-        Ended::Well => "well",
-        Ended::Notice => "notice",
-        Ended::Skipped => "skipped",
-        Ended::Failed => "failed",
     }
 }
 

@@ -89,6 +89,35 @@ pub(in crate::maintenance) enum Ended {
     Failed,
 }
 
+impl Step {
+    /// The word for it.
+    pub(in crate::maintenance) const fn word(self) -> &'static str {
+        match self {
+            Self::Compare => "compare",
+            Self::Examine => "examine",
+            Self::Verify => "verify",
+            Self::Restore => "restore",
+            Self::Locks => "locks",
+            Self::Forget => "forget",
+            Self::Prune => "prune",
+            Self::Check => "check",
+            Self::Purge => "purge",
+        }
+    }
+}
+
+impl Ended {
+    /// The word for it.
+    pub(in crate::maintenance) const fn word(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Notice => "notice",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// A repository on one day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::super::stop::Why;
-use super::record::{Done, Ended, Step};
+use super::record::Done;
 use super::ward::Ward;
 use super::word;
 use crate::maintenance::deleted::moment;
@@ -90,37 +90,13 @@ fn rows(name: &str, width: usize, done: &Done) -> String {
     let minutes = format!("{}:{:02}", took_ms / 60_000, took_ms / 1000 % 60);
     let undo = batch.iter().map(|batch| format!("to undo: pawl maintain undelete {batch}"));
     let mut rows = String::new();
-    let mut head =
-        format!("{name:<width$}  {:<7}  {:<7}  {minutes:>6}", step_word(*step), ended_word(*ended));
+    let mut head = format!("{name:<width$}  {:<7}  {:<7}  {minutes:>6}", step.word(), ended.word());
     let indent = head.chars().count();
     for sentence in said.iter().cloned().chain(undo) {
         let _ = writeln!(rows, "{head}  {sentence}");
         head = " ".repeat(indent);
     }
     rows
-}
-
-const fn step_word(step: Step) -> &'static str {
-    match step {
-        Step::Compare => "compare",
-        Step::Examine => "examine",
-        Step::Verify => "verify",
-        Step::Restore => "restore",
-        Step::Locks => "locks",
-        Step::Forget => "forget",
-        Step::Prune => "prune",
-        Step::Check => "check",
-        Step::Purge => "purge",
-    }
-}
-
-const fn ended_word(ended: Ended) -> &'static str {
-    match ended {
-        Ended::Well => "well",
-        Ended::Notice => "notice",
-        Ended::Skipped => "skipped",
-        Ended::Failed => "failed",
-    }
 }
 
 impl Serialize for Report {
