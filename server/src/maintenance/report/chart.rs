@@ -36,7 +36,7 @@ struct Tick {
 /// How much a repository held on each day.
 pub(super) fn growth(days: &[Grown]) -> Markup {
     let [first, .., last] = days else {
-        return nothing("No history yet: it is noted whenever `pawl maintain run` was run.");
+        return nothing("No history yet: every day with a `pawl maintain run` adds to it.");
     };
     let span = days_between(first.day, last.day).max(1);
     let ticks = axis::of_bytes(days.iter().map(|day| day.bytes).max().unwrap_or(0));
