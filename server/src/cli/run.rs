@@ -48,11 +48,12 @@ Its last line is for programs: `pawl-run: ` and JSON. The keys, which --json has
   resumed       whether it went on with a run that was cut
   delivered     whether a report was handed out ([maintenance.report])
   began, seconds
+  unknown       repositories that the configuration has a table for, and that are not there
   error         why nothing was done, else null
 Exit code: 0 if all is well, 1 if somebody should look at something, 2 if something could not be done.";
 
-/// Unless told otherwise: every byte is compared with its name more often than that, by `verify`.
-const PORTIONS: NonZeroU16 = NonZeroU16::new(28).unwrap();
+/// Unless told otherwise: what an index says and is not so has to be found while what a prune removed can be brought back.
+const PORTIONS: NonZeroU16 = NonZeroU16::new(7).unwrap();
 /// restic's own limit.
 const PORTIONS_MAX: u16 = 256;
 
@@ -95,7 +96,7 @@ pub struct Settings {
     /// Wait so long for others' locks [default: 2h]
     #[arg(long, value_name = "TIME")]
     pub lock_wait: Option<LockWait>,
-    /// In so many runs `restic check` reads all data once [default: 28]
+    /// In so many runs `restic check` reads all data once [default: 7]
     #[arg(long, value_name = "NUMBER")]
     pub check_portions: Option<Portions>,
 }

@@ -71,6 +71,12 @@ impl Maintenance {
         self.delay_days.unwrap_or(PURGE_DELAY_DAYS)
     }
 
+    /// In so many nights at most `restic check` reads everything: while what a prune removed by mistake can be brought back.
+    #[must_use]
+    pub fn portions_max(&self) -> u32 {
+        (self.delay_days() / 2).max(1)
+    }
+
     /// Within so long every byte is verified, in milliseconds: in half the delay at most, so that damage is found while
     /// the good version is still there.
     #[must_use]

@@ -36,6 +36,13 @@ impl Run {
     pub fn of(&self, repository: &RepositoryName) -> &Settings {
         self.repositories.get(repository).unwrap_or(&self.general)
     }
+
+    /// Repositories that have a table here, and are none of these; nothing where only some are `asked` for.
+    #[must_use]
+    pub fn unknown(&self, there: &[RepositoryName], asked: &[RepositoryName]) -> Vec<String> {
+        let unknown = self.repositories.keys().filter(|name| asked.is_empty() && !there.contains(name));
+        unknown.map(ToString::to_string).collect()
+    }
 }
 
 /// The table as it is written.

@@ -8,7 +8,7 @@ use pawl_policy::{
 };
 
 use super::session::{self, Session};
-use crate::store::{AppendStore, StoreError};
+use crate::store::{AppendStore, Entry, StoreError};
 
 /// The ids that are there.
 pub(super) async fn ids(
@@ -16,16 +16,26 @@ pub(super) async fn ids(
     repository: &RepositoryName,
     file_type: FileType,
 ) -> Result<Vec<FileId>, StoreError> {
+    let entries = entries(session, repository, file_type).await?;
+    Ok(entries.into_iter().map(|entry| entry.id).collect())
+}
+
+/// The same with their sizes.
+pub(super) async fn entries(
+    session: &Session,
+    repository: &RepositoryName,
+    file_type: FileType,
+) -> Result<Vec<Entry>, StoreError> {
     let user = session::user().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let grant = Grant::new(repository.clone(), Role::Maintenance);
     let action = Action::List(List { repository: repository.clone(), file_type });
     let Ok(Permit::List(permit)) = decide(&user, &grant, action, &Circumstances::NOTHING_KNOWN) else {
         return Err(StoreError::Unavailable(format!("maintenance may not list {file_type}")));
     };
-    let mut ids = Vec::new();
+    let mut found = Vec::new();
     let mut listed = std::pin::pin!(session.files.list(permit).await?);
     while let Some(entries) = listed.try_next().await? {
-        ids.extend(entries.into_iter().map(|entry| entry.id));
+        found.extend(entries);
     }
-    Ok(ids)
+    Ok(found)
 }

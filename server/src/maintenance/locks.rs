@@ -71,6 +71,8 @@ pub(super) struct Quiet<'a> {
     repository: RepositoryName,
     patience: Patience,
     began: Instant,
+    /// How long locks were waited for in all.
+    waited: Duration,
     watch: Watch,
     suspension: Option<Suspension>,
     report: Report,
@@ -81,7 +83,7 @@ impl<'a> Quiet<'a> {
     pub(super) fn of(session: &'a Session, repository: &RepositoryName, patience: Patience) -> Self {
         let (began, watch, report) = (Instant::now(), Watch::default(), Report::default());
         let repository = repository.clone();
-        Self { session, repository, patience, began, watch, suspension: None, report }
+        Self { session, repository, patience, began, waited: Duration::ZERO, watch, suspension: None, report }
     }
 
     /// Does `work`, for which restic needs an exclusive lock at a door of this session, once no lock of others is in its
@@ -90,7 +92,8 @@ impl<'a> Quiet<'a> {
         &mut self,
         mut work: impl AsyncFnMut() -> Result<T, ResticError>,
     ) -> Result<T, LocksError> {
-        self.began = Instant::now(); // what was done before was no waiting
+        // What was waited for before counts; what was done meanwhile was no waiting.
+        self.began = Instant::now().checked_sub(self.waited).unwrap_or_else(Instant::now);
         for _ in 0..FASTER_MAX {
             self.wait().await?;
             match work().await {
@@ -140,6 +143,11 @@ impl<'a> Quiet<'a> {
         }
     }
 
+    /// Whether hosts cannot lock the repository because of this.
+    pub(super) const fn is_suspended(&self) -> bool {
+        self.suspension.is_some()
+    }
+
     /// Lets hosts lock again, and says what there was.
     pub(super) async fn end(mut self) -> Report {
         if let Some(suspension) = self.suspension.take() {
@@ -161,6 +169,7 @@ impl<'a> Quiet<'a> {
             self.watch.note(&left);
             let waited = self.began.elapsed();
             self.report.waited_seconds = waited.as_secs();
+            self.waited = waited;
             if left.is_empty() {
                 return Ok(true);
             }

@@ -14,7 +14,6 @@ mod ward;
 mod whole;
 
 use std::error::Error;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,7 +26,7 @@ use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
 use super::verify::untold;
-use crate::cli::Run;
+use crate::cli::{Portions, Run};
 use crate::config::{Config, Log, LogLevel};
 use crate::files::FileError;
 use crate::log;
@@ -72,28 +71,59 @@ fn work(options: &Run, report: &mut Report) -> Outcome {
     worked
 }
 
+/// Does the work, and whatever came of it ends with a report to whom the configuration names.
 async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outcome {
     let told = Stop::when_told()?;
+    let worked = work_through(options, config.clone(), report, &told).await;
+    if told.why().is_some() {
+        return worked;
+    }
+    match Box::pin(hand_out(&config)).await {
+        Ok(delivered) => report.delivered = delivered,
+        Err(error) => {
+            return Err(worked
+                .err()
+                .map_or_else(|| error.to_string(), |why| format!("{why}; {error}"))
+                .into());
+        }
+    }
+    worked
+}
+
+async fn work_through(options: &Run, config: Config, report: &mut Report, told: &Stop) -> Outcome {
     let general = options.settings.or(config.maintenance.run.general());
     let stop = told.and_at(moment(&general)?);
     let whole = Whole::begin(&config.data)?;
     report.resumed = whole.resumed;
+    let comparison = Comparison::begin(&config, options.compare.as_deref()).await?;
+    let expected = comparison.as_ref().map(Comparison::repositories).unwrap_or_default();
     let store = Arc::new(stores::open_for_reading(&config).await?);
-    for name in verify::repositories(&*store, &config, &options.repositories).await? {
+    let names = verify::repositories(&*store, &config, &options.repositories, expected).await?;
+    report.unknown = config.maintenance.run.unknown(&names, &options.repositories);
+    for name in names {
         let mut settings = options.settings.or(config.maintenance.run.of(&name));
         let stop = told.and_at(moment(&settings)?);
+        let (portions, most) =
+            (settings.check_portions.map(Portions::get), config.maintenance.portions_max());
+        if portions.is_some_and(|portions| portions > most) {
+            return Err(format!(
+                "{name}: check_portions: expected at most {most}, half of delay_days, found {}: what a prune removed by \
+                 mistake has to be found while it can be brought back",
+                portions.unwrap_or_default()
+            )
+            .into());
+        }
         settings.restic.bounds.stop = stop.clone();
         settings.restic.bounds.bytes_per_second = settings.bytes_per_second.map(|size| size.as_u64());
         report.wards.push(Ward::load(&config.data, name, settings, stop)?);
     }
-    // What was left the last time comes first, then what was looked after longest ago.
     report.wards.sort_by_key(Ward::turn);
     for ward in &mut report.wards {
-        ward.begin(&whole)?;
+        ward.begin(&whole, options.compare.is_some())?;
     }
-    verify::all(&store, &config, &mut report.wards, &general, &stop).await?;
+    verify::all(&store, &config, &mut report.wards).await?;
     drop(store);
-    let worked = Box::pin(act(config.clone(), &mut report.wards, options.compare.as_deref())).await;
+    let worked = Box::pin(act(config, &mut report.wards, comparison.as_ref())).await;
     for ward in &mut report.wards {
         ward.leave()?;
     }
@@ -102,13 +132,9 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
     if !report.wards.iter().any(Ward::has_left) {
         whole.end()?;
     }
-    if stop.why() != Some(Why::Told) {
-        report.delivered = hand_out(&config).await?;
-    }
     Ok(())
 }
 
-/// Ends with a report to whom the configuration names.
 async fn hand_out(config: &Config) -> Result<bool, Box<dyn Error>> {
     let store = stores::open_for_reading(config).await?;
     Ok(matches!(Box::pin(reporting::deliver(&store, config)).await?, Delivered::To(_)))
@@ -120,17 +146,20 @@ fn moment(settings: &crate::cli::Settings) -> Result<Option<jiff::Timestamp>, ji
 }
 
 /// What is done under the lock of maintenance.
-async fn act(config: Config, wards: &mut [Ward], earlier: Option<&Path>) -> Outcome {
+async fn act(config: Config, wards: &mut [Ward], comparison: Option<&Comparison>) -> Outcome {
     if !wards.iter().any(Ward::has_work) {
         return Ok(());
     }
-    let comparison = Comparison::begin(&config, earlier).await?;
     let acted = session::act_within(config, async |session| {
         purge::note_seen(&session.store).await?;
+        let mut failed = None;
         for ward in wards {
-            Box::pin(tend(session, ward, comparison.as_ref())).await?;
+            // One whose record cannot be written is not to keep the others from their turn.
+            if let Err(error) = Box::pin(tend(session, ward, comparison)).await {
+                failed = failed.or_else(|| Some(format!("{}: {error}", ward.repository)));
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
     });
     Box::pin(acted).await
 }
@@ -141,6 +170,7 @@ async fn tend(
     ward: &mut Ward,
     comparison: Option<&Comparison>,
 ) -> Result<(), Box<dyn Error>> {
+    ward.take_turn()?;
     steps::restore(session, ward).await?;
     compare::compare(session, ward, comparison).await?;
     examine::examine(session, ward).await?;

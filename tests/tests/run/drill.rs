@@ -33,7 +33,7 @@ fn the_section_on_every_night_is_carried_out_as_it_stands() {
     // The table that it shows has the rows that were printed, in their order.
     let shown: Vec<_> =
         table(after.split_once("```text\n").unwrap().1.split_once("```").unwrap().0).collect();
-    let printed_rows: Vec<_> = table(&printed).take(5).collect();
+    let printed_rows: Vec<_> = table(&printed).take(7).collect();
     assert_eq!(shown, printed_rows, "{printed}");
     let last = printed.lines().find_map(|line| line.strip_prefix("pawl-run: ")).unwrap();
     let last: serde_json::Value = serde_json::from_str(last).unwrap();
@@ -45,7 +45,7 @@ fn the_section_on_every_night_is_carried_out_as_it_stands() {
 
 /// Step and end of each row.
 fn table(text: &str) -> impl Iterator<Item = (String, String)> {
-    let steps = ["verify", "restore", "forget", "prune", "check", "purge"];
+    let steps = ["verify", "restore", "compare", "examine", "forget", "prune", "check", "purge"];
     text.lines().filter_map(move |line| {
         let words: Vec<_> = line.split_whitespace().take(3).collect();
         let at = words.iter().position(|word| steps.contains(word))?;

@@ -161,6 +161,7 @@ fn last_line(finished: &Finished) -> Value {
         "repositories",
         "resumed",
         "seconds",
+        "unknown",
         "well",
     ];
     assert_eq!(keys, documented);

@@ -80,7 +80,7 @@ fn without_keep_rules_only_what_was_deleted_is_pruned() {
     let third = ground.run(&["--json"]).expect_code(0).json();
     assert_eq!(ends(&third, "web1")[3], "prune skipped");
     // Each reads another portion.
-    for (report, portion) in [(first, "1 of 28"), (second, "2 of 28"), (third, "3 of 28")] {
+    for (report, portion) in [(first, "1 of 7"), (second, "2 of 7"), (third, "3 of 7")] {
         let said = step(&report, "web1", "check")["said"][0].as_str().unwrap().to_owned();
         assert!(said.contains(portion), "{said}");
     }

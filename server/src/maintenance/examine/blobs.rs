@@ -1,13 +1,15 @@
 //! Where a repository's blobs are, by what its indexes say.
 //!
-//! Invariant: only packs count that are there. An index can lie, so every place of a tree is kept, and none is believed
-//! before it was read.
+//! Invariant: only packs count that are there. An index can lie, so every place of a tree is kept, and what two indexes say
+//! of one blob or one pack is known to be so.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::written::{BlobKind, Id, Index};
+use sha2::{Digest, Sha256};
 
-/// Digits of a data blob's id that are kept: nobody finds a second blob that begins with the same 16 bytes.
+use super::written::{Blob, BlobKind, Id, Index, Pack};
+
+/// Digits of a blob's id that are kept: nobody finds a second blob that begins with the same 16 bytes.
 type Start = u128;
 
 /// Where a blob lies in a pack.
@@ -21,29 +23,35 @@ pub(super) struct Located {
     pub(super) unpacked: Option<u32>,
 }
 
-/// What indexes name. 56 bytes for a tree, 16 for other blobs, of which a repository may have millions; restic itself
-/// takes several times as much.
+/// What indexes name. 56 bytes for a tree, 16 for other blobs, 100 for a pack, of which a repository may have millions of
+/// the first; restic itself takes several times as much.
 #[derive(Debug, Default)]
 pub(super) struct Blobs {
     packs: Vec<Id>,
+    /// What was first said of a pack.
+    said: HashMap<Id, [u8; 32]>,
+    /// Packs of which something else was said as well.
+    contested: HashSet<Id>,
     trees: Vec<(Id, Located)>,
     data: Vec<Start>,
 }
 
 impl Blobs {
-    /// Adds what an index names, as far as its packs are there.
-    pub(super) fn add(&mut self, index: &Index, packs: &HashSet<Id>) {
-        for pack in index.packs.iter().filter(|pack| packs.contains(&pack.id)) {
+    /// Adds what an index names, as far as its packs are there. What was said before in the same words is one.
+    pub(super) fn add(&mut self, index: &Index, packs: &HashMap<Id, u64>) {
+        for pack in index.packs.iter().flatten().filter(|pack| packs.contains_key(&pack.id)) {
+            let digest = digest(pack);
+            match self.said.get(&pack.id) {
+                Some(said) if *said == digest => continue,
+                Some(_) => drop(self.contested.insert(pack.id)),
+                None => drop(self.said.insert(pack.id, digest)),
+            }
             let Ok(number) = u32::try_from(self.packs.len()) else { return };
             self.packs.push(pack.id);
-            for blob in &pack.blobs {
+            for blob in pack.blobs.iter().flatten() {
                 match blob.kind {
                     BlobKind::Data => self.data.push(start(&blob.id)),
-                    BlobKind::Tree => {
-                        let unpacked = blob.uncompressed_length.filter(|bytes| *bytes > 0);
-                        let (offset, length) = (blob.offset, blob.length);
-                        self.trees.push((blob.id, Located { pack: number, offset, length, unpacked }));
-                    }
+                    BlobKind::Tree => self.trees.push((blob.id, located(blob, number))),
                 }
             }
         }
@@ -53,7 +61,18 @@ impl Blobs {
     pub(super) fn sort(&mut self) {
         self.trees.sort_unstable_by_key(|(id, place)| (*id, place.pack, place.offset));
         self.data.sort_unstable();
-        self.data.dedup();
+    }
+
+    /// Whether more than one place is named for it, or for what else is in its pack.
+    pub(super) fn is_contested(&self, pack: &Id, blob: &Blob) -> bool {
+        let is_several = || match blob.kind {
+            BlobKind::Data => {
+                let first = self.data.partition_point(|other| *other < start(&blob.id));
+                self.data.get(first + 1) == Some(&start(&blob.id))
+            }
+            BlobKind::Tree => self.places(&blob.id).nth(1).is_some(),
+        };
+        self.contested.contains(pack) || is_several()
     }
 
     /// Whether there is such a blob of data.
@@ -75,6 +94,25 @@ impl Blobs {
     }
 }
 
+/// The place of a blob in the pack of this number.
+pub(super) fn located(blob: &Blob, pack: u32) -> Located {
+    let unpacked = blob.uncompressed_length.filter(|bytes| *bytes > 0);
+    Located { pack, offset: blob.offset, length: blob.length, unpacked }
+}
+
+/// All that is said of a pack.
+fn digest(pack: &Pack) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for blob in pack.blobs.iter().flatten() {
+        hash.update(blob.id.0);
+        hash.update([u8::from(blob.kind == BlobKind::Tree)]);
+        for number in [blob.offset, blob.length, blob.uncompressed_length.unwrap_or(0)] {
+            hash.update(number.to_le_bytes());
+        }
+    }
+    hash.finalize().into()
+}
+
 fn start(id: &Id) -> Start {
     id.0.first_chunk().copied().map_or(0, u128::from_be_bytes)
 }
@@ -84,27 +122,60 @@ mod tests {
     use super::super::written::parsed;
     use super::*;
 
+    fn id(byte: u8) -> Id {
+        Id([byte; 32])
+    }
+
+    fn blob(byte: u8, kind: &str, offset: u32) -> String {
+        format!(r#"{{"id":"{}","type":"{kind}","offset":{offset},"length":9}}"#, id(byte))
+    }
+
+    fn index(packs: &[(u8, &[String])]) -> Index {
+        let pack = |(byte, blobs): &(u8, &[String])| {
+            format!(r#"{{"id":"{}","blobs":[{}]}}"#, id(*byte), blobs.join(","))
+        };
+        let packs: Vec<_> = packs.iter().map(pack).collect();
+        parsed(format!(r#"{{"packs":[{}]}}"#, packs.join(",")).as_bytes()).unwrap()
+    }
+
     #[test]
     fn every_place_of_a_tree_is_kept_and_lost_packs_count_for_nothing() {
-        let id = |byte: u8| Id([byte; 32]);
-        let blob = |byte: u8, kind: &str, offset: u32| {
-            format!(r#"{{"id":"{}","type":"{kind}","offset":{offset},"length":9}}"#, id(byte))
-        };
-        let pack =
-            |byte: u8, blobs: &[String]| format!(r#"{{"id":"{}","blobs":[{}]}}"#, id(byte), blobs.join(","));
-        let packs = [
-            pack(1, &[blob(10, "tree", 0), blob(11, "tree", 9)]),
-            pack(2, &[blob(10, "tree", 5), blob(20, "data", 0)]),
-            pack(3, &[blob(21, "data", 0), blob(12, "tree", 0)]),
-        ];
-        let index = parsed::<Index>(format!(r#"{{"packs":[{}]}}"#, packs.join(",")).as_bytes()).unwrap();
+        let index = index(&[
+            (1, &[blob(10, "tree", 0), blob(11, "tree", 9)]),
+            (2, &[blob(10, "tree", 5), blob(20, "data", 0)]),
+            (3, &[blob(21, "data", 0), blob(12, "tree", 0)]),
+        ]);
         let mut blobs = Blobs::default();
-        blobs.add(&index, &HashSet::from([id(1), id(2)]));
+        blobs.add(&index, &HashMap::from([(id(1), 9), (id(2), 9)]));
         blobs.sort();
         let places: Vec<_> = blobs.places(&id(10)).map(|at| (blobs.pack(at).unwrap(), at.offset)).collect();
         assert_eq!(places, [(id(1), 0), (id(2), 5)]);
         assert_eq!(blobs.places(&id(11)).count(), 1);
         assert_eq!((blobs.places(&id(12)).count(), blobs.places(&id(9)).count()), (0, 0));
         assert!(blobs.has_data(&id(20)) && !blobs.has_data(&id(21)));
+    }
+
+    #[test]
+    fn what_is_said_twice_is_contested_unless_it_is_the_same() {
+        let packs = HashMap::from([(id(1), 9), (id(2), 9), (id(3), 9)]);
+        let honest = index(&[(1, &[blob(10, "data", 0)]), (3, &[blob(13, "data", 0)])]);
+        let mut blobs = Blobs::default();
+        blobs.add(&honest, &packs);
+        blobs.add(&honest, &packs);
+        blobs.sort();
+        let first = |index: &Index, pack: usize| {
+            let pack = &index.packs.as_ref().unwrap()[pack];
+            blobs.is_contested(&pack.id, &pack.blobs.as_ref().unwrap()[0])
+        };
+        assert!(!first(&honest, 0) && !first(&honest, 1));
+        let lie = index(&[(2, &[blob(10, "data", 0)]), (3, &[blob(13, "data", 0), blob(14, "data", 9)])]);
+        let mut blobs = blobs;
+        blobs.add(&lie, &packs);
+        blobs.sort();
+        let first = |index: &Index, pack: usize| {
+            let pack = &index.packs.as_ref().unwrap()[pack];
+            blobs.is_contested(&pack.id, &pack.blobs.as_ref().unwrap()[0])
+        };
+        assert!(first(&lie, 0) && first(&lie, 1) && first(&honest, 0));
     }
 }

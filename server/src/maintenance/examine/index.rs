@@ -1,17 +1,29 @@
-//! What a repository's indexes say, and which of them say nothing that is true.
+//! What a repository's indexes say, and which of them do not say what is.
 //!
-//! Invariant: an index is junk only if restic cannot read it, or not one of the packs that it names is there or ever was.
+//! Invariant: an index is junk only if restic cannot read it, or it names packs that never were, or what it says of a pack
+//! was compared with the pack and is wrong. Every blob for which a new index names another place than there was is read:
+//! restic believes an index, and its prune would keep the wrong one of two.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pawl_policy::{FileId, FileType, Handle};
+use sha2::{Digest, Sha256};
 
 use super::blobs::Blobs;
+use super::sealed::decompressed;
 use super::state::State;
-use super::written::{Id, Index};
+use super::written::{Blob, Id, Index, Pack};
 use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
 use crate::maintenance::listing;
 use crate::store::maintenance::MaintenanceStore;
+
+/// Bytes of a pack beside its blobs: what seals the header, and its length at the end.
+const HEADER_BYTES: u64 = 32 + 4;
+/// Bytes of the header for a blob, and more for one that is compressed.
+const ENTRY_BYTES: u64 = 37;
+const COMPRESSED_ENTRY_BYTES: u64 = 41;
+/// restic's largest blob has 8 MiB, but for directories with millions of files.
+const BLOB_BYTES_MAX: u64 = 1 << 30;
 
 /// What came of reading indexes.
 #[derive(Debug, Default)]
@@ -22,7 +34,7 @@ pub(super) struct Read {
     pub(super) is_incomplete: bool,
 }
 
-/// Reads new indexes, and all if it has to be known where blobs are.
+/// Reads new indexes, and all if there are any, or if it has to be known where blobs are.
 pub(super) async fn read(
     opener: &Opener<'_>,
     ids: Vec<FileId>,
@@ -30,51 +42,157 @@ pub(super) async fn read(
     all: bool,
     examined: &mut Examined,
 ) -> Result<Read, ExamineError> {
-    let mut read = Read::default();
-    let packs = listing::ids(opener.session, opener.repository, FileType::Data).await?;
-    let packs: HashSet<_> = packs.into_iter().map(|id| Id(*id.sha256())).collect();
-    let mut lost = BTreeSet::new();
-    for id in ids {
-        let handle = Handle::File(FileType::Index, id);
-        let is_known = state.is_good(&handle);
-        if is_known && !all {
-            read.good.push(handle);
-            continue;
-        }
-        examined.opened += u64::from(!is_known);
-        let index = match opener.open::<Index>(&handle).await? {
-            Opened::Good(index) => index,
-            Opened::Gone => continue,
-            Opened::Damaged => {
-                read.is_incomplete = true;
-                examined.noticed.push(damaged(&handle));
-                continue;
-            }
-            Opened::Junk(why) => {
-                examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
-                continue;
-            }
-        };
-        let missing: Vec<_> =
-            index.packs.iter().map(|pack| pack.id).filter(|id| !packs.contains(id)).collect();
-        let has_none = !missing.is_empty() && missing.len() == index.packs.len();
-        if !is_known && has_none && !opener.were_there(&missing).await? {
-            let reason = "none of the packs that it names was ever there".to_owned();
-            examined.junk.push(Junk { handle, creator: None, reason });
-            continue;
-        }
-        lost.extend(missing);
-        read.blobs.add(&index, &packs);
-        read.good.push(handle);
+    let handles = ids.into_iter().map(|id| Handle::File(FileType::Index, id));
+    let (known, new): (Vec<_>, Vec<_>) = handles.partition(|handle| state.is_good(handle));
+    if new.is_empty() && !all {
+        return Ok(Read { good: known, ..Read::default() });
     }
-    if !lost.is_empty() {
-        read.is_incomplete = true;
-        let first = lost.first().map(ToString::to_string).unwrap_or_default();
-        let number = lost.len();
+    let packs = listing::entries(opener.session, opener.repository, FileType::Data).await?;
+    let packs: HashMap<_, _> = packs.into_iter().map(|entry| (Id(*entry.id.sha256()), entry.size)).collect();
+    let mut reading =
+        Reading { opener, packs, blobs: Blobs::default(), is_incomplete: false, lost: BTreeSet::new() };
+    let known = reading.take_in(known, examined).await?;
+    let was_whole = reading.lost.is_empty() && !reading.is_incomplete;
+    let mut new = reading.take_in(new, examined).await?;
+    examined.opened += new.len() as u64;
+    reading.blobs.sort();
+    let junk = reading.judge(&mut new, was_whole).await?;
+    let has_junk = !junk.is_empty();
+    examined.junk.extend(junk);
+    let good: Vec<_> = known.into_iter().chain(new).collect();
+    if has_junk {
+        // What they said counts for nothing.
+        reading.blobs = Blobs::default();
+        reading.lost.clear();
+        reading.take_in(good.clone(), examined).await?;
+        reading.blobs.sort();
+    }
+    if let Some(first) = reading.lost.first() {
+        let number = reading.lost.len();
         examined.noticed.push(format!("indexes name {number} packs that are not there, such as {first}"));
     }
-    read.blobs.sort();
-    Ok(read)
+    let is_incomplete = reading.is_incomplete || !reading.lost.is_empty();
+    Ok(Read { good, blobs: reading.blobs, is_incomplete })
+}
+
+struct Reading<'a> {
+    opener: &'a Opener<'a>,
+    /// Packs that are there, and their sizes in bytes.
+    packs: HashMap<Id, u64>,
+    blobs: Blobs,
+    is_incomplete: bool,
+    /// Packs that are named and not there.
+    lost: BTreeSet<Id>,
+}
+
+impl Reading<'_> {
+    /// Adds what these say. Returns those that could be read.
+    async fn take_in(
+        &mut self,
+        handles: Vec<Handle>,
+        examined: &mut Examined,
+    ) -> Result<Vec<Handle>, ExamineError> {
+        let mut read = Vec::new();
+        for handle in handles {
+            match self.opener.open::<Index>(&handle).await? {
+                Opened::Good(index) => {
+                    let named = index.packs.iter().flatten().map(|pack| pack.id);
+                    self.lost.extend(named.filter(|id| !self.packs.contains_key(id)));
+                    self.blobs.add(&index, &self.packs);
+                    read.push(handle);
+                }
+                Opened::Gone => {}
+                Opened::Damaged => {
+                    self.is_incomplete = true;
+                    examined.noticed.push(damaged(&handle));
+                }
+                Opened::Junk(why) => {
+                    examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    /// Takes those out of new indexes that say what is not so.
+    async fn judge(&self, new: &mut Vec<Handle>, was_whole: bool) -> Result<Vec<Junk>, ExamineError> {
+        let (mut junk, mut good) = (Vec::new(), Vec::new());
+        for handle in new.drain(..) {
+            let Opened::Good(index) = self.opener.open::<Index>(&handle).await? else { continue };
+            match self.lie(&index, was_whole).await? {
+                Some(reason) => junk.push(Junk { handle, creator: None, reason }),
+                None => good.push(handle),
+            }
+        }
+        *new = good;
+        Ok(junk)
+    }
+
+    /// What an index says that is not so.
+    async fn lie(&self, index: &Index, was_whole: bool) -> Result<Option<String>, ExamineError> {
+        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
+        for pack in index.packs.iter().flatten() {
+            let id = pack.id;
+            if !seen.insert(id) {
+                return Ok(Some(format!("it names the pack {id} twice")));
+            }
+            match self.packs.get(&id) {
+                None => missing.push(id),
+                Some(bytes) if size(pack) != *bytes => {
+                    return Ok(Some(format!(
+                        "what it says of the pack {id} adds up to {} bytes, and that has {bytes}",
+                        size(pack)
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        if !missing.is_empty() && was_whole && !self.opener.were_there(&missing).await? {
+            let first = missing.first().map(ToString::to_string).unwrap_or_default();
+            return Ok(Some(format!("it names packs of which none was ever there, such as {first}")));
+        }
+        for pack in index.packs.iter().flatten().filter(|pack| self.packs.contains_key(&pack.id)) {
+            for blob in pack.blobs.iter().flatten() {
+                if !self.blobs.is_contested(&pack.id, blob) || self.is_there(pack, blob).await? {
+                    continue;
+                }
+                // A pack that is damaged says nothing about who named it; verification finds it.
+                if self.opener.is_right(&Handle::File(FileType::Data, FileId::from_sha256(pack.id.0))).await?
+                {
+                    return Ok(Some(format!(
+                        "it says of the blob {} that it is in the pack {}, and it is not",
+                        blob.id, pack.id
+                    )));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a blob is where it is said to be.
+    async fn is_there(&self, pack: &Pack, blob: &Blob) -> Result<bool, ExamineError> {
+        let until = blob.offset.saturating_add(blob.length);
+        let sealed = self.opener.part(FileId::from_sha256(pack.id.0), blob.offset, until).await?;
+        let key = std::sync::Arc::clone(&self.opener.key);
+        let (id, is_compressed) = (blob.id, blob.uncompressed_length.is_some_and(|bytes| bytes > 0));
+        let look = move || {
+            let plain = key.open(sealed)?;
+            let content = if is_compressed { decompressed(&plain, BLOB_BYTES_MAX)? } else { plain };
+            let found: [u8; 32] = Sha256::digest(&content).into();
+            Ok::<_, super::NotOpened>(found == id.0)
+        };
+        // What a host wrote may bring a decompressor down: then it is not there.
+        Ok(matches!(tokio::task::spawn_blocking(look).await, Ok(Ok(true))))
+    }
+}
+
+/// The size that a pack has if all of this is in it, and nothing else.
+fn size(pack: &Pack) -> u64 {
+    let of = |blob: &Blob| {
+        let is_compressed = blob.uncompressed_length.is_some_and(|bytes| bytes > 0);
+        u64::from(blob.length) + if is_compressed { COMPRESSED_ENTRY_BYTES } else { ENTRY_BYTES }
+    };
+    pack.blobs.iter().flatten().map(of).sum::<u64>() + HEADER_BYTES
 }
 
 impl Opener<'_> {

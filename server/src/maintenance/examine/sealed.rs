@@ -21,6 +21,8 @@ const CODE_BYTES: usize = 16;
 
 /// Memory that the key derivation of restic itself takes at most (it calibrates for 60 MiB), with room to spare.
 const DERIVATION_BYTES_MAX: u64 = 512 << 20;
+/// Characters of a reason that are told.
+const REASON_CHARS_MAX: usize = 200;
 /// Work of a key derivation, in the units of its parameters' product: 64 times what restic chooses.
 const DERIVATION_WORK_MAX: u64 = 1 << 26;
 
@@ -172,8 +174,12 @@ fn bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], NotOpened> {
     bytes.try_into().map_err(|_| malformed(format!("expected {N} bytes, found {}", bytes.len())))
 }
 
+/// A reason, of some length: a host may have written part of it.
 pub(super) fn malformed(why: impl fmt::Display) -> NotOpened {
-    NotOpened::Malformed(why.to_string())
+    let why = why.to_string();
+    let cut: String = why.chars().take(REASON_CHARS_MAX).collect();
+    let is_cut = cut.len() < why.len();
+    NotOpened::Malformed(cut.escape_debug().to_string() + if is_cut { "…" } else { "" })
 }
 
 /// What a file other than a pack holds, from its plain text.

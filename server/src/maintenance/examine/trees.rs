@@ -14,14 +14,16 @@ use super::sealed::{MasterKey, NotOpened, decompressed};
 use super::written::{Id, Tree, parsed};
 use super::{ExamineError, Opener};
 
-/// A tree that is larger is nobody's directory, and would exhaust restic.
-const TREE_BYTES_MAX: u64 = 256 << 20;
+/// A tree that is larger is nobody's directory: millions of files in one.
+const TREE_BYTES_MAX: u64 = 1 << 30;
 /// Trees that lie no further apart than this are read together; reading costs less than asking.
 const GAP_BYTES_MAX: u32 = 64 << 10;
 /// Bytes that are read together.
 const RUN_BYTES_MAX: u32 = 8 << 20;
 /// Runs that are read at a time.
-const RUNS_AT_A_TIME: usize = 8;
+const RUNS_AT_A_TIME: usize = 2;
+/// Places of one tree that are tried: a host can name any number.
+const PLACES_TRIED: usize = 8;
 
 /// A tree, by the order in which it was met.
 type Number = u32;
@@ -55,15 +57,27 @@ pub(super) async fn walk(
     let mut frontier: Vec<_> = roots.iter().filter_map(|root| met.meet(*root)).collect();
     while !frontier.is_empty() {
         let mut next = Vec::new();
-        for (number, read) in read_all(opener, blobs, &met, &frontier).await? {
-            match read {
-                Ok(tree) => met.follow(blobs, number, &tree, &mut next),
-                Err(why) => {
-                    met.bad.insert(number, why.text);
-                    damaged.extend(damage(opener, &why.packs).await?);
+        let wanted = met.wanted(blobs, &frontier);
+        let mut reading = stream::iter(runs(blobs, wanted))
+            .map(|run| read_run(opener, run))
+            .buffer_unordered(RUNS_AT_A_TIME);
+        // Each is followed as it comes: all of a level at once may be more than there is memory.
+        while let Some(trees) = reading.try_next().await? {
+            for (number, id, first) in trees {
+                let tree = match first {
+                    Ok(tree) => Ok(tree),
+                    Err(why) => elsewhere(opener, blobs, id, &why).await?,
+                };
+                match tree {
+                    Ok(tree) => met.follow(blobs, number, &tree, &mut next),
+                    Err(why) => {
+                        met.bad.insert(number, why.text);
+                        damaged.extend(damage(opener, &why.packs).await?);
+                    }
                 }
             }
         }
+        drop(reading);
         frontier = next;
     }
     Ok(Bad { roots: met.bad_roots(roots), damaged })
@@ -102,9 +116,24 @@ impl Met {
         self.ids.get(usize::try_from(number).ok()?).copied()
     }
 
+    /// Where these trees are to be read. One that is nowhere is bad.
+    fn wanted(&mut self, blobs: &Blobs, numbers: &[Number]) -> Vec<(Number, Id, Located)> {
+        let mut wanted = Vec::new();
+        for number in numbers {
+            let Some(id) = self.id(*number) else { continue };
+            if let Some(place) = blobs.places(&id).next() {
+                wanted.push((*number, id, place));
+            } else {
+                let text = format!("its tree {id} is in no index, or in a pack that is not there");
+                self.bad.insert(*number, text);
+            }
+        }
+        wanted
+    }
+
     /// Looks at what a tree names.
     fn follow(&mut self, blobs: &Blobs, number: Number, tree: &Tree, next: &mut Vec<Number>) {
-        for node in &tree.nodes {
+        for node in tree.nodes.iter().flatten() {
             match (node.kind.as_str(), node.subtree) {
                 ("dir", Some(subtree)) => {
                     next.extend(self.meet(subtree));
@@ -157,38 +186,6 @@ struct Run {
     trees: Vec<(Number, Id, Located)>,
 }
 
-/// Reads trees, each from where it can be read.
-async fn read_all(
-    opener: &Opener<'_>,
-    blobs: &Blobs,
-    met: &Met,
-    frontier: &[Number],
-) -> Result<Vec<(Number, Result<Tree, Unread>)>, ExamineError> {
-    let mut read = Vec::new();
-    let mut wanted = Vec::new();
-    for number in frontier {
-        let Some(id) = met.id(*number) else { continue };
-        if let Some(place) = blobs.places(&id).next() {
-            wanted.push((*number, id, place));
-        } else {
-            let text = format!("its tree {id} is in no index, or in a pack that is not there");
-            read.push((*number, Err(Unread { text, packs: Vec::new() })));
-        }
-    }
-    let mut reading =
-        stream::iter(runs(blobs, wanted)).map(|run| read_run(opener, run)).buffer_unordered(RUNS_AT_A_TIME);
-    while let Some(trees) = reading.try_next().await? {
-        for (number, id, first) in trees {
-            let tree = match first {
-                Ok(tree) => Ok(tree),
-                Err(why) => elsewhere(opener, blobs, id, &why).await?,
-            };
-            read.push((number, tree));
-        }
-    }
-    Ok(read)
-}
-
 /// Tries the other places that indexes name.
 async fn elsewhere(
     opener: &Opener<'_>,
@@ -197,7 +194,7 @@ async fn elsewhere(
     why: &NotOpened,
 ) -> Result<Result<Tree, Unread>, ExamineError> {
     let mut packs = BTreeSet::new();
-    for place in blobs.places(&id) {
+    for place in blobs.places(&id).take(PLACES_TRIED) {
         let Some(pack) = blobs.pack(place) else { continue };
         let pack = FileId::from_sha256(pack.0);
         packs.insert(pack);

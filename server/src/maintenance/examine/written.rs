@@ -38,7 +38,8 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         let plain = |byte: u8| byte.is_ascii_digit() || b"-:+.TZ".contains(&byte);
-        let is_plain = text.bytes().all(plain) && text.as_bytes().get(10) == Some(&b'T');
+        let at = |from: usize, len: usize| text.as_bytes().get(from..).and_then(|rest| rest.get(..len));
+        let is_plain = text.bytes().all(plain) && at(10, 1) == Some(b"T") && at(17, 2) != Some(b"60");
         match text.parse::<Timestamp>() {
             Ok(_) if is_plain => Ok(Self),
             _ => Err(serde::de::Error::custom(format_args!("'{}' is no time", text.escape_debug()))),
@@ -103,13 +104,14 @@ pub(super) struct Lock {
 pub(super) struct Index {
     #[expect(dead_code, reason = "it has to be of the right type nevertheless")]
     supersedes: Option<Vec<Id>>,
-    pub(super) packs: Vec<Pack>,
+    /// Go reads null as empty, here and below.
+    pub(super) packs: Option<Vec<Pack>>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Pack {
     pub(super) id: Id,
-    pub(super) blobs: Vec<Blob>,
+    pub(super) blobs: Option<Vec<Blob>>,
 }
 
 /// A piece of a pack, in bytes from its beginning.
@@ -134,7 +136,8 @@ pub(super) enum BlobKind {
 /// A directory in a snapshot.
 #[derive(Debug, Deserialize)]
 pub(super) struct Tree {
-    pub(super) nodes: Vec<Node>,
+    /// restic's `repair snapshots` writes null for a directory that it had to empty.
+    pub(super) nodes: Option<Vec<Node>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,6 +150,16 @@ pub(super) struct Node {
     pub(super) subtree: Option<Id>,
     #[serde(default)]
     pub(super) content: Option<Vec<Id>>,
+    #[serde(default, rename = "mode")]
+    _mode: Option<u32>,
+    #[serde(default, rename = "uid")]
+    _uid: Option<u32>,
+    #[serde(default, rename = "gid")]
+    _gid: Option<u32>,
+    #[serde(default, rename = "size")]
+    _size: Option<u64>,
+    #[serde(default, rename = "inode")]
+    _inode: Option<u64>,
 }
 
 /// A text that does not matter.
@@ -157,6 +170,17 @@ impl<'de> Deserialize<'de> for IgnoredText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         std::borrow::Cow::<str>::deserialize(deserializer).map(|_| Self)
     }
+}
+
+/// Reads what was unpacked of a file with few keys. Go takes keys whatever their case, and the last of several; such a file
+/// is nobody's.
+pub(super) fn parsed_strictly<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
+    let value: serde_json::Map<String, serde_json::Value> = parsed(content)?;
+    let odd = value.keys().find(|key| key.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()));
+    if let Some(odd) = odd {
+        return Err(malformed(format_args!("its key '{}' is none of restic's", odd.escape_debug())));
+    }
+    parsed(content)
 }
 
 /// Reads what was unpacked.

@@ -14,8 +14,8 @@ use super::model::Missing;
 use crate::config::Config;
 use crate::maintenance::listing;
 use crate::maintenance::session::Session;
-use crate::store::AppendStore;
 use crate::store::maintenance::MaintenanceStore;
+use crate::store::{AppendStore, StoreError};
 
 /// Snapshots that are named one by one.
 const NAMED_MAX: usize = 10;
@@ -55,6 +55,13 @@ impl Comparison {
         Ok(Some(Self { earlier, audited, logs }))
     }
 
+    /// Repositories of which there were snapshots.
+    pub(in crate::maintenance) fn repositories(&self) -> Vec<RepositoryName> {
+        let names = self.earlier.expected.repositories.iter();
+        let with_any = names.filter(|(_, snapshots)| !snapshots.ids.is_empty());
+        with_any.filter_map(|(name, _)| name.parse().ok()).collect()
+    }
+
     /// Looks at a repository.
     pub(in crate::maintenance) async fn of(
         &self,
@@ -64,7 +71,10 @@ impl Comparison {
         let Some(snapshots) = self.earlier.expected.repositories.get(repository.as_str()) else {
             return Ok(Compared { expected: 0, missing: None });
         };
-        let there = listing::ids(session, repository, FileType::Snapshots).await?;
+        let there = match listing::ids(session, repository, FileType::Snapshots).await {
+            Err(StoreError::NotFound) => Vec::new(),
+            there => there?,
+        };
         let there: BTreeSet<_> = there.iter().map(ToString::to_string).collect();
         let mut gone = BTreeSet::new();
         for id in snapshots.ids.difference(&there) {

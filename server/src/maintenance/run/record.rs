@@ -21,6 +21,8 @@ const DAYS_MAX: usize = 400;
 pub(in crate::maintenance) struct Record {
     /// The last run, perhaps unfinished.
     pub(in crate::maintenance) last: Option<Night>,
+    /// When it last was this repository's turn, in Unix milliseconds, whatever came of it.
+    pub(in crate::maintenance) tended_ms: Option<u64>,
     /// When each step last ended well, in Unix milliseconds.
     pub(in crate::maintenance) well_ms: BTreeMap<Step, u64>,
     /// The portion that `restic check --read-data-subset` reads next, from 1.

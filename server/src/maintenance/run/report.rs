@@ -25,6 +25,8 @@ pub(super) struct Report {
     pub(super) ended_by: Option<Why>,
     /// Whether a report was handed to somebody.
     pub(super) delivered: bool,
+    /// Repositories that the configuration names and that are not there.
+    pub(super) unknown: Vec<String>,
     /// Why not everything was done that could have been.
     pub(super) error: Option<String>,
     pub(super) wards: Vec<Ward>,
@@ -37,6 +39,7 @@ impl Report {
             resumed: false,
             ended_by: None,
             delivered: false,
+            unknown: Vec::new(),
             error: None,
             wards: Vec::new(),
         }
@@ -46,7 +49,7 @@ impl Report {
         if self.error.is_some() || self.wards.iter().any(Ward::has_failed) {
             return 2;
         }
-        u8::from(self.wards.iter().any(Ward::has_notice))
+        u8::from(self.wards.iter().any(Ward::has_notice) || !self.unknown.is_empty())
     }
 
     fn summary(&self) -> Value {
@@ -64,6 +67,7 @@ impl Report {
             "delivered": self.delivered,
             "began": moment(self.began_ms),
             "seconds": now_ms().saturating_sub(self.began_ms) / 1000,
+            "unknown": self.unknown,
             "error": self.error,
         })
     }
@@ -72,6 +76,10 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let width = self.wards.iter().map(|ward| ward.repository.as_str().len()).max().unwrap_or(0);
         let mut text = String::new();
+        for name in &self.unknown {
+            let _ =
+                writeln!(text, "[maintenance.run.repositories.\"{name}\"]: there is no repository {name}");
+        }
         for ward in &self.wards {
             let mut name = ward.repository.as_str();
             for done in ward.steps() {

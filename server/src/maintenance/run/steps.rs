@@ -131,6 +131,9 @@ pub(super) async fn prune(
         if rules == Rules::default() && !was_deleted_from(session, ward).await? {
             return Ok(Said::skipped("nothing was deleted since the last time"));
         }
+        if ward.done(Step::Examine).is_some_and(|examined| examined.batch.is_some()) {
+            return Ok(Said::skipped("not in the night in which something was hidden: look at it first"));
+        }
         if let Some(why) = without_restic(session, ward).await? {
             return Ok(why);
         }
@@ -162,11 +165,17 @@ pub(super) async fn check(
             return Ok(why);
         }
         let portions = ward.settings.check_portions.unwrap_or_default().get();
+        let portions = portions.min(session.config.maintenance.portions_max());
         let portion = ward.record.next_portion.clamp(1, portions);
         let subset = format!("--read-data-subset={portion}/{portions}");
-        let refused = restic(session, ward, quiet, &["check", &subset], "checking").await?;
+        // Hosts wait meanwhile: then for the structure alone.
+        let args: &[&str] = if quiet.is_suspended() { &["check"] } else { &["check", &subset] };
+        let refused = restic(session, ward, quiet, args, "checking").await?;
         if refused > 0 {
             return Ok(Said::failed(refusals(refused)));
+        }
+        if args.len() == 1 {
+            return Ok(Said::well("no errors; no data was read, because hosts had to wait for it"));
         }
         ward.record.next_portion = portion % portions + 1;
         let text = format!("no errors; read portion {portion} of {portions}");
@@ -210,7 +219,7 @@ pub(super) async fn unless_told<T>(
 ) -> Result<T, Box<dyn Error>> {
     tokio::select! {
         done = work => done,
-        () = ward.stop.told() => Err("what is left of it is done then".into()),
+        () = ward.stop.over() => Err("what is left of it is done then".into()),
     }
 }
 

@@ -13,14 +13,13 @@ use pawl_policy::{FileType, Handle, RepositoryName};
 
 use super::super::deleted::count;
 use super::super::purge::today;
-use super::super::stop::Stop;
 use super::super::verify::finding::{Finding, Severity};
 use super::super::verify::run::Outcome;
 use super::super::verify::{self, state::States};
 use super::record::{Day, Step};
 use super::said::Said;
 use super::ward::Ward;
-use crate::cli::{Reading, Settings};
+use crate::cli::Reading;
 use crate::config::Config;
 use crate::files::FileError;
 use crate::store::maintenance::MaintenanceStore;
@@ -28,13 +27,15 @@ use crate::store::maintenance::MaintenanceStore;
 /// Findings that are told one by one; `pawl maintain verify` names them all.
 const TOLD_MAX: usize = 5;
 
-/// The repositories that are meant: those that are there, and those that were verified once.
+/// The repositories that are meant: those that are there, those that were verified once, and those that are expected.
 pub(super) async fn repositories<S: MaintenanceStore>(
     store: &S,
     config: &Config,
     wanted: &[RepositoryName],
+    expected: Vec<RepositoryName>,
 ) -> Result<Vec<RepositoryName>, Box<dyn Error>> {
     let mut all = store.repositories().await?;
+    all.extend(expected);
     all.extend(States::at(&verify::directory(&config.data)).known()?);
     all.sort();
     all.dedup();
@@ -48,24 +49,49 @@ pub(super) async fn repositories<S: MaintenanceStore>(
     Ok(all)
 }
 
-/// Verifies all in which that was not done yet.
+/// Verifies all in which that was not done yet, together those that are read alike.
 pub(super) async fn all<S: MaintenanceStore>(
     store: &Arc<S>,
     config: &Config,
     wards: &mut [Ward],
-    settings: &Settings,
-    stop: &Stop,
 ) -> Result<(), FileError> {
-    let reading = Reading { bytes_per_second: settings.bytes_per_second, ..Reading::default() };
+    let is_open = |ward: &&mut Ward| ward.has_work() && ward.done(Step::Verify).is_none();
+    let mut groups: Vec<Vec<&mut Ward>> = Vec::new();
+    for ward in wards.iter_mut().filter(is_open) {
+        let is_alike = |of: &&mut Vec<&mut Ward>| of.first().is_some_and(|first| is_read_alike(first, ward));
+        match groups.iter_mut().find(is_alike) {
+            Some(alike) => alike.push(ward),
+            None => groups.push(vec![ward]),
+        }
+    }
+    for group in groups {
+        together(store, config, group).await?;
+    }
+    Ok(())
+}
+
+/// Whether two are read at one pace, until one time.
+fn is_read_alike(one: &Ward, other: &Ward) -> bool {
+    let how = |ward: &Ward| (ward.settings.bytes_per_second, ward.settings.until);
+    how(one) == how(other)
+}
+
+/// Verifies repositories that are read alike, as if they were one.
+async fn together<S: MaintenanceStore>(
+    store: &Arc<S>,
+    config: &Config,
+    mut open: Vec<&mut Ward>,
+) -> Result<(), FileError> {
+    let Some(first) = open.first() else { return Ok(()) };
+    let stop = &first.stop.clone();
+    let reading = Reading { bytes_per_second: first.settings.bytes_per_second, ..Reading::default() };
     let daily = async |names: Vec<RepositoryName>| {
         tokio::select! {
             outcomes = verify::daily(Arc::clone(store), config, names, &reading, stop) => outcomes,
             () = stop.told() => Err("the work was ended".into()), // what was read is written down every second
         }
     };
-    let is_open = |ward: &&mut Ward| ward.has_work() && ward.done(Step::Verify).is_none();
-    let mut open: Vec<_> = wards.iter_mut().filter(is_open).collect();
-    if open.is_empty() || stop.why().is_some() {
+    if stop.why().is_some() {
         return Ok(());
     }
     let started = Instant::now();

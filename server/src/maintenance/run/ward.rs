@@ -46,15 +46,24 @@ impl Ward {
         Ok(Self { repository, settings, stop, record, data: data.to_owned(), left: 0 })
     }
 
-    /// Whose turn it is: first those that were cut, then those that were looked after longest ago.
-    pub(super) fn turn(&self) -> (bool, u64, RepositoryName) {
-        let last = self.record.last.as_ref();
-        let was_cut = last.is_some_and(|last| last.ended_ms.is_none());
-        (!was_cut, last.map_or(0, |last| last.began_ms), self.repository.clone())
+    /// Whose turn it is: first those whose last turn is longest ago, whatever came of it. So one that takes all the time
+    /// there is, or all the memory, comes last the next time.
+    pub(super) fn turn(&self) -> (u64, RepositoryName) {
+        (self.record.tended_ms.unwrap_or(0), self.repository.clone())
+    }
+
+    /// Its turn has come.
+    pub(super) fn take_turn(&mut self) -> Result<(), FileError> {
+        if self.has_work() {
+            self.record.tended_ms = Some(now_ms());
+            self.save()?;
+        }
+        Ok(())
     }
 
     /// Begins, or goes on with what this run did here before it was cut. What failed is tried again.
-    pub(super) fn begin(&mut self, whole: &Whole) -> Result<(), FileError> {
+    /// If it is to be `compared` with what somebody brings, it is open in any case.
+    pub(super) fn begin(&mut self, whole: &Whole, compared: bool) -> Result<(), FileError> {
         let is_same = |night: &Night| whole.resumed && night.began_ms == whole.began_ms;
         let mut night = self.record.last.take().filter(is_same).unwrap_or_else(|| Night {
             began_ms: whole.began_ms,
@@ -62,9 +71,12 @@ impl Ward {
             steps: Vec::new(),
         });
         let has_failed = night.steps.iter().any(|done| done.ended == Ended::Failed);
-        if night.ended_ms.is_none() || has_failed {
+        if night.ended_ms.is_none() || has_failed || compared {
             night.ended_ms = None;
-            night.steps.retain(|done| matches!(done.ended, Ended::Well | Ended::Notice));
+            // What was compared before the run was cut says nothing about what happened since.
+            night.steps.retain(|done| {
+                matches!(done.ended, Ended::Well | Ended::Notice) && done.step != Step::Compare
+            });
         }
         self.record.last = Some(night);
         self.save()
