@@ -255,12 +255,10 @@ fn what_is_damaged_is_nobodys_junk() {
     for file_type in ["index", "snapshots", "data"] {
         // Where verification reads a damaged file tonight, the night ends with it; else it is examined.
         let is_examined = (0..8).any(|_| {
-            let ground = Ground::new();
+            let seldom = "[maintenance]\ndelay_days = 3650\nverify_days = 1825\n"; // it reads next to nothing
+            let ground = Ground::on(Server::build().config(seldom).start());
             for file in walk(&ground.server.data().join("web1").join(file_type)) {
                 let content = std::fs::read(&file).unwrap();
-                if content.len() > 100_000 {
-                    continue; // verification would read it first
-                }
                 let rotten: Vec<u8> = content.iter().map(|byte| byte ^ 0x20).collect();
                 // In its place, with its facts, as a disk rots.
                 std::fs::OpenOptions::new().write(true).open(&file).unwrap().write_all(&rotten).unwrap();
