@@ -13,6 +13,8 @@ const README: &str = include_str!("../../../README.md");
 #[test]
 fn the_section_on_every_night_is_carried_out_as_it_stands() {
     let ground = Ground::new(&["web1", "db1"]);
+    // There was a report before.
+    let _ = super::maintain(&ground.server.place(), &["report", "--seen"]).expect_code(1);
     let bin = ground.server.dir().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(pawl_binary(), bin.join("pawl")).unwrap();

@@ -168,7 +168,10 @@ impl AppendStore for Sighted {
     }
 
     async fn remove_lock(&self, permit: &Permitted<RemoveLock>) -> Result<(), StoreError> {
-        self.store.remove_lock(permit).await
+        self.store.remove_lock(permit).await?;
+        // Whoever stores the same bytes again is somebody else.
+        self.sight.known().own.remove(&permit.action().id);
+        Ok(())
     }
 }
 
