@@ -246,8 +246,10 @@ impl Keeper {
                 self.usage.ask_for(repository);
                 Err(Refusal::Failed("the repository is being counted, try again".to_owned()))
             }
-            Request::Note(decision) => {
-                self.audit().append(Event::Decision(decision));
+            Request::Note(decisions) => {
+                // What comes in one message is not to be cheaper than what comes in many.
+                (1..decisions.len()).for_each(|_| self.keep_pace());
+                self.audit().append_all(decisions.into_iter().map(Event::Decision).collect());
                 Ok(())
             }
             Request::Tell(told) => {
