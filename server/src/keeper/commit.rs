@@ -62,17 +62,12 @@ pub(super) fn commit(
         return Err(Refusal::NameTaken); // spares the work; the link below is what decides
     }
     seal(staged, naming)?;
+    rustix::fs::fsync(staged.file())?; // content, facts and mode, before anybody can see them
     staged.publish(&directory, &name)?;
-    Ok(settle(data, staged, &directory, naming).map_err(|error| Refusal::Failed(error.to_string())))
+    Ok(settle(data, &directory, naming).map_err(|error| Refusal::Failed(error.to_string())))
 }
 
-fn settle(
-    data: BorrowedFd<'_>,
-    staged: &Staged,
-    directory: &OwnedFd,
-    naming: &Naming<'_>,
-) -> rustix::io::Result<()> {
-    rustix::fs::fsync(staged.file())?;
+fn settle(data: BorrowedFd<'_>, directory: &OwnedFd, naming: &Naming<'_>) -> rustix::io::Result<()> {
     rustix::fs::fsync(directory)?;
     repository::note_stored(data, naming.repository, naming.handle)
 }
@@ -88,12 +83,12 @@ pub(super) fn rescue(
     let path = layout::rescued_directory(naming.repository, naming.handle);
     let directory = directory::open_or_make(data, &path)?;
     seal(staged, naming)?;
+    rustix::fs::fsync(staged.file())?;
     match staged.publish(&directory, &layout::file_name(naming.handle)) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(()), // rescued before
         Err(error) => return Err(error.into()),
     }
-    rustix::fs::fsync(staged.file())?;
     rustix::fs::fsync(&directory)?;
     Ok(())
 }
