@@ -32,8 +32,8 @@ pub(crate) const fn mode_for(audience: Audience) -> Mode {
 }
 
 /// The keeper's own copy of a writing end is closed just after it was passed on, and a very small upload can be
-/// quicker than that.
-const WRITER_TRIES: u32 = 20;
+/// quicker than that: on a busy machine the thread that passed it on may not run again for some time.
+const WRITER_TRIES: u32 = 500;
 const WRITER_WAIT: Duration = Duration::from_millis(1);
 
 /// What is to be named, and how.
