@@ -104,6 +104,18 @@ pub struct Decision {
     pub bytes_out: u64,
 }
 
+/// What a decision's numbers, and the lengths of its texts, take at most in a message.
+const NUMBERS_BYTES_MAX: usize = 48;
+
+impl Decision {
+    /// Bytes that it takes at most in a message to the keeper.
+    pub(crate) fn bytes(&self) -> usize {
+        let optional = [&self.principal, &self.repository, &self.file];
+        let texts = optional.into_iter().flatten().chain([&self.peer, &self.action, &self.outcome]);
+        texts.map(String::len).sum::<usize>() + NUMBERS_BYTES_MAX
+    }
+}
+
 /// Something that the keeper did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deed {

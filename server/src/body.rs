@@ -2,7 +2,8 @@
 //!
 //! Invariant: a [`VerifiedBody`] ends in an error unless its content hashes to the name it is to get, and it holds
 //! its last chunk back until it knows. Since stores take nothing else, none can store what was not verified.
-//! Memory is bounded: two chunks, whatever the size of the file and of the pieces it arrives in.
+//! Memory is bounded: two chunks, whatever the size of the file and of the pieces it arrives in. Pieces of some size are
+//! handed on as they came, without a copy.
 
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -14,8 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::pace::Pace;
 
-/// Bytes handed to a store at a time. Measured: larger writes cost more on ext4, smaller ones more system calls.
+/// Most bytes handed to a store at a time. Measured: larger writes cost more on ext4.
 pub const CHUNK_BYTES: usize = 128 << 10;
+/// Smaller pieces are put together first, to be worth a system call each.
+const GATHER_BYTES: usize = 16 << 10;
 
 /// The content as it arrives, in pieces of any size. An error says why it ended early.
 pub type Source = Pin<Box<dyn Stream<Item = Result<Bytes, Cut>> + Send>>;
@@ -155,11 +158,9 @@ pub struct VerifiedBody<'a> {
     hash: Sha256,
     /// What of the last piece has not been taken over yet.
     rest: Bytes,
-    /// A chunk's memory that the store gave back.
-    spare: Option<BytesMut>,
-    /// The chunk being filled.
+    /// Small pieces, put together.
     filling: BytesMut,
-    /// A full chunk, hashed and held back.
+    /// A chunk, hashed and held back.
     held: Option<Bytes>,
     /// After verification: the last chunk.
     last: Option<Bytes>,
@@ -190,7 +191,6 @@ impl<'a> VerifiedBody<'a> {
             sizes,
             hash: Sha256::new(),
             rest: Bytes::new(),
-            spare: None,
             filling: BytesMut::new(),
             held: None,
             last: None,
@@ -215,28 +215,13 @@ impl<'a> VerifiedBody<'a> {
         }
     }
 
-    /// Takes a chunk back that was written, so that its memory is used again: an upload then has the same few buffers
-    /// from beginning to end, and leaves no gaps in the heap.
-    pub fn give_back(&mut self, chunk: Bytes) {
-        if let Ok(mut memory) = chunk.try_into_mut() {
-            memory.clear();
-            self.spare = Some(memory);
-        }
-    }
-
-    /// Whether all chunks have been handed out, of content that was verified.
-    #[must_use]
-    pub const fn is_exhausted(&self) -> bool {
-        matches!(self.state, State::Verified) && self.held.is_none() && self.last.is_none()
-    }
-
     /// Reads the content to its end without keeping it.
     pub async fn verify(&mut self) -> Result<(), BodyError> {
         while self.next().await?.is_some() {}
         Ok(())
     }
 
-    /// Takes over one piece, or finishes. A chunk becomes free when the one after it is full.
+    /// Takes over one piece, or finishes. A chunk becomes free when the one after it is there.
     async fn advance(&mut self) -> Result<Option<Bytes>, BodyError> {
         if self.rest.is_empty() {
             let Some(piece) = self.upload.piece().await? else {
@@ -248,25 +233,39 @@ impl<'a> VerifiedBody<'a> {
                 return Err(BodyError::TooLong(*self.sizes.end()));
             }
         }
-        if self.filling.capacity() == 0 {
-            self.filling = self.spare.take().unwrap_or_default();
-            self.filling.reserve(self.next_chunk_bytes());
+        let enough = self.gathered_bytes();
+        if !self.filling.is_empty() || self.rest.len() < enough {
+            if self.filling.capacity() == 0 {
+                self.filling.reserve(self.expected_bytes().min(enough));
+            }
+            let free = enough.saturating_sub(self.filling.len());
+            let taken = self.rest.split_to(free.min(self.rest.len()));
+            self.filling.extend_from_slice(&taken);
+            if self.filling.len() < enough {
+                return Ok(None);
+            }
+            let chunk = std::mem::take(&mut self.filling).freeze();
+            return Ok(self.hold(chunk));
         }
-        let free = CHUNK_BYTES.saturating_sub(self.filling.len());
-        let taken = self.rest.split_to(free.min(self.rest.len()));
-        self.filling.extend_from_slice(&taken);
-        if self.filling.len() < CHUNK_BYTES {
-            return Ok(None);
-        }
-        let chunk = std::mem::take(&mut self.filling).freeze();
+        let chunk = self.rest.split_to(self.rest.len().min(CHUNK_BYTES));
+        Ok(self.hold(chunk))
+    }
+
+    /// Hashes a chunk and holds it back instead of the one before.
+    fn hold(&mut self, chunk: Bytes) -> Option<Bytes> {
         self.hash.update(&chunk);
-        Ok(self.held.replace(chunk))
+        self.held.replace(chunk)
+    }
+
+    /// A key is looked at as a whole; its cap is below one chunk.
+    fn gathered_bytes(&self) -> usize {
+        if self.file_type == FileType::Keys { CHUNK_BYTES } else { GATHER_BYTES }
     }
 
     /// A small file gets a small buffer, if it said so.
-    fn next_chunk_bytes(&self) -> usize {
+    fn expected_bytes(&self) -> usize {
         let declared = self.upload.declared_bytes.and_then(|bytes| usize::try_from(bytes).ok());
-        declared.unwrap_or(CHUNK_BYTES).clamp(1, CHUNK_BYTES)
+        declared.unwrap_or(CHUNK_BYTES).max(1)
     }
 
     fn finish(&mut self) -> Result<(), BodyError> {
@@ -281,7 +280,7 @@ impl<'a> VerifiedBody<'a> {
             return Err(BodyError::Mismatch);
         }
         if self.file_type == FileType::Keys {
-            check_key(&last)?; // a key's cap is below one chunk, so this is all of it
+            check_key(&last)?;
         }
         self.last = Some(last).filter(|last| !last.is_empty());
         self.state = State::Verified;

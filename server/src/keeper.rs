@@ -21,6 +21,9 @@ mod side;
 pub(crate) mod staging;
 mod usage;
 
+/// Bytes of decisions that fit into one message, apart from its number.
+pub(crate) const NOTE_BYTES_MAX: usize = message::MESSAGE_BYTES_MAX - 16;
+
 pub use child::KeeperProcess;
 pub use client::{Draft, KeeperClient, KeeperError};
 pub use message::{Act, Footing, Told};

@@ -39,6 +39,9 @@ pub use url::{url_of, url_path};
 /// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
 const DIRECTORY_MODE: u32 = 0o750;
 
+/// Threads of the runtime, on however few processors: while one waits for the disk to look at a file, others go on.
+const THREADS_MIN: usize = 4;
+
 /// How long work that was begun on the disk is waited for at the end.
 pub(crate) const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -82,7 +85,8 @@ pub fn serve(options: &Serve) -> Outcome {
         config.failed_logins_per_minute,
     )?;
     let manager = ServiceManager::find();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from); // looks outside of DATA
+    let processors = std::thread::available_parallelism().map_or(1, usize::from); // looks outside of DATA
+    let threads = processors.max(THREADS_MIN);
     let level = confine(&config, &keeper)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let footing = keeper.footing();

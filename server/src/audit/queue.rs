@@ -5,15 +5,19 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Decision, Head};
-use crate::keeper::{KeeperClient, KeeperError};
+use crate::keeper::{KeeperClient, KeeperError, NOTE_BYTES_MAX};
 
 /// Decisions that wait at a time: a second's worth of small requests on a busy machine.
 const WAITING_MAX: usize = 4096;
+
+/// How long decisions are gathered after others were told.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Refusals of strangers that are told each second, and at once.
 const STRANGERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2).unwrap();
@@ -90,28 +94,57 @@ impl Queue {
 }
 
 async fn carry(mut receiver: mpsc::Receiver<Item>, keeper: KeeperClient, lost: Arc<AtomicU64>) {
-    while let Some(item) = receiver.recv().await {
-        match item {
-            Item::Flush(flushed) => {
-                let _ = flushed.send(()); // whoever asked may have given up
+    let mut items = Vec::new();
+    while receiver.recv_many(&mut items, WAITING_MAX).await > 0 {
+        let (mut decisions, mut askers) = (Vec::new(), Vec::new());
+        for item in items.drain(..) {
+            match item {
+                Item::Decision(decision) => decisions.push(decision),
+                Item::Flush(flushed) => askers.push(flushed),
             }
-            Item::Decision(decision) => {
-                match keeper.note(decision).await {
-                    Ok(()) => {}
-                    Err(KeeperError::Gone) => return,
-                    Err(error) => {
-                        tracing::error!(%error, "a decision did not reach the audit log");
-                        lost.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                let lines = lost.swap(0, Ordering::Relaxed);
-                if lines > 0 {
-                    tracing::error!(lines, "decisions came too fast for the audit log");
-                    let _ = keeper.note(missing(lines)).await; // the next one will tell whether the keeper is gone
+        }
+        for together in messages(decisions) {
+            let lines = together.len() as u64;
+            match keeper.note(together).await {
+                Ok(()) => {}
+                Err(KeeperError::Gone) => return,
+                Err(error) => {
+                    tracing::error!(%error, lines, "decisions did not reach the audit log");
+                    lost.fetch_add(lines, Ordering::Relaxed);
                 }
             }
         }
+        let lines = lost.swap(0, Ordering::Relaxed);
+        if lines > 0 {
+            tracing::error!(lines, "decisions came too fast for the audit log");
+            let _ = keeper.note(vec![missing(lines)]).await; // the next one will tell whether the keeper is gone
+        }
+        for flushed in askers {
+            let _ = flushed.send(()); // whoever asked may have given up
+        }
+        // What comes meanwhile goes together: a message for each request would cost as much as the request.
+        tokio::time::sleep(GATHER).await;
     }
+}
+
+/// The decisions in their order, as many together as fit into a message. One that fits into none is alone.
+fn messages(decisions: Vec<Decision>) -> Vec<Vec<Decision>> {
+    let mut messages: Vec<Vec<Decision>> = Vec::new();
+    let mut room = 0;
+    for decision in decisions {
+        let bytes = decision.bytes();
+        match messages.last_mut() {
+            Some(together) if bytes <= room => {
+                room -= bytes;
+                together.push(decision);
+            }
+            _ => {
+                room = NOTE_BYTES_MAX.saturating_sub(bytes);
+                messages.push(vec![decision]);
+            }
+        }
+    }
+    messages
 }
 
 fn missing(lines: u64) -> Decision {

@@ -117,6 +117,8 @@ pub(super) fn of_door(connects: bool) -> Result<Calls, ConfineError> {
     // To read. `O_TMPFILE` has a bit of its own besides that of a directory.
     let writing = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & !libc::O_DIRECTORY);
     calls.allow_if(libc::SYS_openat, &[none_of(2, writing)])?;
+    // To read what is in memory without waiting; the descriptor says that it is for reading.
+    calls.allow_if(libc::SYS_preadv2, &[is(5, libc::RWF_NOWAIT)])?;
     // The runtime makes one to hear of signals. Not of datagrams, which could be sent to any other socket.
     let stream = Bits { argument: 1, mask: SOCKET_TYPE, value: bits(SOCK_STREAM) };
     calls.allow_if(libc::SYS_socketpair, &[is(0, AF_UNIX), stream])?;

@@ -3,13 +3,13 @@
 //! Invariant: unless a request is being worked on, whose own waits have limits, there is a deadline.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +44,18 @@ pub(super) struct Patience {
 }
 
 /// The phase of one connection.
+///
+/// It changes several times with each request, so that nobody is woken by that. Who waits for the deadline looks again
+/// often enough not to miss one.
 #[derive(Debug, Clone)]
-pub(super) struct Clock(Arc<watch::Sender<Phase>>);
+pub(super) struct Clock(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    phase: Mutex<Phase>,
+    /// Strangers got all the answers that they get.
+    over: Notify,
+}
 
 /// A request that is being worked on.
 #[derive(Debug)]
@@ -55,17 +65,50 @@ pub(super) struct Working(Clock);
 #[derive(Debug)]
 pub(super) struct Responding(Clock);
 
+impl Phase {
+    /// Strangers got all the answers that they get.
+    const fn is_over(&self) -> bool {
+        self.working == 0
+            && self.responding == 0
+            && !self.trusted
+            && self.strange_answers >= STRANGE_ANSWERS_MAX
+    }
+
+    /// When the client has kept the server waiting for too long; none while the server works.
+    fn deadline(&self, patience: Patience) -> Option<Instant> {
+        let lasts = match self {
+            Self { working: 1.., .. } => return None,
+            Self { responding: 1.., .. } => patience.response,
+            Self { in_head: false, trusted: true, .. } => patience.idle,
+            _ => patience.header,
+        };
+        Some(self.since + lasts)
+    }
+}
+
 impl Clock {
     pub(super) fn start() -> Self {
         let since = Instant::now();
         let phase =
             Phase { working: 0, responding: 0, in_head: true, trusted: false, strange_answers: 0, since };
-        Self(Arc::new(watch::Sender::new(phase)))
+        Self(Arc::new(Shared { phase: Mutex::new(phase), over: Notify::new() }))
+    }
+
+    fn phase(&self) -> Phase {
+        *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Phase)) {
+        let mut phase = self.0.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut phase);
+        if phase.is_over() {
+            self.0.over.notify_one();
+        }
     }
 
     /// A request's head is complete.
     pub(super) fn begin(&self) -> Working {
-        self.0.send_modify(|phase| {
+        self.change(|phase| {
             phase.working = phase.working.saturating_add(1);
             phase.in_head = false;
         });
@@ -73,38 +116,27 @@ impl Clock {
     }
 
     fn bytes_arrived(&self) {
-        self.0.send_if_modified(|phase| {
-            let begins = phase.working == 0 && phase.responding == 0 && !phase.in_head;
-            if begins {
+        self.change(|phase| {
+            if phase.working == 0 && phase.responding == 0 && !phase.in_head {
                 phase.in_head = true;
                 phase.since = Instant::now();
             }
-            begins
         });
     }
 
     /// Returns when the connection has kept the server waiting for too long.
     pub(super) async fn expired(&self, patience: Patience) {
-        let mut changes = self.0.subscribe();
+        // No deadline that is set meanwhile can be sooner than the next look.
+        let between_looks = patience.header.min(patience.idle).min(patience.response);
         loop {
-            let phase = *changes.borrow_and_update();
-            let lasts = match phase {
-                Phase { working: 1.., .. } => None,
-                Phase { trusted: false, responding: 0, strange_answers: STRANGE_ANSWERS_MAX.., .. } => return,
-                Phase { responding: 1.., .. } => Some(patience.response),
-                Phase { in_head: false, trusted: true, .. } => Some(patience.idle),
-                _ => Some(patience.header),
-            };
-            let elapsed = async {
-                match lasts {
-                    Some(lasts) => sleep_until(phase.since + lasts).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = elapsed => return,
-                gone = changes.changed() => if gone.is_err() { return },
+            let (phase, now) = (self.phase(), Instant::now());
+            let deadline = phase.deadline(patience);
+            if phase.is_over() || deadline.is_some_and(|deadline| deadline <= now) {
+                return;
             }
+            let next_look = now + between_looks;
+            let next_look = deadline.map_or(next_look, |deadline| deadline.min(next_look));
+            let _ = timeout_at(next_look, self.0.over.notified()).await; // either is a reason to look
         }
     }
 }
@@ -112,12 +144,12 @@ impl Clock {
 impl Working {
     /// The connection is used by somebody known.
     pub(super) fn trust(&self) {
-        self.0.0.send_modify(|phase| phase.trusted = true);
+        self.0.change(|phase| phase.trusted = true);
     }
 
     /// The work is done; now the client has to take the response.
     pub(super) fn respond(self) -> Responding {
-        self.0.0.send_modify(|phase| {
+        self.0.change(|phase| {
             phase.responding = phase.responding.saturating_add(1);
             phase.strange_answers = phase.strange_answers.saturating_add(u32::from(!phase.trusted));
             phase.since = Instant::now();
@@ -129,13 +161,13 @@ impl Working {
 impl Responding {
     /// The client has taken something and wants more.
     pub(super) fn moved(&self) {
-        self.0.0.send_modify(|phase| phase.since = Instant::now());
+        self.0.change(|phase| phase.since = Instant::now());
     }
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.0.send_modify(|phase| {
+        self.0.change(|phase| {
             phase.working = phase.working.saturating_sub(1);
             phase.since = Instant::now();
         });
@@ -144,7 +176,7 @@ impl Drop for Working {
 
 impl Drop for Responding {
     fn drop(&mut self) {
-        self.0.0.send_modify(|phase| {
+        self.0.change(|phase| {
             phase.responding = phase.responding.saturating_sub(1);
             phase.since = Instant::now();
         });

@@ -96,26 +96,32 @@ impl AuditLog {
 
     /// Appends one line. If that is impossible, it is counted as lost.
     pub(super) fn append(&mut self, event: Event) {
+        self.append_all(vec![event]);
+    }
+
+    /// Appends a line for each of these, or none, all of one kind.
+    pub(super) fn append_all(&mut self, events: Vec<Event>) {
+        let lines = events.len() as u64;
         if self.failed.is_some_and(|failed| failed.elapsed() < TRY_AGAIN_AFTER) {
-            self.lost = self.lost.saturating_add(1);
+            self.lost = self.lost.saturating_add(lines);
             return;
         }
         self.failed = None;
-        if matches!(event, Event::Decision(_)) && !self.has_room() {
-            self.lost = self.lost.saturating_add(1);
+        if matches!(events.first(), Some(Event::Decision(_))) && !self.has_room() {
+            self.lost = self.lost.saturating_add(lines);
             return;
         }
         if self.lost > 0 {
             let lines = self.lost;
-            if self.try_append(Event::Lost { lines }).is_ok() {
+            if self.try_append(vec![Event::Lost { lines }]).is_ok() {
                 self.lost = 0;
             }
         }
-        if let Err(error) = self.try_append(event) {
+        if let Err(error) = self.try_append(events) {
             if self.lost == 0 {
                 tracing::error!(%error, "the audit log cannot be written; what is missing will be counted");
             }
-            self.lost = self.lost.saturating_add(1);
+            self.lost = self.lost.saturating_add(lines);
             self.failed = Some(Instant::now());
         }
     }
@@ -134,21 +140,25 @@ impl AuditLog {
         self.room
     }
 
-    fn try_append(&mut self, event: Event) -> std::io::Result<()> {
-        let number = self.number.saturating_add(1);
+    fn try_append(&mut self, events: Vec<Event>) -> std::io::Result<()> {
         let time = Timestamp::from_millisecond(i64::try_from(facts::now_ms()).unwrap_or(i64::MAX))
             .unwrap_or(Timestamp::MAX)
             .to_string();
-        let line = Line { number, time, previous: self.head.clone(), event };
-        let mut bytes = serde_json::to_vec(&line).map_err(std::io::Error::other)?;
-        let head = hash(&bytes);
-        bytes.push(b'\n');
+        let (mut number, mut head, mut bytes) = (self.number, self.head.clone(), Vec::new());
+        for event in events {
+            number = number.saturating_add(1);
+            let line = Line { number, time: time.clone(), previous: head, event };
+            let begin = bytes.len();
+            serde_json::to_writer(&mut bytes, &line).map_err(std::io::Error::other)?;
+            head = hash(bytes.get(begin..).unwrap_or_default());
+            bytes.push(b'\n');
+        }
         if self.bytes >= FILE_BYTES_MAX || self.file.is_none() {
-            self.begin_file(number)?;
+            self.begin_file(self.number.saturating_add(1))?;
         }
         let Some(file) = &mut self.file else { return Err(std::io::Error::other("no file is open")) };
         if let Err(error) = file.write_all(&bytes) {
-            // Of this line a part may stand there. Lines before it are never touched.
+            // Of these lines a part may stand there. Lines before them are never touched.
             if file.set_len(self.bytes).is_err() {
                 self.file = None;
             }

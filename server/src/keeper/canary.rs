@@ -47,8 +47,8 @@ pub(super) fn publish(data: BorrowedFd<'_>, footing: Footing, staged: &Staged) -
 
 fn store(directory: &OwnedFd, name: &str, staged: &Staged) -> rustix::io::Result<()> {
     rustix::fs::fchmod(staged.file(), STORED_MODE)?;
-    staged.publish(directory, name)?;
     rustix::fs::fsync(staged.file())?;
+    staged.publish(directory, name)?;
     rustix::fs::fsync(directory.as_fd())
 }
 

@@ -242,9 +242,9 @@ impl KeeperClient {
         }
     }
 
-    /// Writes a decision into the audit log.
-    pub async fn note(&self, decision: Decision) -> Result<(), KeeperError> {
-        done(self.ask(Request::Note(decision)).await?.0)
+    /// Writes decisions into the audit log: all, or none.
+    pub async fn note(&self, decisions: Vec<Decision>) -> Result<(), KeeperError> {
+        done(self.ask(Request::Note(decisions)).await?.0)
     }
 
     /// Writes what maintenance did into its audit log.

@@ -32,8 +32,8 @@ pub(crate) const fn mode_for(audience: Audience) -> Mode {
 }
 
 /// The keeper's own copy of a writing end is closed just after it was passed on, and a very small upload can be
-/// quicker than that.
-const WRITER_TRIES: u32 = 20;
+/// quicker than that: on a busy machine the thread that passed it on may not run again for some time.
+const WRITER_TRIES: u32 = 500;
 const WRITER_WAIT: Duration = Duration::from_millis(1);
 
 /// What is to be named, and how.
@@ -62,17 +62,12 @@ pub(super) fn commit(
         return Err(Refusal::NameTaken); // spares the work; the link below is what decides
     }
     seal(staged, naming)?;
+    rustix::fs::fsync(staged.file())?; // content, facts and mode, before anybody can see them
     staged.publish(&directory, &name)?;
-    Ok(settle(data, staged, &directory, naming).map_err(|error| Refusal::Failed(error.to_string())))
+    Ok(settle(data, &directory, naming).map_err(|error| Refusal::Failed(error.to_string())))
 }
 
-fn settle(
-    data: BorrowedFd<'_>,
-    staged: &Staged,
-    directory: &OwnedFd,
-    naming: &Naming<'_>,
-) -> rustix::io::Result<()> {
-    rustix::fs::fsync(staged.file())?;
+fn settle(data: BorrowedFd<'_>, directory: &OwnedFd, naming: &Naming<'_>) -> rustix::io::Result<()> {
     rustix::fs::fsync(directory)?;
     repository::note_stored(data, naming.repository, naming.handle)
 }
@@ -88,12 +83,12 @@ pub(super) fn rescue(
     let path = layout::rescued_directory(naming.repository, naming.handle);
     let directory = directory::open_or_make(data, &path)?;
     seal(staged, naming)?;
+    rustix::fs::fsync(staged.file())?;
     match staged.publish(&directory, &layout::file_name(naming.handle)) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(()), // rescued before
         Err(error) => return Err(error.into()),
     }
-    rustix::fs::fsync(staged.file())?;
     rustix::fs::fsync(&directory)?;
     Ok(())
 }

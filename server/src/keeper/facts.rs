@@ -3,7 +3,7 @@
 //! Invariant: facts are written before a file has a name, and a missing or unreadable fact never makes a file
 //! look younger or more widely visible than it is: the inode's birth time stands in for `received`.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pawl_policy::{Audience, PrincipalName, Usage};
@@ -66,10 +66,12 @@ impl Facts {
 /// could write attributes as well.
 pub(super) fn write(file: impl AsFd, known: &Facts) -> rustix::io::Result<()> {
     let file = file.as_fd();
-    for name in [CREATOR, AUDIENCE, CONTENT, MAINTENANCE] {
-        match rustix::fs::fremovexattr(file, name) {
-            Ok(()) | Err(Errno::NODATA) => {}
-            Err(error) => return Err(error),
+    if has_attributes(file)? {
+        for name in [CREATOR, AUDIENCE, CONTENT, MAINTENANCE] {
+            match rustix::fs::fremovexattr(file, name) {
+                Ok(()) | Err(Errno::NODATA) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     if let Some(creator) = &known.creator {
@@ -79,6 +81,12 @@ pub(super) fn write(file: impl AsFd, known: &Facts) -> rustix::io::Result<()> {
         write_audience(file, known.audience)?;
     }
     set(file, RECEIVED, &known.received_ms.to_string())
+}
+
+/// Whether any attribute is there, which is seldom so. The kernel says how long the list of all is.
+fn has_attributes(file: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let nothing: &mut [u8] = &mut [];
+    rustix::fs::flistxattr(file, nothing).map(|bytes| bytes > 0)
 }
 
 /// Writes who may see a file.

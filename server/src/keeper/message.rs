@@ -19,7 +19,7 @@ use crate::audit::{Decision, Deed, Event, Head, Verification};
 use crate::confine::Confined;
 
 /// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
-const MESSAGE_BYTES_MAX: usize = 2048;
+pub(super) const MESSAGE_BYTES_MAX: usize = 2048;
 /// Most descriptors in one message, well below the kernel's 253.
 pub(super) const DESCRIPTORS_MAX: usize = 16;
 
@@ -84,8 +84,8 @@ pub(super) enum Request {
     },
     /// Say where the audit log ends.
     Head,
-    /// Write the decision into the audit log.
-    Note(Decision),
+    /// Write the decisions into the audit log.
+    Note(Vec<Decision>),
     /// Write what maintenance did into its audit log. Refused to a door to hosts.
     Tell(Told),
     /// Say that requests are being answered.

@@ -31,7 +31,7 @@ use crate::confine::{self, Confined, Demand};
 
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.
-const WORKERS: usize = 8;
+const WORKERS: usize = 24;
 /// Files that wait for their name at a time: those of 64 busy hosts. Each is a descriptor.
 const SLOTS_MAX: usize = 8192;
 /// Messages a second: three times what the busiest door was measured to send. More would only be meant to harm.
@@ -246,8 +246,10 @@ impl Keeper {
                 self.usage.ask_for(repository);
                 Err(Refusal::Failed("the repository is being counted, try again".to_owned()))
             }
-            Request::Note(decision) => {
-                self.audit().append(Event::Decision(decision));
+            Request::Note(decisions) => {
+                // What comes in one message is not to be cheaper than what comes in many.
+                (1..decisions.len()).for_each(|_| self.keep_pace());
+                self.audit().append_all(decisions.into_iter().map(Event::Decision).collect());
                 Ok(())
             }
             Request::Tell(told) => {

@@ -55,6 +55,12 @@ impl LocalStore {
         Ok(Self { data, keeper, hashing: Arc::new(Semaphore::new(HASHING_MAX)) })
     }
 
+    /// Looks at a few files. Not by another thread: what is looked at is most often in memory, and then handing it over
+    /// would take several times as long. There are threads enough to go on where the disk has to be waited for.
+    fn look<T>(&self, look: impl FnOnce(&OwnedFd) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        look(&self.data)
+    }
+
     /// Runs `work`, which waits for the disk, where waiting is allowed.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -162,22 +168,20 @@ impl AppendStore for LocalStore {
         repository: &RepositoryName,
         handle: &Handle,
     ) -> Result<Survey, StoreError> {
-        let (principal, repository, handle) = (principal.clone(), repository.clone(), *handle);
-        self.blocking(move |data| {
+        self.look(|data| {
             Ok(Survey {
-                repository: repository_state(data.as_fd(), &repository)?,
-                file: facts(data, &layout::file(&repository, &handle))?,
-                tombstone: exists(data, &layout::tombstone(&repository, &handle))?,
+                repository: repository_state(data.as_fd(), repository)?,
+                file: facts(data, &layout::file(repository, handle))?,
+                tombstone: exists(data, &layout::tombstone(repository, handle))?,
                 locks_suspended_until_ms: match handle.file_type() {
-                    Some(FileType::Locks) => locks_suspended_until(data, &repository)?,
+                    Some(FileType::Locks) => locks_suspended_until(data, repository)?,
                     _ => None,
                 },
-                usage: repository_usage(data.as_fd(), &repository)?,
-                total_usage: principal_usage(data.as_fd(), &principal)?,
+                usage: repository_usage(data.as_fd(), repository)?,
+                total_usage: principal_usage(data.as_fd(), principal)?,
                 room_bytes: space(data)?.room_bytes,
             })
         })
-        .await
     }
 
     async fn count(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
@@ -189,7 +193,7 @@ impl AppendStore for LocalStore {
 
     async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {
         let path = layout::file(repository, handle);
-        self.blocking(move |data| facts(data, &path)).await
+        self.look(|data| facts(data, &path))
     }
 
     async fn all_facts(
@@ -225,12 +229,12 @@ impl AppendStore for LocalStore {
 
     async fn stat(&self, permit: &Permitted<Stat>) -> Result<u64, StoreError> {
         let path = layout::file(&permit.action().repository, &permit.action().handle);
-        self.blocking(move |data| stat_file(data, &path)).await
+        self.look(|data| stat_file(data, &path))
     }
 
     async fn open(&self, permit: &Permitted<Read>, _part: Part) -> Result<LocalFile, StoreError> {
         let path = layout::file(&permit.action().repository, &permit.action().handle);
-        self.blocking(move |data| LocalFile::new(open_file(data, &path)?)).await
+        self.look(|data| LocalFile::new(open_file(data, &path)?))
     }
 
     async fn list(

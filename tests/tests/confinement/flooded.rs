@@ -58,7 +58,7 @@ fn a_flood_of_requests_leaves_the_keeper_at_work() {
     // It can still make directories, count, remove locks and write its log.
     case.forger.done(&Word::CreateRepository { repository: "web2".into(), creator: "web1".into() });
     case.forger.done(&remove("web1", ID));
-    case.forger.done(&Word::Note(Decision::default()));
+    case.forger.done(&Word::Note(vec![Decision::default()]));
     assert!(matches!(case.forger.ask(&Word::Head), Answer::Head));
     // Of what is asked in vain, nothing is left.
     let _ = case.forger.ask(&Word::Probe);
@@ -84,6 +84,6 @@ fn a_keeper_with_few_descriptors_raises_its_limit() {
         opened += files.len();
     }
     assert_eq!(opened, SLOTS_MAX);
-    forger.done(&Word::Note(Decision::default()));
+    forger.done(&Word::Note(vec![Decision::default()]));
     forger.done(&Word::CreateRepository { repository: "web2".into(), creator: "web1".into() });
 }

@@ -281,9 +281,13 @@ fn a_forged_record_tells_only_what_a_door_may_and_breaks_nothing() {
     assert!(matches!(case.forger.refused(&Word::Tell(told)), Refusal::Failed(_)));
     // Each of these bytes takes six in the log.
     for text in ["\u{1}".repeat(MESSAGE_BYTES_MAX - 60), "\n".repeat(1500), "\u{2028}\"\\".repeat(300)] {
-        case.forger.done(&Word::Note(Decision { peer: text, ..Decision::default() }));
+        case.forger.done(&Word::Note(vec![Decision { peer: text, ..Decision::default() }]));
     }
-    case.forger.done(&Word::Note(Decision { bytes_in: u64::MAX, status: u16::MAX, ..Decision::default() }));
+    case.forger.done(&Word::Note(vec![Decision {
+        bytes_in: u64::MAX,
+        status: u16::MAX,
+        ..Decision::default()
+    }]));
     case.assert_kept("forged records");
     let Case { stand, forger, .. } = case;
     forger.hang_up();

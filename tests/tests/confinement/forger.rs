@@ -26,7 +26,7 @@ pub(crate) enum Word {
     RemoveLock { repository: String, id: String, remover: String },
     Count { repository: String },
     Head,
-    Note(Decision),
+    Note(Vec<Decision>),
     Tell(Told),
     Ping,
     Probe,

@@ -1,13 +1,12 @@
 //! Storing a file, and comparing one that is sent again.
 //!
-//! Invariant: what is committed came out of a verified body, in full, and was synced first.
+//! Invariant: what is committed came out of a verified body, in full; the keeper syncs it before it has its name.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pawl_policy::{Caps, Create, FileId, Handle, Permitted};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -17,6 +16,9 @@ use super::{LocalStore, join, open_file};
 use crate::body::{CHUNK_BYTES, ConfigBody, Upload, VerifiedBody};
 use crate::keeper::{Draft, KeeperError, layout};
 use crate::store::{CreateError, Created, StoreError};
+
+/// So much is synced here first: the keeper has few threads, and a host's large files are not to keep them all waiting.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// Stores the file, unless its name is taken; then compares.
 pub(super) async fn create(
@@ -29,7 +31,7 @@ pub(super) async fn create(
     let config = match permit.action().handle {
         Handle::Config => {
             let body = ConfigBody::read(upload, caps).await?;
-            fill_config(&mut draft, &body).await?;
+            fill_config(&mut draft, &body)?;
             Some(body)
         }
         Handle::File(file_type, id) => {
@@ -92,45 +94,30 @@ async fn keep_if_there_is_room(
     }
 }
 
-/// Writes the body to the draft, hashing the next chunk while the last one is written, syncs and closes it.
+/// Writes the body to the draft and closes every writing end, which the keeper insists on. It is the keeper that syncs.
+///
+/// This is done here and not by another thread: what is written goes into memory, and handing a chunk over takes longer
+/// than writing it. Where the disk is so slow that a write has to wait, other threads of the runtime go on.
 async fn fill(draft: &mut Draft, body: &mut VerifiedBody<'_>) -> Result<(), CreateError> {
     let file = draft.file().ok_or_else(closed)?;
     let mut offset = 0;
-    let mut chunk = body.next().await?.unwrap_or_default();
-    while !body.is_exhausted() {
-        let len = chunk.len() as u64;
-        let (written, next) = tokio::join!(write(Arc::clone(&file), chunk, offset), body.next());
-        body.give_back(written?);
-        offset += len;
-        chunk = next?.unwrap_or_default();
+    while let Some(chunk) = body.next().await? {
+        file.write_all_at(&chunk, offset).map_err(StoreError::from)?;
+        offset += chunk.len() as u64;
     }
-    finish(draft, file, chunk, offset).await
-}
-
-async fn fill_config(draft: &mut Draft, body: &ConfigBody) -> Result<(), CreateError> {
-    let file = draft.file().ok_or_else(closed)?;
-    finish(draft, file, body.content().clone(), 0).await
-}
-
-/// Writes a chunk and returns it.
-async fn write(file: Arc<File>, chunk: Bytes, offset: u64) -> Result<Bytes, StoreError> {
-    let writing = tokio::task::spawn_blocking(move || {
-        file.write_all_at(&chunk, offset)?;
-        Ok(chunk)
-    });
-    join(writing.await)
-}
-
-/// Writes the last chunk, syncs the content and closes every writing end, which the keeper insists on.
-async fn finish(draft: &mut Draft, file: Arc<File>, last: Bytes, offset: u64) -> Result<(), CreateError> {
+    if offset >= LARGE_BYTES {
+        let large = Arc::clone(&file);
+        join(tokio::task::spawn_blocking(move || Ok(large.sync_data()?)).await)?;
+    }
     draft.close();
-    let finishing = tokio::task::spawn_blocking(move || {
-        file.write_all_at(&last, offset)?;
-        file.sync_data()?;
-        drop(file);
-        Ok(())
-    });
-    Ok(join(finishing.await)?)
+    Ok(())
+}
+
+fn fill_config(draft: &mut Draft, body: &ConfigBody) -> Result<(), CreateError> {
+    let file = draft.file().ok_or_else(closed)?;
+    file.write_all_at(body.content(), 0).map_err(StoreError::from)?;
+    draft.close();
+    Ok(())
 }
 
 fn closed() -> StoreError {

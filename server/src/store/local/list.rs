@@ -1,6 +1,6 @@
 //! Listing a directory of files.
 //!
-//! Invariant: one batch in memory at a time, whatever the size of the repository; a name that is no whole file is
+//! Invariant: two batches in memory at a time, whatever the size of the repository; a name that is no whole file is
 //! never shown, and a file that vanishes meanwhile is passed over.
 
 use std::collections::VecDeque;
@@ -19,15 +19,27 @@ use crate::store::{Entry, StoreError, now_ms};
 /// Names looked at before what was found is handed over: some 64 KiB of JSON.
 const BATCH_ENTRIES: usize = 700;
 
-/// The files of one type in batches.
+/// The files of one type in batches. Data is read in two halves, so that two processors look.
 pub(super) fn entries(
     data: Arc<OwnedFd>,
     permit: Permitted<List>,
 ) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static {
-    let lister = Lister::new(data, permit);
-    stream::try_unfold(lister, |lister| async move {
+    let List { repository, file_type } = permit.action();
+    let directory = layout::type_directory(repository, *file_type);
+    let mut ahead = match file_type {
+        FileType::Data => (0..=u8::MAX).map(|first| format!("{directory}/{first:02x}")).collect(),
+        _ => VecDeque::from([directory]),
+    };
+    let second_half = ahead.split_off(ahead.len().div_ceil(2));
+    let first = batches(Lister::new(Arc::clone(&data), permit.clone(), ahead));
+    stream::select(first, batches(Lister::new(data, permit, second_half)))
+}
+
+fn batches(lister: Lister) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static {
+    let batches = stream::try_unfold(lister, |lister| async move {
         join(tokio::task::spawn_blocking(move || lister.next_batch()).await)
-    })
+    });
+    Box::pin(batches)
 }
 
 struct Lister {
@@ -40,13 +52,7 @@ struct Lister {
 }
 
 impl Lister {
-    fn new(data: Arc<OwnedFd>, permit: Permitted<List>) -> Self {
-        let List { repository, file_type } = permit.action();
-        let directory = layout::type_directory(repository, *file_type);
-        let ahead = match file_type {
-            FileType::Data => (0..=u8::MAX).map(|first| format!("{directory}/{first:02x}")).collect(),
-            _ => VecDeque::from([directory]),
-        };
+    fn new(data: Arc<OwnedFd>, permit: Permitted<List>, ahead: VecDeque<String>) -> Self {
         Self { data, permit, ahead, current: None, now_ms: now_ms() }
     }
 
@@ -64,9 +70,9 @@ impl Lister {
                 None => self.current = None,
                 Some(entry) => {
                     let entry = entry?;
-                    let name = entry.file_name().to_str().ok();
-                    if let Some(id) = name.and_then(|name| name.parse::<FileId>().ok())
-                        && let Some(entry) = examine(&self.permit, directory, id, self.now_ms)?
+                    if let Ok(name) = entry.file_name().to_str()
+                        && let Ok(id) = name.parse::<FileId>()
+                        && let Some(entry) = examine(&self.permit, directory, name, id, self.now_ms)?
                     {
                         batch.push(entry);
                     }
@@ -100,11 +106,11 @@ impl Lister {
 fn examine(
     permit: &Permitted<List>,
     directory: &OwnedFd,
+    name: &str,
     id: FileId,
     now_ms: u64,
 ) -> Result<Option<Entry>, StoreError> {
-    let name = id.to_string();
-    let stat = match rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+    let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(None), // vanished meanwhile
         Err(error) => return Err(error.into()),
@@ -113,7 +119,7 @@ fn examine(
         return Ok(None);
     }
     if permit.needs_facts() {
-        let Some(facts) = facts(directory, &name)? else { return Ok(None) };
+        let Some(facts) = facts(directory, name)? else { return Ok(None) };
         if !permit.shows(facts.audience, facts.age_ms(now_ms)) {
             return Ok(None);
         }
