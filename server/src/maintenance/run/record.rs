@@ -21,6 +21,8 @@ const DAYS_MAX: usize = 400;
 pub(in crate::maintenance) struct Record {
     /// The last run, perhaps unfinished.
     pub(in crate::maintenance) last: Option<Night>,
+    /// When the last run ended that did, in Unix milliseconds.
+    pub(in crate::maintenance) last_ended_ms: Option<u64>,
     /// When each step last ended well, in Unix milliseconds.
     pub(in crate::maintenance) well_ms: BTreeMap<Step, u64>,
     /// The portion that `restic check --read-data-subset` reads next, from 1.
@@ -155,6 +157,14 @@ impl Record {
     /// What is remembered; nothing if it was lost.
     pub(in crate::maintenance) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
         remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+    }
+
+    /// What is remembered; that it cannot be understood is an error.
+    pub(in crate::maintenance) fn understand(
+        data: &Path,
+        repository: &RepositoryName,
+    ) -> Result<Self, FileError> {
+        remembered::understand(&path(data, repository)).map(Option::unwrap_or_default)
     }
 
     /// Writes it down, without what is too old.
