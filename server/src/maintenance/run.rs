@@ -22,7 +22,7 @@ use jiff::Zoned;
 
 use super::locks::{Patience, Quiet};
 use super::purge;
-use super::report::{self as reporting, Comparison, Delivered};
+use super::report::{self as reporting, Comparison};
 use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
@@ -111,7 +111,7 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
 /// Ends with a report to whom the configuration names.
 async fn hand_out(config: &Config) -> Result<bool, Box<dyn Error>> {
     let store = stores::open_for_reading(config).await?;
-    Ok(matches!(Box::pin(reporting::deliver(&store, config)).await?, Delivered::To(_)))
+    Ok(Box::pin(reporting::deliver(&store, config, None)).await?.to_somebody)
 }
 
 /// When work with these settings is over.
