@@ -2,10 +2,17 @@
 //!
 //! Invariant: one line is in memory at a time, and what is reported names the file and the line.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::{LINE_BYTES_MAX, Line, hash};
+use serde::{Deserialize, Serialize};
+
+use super::{Head, LINE_BYTES_MAX, Line, NOTHING_BEFORE, hash};
+
+/// Breaks of a log that are told apart. A log with more is not one that was changed here and there.
+const BREAKS_MAX: usize = 1000;
 
 /// A log without a break.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +106,7 @@ pub fn verify(files: &[PathBuf], head: Option<&str>, mut each: impl FnMut(Line))
                 line,
                 cause: error.to_string(),
             })?;
-            check(&verified, &record, path, line)?;
+            check(verified.head.as_deref().map(|head| (verified.number, head)), &record, path, line)?;
             let this = hash(bytes);
             head_is_there |= head == Some(this.as_str());
             if verified.lines == 0 {
@@ -132,14 +139,115 @@ pub fn verify_whole(
     }
 }
 
-fn check(before: &Verified, record: &Line, path: &Path, line: u64) -> Result<(), Broken> {
+/// A place at which a log is not what was written, with what stands there: if that changes, it is another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Break {
+    /// The name of the file.
+    pub file: String,
+    /// Counted from 1 in this file.
+    pub line: u64,
+    /// SHA-256 of the line before.
+    pub after: String,
+    /// SHA-256 of the line.
+    pub hash: String,
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, line {}", self.file, self.line)
+    }
+}
+
+/// A log as it stands, breaks and all.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Lines before the first break that nobody has seen.
+    pub lines: u64,
+    /// The last line; nothing if there is none, or reading did not come so far.
+    pub head: Option<Head>,
+    /// All breaks, whether somebody has seen them or not.
+    pub breaks: BTreeSet<Break>,
+    /// The first that nobody has seen.
+    pub broken: Option<Broken>,
+}
+
+/// Reads all files of a log past its breaks. Of lines behind one that is none of those seen, nothing is told; the others
+/// come with their hashes. What cannot be read, or is cut into pieces all over, cannot be seen by anybody.
+pub fn verify_past(files: &[PathBuf], seen: &BTreeSet<Break>, each: impl FnMut(Line, &str)) -> Past {
+    let mut past = Past::default();
+    if let Err(broken) = read_past(files, seen, &mut past, each) {
+        past.head = None;
+        past.broken.get_or_insert(broken);
+    }
+    past
+}
+
+fn read_past(
+    files: &[PathBuf],
+    seen: &BTreeSet<Break>,
+    past: &mut Past,
+    mut each: impl FnMut(Line, &str),
+) -> Result<(), Broken> {
+    for path in files {
+        let mut reader = open(path)?;
+        let mut line = 0;
+        while let Some(bytes) = next_line(path, &mut reader, line + 1)? {
+            line += 1;
+            let Some(bytes) = bytes.strip_suffix(b"\n") else { break };
+            let before = past.head.take();
+            let (record, wrong) = record(bytes, before.as_ref(), path, line);
+            let next = before.as_ref().map_or(1, |before| before.number.saturating_add(1));
+            let head =
+                Head { number: record.as_ref().map_or(next, |record| record.number), hash: hash(bytes) };
+            if let Some(wrong) = wrong {
+                let at = Break {
+                    file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    line,
+                    after: before.map_or_else(|| NOTHING_BEFORE.to_owned(), |before| before.hash),
+                    hash: head.hash.clone(),
+                };
+                if past.breaks.len() >= BREAKS_MAX || !seen.contains(&at) {
+                    past.broken.get_or_insert(wrong);
+                }
+                if past.breaks.len() >= BREAKS_MAX {
+                    return Ok(()); // without a head
+                }
+                past.breaks.insert(at);
+            }
+            if let (Some(record), None) = (record, &past.broken) {
+                past.lines += 1;
+                each(record, &head.hash);
+            }
+            past.head = Some(head);
+        }
+    }
+    Ok(())
+}
+
+/// What a line says, and what is wrong with it or with its place.
+fn record(bytes: &[u8], before: Option<&Head>, path: &Path, line: u64) -> (Option<Line>, Option<Broken>) {
+    let record: Line = match serde_json::from_slice(bytes) {
+        Ok(record) => record,
+        Err(error) => {
+            let (path, cause) = (path.to_owned(), error.to_string());
+            return (None, Some(Broken::NoRecord { path, line, cause }));
+        }
+    };
+    let wrong = match before {
+        None if record.number != 1 => Some(Broken::Beginning { path: path.to_owned(), found: record.number }),
+        before => check(before.map(|head| (head.number, head.hash.as_str())), &record, path, line).err(),
+    };
+    (Some(record), wrong)
+}
+
+fn check(before: Option<(u64, &str)>, record: &Line, path: &Path, line: u64) -> Result<(), Broken> {
     // The first line of the first file given has nothing to be checked against: older files may be elsewhere.
-    let Some(head) = &before.head else { return Ok(()) };
-    let expected = before.number.saturating_add(1);
+    let Some((number, head)) = before else { return Ok(()) };
+    let expected = number.saturating_add(1);
     if record.number != expected {
         return Err(Broken::Gap { path: path.to_owned(), line, expected, found: record.number });
     }
-    if record.previous != *head {
+    if record.previous != head {
         return Err(Broken::Changed { path: path.to_owned(), line, number: record.number });
     }
     Ok(())

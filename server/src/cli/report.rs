@@ -21,8 +21,8 @@ Examples:
 It only reads, and works while a server, `pawl maintain serve` or other maintenance is at work. A \
 report that was delivered is remembered: the next one tells what was refused since then, and compares \
 with it unless --compare names another. Snapshots that it listed, and that are neither there nor \
-deleted by maintenance, are missing; an audit log without the record that was its last was cut or \
-rewritten.
+deleted by maintenance, are missing, in every report until --seen; an audit log without the record that \
+was its last was cut or rewritten.
 
 Exit code: 0 if there is nothing to look at, 1 if somebody should look, 2 if the report could not be \
 made or delivered. The last line of the text is for programs:
@@ -35,7 +35,8 @@ back, `refused` the requests that were refused since the last report. Without a 
 
 The JSON has this as `summary`, and: `pawl_report` (the form, 1), `version`, `made`, `since`, \
 `attention` (each with `grade`, which is loss or look, `repository`, `text`), `compared` (`with`, `made`, \
-`missing`, `logs`), `repositories` (each with `repository`, `unreadable`, `last_backup`, `snapshots`, \
+`missing`, `logs`), `repositories` (each with `repository`, `unreadable`, `last_backup`, which was found \
+good or is the last where nobody ever looked, `newest` if that is another, `snapshots`, \
 `files`, `bytes`, `growth`, `received`, `verified`, `findings`, `pending`, `held`, `junk`, `last_run`), \
 `frees`, `refused`, `audit`, `store`, `adversaries`, and `expected` (`made`, `repositories`, `audit`), which \
 is what --compare compares with.";

@@ -8,7 +8,7 @@ mod hide;
 mod index;
 mod password;
 mod sealed;
-mod state;
+pub(super) mod state;
 mod trees;
 mod written;
 

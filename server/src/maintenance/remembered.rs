@@ -1,6 +1,6 @@
 //! What maintenance remembers from run to run: small readable files, one for each repository.
 //!
-//! Invariant: what cannot be understood counts as nothing, and is written anew.
+//! Invariant: what cannot be understood counts as nothing, and is written anew; whoever tells people how things are says so.
 
 use std::path::Path;
 
@@ -25,6 +25,13 @@ pub(super) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileEr
         tracing::warn!(%error, "{} cannot be understood, and is written anew", path.display());
     }
     Ok(parsed.ok())
+}
+
+/// What a file says; nothing if there is none. What cannot be understood is an error.
+pub(super) fn understand<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    let Some(text) = files::read(path)? else { return Ok(None) };
+    let parsed = serde_json::from_str(&text);
+    parsed.map(Some).map_err(|error| FileError::new("understand", path, error.into()))
 }
 
 /// Writes a file anew.

@@ -1,6 +1,6 @@
 //! `pawl maintain report`: how all backups are, what somebody should look at, and what has to be there the next time.
 //!
-//! Invariant: it only reads, and takes no lock; of its own it keeps what it delivered last, and nothing else.
+//! Invariant: it only reads, and takes no lock; of its own it keeps what has to be there the next time, and nothing else.
 
 mod attention;
 mod audited;
@@ -29,7 +29,8 @@ use crate::files;
 use crate::print::{self, Ended, Outcome};
 use crate::store::either::EitherMaintenance;
 pub(super) use comparison::Comparison;
-use expected::{Earlier, Last};
+use expected::Last;
+use gather::Basis;
 use model::Report;
 
 /// The page is for whoever runs the command, and their group.
@@ -67,11 +68,8 @@ async fn make(
                     configuration"
             .into());
     }
-    let earlier = match &options.compare {
-        Some(file) => Some(Earlier::read(file)?),
-        None => Last::load(&config.data)?.map(Last::into_earlier),
-    };
-    let report = gather::gather(store, config, &options.repositories, earlier).await?;
+    let basis = Basis::of(Last::load(&config.data), options.compare.as_deref())?;
+    let report = gather::gather(store, config, &options.repositories, basis, options.seen).await?;
     if options.seen {
         keep(&config.data, &Last::delivered(report.expected.clone()))?;
     }
@@ -128,28 +126,32 @@ fn keep(data: &Path, last: &Last) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes a report and hands it out, where somebody is named for that. Without, what is there is kept for the next
-/// comparison as long as nothing of it is missing: what was missed once is missed until somebody was told.
-pub(super) async fn deliver(store: &EitherMaintenance, config: &Config) -> Result<Delivered, Box<dyn Error>> {
-    let last = Last::load(&config.data)?;
-    let mut report = gather::gather(store, config, &[], last.clone().map(Last::into_earlier)).await?;
-    if config.maintenance.report.is_delivered() {
+/// Makes a report, compared with this file or else with the last, and hands it out, where somebody is named for that. What
+/// is missing has to be there the next time as well: only `--seen` says that somebody has looked.
+pub(super) async fn deliver(
+    store: &EitherMaintenance,
+    config: &Config,
+    compare: Option<&Path>,
+) -> Result<Delivered, Box<dyn Error>> {
+    let last = Last::load(&config.data);
+    let basis = Basis::of(last.clone(), compare)?;
+    let mut report = gather::gather(store, config, &[], basis, false).await?;
+    let to_somebody = config.maintenance.report.is_delivered();
+    if to_somebody {
         hand_out(&mut report, config).await?;
-        return Ok(Delivered::To(report.summary.attention));
-    }
-    if report.summary.missing == 0 && report.logs_are_whole() {
+    } else if let Ok(last) = last {
         keep(&config.data, &Last::kept(report.expected.clone(), last.as_ref()))?;
     }
-    Ok(Delivered::ToNobody)
+    Ok(Delivered { to_somebody, attention: report.summary.attention })
 }
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivered {
-    /// It was handed out, with so much at which somebody should look.
-    To(usize),
-    /// Nobody is named for that.
-    ToNobody,
+pub(super) struct Delivered {
+    /// Whether it was handed out; otherwise nobody is named for that.
+    pub(super) to_somebody: bool,
+    /// At how much somebody should look.
+    pub(super) attention: usize,
 }
 
 #[cfg(test)]
@@ -182,28 +184,53 @@ mod tests {
     }
 
     async fn losses(place: &Place) -> usize {
-        let earlier = Last::load(&place.config.data).unwrap().map(Last::into_earlier);
-        gather::gather(&place.store, &place.config, &[], earlier).await.unwrap().summary.missing
+        let basis = Basis::of(Last::load(&place.config.data), None).unwrap();
+        gather::gather(&place.store, &place.config, &[], basis, false).await.unwrap().summary.missing
+    }
+
+    async fn told(place: &Place) -> Delivered {
+        deliver(&place.store, &place.config, None).await.unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]
     #[expect(clippy::disallowed_methods, reason = "stands in for somebody with the disk")]
-    async fn what_nobody_was_told_of_is_missed_until_somebody_was() {
+    async fn what_is_missing_is_missed_until_somebody_says_that_they_have_looked() {
         let (mut place, snapshot) = place();
         assert_eq!(losses(&place).await, 0, "there was no report yet");
-        assert_eq!(deliver(&place.store, &place.config).await.unwrap(), Delivered::ToNobody);
+        assert!(!told(&place).await.to_somebody);
         std::fs::remove_file(snapshot).unwrap();
         assert_eq!(losses(&place).await, 1);
-        assert_eq!(deliver(&place.store, &place.config).await.unwrap(), Delivered::ToNobody);
+        assert!(matches!(told(&place).await, Delivered { to_somebody: false, attention: 1.. }));
         assert_eq!(losses(&place).await, 1, "nobody was told");
         place.config.maintenance.report.command = Some(vec!["/bin/false".to_owned()]);
-        assert!(deliver(&place.store, &place.config).await.is_err());
+        assert!(deliver(&place.store, &place.config, None).await.is_err());
         assert_eq!(losses(&place).await, 1, "whoever was to be told did not hear it");
         place.config.maintenance.report.command = Some(vec!["/bin/true".to_owned()]);
-        assert!(matches!(deliver(&place.store, &place.config).await.unwrap(), Delivered::To(2..)));
+        for _ in 0..2 {
+            assert!(matches!(told(&place).await, Delivered { to_somebody: true, attention: 2.. }));
+            assert_eq!(losses(&place).await, 1, "a letter is not somebody who looked");
+        }
+        let basis = Basis::of(Last::load(&place.config.data), None).unwrap();
+        let seen = gather::gather(&place.store, &place.config, &[], basis, true).await.unwrap();
+        keep(&place.config.data, &Last::delivered(seen.expected)).unwrap();
         assert_eq!(losses(&place).await, 0);
         let kept = std::fs::metadata(place.data.path().join(".pawl/maintenance")).unwrap().permissions();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept) & 0o777, 0o700);
+    }
+
+    /// Compared with what was kept elsewhere, where Pawl's own copy was changed.
+    #[tokio::test(flavor = "multi_thread")]
+    #[expect(clippy::disallowed_methods, reason = "stands in for somebody with the disk")]
+    async fn a_report_is_compared_with_the_file_that_is_named() {
+        let (place, snapshot) = place();
+        let basis = Basis::of(Ok(None), None).unwrap();
+        let made = gather::gather(&place.store, &place.config, &[], basis, false).await.unwrap();
+        let elsewhere = place.data.path().join("elsewhere.json");
+        std::fs::write(&elsewhere, serde_json::to_string(&made.expected).unwrap()).unwrap();
+        std::fs::remove_file(snapshot).unwrap();
+        let without = told(&place).await.attention;
+        let with = deliver(&place.store, &place.config, Some(&elsewhere)).await.unwrap();
+        assert_eq!(with.attention, without + 1);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use jiff::Zoned;
 
 use super::locks::{Patience, Quiet};
 use super::purge;
-use super::report::{self as reporting, Comparison, Delivered};
+use super::report::{self as reporting, Comparison};
 use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
@@ -137,7 +137,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
 
 async fn hand_out(config: &Config) -> Result<bool, Box<dyn Error>> {
     let store = stores::open_for_reading(config).await?;
-    Ok(matches!(Box::pin(reporting::deliver(&store, config)).await?, Delivered::To(_)))
+    Ok(Box::pin(reporting::deliver(&store, config, None)).await?.to_somebody)
 }
 
 /// When work with these settings is over.

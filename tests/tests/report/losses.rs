@@ -33,7 +33,7 @@ fn a_snapshot_that_was_removed_past_pawl_is_named() {
     assert_eq!(report["compared"]["missing"], missing);
     assert_eq!(report["summary"]["missing"], 1);
     let found = attention(&report);
-    assert!(found[0].starts_with("loss web1: 1 of the 2 snapshots"), "{found:?}");
+    assert!(found[0].starts_with("loss web1: 1 of the 2 snapshots that had to be there"), "{found:?}");
     assert!(found[0].contains(&ground.snapshots[0]), "{found:?}");
     // The part that the page has is enough.
     let whole: Value = serde_json::from_slice(&fs::read(&earlier).unwrap()).unwrap();
@@ -49,6 +49,36 @@ fn a_repository_that_is_gone_as_a_whole_is_missed() {
     fs::rename(ground.server.data().join("web1"), ground.server.dir().join("away")).unwrap();
     let report = compare(&ground, 1, &earlier);
     assert_eq!(report["compared"]["missing"][0]["snapshots"].as_array().unwrap().len(), 2);
+    // Nor is there need of an earlier report, or of a verification since.
+    for _ in 0..2 {
+        let found = attention(&ground.json(1, &[]));
+        assert!(found[0].starts_with("loss web1: all of it is gone"), "{found:?}");
+        let _ = ground.maintain(&["verify", "--all"]).expect_code(1);
+    }
+    assert!(attention(&ground.json(1, &["web1"]))[0].contains("maintain restore web1 --from"));
+}
+
+/// A166: Somebody with the disk removes a repository's config, which is no file that is damaged.
+#[test]
+fn a_config_that_is_gone_is_in_the_report_even_while_other_maintenance_is_at_work() {
+    let ground = Ground::new();
+    let config = ground.server.data().join("web1/config");
+    let content = fs::read(&config).unwrap();
+    remove(&config);
+    plant(&ground.server.data().join("web1/data/foreign"), b"what is this?");
+    let mut door = Maintenance::start(&ground.server);
+    let _ = ground.maintain(&["verify"]).expect_code(1);
+    let report = ground.json(1, &[]);
+    let found = attention(&report);
+    assert!(found[0].starts_with("loss web1: 1 file is damaged or missing"), "{found:?}");
+    assert!(found.iter().any(|line| line.contains("had 1 finding at which")), "{found:?}");
+    assert_eq!(report["repositories"][0]["findings"][0]["file"], "config");
+    assert_eq!(report["summary"]["damaged"], 1);
+    plant(&config, &content);
+    remove(&ground.server.data().join("web1/data/foreign"));
+    let _ = ground.maintain(&["verify"]);
+    assert_eq!(ground.json(0, &[])["repositories"][0]["findings"], json!([]));
+    door.stop();
 }
 
 /// Forgotten, brought back, and forgotten and purged: each time it is known why a snapshot is there or not.
@@ -142,6 +172,50 @@ fn an_audit_log_that_was_changed_cut_or_rewritten_is_named() {
     ground.server.start_again();
     ground.restic.check();
     assert_eq!(compare(&ground, 0, &earlier)["compared"]["logs"], json!([]));
+}
+
+/// How the step `compare` of a night ends.
+fn night(ground: &Ground) -> Value {
+    let report = ground.maintain(&["run", "--json"]).json();
+    let steps = report["steps"].as_array().unwrap();
+    steps.iter().find(|step| step["step"] == "compare").map_or(Value::Null, |step| step["ended"].clone())
+}
+
+/// A167: Somebody who has the disk changes one byte of an audit log, so that maintenance never goes on.
+#[test]
+fn a_known_break_of_an_audit_log_stops_no_night_and_another_does() {
+    let mut ground = Ground::new();
+    let _ = ground.report(&["--seen"]).expect_code(0);
+    let _ = ground.server.stop();
+    let path = audit_log(&ground);
+    let change = |from: &str, to: &str| {
+        let whole = fs::read_to_string(&path).unwrap();
+        assert!(whole.contains(from));
+        plant(&path, whole.replacen(from, to, 1).as_bytes());
+    };
+    for (from, to) in [("\"web1\"", "\"web2\""), ("{\"number\":2,", "[\"number\":2,")] {
+        change(from, to);
+        let report = ground.json(1, &[]);
+        assert!(attention(&report)[0].starts_with("loss -: the audit log of hosts"), "{report}");
+        assert_eq!(night(&ground), "failed");
+        let _ = ground.report(&["--seen"]).expect_code(1);
+        let report = ground.json(1, &[]);
+        assert_eq!((&report["compared"]["logs"], &report["audit"][0]["broken"]), (&json!([]), &Value::Null));
+        let found = attention(&report);
+        let known = |line: &String| line.starts_with("look -: the audit log of hosts has ");
+        assert_eq!(found.iter().filter(|line| known(line)).count(), 1, "{found:?}");
+        assert_eq!(night(&ground), "well");
+    }
+    // What comes later counts from there on.
+    ground.server.start_again();
+    ground.restic.check();
+    let _ = ground.server.stop();
+    assert_eq!(night(&ground), "well");
+    let whole = fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = whole.lines().collect();
+    plant(&path, format!("{}\n", lines[..lines.len() - 1].join("\n")).as_bytes());
+    assert_eq!(ground.json(1, &[])["compared"]["logs"].as_array().unwrap().len(), 1);
+    assert_eq!(night(&ground), "failed");
 }
 
 #[test]

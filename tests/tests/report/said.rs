@@ -1,6 +1,6 @@
 //! What a report says of repositories that are well, and of those that are not.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pawl_tests::maintenance::Maintenance;
 use pawl_tests::store::{Stored, plant};
@@ -103,6 +103,117 @@ fn silence_damage_and_what_runs_said_are_on_top_the_gravest_first() {
     let text = ground.report(&[]).expect_code(1).stdout;
     assert!(text.find("1 file is damaged").unwrap() < text.find("last backup  ").unwrap(), "{text}");
     assert!(text.contains("it was cut, or is at work"), "{text}");
+}
+
+/// Milliseconds so many days ago.
+fn days_ago_ms(days: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_hours(24 * days);
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+fn examined(ground: &Ground, good: &[&String]) {
+    let good: Vec<_> = good.iter().map(|id| format!("snapshots/{id}")).collect();
+    let state = ground.server.data().join(".pawl/maintenance/examined/web1.json");
+    plant(&state, json!({"good": good}).to_string().as_bytes());
+}
+
+/// A168: A thief of a host, who has stopped its backups, adds snapshots of noise, so that nobody hears the silence.
+#[test]
+fn noise_does_not_end_the_alarm_about_silence() {
+    let ground = Ground::reporting("silent_days = 3");
+    let [first, second] = &ground.snapshots[..] else { unreachable!() };
+    ground.server.back_date(&format!("web1/snapshots/{first}"), Duration::from_hours(24 * 10));
+    let text = ground.report(&[]).expect_code(0).stdout;
+    assert!(text.contains("(nobody opened it)"), "{text}");
+    // It is newer than the last examination.
+    examined(&ground, &[first]);
+    let report = ground.json(1, &[]);
+    let of = &report["repositories"][0];
+    assert_eq!((&of["last_backup"]["snapshot"], &of["newest"]["snapshot"]), (&json!(first), &json!(second)));
+    let silent = "look web1: the last backup came 10 days ago; a newer one ";
+    assert_eq!(attention(&report), [format!("{silent}was not opened yet")]);
+    let text = ground.report(&[]).expect_code(1).stdout;
+    assert!(text.contains("(not opened yet)") && !text.contains("nobody opened it"), "{text}");
+    assert!(ground.page().contains("not opened yet"));
+    // It was opened, and is held.
+    examined(&ground, &[first, second]);
+    assert_eq!(attention(&ground.json(0, &[])), [""; 0]);
+    let held = |reason: &str| json!({"id": second, "host": "web1", "received": "", "reason": reason, "suspicious": true});
+    ground.remember(&json!({"held": [held("the canary is missing or changed")]}));
+    let found = attention(&ground.json(1, &[]));
+    assert!(found.contains(&format!("{silent}is held")), "{found:?}");
+    // What the rules would do to its group says nothing of it.
+    ground.remember(&json!({"held": [held("the rules would keep none of its group")]}));
+    assert_eq!(ground.json(1, &[])["repositories"][0]["newest"], Value::Null);
+}
+
+#[test]
+fn a_group_that_fell_silent_is_named_and_long_lists_are_cut_for_people_only() {
+    let ground = Ground::new();
+    let reason = "its group fell silent: the newest is of 2026-01-02";
+    let held: Vec<_> = (0..60)
+        .map(|_| json!({"id": ground.snapshots[0], "host": "db7", "received": "", "reason": reason, "suspicious": false}))
+        .collect();
+    ground.remember(&json!({"held": held, "junk": []}));
+    let report = ground.json(1, &[]);
+    assert_eq!(attention(&report), [format!("look web1: snapshots of db7: {reason}")]);
+    assert_eq!(report["repositories"][0]["held"].as_array().unwrap().len(), 60);
+    let text = ground.report(&[]).expect_code(1).stdout;
+    assert_eq!(text.lines().filter(|line| line.starts_with("  held ")).count(), 50);
+    for told in [text, ground.page()] {
+        assert!(told.contains("and 10 more"), "{told}");
+    }
+}
+
+#[test]
+fn maintenance_that_does_not_run_or_never_ends_is_noticed() {
+    let ground = Ground::new();
+    let night = |began: u64, ended: Option<u64>| json!({"began_ms": days_ago_ms(began), "ended_ms": ended.map(days_ago_ms), "steps": []});
+    let noticed = |record: &Value| {
+        ground.remember(record);
+        attention(&ground.json(if record["fine"] == true { 0 } else { 1 }, &[]))
+    };
+    let stale = noticed(&json!({"last": night(5, Some(5))}));
+    assert!(stale.len() == 1 && stale[0].contains("no run of maintenance has ended since"), "{stale:?}");
+    // Each night begins, and none ends.
+    let cut = noticed(&json!({"last": night(0, None), "last_ended_ms": days_ago_ms(4)}));
+    assert_eq!((cut.len(), cut[0].contains("(4 days ago)")), (1, true), "{cut:?}");
+    let steps = json!({"check": days_ago_ms(9), "verify": days_ago_ms(1), "restore": days_ago_ms(99)});
+    let late = noticed(&json!({"last": night(1, Some(1)), "well_ms": steps}));
+    assert_eq!(late, ["look web1: steps last ended well: `check` 9 days ago"]);
+    assert_eq!(noticed(&json!({"last": night(1, Some(1)), "fine": true})), [""; 0]);
+    assert_eq!(noticed(&json!({"last": night(0, None), "fine": true})), [""; 0], "the first is at work");
+}
+
+/// A169: Somebody garbles what maintenance remembers, so that there is nothing to compare with and all seems well.
+#[test]
+fn what_cannot_be_understood_is_told_and_not_written_over() {
+    let ground = Ground::new();
+    let _ = ground.report(&["--seen"]).expect_code(0);
+    let remembered = |name: &str| ground.server.data().join(".pawl/maintenance").join(name);
+    for name in ["verify/web1.json", "run/web1.json", "examined/web1.json", "report/last.json"] {
+        let path = remembered(name);
+        let before = std::fs::read(&path).ok();
+        plant(&path, b"garbage");
+        let found = attention(&ground.json(1, &[]));
+        assert!(
+            found.iter().any(|line| line.starts_with("look ") && line.contains(name)),
+            "{name}: {found:?}"
+        );
+        match before {
+            Some(before) => plant(&path, &before),
+            None => pawl_tests::store::remove(&path),
+        }
+    }
+    plant(&remembered("report/last.json"), b"garbage");
+    let night = ground.maintain(&["run"]).expect_code(2);
+    for word in ["report/last.json", "pawl maintain report --seen"] {
+        assert!(night.stdout.contains(word), "{night:?}");
+    }
+    assert_eq!(std::fs::read(remembered("report/last.json")).unwrap(), b"garbage");
+    let _ = ground.report(&["--seen"]).expect_code(1);
+    let night = ground.maintain(&["run"]).stdout;
+    assert!(night.contains("compare") && !night.contains("last.json"), "{night}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::files::{self, FileError};
 
 /// What is remembered of a repository.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct State {
+pub(in crate::maintenance) struct State {
     /// Indexes, snapshots and keys by `TYPE/ID`.
     #[serde(default)]
     good: BTreeSet<String>,
@@ -27,17 +27,25 @@ impl State {
         remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
     }
 
+    /// What is remembered; that it cannot be understood is an error.
+    pub(in crate::maintenance) fn understand(
+        data: &Path,
+        repository: &RepositoryName,
+    ) -> Result<Self, FileError> {
+        remembered::understand(&path(data, repository)).map(Option::unwrap_or_default)
+    }
+
     pub(super) fn save(&self, data: &Path, repository: &RepositoryName) -> Result<(), FileError> {
         files::make_directory(&directory(data), 0o700)?;
         remembered::save(&path(data, repository), self)
     }
 
     /// Whether nothing was ever found good.
-    pub(super) fn is_new(&self) -> bool {
+    pub(in crate::maintenance) fn is_new(&self) -> bool {
         self.good.is_empty()
     }
 
-    pub(super) fn is_good(&self, handle: &Handle) -> bool {
+    pub(in crate::maintenance) fn is_good(&self, handle: &Handle) -> bool {
         self.good.contains(&handle.to_string())
     }
 

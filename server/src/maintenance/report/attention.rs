@@ -2,21 +2,29 @@
 //!
 //! Invariant: nothing that a report shows as wrong is missing here, and nothing is here that is as it should be.
 
+use std::collections::BTreeSet;
+
 use pawl_policy::DAY_MS;
 
-use super::super::run::record::{Done, Ended, Night};
+use super::super::run::record::{Done, Ended, Night, Step};
 use super::super::verify::finding::Severity;
-use super::model::{Attention, Compared, Grade, Log, Refused, Report, Repository};
-use super::words::{Moment, Words, ago, number};
+use super::model::{Attention, Compared, Grade, Gravity, Log, Refused, Report, Repository};
+use super::words::{Moment, Words, ago, is_silence, number};
 use crate::config::Config;
 use crate::doctor::Verdict;
 
 /// Named one by one in one line; more are counted.
 const NAMED_MAX: usize = 5;
 
+/// Runs are made every night: without one for so long they are not.
+const RUN_WITHIN_MS: u64 = 2 * DAY_MS;
+
+/// A step that has not ended well for so long is worth a look.
+const STEP_WITHIN_MS: u64 = 3 * DAY_MS;
+
 /// Collects it.
 pub(super) fn of(report: &Report, config: &Config) -> Vec<Attention> {
-    let mut all = Vec::new();
+    let mut all = report.troubles.clone();
     all.extend(report.compared.iter().flat_map(of_comparison));
     all.extend(report.audit.iter().flat_map(of_log));
     for repository in &report.repositories {
@@ -53,7 +61,15 @@ fn of_log(log: &Log) -> Vec<Attention> {
         let lost = number(log.lost, "record");
         about(None, Grade::Look, format!("{lost} could not be written into the audit log of {name}"))
     });
-    broken.into_iter().chain(lost).collect()
+    let seen = log.seen.last().map(|last| {
+        let places = number(log.seen.len() as u64, "place");
+        let text = format!(
+            "the audit log of {name} has {places} at which it is not what was written, and somebody has looked; the last is {}",
+            last.as_str()
+        );
+        about(None, Grade::Look, text)
+    });
+    broken.into_iter().chain(lost).chain(seen).collect()
 }
 
 fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Attention> {
@@ -61,11 +77,14 @@ fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Atten
         return vec![about(Some(of), Grade::Loss, format!("cannot be read: {}", why.as_str()))];
     }
     let mut all = Vec::new();
-    let damaged = of.findings.iter().filter(|found| found.severity == Severity::Damage).count() as u64;
+    let damage = || of.findings.iter().filter(|found| found.severity == Severity::Damage);
+    let whole = damage().filter(|found| found.file.is_none());
+    all.extend(whole.map(|found| about(Some(of), Grade::Loss, found.detail.clone())));
+    let damaged = damage().filter(|found| found.file.is_some()).count() as u64;
     if damaged > 0 {
         let verb = if damaged == 1 { "is" } else { "are" };
         let text = format!(
-            "{} {verb} damaged; `pawl maintain restore --dry-run` says what can be repaired",
+            "{} {verb} damaged or missing; `pawl maintain restore --dry-run` says what can be repaired",
             number(damaged, "file")
         );
         all.push(about(Some(of), Grade::Loss, text));
@@ -80,9 +99,10 @@ fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Atten
             format!("{} {verb} held and suspicious", number(suspicious, "snapshot")),
         ));
     }
+    all.extend(of_fallen_silent(of));
     all.extend(of_junk(of, report));
-    // Of a retired repository nothing is visible.
-    if of.files > 0 {
+    // One that never held anything is new.
+    if of.files > 0 || of.was_verified {
         all.extend(of_silence(of, report, config));
         all.extend(of_verification(of, report));
     }
@@ -106,13 +126,38 @@ fn of_junk(of: &Repository, report: &Report) -> Option<Attention> {
 }
 
 fn of_silence(of: &Repository, report: &Report, config: &Config) -> Option<Attention> {
-    let Some(last) = &of.last_backup else {
-        return Some(about(Some(of), Grade::Look, "it has no snapshot"));
-    };
     let silent_ms = u64::from(config.maintenance.report.silent_days()) * DAY_MS;
-    (report.made.0.saturating_sub(last.received.0) > silent_ms).then(|| {
-        about(Some(of), Grade::Look, format!("the last backup came {}", ago(last.received, report.made)))
-    })
+    let is_long_ago = |moment: Moment| report.made.0.saturating_sub(moment.0) > silent_ms;
+    let newer = of.newest.as_ref().map_or("", |newest| match newest.opened {
+        true => "; a newer one is held",
+        false => "; a newer one was not opened yet",
+    });
+    let text = match (&of.last_backup, of.none_good_since) {
+        (Some(last), _) if !is_long_ago(last.received) => return None,
+        (Some(last), _) => format!("the last backup came {}{newer}", ago(last.received, report.made)),
+        (None, None) => "it has no snapshot".to_owned(),
+        (None, Some(since)) if !is_long_ago(since) => return None,
+        (None, Some(since)) => {
+            format!(
+                "of its snapshots, the first of which came {}, none was found good",
+                ago(since, report.made)
+            )
+        }
+    };
+    Some(about(Some(of), Grade::Look, text))
+}
+
+/// Groups of snapshots of which nothing came for long, as the last run judged.
+fn of_fallen_silent(of: &Repository) -> Vec<Attention> {
+    let silent = of.held.iter().filter(|held| is_silence(held));
+    let groups: BTreeSet<_> = silent.map(|held| (held.host.as_deref(), held.reason.as_str())).collect();
+    let told = groups.iter().take(NAMED_MAX).map(|(host, reason)| match host {
+        Some(host) => format!("snapshots of {host}: {reason}"),
+        None => format!("snapshots of no host: {reason}"),
+    });
+    let more = groups.len().saturating_sub(NAMED_MAX);
+    let more = (more > 0).then(|| format!("{} more of its groups fell silent", more));
+    told.chain(more).map(|text| about(Some(of), Grade::Look, text)).collect()
 }
 
 fn of_verification(of: &Repository, report: &Report) -> Vec<Attention> {
@@ -161,20 +206,51 @@ fn of_run(of: &Repository, night: &Night, report: &Report) -> Vec<Attention> {
         Ended::Notice => Some(said(done, "has something to say")),
         Ended::Well | Ended::Skipped => None,
     });
-    cut.into_iter().chain(steps).collect()
+    let stale = || of_stale_runs(of, report);
+    cut.or_else(stale).into_iter().chain(of_late_steps(of, night, report)).chain(steps).collect()
+}
+
+/// That no run has ended for long, although there were some.
+fn of_stale_runs(of: &Repository, report: &Report) -> Option<Attention> {
+    let ended = of.runs.ended?;
+    (report.made.0.saturating_sub(ended.0) > RUN_WITHIN_MS).then(|| {
+        let text = format!("no run of maintenance has ended since {} ({})", ended, ago(ended, report.made));
+        about(Some(of), Grade::Look, text)
+    })
+}
+
+/// Steps that ended well once, and have not for long.
+fn of_late_steps(of: &Repository, night: &Night, report: &Report) -> Option<Attention> {
+    let is_skipped =
+        |step: Step| night.steps.iter().any(|done| done.step == step && done.ended == Ended::Skipped);
+    let late = of.runs.well.iter().filter(|(step, well)| {
+        let is_due = match step {
+            // These follow on what others found.
+            Step::Restore | Step::Locks => false,
+            // Without rules, or with nothing to prune, there is nothing to do.
+            Step::Forget | Step::Prune => !is_skipped(*step),
+            Step::Compare | Step::Examine | Step::Verify | Step::Check | Step::Purge => true,
+        };
+        is_due && report.made.0.saturating_sub(well.0) > STEP_WITHIN_MS
+    });
+    let late: Vec<_> =
+        late.map(|(step, well)| format!("`{}` {}", step.word(), ago(*well, report.made))).collect();
+    (!late.is_empty())
+        .then(|| about(Some(of), Grade::Look, format!("steps last ended well: {}", late.join(", "))))
 }
 
 /// What somebody tried who proved who they are. Wrong passwords are everywhere, and are only listed.
 fn of_refused(refused: &Refused) -> Option<Attention> {
     let principal = refused.principal.as_deref().filter(|name| !name.starts_with('?'))?;
-    let forbidden: Vec<_> =
-        refused.attempts.iter().filter(|tried| matches!(tried.status, 403 | 507)).collect();
-    let total: u64 = forbidden.iter().map(|tried| tried.number).sum();
-    let kinds: Vec<_> = forbidden
-        .iter()
+    let (all, total) = refused.forbidden;
+    // They come in the order of their gravity.
+    let forbidden = refused.attempts.iter().filter(|tried| tried.gravity() > Gravity::Other);
+    let mut kinds: Vec<_> = forbidden
         .take(NAMED_MAX)
         .map(|tried| format!("{} ({}; {})", tried.action.as_str(), tried.number, tried.outcome.as_str()))
         .collect();
+    let more = all.saturating_sub(kinds.len());
+    kinds.extend((more > 0).then(|| format!("and {more} more")));
     (total > 0).then(|| {
         about(
             None,

@@ -5,11 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use jiff::Timestamp;
-
-use super::model::{Attempts, Log, Refused};
-use super::words::Moment;
-use crate::audit::{self, Decision, Deed, Event, Head, Line};
+use super::expected::{Expected, Since};
+use super::model::{Attempts, Gravity, Log, Refused};
+use crate::audit::{self, Decision, Deed, Event, Line, Past};
 
 /// The two logs, as [`audit::directories`] orders them.
 const LOGS: [&str; 2] = ["hosts", "maintenance"];
@@ -44,56 +42,35 @@ pub(super) struct Audited {
 }
 
 impl Audited {
-    /// Reads both logs of a data directory, looks for the heads, and counts what was refused since.
-    pub(super) fn read(
-        data: &Path,
-        heads: &BTreeMap<String, Head>,
-        since: Option<Moment>,
-    ) -> std::io::Result<Self> {
+    /// Reads both logs of a data directory, looks for the heads that are expected, and counts what was refused since.
+    pub(super) fn read(data: &Path, expected: Option<&Expected>, since: &Since) -> std::io::Result<Self> {
         let mut audited = Self::default();
         for (name, directory) in LOGS.into_iter().zip(audit::directories(data)) {
             let files = audit::files(&directory)?;
-            let head = heads.get(name);
-            let mut lost = 0;
-            let mut before = None;
-            let verified = audit::verify_whole(&files, None, |line| {
-                // Each line carries the hash of the one before.
-                if head.is_some_and(|head| head.hash == line.previous && before == Some(head.number)) {
-                    audited.found.insert(name);
-                }
-                before = Some(line.number);
-                lost += audited.note(line, since);
-            });
-            audited.logs.push(match verified {
-                Ok(verified) => {
-                    let end = verified.head.map(|hash| Head { number: verified.number, hash });
-                    if head.is_some() && end.as_ref() == head {
+            let head = expected.and_then(|expected| expected.audit.get(name));
+            let seen = expected.and_then(|expected| expected.breaks.get(name)).cloned().unwrap_or_default();
+            let mut lost = 0_u64;
+            let Past { lines, head: end, breaks, broken } =
+                audit::verify_past(&files, &seen, |line, hash| {
+                    if head.is_some_and(|head| head.number == line.number && head.hash == hash) {
                         audited.found.insert(name);
                     }
-                    Log { name, lines: verified.lines, head: end, broken: None, lost }
-                }
-                Err(broken) => Log {
-                    name,
-                    lines: before.unwrap_or(0),
-                    head: None,
-                    broken: Some(broken.to_string().into()),
-                    lost,
-                },
-            });
+                    let is_new = since.is_before(name, &line);
+                    lost = lost.saturating_add(audited.note(line, is_new));
+                });
+            let known = seen.intersection(&breaks).map(|known| known.to_string().into()).collect();
+            let broken = broken.map(|broken| broken.to_string().into());
+            let head = if broken.is_some() { None } else { end.clone() };
+            audited.logs.push(Log { name, lines, head, broken, seen: known, lost, end, breaks });
         }
         Ok(audited)
     }
 
     /// Notes what a line tells; returns how many lines are lost there.
-    fn note(&mut self, line: Line, since: Option<Moment>) -> u64 {
-        // A line whose time cannot be read counts.
-        let is_new = since.is_none_or(|since| {
-            line.time
-                .parse::<Timestamp>()
-                .map_or(true, |time| time.as_millisecond().cast_unsigned() >= since.0)
-        });
+    fn note(&mut self, line: Line, is_new: bool) -> u64 {
         match line.event {
             Event::Decision(decision) if is_new && is_refusal(decision.status) => self.note_refusal(decision),
+            Event::Decision(decision) if is_new => return lost(&decision),
             Event::Purged(Deed { repository, file: Some(file), .. }) if file.starts_with("snapshots/") => {
                 self.purged.insert((repository, file));
             }
@@ -143,13 +120,78 @@ fn told(principal: Option<&str>, attempts: &BTreeMap<Kind, Tried>) -> Refused {
             outcome: outcome.clone().into(),
         })
         .collect();
-    kinds.sort_by_key(|kind| std::cmp::Reverse(kind.number));
+    kinds.sort_by_key(|kind| (std::cmp::Reverse(kind.gravity()), std::cmp::Reverse(kind.number)));
     let total = kinds.iter().map(|kind| kind.number).sum();
+    let forbidden = kinds.iter().filter(|kind| kind.gravity() > Gravity::Other);
+    let forbidden = (forbidden.clone().count(), forbidden.map(|kind| kind.number).sum());
     kinds.truncate(KINDS_MAX);
-    Refused { principal: principal.map(str::to_owned), total, attempts: kinds }
+    Refused { principal: principal.map(str::to_owned), total, attempts: kinds, forbidden }
+}
+
+/// How many decisions a door says that found no room: it can tell that as a decision of nobody's only.
+fn lost(decision: &Decision) -> u64 {
+    let Decision { principal: None, repository: None, action, outcome, status: 0, .. } = decision else {
+        return 0;
+    };
+    if action != "audit" {
+        return 0;
+    }
+    outcome.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
 /// Whether a status refuses what was asked. 404 does not: restic asks whether a config is there before it makes one.
 const fn is_refusal(status: u16) -> bool {
     matches!(status, 400..=499 | 507) && status != 404
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(action: &str, status: u16, outcome: &str) -> Decision {
+        Decision {
+            principal: None,
+            peer: String::new(),
+            action: action.to_owned(),
+            repository: None,
+            file: None,
+            outcome: outcome.to_owned(),
+            status,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    fn line(event: Event) -> Line {
+        Line { number: 1, time: String::new(), previous: String::new(), event }
+    }
+
+    #[test]
+    fn decisions_that_found_no_room_are_lost() {
+        let mut audited = Audited::default();
+        let mut note = |decision, is_new| audited.note(line(Event::Decision(decision)), is_new);
+        let lost = "12 decisions found no room and are missing here";
+        assert_eq!(note(decision("audit", 0, lost), true), 12);
+        assert_eq!(note(decision("audit", 0, lost), false), 0);
+        assert_eq!(note(decision("audit", 0, "some"), true), 1);
+        assert_eq!(note(decision("create data", 0, lost), true), 0);
+        assert_eq!(note(decision("audit", 200, lost), true), 0);
+    }
+
+    #[test]
+    fn deletions_come_first_however_much_else_was_refused() {
+        let mut attempts = BTreeMap::new();
+        let mut tried = |action: String, status, number| {
+            attempts.insert((action, status), Tried { number, outcome: String::new() });
+        };
+        for kind in 0..100 {
+            tried(format!("read {kind}"), 400, 1000);
+        }
+        tried("create data".to_owned(), 507, 50);
+        tried("delete snapshots".to_owned(), 403, 1);
+        let told = told(Some("web1"), &attempts);
+        let first: Vec<_> = told.attempts.iter().take(2).map(|kind| kind.action.as_str()).collect();
+        assert_eq!(first, ["delete snapshots", "create data"]);
+        assert_eq!((told.attempts.len(), told.forbidden, told.total), (KINDS_MAX, (2, 51), 100_051));
+    }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use pawl_policy::{FileType, Handle, RepositoryName};
 
 use super::audited::Audited;
-use super::expected::{Earlier, Last, cut_logs};
+use super::expected::{Earlier, Last, Since, cut_logs};
 use super::model::Missing;
 use crate::config::Config;
 use crate::maintenance::listing;
@@ -49,8 +49,9 @@ impl Comparison {
             None => Last::load(&config.data)?.map(Last::into_earlier),
         };
         let Some(earlier) = earlier else { return Ok(None) };
-        let (data, heads) = (config.data.clone(), earlier.expected.audit.clone());
-        let audited = tokio::task::spawn_blocking(move || Audited::read(&data, &heads, None)).await??;
+        let (data, expected) = (config.data.clone(), earlier.expected.clone());
+        let read = move || Audited::read(&data, Some(&expected), &Since::default());
+        let audited = tokio::task::spawn_blocking(read).await??;
         let logs = cut_logs(&earlier.expected, &audited);
         Ok(Some(Self { earlier, audited, logs }))
     }

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use super::audited::Audited;
 use super::model::Missing;
 use super::seen::Seen;
 use super::words::{Moment, number};
-use crate::audit::Head;
+use crate::audit::{Break, Head, Line};
 use crate::files::{self, FileError};
 use crate::store::either::EitherMaintenance;
 
@@ -28,6 +29,9 @@ pub(in crate::maintenance) struct Expected {
     pub(super) repositories: BTreeMap<String, Snapshots>,
     /// The last records of the logs, `hosts` and `maintenance`.
     pub(super) audit: BTreeMap<String, Head>,
+    /// Where the logs are not what was written, and somebody said that they have looked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) breaks: BTreeMap<String, BTreeSet<Break>>,
 }
 
 /// Snapshots of a repository that everybody sees.
@@ -44,13 +48,76 @@ impl From<BTreeSet<String>> for Snapshots {
 }
 
 impl Expected {
-    pub(super) fn new(
-        made: Moment,
-        repositories: BTreeMap<String, Snapshots>,
-        audit: BTreeMap<String, Head>,
-    ) -> Self {
+    /// What there is now. Of a repository that cannot be read, and of a log that does not verify and at which nobody has
+    /// looked, that is what it was.
+    pub(super) fn now(made: Moment, seen: &Seen, before: Option<&Self>, is_looked_at: bool) -> Self {
         let made = i64::try_from(made.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        Self { made: made.unwrap_or(Timestamp::MAX), repositories, audit }
+        let mut now = Self {
+            made: made.unwrap_or(Timestamp::MAX),
+            repositories: BTreeMap::new(),
+            audit: BTreeMap::new(),
+            breaks: BTreeMap::new(),
+        };
+        for (name, contents) in &seen.repositories {
+            let name = name.to_string();
+            let before = || before.and_then(|before| before.repositories.get(&name).cloned());
+            let snapshots = match contents {
+                Ok(contents) => Some(Snapshots::from(contents.snapshots.clone())),
+                Err(_) => before(),
+            };
+            now.repositories.extend(snapshots.map(|snapshots| (name.clone(), snapshots)));
+        }
+        for log in &seen.audited.logs {
+            if log.broken.is_some() && !is_looked_at {
+                now.keep_log(log.name, before);
+                continue;
+            }
+            now.audit.extend(log.end.clone().map(|head| (log.name.to_owned(), head)));
+            if !log.breaks.is_empty() {
+                now.breaks.insert(log.name.to_owned(), log.breaks.clone());
+            }
+        }
+        now
+    }
+
+    /// Expects what was expected and is missing still: nobody has said that they looked at it.
+    pub(super) async fn keep_missing(
+        &mut self,
+        before: &Self,
+        seen: &Seen,
+        audited: &Audited,
+        store: &EitherMaintenance,
+    ) -> Result<(), Box<dyn Error>> {
+        for Missing { repository, snapshots, .. } in missing(seen, store, before).await? {
+            let expected = self.repositories.entry(repository).or_default();
+            expected.ids.extend(snapshots);
+            expected.number = expected.ids.len();
+        }
+        for name in before.audit.keys().filter(|name| !audited.has_head(name)) {
+            self.keep_log(name, Some(before));
+        }
+        Ok(())
+    }
+
+    fn keep_log(&mut self, name: &str, before: Option<&Self>) {
+        let head = before.and_then(|before| before.audit.get(name)).cloned();
+        self.audit.remove(name);
+        self.audit.extend(head.map(|head| (name.to_owned(), head)));
+        let breaks = before.and_then(|before| before.breaks.get(name)).cloned();
+        self.breaks.remove(name);
+        self.breaks.extend(breaks.map(|breaks| (name.to_owned(), breaks)));
+    }
+
+    /// Only what concerns these repositories; all without any.
+    pub(super) fn narrowed(mut self, wanted: &[RepositoryName]) -> Self {
+        let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted.as_str() == name);
+        self.repositories.retain(|name, _| is_wanted(name));
+        self
+    }
+
+    /// The numbers of the logs' last records.
+    fn numbers(&self) -> BTreeMap<String, u64> {
+        self.audit.iter().map(|(name, head)| (name.clone(), head.number)).collect()
     }
 
     /// When that was.
@@ -72,8 +139,30 @@ fn moment(timestamp: Timestamp) -> Moment {
 pub(super) struct Earlier {
     pub(super) with: String,
     /// From when on refused attempts are told.
-    pub(super) since: Option<Moment>,
+    pub(super) since: Since,
     pub(super) expected: Expected,
+}
+
+/// From when on something is new.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Since {
+    /// Nothing if everything is.
+    pub(super) moment: Option<Moment>,
+    /// The last records that were told, by log.
+    told: BTreeMap<String, u64>,
+}
+
+impl Since {
+    /// Whether a line is new: by its number, which no clock changes, or by its time, as in a log that was begun anew. One
+    /// whose time cannot be read is.
+    pub(super) fn is_before(&self, log: &str, line: &Line) -> bool {
+        let Some(since) = self.moment else { return true };
+        let is_later = || {
+            let time = line.time.parse::<Timestamp>();
+            time.map_or(true, |time| time.as_millisecond().cast_unsigned() >= since.0)
+        };
+        self.told.get(log).is_some_and(|told| line.number > *told) || is_later()
+    }
 }
 
 impl Earlier {
@@ -95,7 +184,7 @@ impl Earlier {
         if !expected.is_whole() {
             return Err(no_report("it is not whole".to_owned()).into());
         }
-        let since = Some(expected.made());
+        let since = Since { moment: Some(expected.made()), told: expected.numbers() };
         Ok(Self { with: shown.to_string(), since, expected })
     }
 }
@@ -105,23 +194,33 @@ impl Earlier {
 pub(super) struct Last {
     /// When a report was last delivered.
     delivered: Option<Timestamp>,
+    /// The last records of the audit logs then.
+    #[serde(default)]
+    told: BTreeMap<String, u64>,
+    /// What has to be there. What is missing stays in it until somebody says that they have looked.
     expected: Expected,
 }
 
 impl Last {
     /// A report was delivered.
     pub(super) fn delivered(expected: Expected) -> Self {
-        Self { delivered: Some(expected.made), expected }
+        Self { delivered: Some(expected.made), told: expected.numbers(), expected }
     }
 
     /// Nobody is named to whom one is delivered.
     pub(super) fn kept(expected: Expected, before: Option<&Self>) -> Self {
-        Self { delivered: before.and_then(|before| before.delivered), expected }
+        let delivered = before.and_then(|before| before.delivered);
+        Self { delivered, told: before.map(|before| before.told.clone()).unwrap_or_default(), expected }
     }
 
     /// What is kept; nothing if there was no report.
-    pub(super) fn load(data: &Path) -> Result<Option<Self>, FileError> {
-        remembered::load(&path(data))
+    pub(super) fn load(data: &Path) -> Result<Option<Self>, String> {
+        remembered::understand(&path(data)).map_err(|error| {
+            format!(
+                "what has to be there is not known: {error}; expected what an earlier report left; look at it, then \
+                 `pawl maintain report --seen` makes what is there now what has to be there"
+            )
+        })
     }
 
     pub(super) fn save(&self, data: &Path) -> Result<(), FileError> {
@@ -130,8 +229,9 @@ impl Last {
     }
 
     pub(super) fn into_earlier(self) -> Earlier {
-        let Self { delivered, expected } = self;
-        Earlier { with: "the last report".to_owned(), since: delivered.map(moment), expected }
+        let Self { delivered, told, expected } = self;
+        let since = Since { moment: delivered.map(moment), told };
+        Earlier { with: "the last report".to_owned(), since, expected }
     }
 }
 
@@ -158,22 +258,30 @@ impl Losses {
         store: &EitherMaintenance,
         earlier: &Expected,
     ) -> Result<Self, Box<dyn Error>> {
-        let mut losses = Self::default();
-        for (name, snapshots) in &earlier.repositories {
-            let mut missing = Vec::new();
-            for id in &snapshots.ids {
-                if !seen.explains(store, name, id).await? {
-                    missing.push(id.clone());
-                }
-            }
-            if !missing.is_empty() {
-                let (repository, of) = (name.clone(), snapshots.ids.len());
-                losses.missing.push(Missing { repository, snapshots: missing, of });
+        let logs = cut_logs(earlier, &seen.audited);
+        Ok(Self { missing: missing(seen, store, earlier).await?, logs })
+    }
+}
+
+async fn missing(
+    seen: &Seen,
+    store: &EitherMaintenance,
+    earlier: &Expected,
+) -> Result<Vec<Missing>, Box<dyn Error>> {
+    let mut all = Vec::new();
+    for (name, snapshots) in &earlier.repositories {
+        let mut missing = Vec::new();
+        for id in &snapshots.ids {
+            if !seen.explains(store, name, id).await? {
+                missing.push(id.clone());
             }
         }
-        losses.logs = cut_logs(earlier, &seen.audited);
-        Ok(losses)
+        if !missing.is_empty() {
+            let (repository, of) = (name.clone(), snapshots.ids.len());
+            all.push(Missing { repository, snapshots: missing, of });
+        }
     }
+    Ok(all)
 }
 
 /// What is wrong with the audit logs, measured by their heads then.
@@ -181,7 +289,7 @@ pub(super) fn cut_logs(earlier: &Expected, audited: &Audited) -> Vec<String> {
     let lost = earlier.audit.iter().filter(|(name, _)| !audited.has_head(name));
     lost.map(|(name, head)| {
         format!(
-            "the audit log of {name} has no record {} with the hash {} any more, which was its last at {}: it was cut or \
+            "the audit log of {name} has no record {} with the hash {} any more, which had to be there at {}: it was cut or \
              rewritten",
             head.number,
             head.hash,
@@ -199,7 +307,7 @@ impl Missing {
         let named: Vec<_> = snapshots.iter().take(named_max).map(String::as_str).collect();
         let more = if named.len() < snapshots.len() { ", …" } else { "" };
         format!(
-            "{} of the {} that were there at {since} {verb} missing, and no deletion by maintenance explains it: {}{more}",
+            "{} of the {} that had to be there at {since} {verb} missing, and no deletion by maintenance explains it: {}{more}",
             snapshots.len(),
             number(*of as u64, "snapshot"),
             named.join(", ")

@@ -4,56 +4,132 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::path::Path;
 
-use pawl_policy::{DAY_MS, RepositoryName};
+use jiff::tz::TimeZone;
+use pawl_policy::{DAY_MS, FileType, Handle, RepositoryName};
 
+use super::super::examine::state::State as Examined;
 use super::super::run::record::Record;
-use super::super::verify::finding::{Finding, Kind};
+use super::super::verify::finding::{Finding, Kind, Severity};
 use super::super::verify::state::{State, States};
 use super::super::verify::{self, Covered};
 use super::super::{deleted::Listed, tried};
 use super::attention;
-use super::expected::{Earlier, Expected, Losses, Snapshots};
+use super::audited::Audited;
+use super::expected::{Earlier, Expected, Last, Losses, Since};
 use super::model::{
-    Aged, Compared, Found, Frees, Grown, LastBackup, Received, ReceivedDay, Report, Repository, Verified,
+    Aged, Attention, Compared, Found, Frees, Grown, LastBackup, Received, ReceivedDay, Report, Repository,
+    Verified,
 };
-use super::seen::{Contents, Newest, Seen};
-use super::words::Moment;
+use super::seen::{Arrived, Contents, Seen};
+use super::words::{self, Moment};
 use crate::config::Config;
 use crate::doctor;
+use crate::files::FileError;
 use crate::store::either::EitherMaintenance;
 use crate::store::now_ms;
+
+/// What a report starts from.
+#[derive(Debug, Default)]
+pub(super) struct Basis {
+    /// What it is compared with.
+    pub(super) earlier: Option<Earlier>,
+    /// What Pawl itself expects; where that is not known, the same.
+    last: Option<Expected>,
+    /// Whether these two differ.
+    is_elsewhere: bool,
+    /// Why that is not known, if it should be.
+    pub(super) not_known: Option<String>,
+}
+
+impl Basis {
+    /// Compares with this file, or else with what is kept.
+    pub(super) fn of(
+        kept: Result<Option<Last>, String>,
+        file: Option<&Path>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let (last, not_known) = match kept {
+            Ok(last) => (last.map(Last::into_earlier), None),
+            Err(error) => (None, Some(error)),
+        };
+        let is_elsewhere = last.is_some() && file.is_some();
+        let kept = last.as_ref().map(|last| last.expected.clone());
+        let earlier = match file {
+            Some(file) => Some(Earlier::read(file)?),
+            None => last,
+        };
+        let last = kept.or_else(|| earlier.as_ref().map(|earlier| earlier.expected.clone()));
+        Ok(Self { earlier, last, is_elsewhere, not_known })
+    }
+
+    /// What has to be there the next time. If somebody has looked, that is what is there now.
+    async fn expected(
+        &self,
+        now: Moment,
+        seen: &Seen,
+        (store, config): (&EitherMaintenance, &Config),
+        is_looked_at: bool,
+    ) -> Result<Expected, Box<dyn Error>> {
+        let mut expected = Expected::now(now, seen, self.last.as_ref(), is_looked_at);
+        let Some(last) = self.last.as_ref().filter(|_| !is_looked_at) else { return Ok(expected) };
+        if self.is_elsewhere {
+            let (data, of_last) = (config.data.clone(), last.clone());
+            let audited =
+                tokio::task::spawn_blocking(move || Audited::read(&data, Some(&of_last), &Since::default()));
+            expected.keep_missing(last, seen, &audited.await??, store).await?;
+        } else {
+            expected.keep_missing(last, seen, &seen.audited, store).await?;
+        }
+        Ok(expected)
+    }
+}
 
 /// Makes a report of these repositories, or of all.
 pub(super) async fn gather(
     store: &EitherMaintenance,
     config: &Config,
     wanted: &[RepositoryName],
-    earlier: Option<Earlier>,
+    mut basis: Basis,
+    is_looked_at: bool,
 ) -> Result<Report, Box<dyn Error>> {
     let made = Moment(now_ms());
-    let earlier = earlier.map(|earlier| narrowed(earlier, wanted));
-    let since = earlier.as_ref().and_then(|earlier| earlier.since);
-    let expected = earlier.as_ref().map(|earlier| &earlier.expected);
-    let mut seen = Seen::look(store, config, wanted, expected, since).await?;
-    let mut report = Report::new(made, now_expected(made, &seen, expected));
-    report.since = since;
-    if let Some(Earlier { with, expected, .. }) = earlier {
+    basis.last = basis.last.map(|last| last.narrowed(wanted));
+    if let Some(earlier) = &mut basis.earlier {
+        earlier.expected = earlier.expected.clone().narrowed(wanted);
+    }
+    let states = States::at(&verify::directory(&config.data));
+    let mut seen = Seen::look(store, config, wanted, &states.known()?, basis.earlier.as_ref()).await?;
+    let expected = basis.expected(made, &seen, (store, config), is_looked_at).await?;
+    let mut report = Report::new(made, expected);
+    report.troubles.extend(basis.not_known.map(|why| Attention::look(None, why)));
+    if let Some(Earlier { with, expected, since }) = basis.earlier {
         let Losses { missing, logs } = Losses::of(&seen, store, &expected).await?;
         report.compared = Some(Compared { with, made: expected.made(), missing, logs });
+        report.since = since.moment;
     }
     report.frees = frees(&seen.pending);
     report.refused = seen.audited.refused();
-    let states = States::at(&verify::directory(&config.data));
-    let (contents, mut pending) = (std::mem::take(&mut seen.repositories), by_repository(seen.pending));
-    for (name, contents) in contents {
-        let state = states.load(&name)?;
-        let mut repository = of_contents(&name, contents);
+    let mut pending = by_repository(std::mem::take(&mut seen.pending));
+    let gone = std::mem::take(&mut seen.gone).into_iter().map(|name| (name, None));
+    let there = std::mem::take(&mut seen.repositories).into_iter().map(|(name, of)| (name, Some(of)));
+    for (name, contents) in there.chain(gone).collect::<BTreeMap<_, _>>() {
+        let remembered = Remembered::load(config, &states, &name, &mut report.troubles);
+        let is_gone = contents.is_none();
+        let mut repository =
+            of_contents(&name, contents.unwrap_or_else(|| Ok(Contents::default())), &remembered);
         repository.pending = pending.remove(name.as_str()).unwrap_or_default();
-        repository.findings = findings(&state);
-        let suspicious = seen.audited.suspicious.get(name.as_str()).copied().unwrap_or(0);
-        repository.verified = Some(verified(config, made, &Covered::of(name.clone(), &state), suspicious));
-        remembered(&mut repository, Record::load(&config.data, &name)?);
+        repository.findings = findings(&remembered.state);
+        let is_whole = |found: &Found| found.file.is_none() && found.severity == Severity::Damage;
+        if is_gone && !repository.findings.iter().any(is_whole) {
+            repository.findings.push(gone_as_a_whole());
+        }
+        let told = seen.audited.suspicious.get(name.as_str()).copied().unwrap_or(0);
+        let suspicious = remembered.state.found.as_ref().map_or(told, |found| suspicious(found));
+        let covered = Covered::of(name.clone(), &remembered.state);
+        repository.was_verified = covered.parts.iter().any(Option::is_some);
+        repository.verified = Some(verified(config, made, &covered, suspicious));
+        of_runs(&mut repository, remembered.record);
         report.repositories.push(repository);
     }
     report.audit = seen.audited.logs;
@@ -63,37 +139,42 @@ pub(super) async fn gather(
     Ok(report)
 }
 
-/// Only what concerns these repositories.
-fn narrowed(mut earlier: Earlier, wanted: &[RepositoryName]) -> Earlier {
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted.as_str() == name);
-    earlier.expected.repositories.retain(|name, _| is_wanted(name));
-    earlier
+/// What maintenance remembers of a repository.
+#[derive(Debug, Default)]
+struct Remembered {
+    state: State,
+    record: Record,
+    examined: Examined,
 }
 
-/// What the next report is compared with. Of a repository that cannot be read, and of a log that does not verify, that is
-/// what it was.
-fn now_expected(made: Moment, seen: &Seen, before: Option<&Expected>) -> Expected {
-    let mut repositories = BTreeMap::new();
-    for (name, contents) in &seen.repositories {
-        let name = name.to_string();
-        let before = || before.and_then(|before| before.repositories.get(&name).cloned());
-        let snapshots = match contents {
-            Ok(contents) => Some(Snapshots::from(contents.snapshots.clone())),
-            Err(_) => before(),
+impl Remembered {
+    /// What cannot be understood is told, and keeps nobody from seeing the rest.
+    fn load(config: &Config, states: &States, name: &RepositoryName, troubles: &mut Vec<Attention>) -> Self {
+        let mut tell = |error: FileError| {
+            let why = format!("{error}; the next run of maintenance writes it anew");
+            troubles.push(Attention::look(Some(name.as_str()), why));
         };
-        repositories.extend(snapshots.map(|snapshots| (name.clone(), snapshots)));
+        let state = states.understand(name).map(Option::unwrap_or_default);
+        Self {
+            state: state.map_err(&mut tell).unwrap_or_default(),
+            record: Record::understand(&config.data, name).map_err(&mut tell).unwrap_or_default(),
+            examined: Examined::understand(&config.data, name).map_err(&mut tell).unwrap_or_default(),
+        }
     }
-    let mut audit = BTreeMap::new();
-    for log in &seen.audited.logs {
-        let name = log.name.to_owned();
-        let before = || before.and_then(|before| before.audit.get(&name).cloned());
-        let head = if log.broken.is_some() { before() } else { log.head.clone() };
-        audit.extend(head.map(|head| (name.clone(), head)));
+
+    /// Whether maintenance opened a snapshot, found it good, and does not hold it as suspicious.
+    fn is_good(&self, snapshot: &Arrived) -> bool {
+        let is_held = self.record.held.iter().any(|held| held.id == snapshot.id && words::is_of_itself(held));
+        self.is_opened(snapshot) && !is_held
     }
-    Expected::new(made, repositories, audit)
+
+    fn is_opened(&self, snapshot: &Arrived) -> bool {
+        let handle = snapshot.id.parse().map(|id| Handle::File(FileType::Snapshots, id));
+        handle.is_ok_and(|handle| self.examined.is_good(&handle))
+    }
 }
 
-fn of_contents(name: &RepositoryName, contents: Result<Contents, String>) -> Repository {
+fn of_contents(name: &RepositoryName, contents: Result<Contents, String>, known: &Remembered) -> Repository {
     let mut repository = Repository { name: name.to_string(), ..Repository::default() };
     let contents = match contents {
         Ok(contents) => contents,
@@ -102,12 +183,21 @@ fn of_contents(name: &RepositoryName, contents: Result<Contents, String>) -> Rep
             return repository;
         }
     };
-    let Contents { usage, snapshots, newest, received } = contents;
-    repository.last_backup = newest.map(|Newest { id, received_ms, by }| LastBackup {
-        snapshot: id,
-        received: Moment(received_ms),
-        by,
-    });
+    let Contents { usage, snapshots, arrived, received } = contents;
+    let told = |of: &Arrived| LastBackup {
+        snapshot: of.id.clone(),
+        received: Moment(of.received_ms),
+        by: of.by.clone(),
+        opened: known.is_opened(of),
+    };
+    let newest = arrived.last().map(told);
+    // Where nothing was ever opened, all count: somebody without restic or a password has nothing better.
+    let is_good = |of: &&Arrived| known.examined.is_new() || known.is_good(of);
+    repository.last_backup = arrived.iter().rev().find(is_good).map(told);
+    if repository.last_backup.is_none() {
+        repository.none_good_since = arrived.first().map(|first| Moment(first.received_ms));
+    }
+    repository.newest = newest.filter(|newest| repository.last_backup.as_ref() != Some(newest));
     repository.snapshots = snapshots.len() as u64;
     (repository.files, repository.bytes) = (usage.files, usage.bytes);
     let days = received.into_iter().map(|(day, bytes)| ReceivedDay { day, bytes }).collect();
@@ -116,8 +206,18 @@ fn of_contents(name: &RepositoryName, contents: Result<Contents, String>) -> Rep
 }
 
 /// What runs wrote down.
-fn remembered(repository: &mut Repository, record: Record) {
-    let Record { last, days, received, held, junk, .. } = record;
+fn of_runs(repository: &mut Repository, record: Record) {
+    let Record { last, last_ended_ms, well_ms, days, received, held, junk, .. } = record;
+    // Where none ended, the first counts of which anything is known.
+    let first_ms = || {
+        let midnight = days.keys().next().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
+        midnight.and_then(|midnight| u64::try_from(midnight.timestamp().as_millisecond()).ok())
+    };
+    repository.runs.ended = last.as_ref().map(|last| {
+        let ended_ms = last_ended_ms.max(last.ended_ms);
+        Moment(ended_ms.unwrap_or_else(|| last.began_ms.min(first_ms().unwrap_or(u64::MAX))))
+    });
+    repository.runs.well = well_ms.into_iter().map(|(step, ms)| (step, Moment(ms))).collect();
     let grown = days.into_iter().map(|(day, of)| Grown {
         day,
         files: of.files,
@@ -141,14 +241,22 @@ fn findings(state: &State) -> Vec<Found> {
         detail: "its damaged copy was set aside, and the index was repaired".to_owned(),
         snapshots: Vec::new(),
     });
-    let found = damaged.chain(set_aside).map(|Finding { file, kind, detail, snapshots }| Found {
-        file: file.map(Into::into),
-        severity: kind.severity(),
-        kind,
-        detail: detail.into(),
-        snapshots: snapshots.into_iter().map(Into::into).collect(),
-    });
-    found.collect()
+    // A file that is damaged is told once.
+    let is_told = |found: &&Finding| found.file.as_ref().is_some_and(|file| state.damaged.contains_key(file));
+    let others = state.found.iter().flatten().filter(|found| !is_told(found)).cloned();
+    damaged.chain(others).chain(set_aside).map(Found::from).collect()
+}
+
+/// How many of these somebody should look at, damage aside.
+fn suspicious(found: &[Finding]) -> u64 {
+    found.iter().filter(|finding| finding.kind.severity() == Severity::Suspicion).count() as u64
+}
+
+/// What is said before a verification has found it.
+fn gone_as_a_whole() -> Found {
+    let detail =
+        "all of it is gone: it was there when it was verified last; `pawl maintain verify` says what to do";
+    Found::from(Finding { file: None, kind: Kind::Missing, detail: detail.to_owned(), snapshots: Vec::new() })
 }
 
 fn verified(config: &Config, made: Moment, covered: &Covered, suspicious: u64) -> Verified {

@@ -2,15 +2,17 @@
 //!
 //! Invariant: a key that is here stays, with its meaning; text and page say nothing that is not here.
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Date;
 use serde::Serialize;
 
 use super::super::deleted::Listed;
-use super::super::run::record::{HeldSnapshot, Junk, Night};
-use super::super::verify::finding::{Kind, Severity};
+use super::super::run::record::{HeldSnapshot, Junk, Night, Step};
+use super::super::verify::finding::{Finding, Kind, Severity};
 use super::expected::Expected;
 use super::words::{Moment, Words};
-use crate::audit::Head;
+use crate::audit::{Break, Head};
 use crate::doctor::{Adversary, Line};
 
 /// The form of the JSON, which changes if a key goes or means something else.
@@ -27,6 +29,9 @@ pub(super) struct Report {
     pub(super) since: Option<Moment>,
     pub(super) summary: Summary,
     pub(super) attention: Vec<Attention>,
+    /// Of these, what came up while it was all looked at.
+    #[serde(skip)]
+    pub(super) troubles: Vec<Attention>,
     pub(super) compared: Option<Compared>,
     pub(super) repositories: Vec<Repository>,
     pub(super) frees: Vec<Frees>,
@@ -57,11 +62,18 @@ pub(super) struct Summary {
 }
 
 /// Something at which somebody should look.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Attention {
     pub(super) grade: Grade,
     pub(super) repository: Option<String>,
     pub(super) text: Words,
+}
+
+impl Attention {
+    /// Something that may be wrong, perhaps of a repository.
+    pub(super) fn look(repository: Option<&str>, text: impl Into<Words>) -> Self {
+        Self { grade: Grade::Look, repository: repository.map(str::to_owned), text: text.into() }
+    }
 }
 
 /// How grave it is.
@@ -111,7 +123,16 @@ pub(super) struct Repository {
     pub(super) name: String,
     /// Why nothing is known of what is there.
     pub(super) unreadable: Option<Words>,
+    /// The last that was opened and found good; where nothing was ever opened, the last.
     pub(super) last_backup: Option<LastBackup>,
+    /// The last of all, if that is another.
+    pub(super) newest: Option<LastBackup>,
+    /// Since when there is none that is good, where there are others.
+    #[serde(skip)]
+    pub(super) none_good_since: Option<Moment>,
+    /// Whether any of it was ever verified.
+    #[serde(skip)]
+    pub(super) was_verified: bool,
     pub(super) snapshots: u64,
     /// Locks do not count.
     pub(super) files: u64,
@@ -125,15 +146,29 @@ pub(super) struct Repository {
     pub(super) held: Vec<HeldSnapshot>,
     pub(super) junk: Vec<Junk>,
     pub(super) last_run: Option<Night>,
+    /// What else runs wrote down of when they did what.
+    #[serde(skip)]
+    pub(super) runs: Runs,
 }
 
-/// The snapshot that was received last.
-#[derive(Debug, Serialize)]
+/// When runs ended, and their steps.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    /// When the last ended that did; without, when the first began as far as is known.
+    pub(super) ended: Option<Moment>,
+    /// When each step last ended well.
+    pub(super) well: Vec<(Step, Moment)>,
+}
+
+/// A snapshot that was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct LastBackup {
     pub(super) snapshot: String,
     pub(super) received: Moment,
     /// Who stored it, if that is known.
     pub(super) by: Option<String>,
+    /// Whether maintenance opened it.
+    pub(super) opened: bool,
 }
 
 /// A repository on one day.
@@ -198,6 +233,18 @@ pub(super) struct Found {
     pub(super) snapshots: Vec<Words>,
 }
 
+impl From<Finding> for Found {
+    fn from(Finding { file, kind, detail, snapshots }: Finding) -> Self {
+        Self {
+            file: file.map(Words::from),
+            kind,
+            severity: kind.severity(),
+            detail: detail.into(),
+            snapshots: snapshots.into_iter().map(Words::from).collect(),
+        }
+    }
+}
+
 /// Space that will be free once a day's batches are final.
 #[derive(Debug, Serialize)]
 pub(super) struct Frees {
@@ -214,6 +261,9 @@ pub(super) struct Refused {
     pub(super) principal: Option<String>,
     pub(super) total: u64,
     pub(super) attempts: Vec<Attempts>,
+    /// Of all, the kinds that were forbidden rather than wrong, and how often.
+    #[serde(skip)]
+    pub(super) forbidden: (usize, u64),
 }
 
 /// Attempts of one kind.
@@ -226,6 +276,28 @@ pub(super) struct Attempts {
     pub(super) outcome: Words,
 }
 
+/// How grave an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Gravity {
+    /// It was wrong: a bad password, or no request at all.
+    Other,
+    /// It was forbidden, or too much.
+    Forbidden,
+    /// Something was to be deleted.
+    Deletion,
+}
+
+impl Attempts {
+    /// How grave they are.
+    pub(super) fn gravity(&self) -> Gravity {
+        match self.status {
+            403 if self.action.as_str().starts_with("delete") => Gravity::Deletion,
+            403 | 507 => Gravity::Forbidden,
+            _ => Gravity::Other,
+        }
+    }
+}
+
 /// One of the two audit logs.
 #[derive(Debug, Serialize)]
 pub(super) struct Log {
@@ -236,8 +308,16 @@ pub(super) struct Log {
     pub(super) head: Option<Head>,
     /// Why it is not what was written.
     pub(super) broken: Option<Words>,
+    /// Places at which it is not, and of which somebody said that they have looked.
+    pub(super) seen: Vec<Words>,
     /// Lines since the last report that could not be written.
     pub(super) lost: u64,
+    /// Its last line, whether it is what was written or not.
+    #[serde(skip)]
+    pub(super) end: Option<Head>,
+    /// All places at which it is not what was written.
+    #[serde(skip)]
+    pub(super) breaks: BTreeSet<Break>,
 }
 
 impl Report {
@@ -250,6 +330,7 @@ impl Report {
             since: None,
             summary: Summary::default(),
             attention: Vec::new(),
+            troubles: Vec::new(),
             compared: None,
             repositories: Vec::new(),
             frees: Vec::new(),
@@ -259,12 +340,6 @@ impl Report {
             adversaries: Vec::new(),
             expected,
         }
-    }
-
-    /// Whether both audit logs are what was written, as far as can be told.
-    pub(super) fn logs_are_whole(&self) -> bool {
-        let compared = self.compared.as_ref().is_none_or(|compared| compared.logs.is_empty());
-        compared && self.audit.iter().all(|log| log.broken.is_none())
     }
 
     /// Adds it all up.

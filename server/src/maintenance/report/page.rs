@@ -129,6 +129,7 @@ fn of_repository(at: usize, of: &Repository, report: &Report) -> Markup {
             } @else {
                 dl.facts {
                     dt { "Last backup" } dd { (text::last_backup(of, report)) }
+                    @if let Some(newest) = &of.newest { dt { "Newest" } dd { (text::newest(newest, report)) } }
                     dt { "Stored" } dd {
                         (number(of.snapshots, "snapshot")) " in " (number(of.files, "file")) ", " (size(of.bytes))
                     }
@@ -170,7 +171,7 @@ fn findings(of: &Repository) -> Markup {
             h3 { "Found by verification" }
             div.wide { table {
                 tr { th { "What" } th { "File" } th { "Detail" } th { "Snapshots that need it" } }
-                @for found in &of.findings {
+                @for found in of.findings.iter().take(text::SHOWN_MAX) {
                     tr {
                         td.whole { (found.kind) }
                         td { @if let Some(file) = &found.file { code { (file) } } }
@@ -179,15 +180,21 @@ fn findings(of: &Repository) -> Markup {
                     }
                 }
             } }
+            (more(of.findings.len()))
         }
     }
+}
+
+fn more(all: usize) -> Markup {
+    html! { @if let Some(more) = text::more(all) { p.soft { (more) } } }
 }
 
 fn pending(of: &Repository) -> Markup {
     html! {
         @if !of.pending.is_empty() {
             h3 { "Deleted, and can be brought back" }
-            ul { @for batch in &of.pending { li { (text::pending(batch)) } } }
+            ul { @for batch in of.pending.iter().take(text::SHOWN_MAX) { li { (text::pending(batch)) } } }
+            (more(of.pending.len()))
         }
     }
 }
@@ -198,7 +205,7 @@ fn held(of: &Repository) -> Markup {
             h3 { "Snapshots held back" }
             div.wide { table {
                 tr { th { "Snapshot" } th { "Host" } th { "Received" } th { "Why" } }
-                @for held in &of.held {
+                @for held in of.held.iter().take(text::SHOWN_MAX) {
                     tr {
                         td { code { (text::short(&held.id)) } }
                         td.text { @if let Some(host) = &held.host { (Words::from(host)) } }
@@ -207,12 +214,13 @@ fn held(of: &Repository) -> Markup {
                     }
                 }
             } }
+            (more(of.held.len()))
         }
         @if !of.junk.is_empty() {
             h3 { "Junk that was hidden" }
             div.wide { table {
                 tr { th { "File" } th { "From" } th { "Why" } th { "Batch" } }
-                @for junk in &of.junk {
+                @for junk in of.junk.iter().take(text::SHOWN_MAX) {
                     tr {
                         td { code { (Words::from(&junk.file)) } }
                         td { @if let Some(creator) = &junk.creator { (Words::from(creator)) } }
@@ -221,6 +229,7 @@ fn held(of: &Repository) -> Markup {
                     }
                 }
             } }
+            (more(of.junk.len()))
         }
     }
 }

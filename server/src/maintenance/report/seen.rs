@@ -13,8 +13,7 @@ use pawl_policy::{FileType, Handle, RepositoryName, Usage};
 
 use super::super::deleted::{Listed, Weight, listed};
 use super::audited::Audited;
-use super::expected::Expected;
-use super::words::Moment;
+use super::expected::Earlier;
 use crate::config::Config;
 use crate::store::StoreError;
 use crate::store::either::EitherMaintenance;
@@ -24,6 +23,8 @@ use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) repositories: BTreeMap<RepositoryName, Result<Contents, String>>,
+    /// Repositories that were verified once, and of which nothing is left.
+    pub(super) gone: BTreeSet<RepositoryName>,
     pub(super) pending: Vec<Listed>,
     /// Snapshots that maintenance deleted and that can still be brought back.
     deleted: BTreeSet<(String, String)>,
@@ -35,17 +36,19 @@ pub(super) struct Seen {
 pub(super) struct Contents {
     /// Locks apart.
     pub(super) usage: Usage,
+    /// Their ids.
     pub(super) snapshots: BTreeSet<String>,
-    pub(super) newest: Option<Newest>,
+    /// By when they were received, the newest last.
+    pub(super) arrived: BTreeSet<Arrived>,
     /// Bytes by the day on which they were received.
     pub(super) received: BTreeMap<Date, u64>,
 }
 
-/// The snapshot that was received last.
-#[derive(Debug)]
-pub(super) struct Newest {
-    pub(super) id: String,
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Arrived {
     pub(super) received_ms: u64,
+    pub(super) id: String,
     pub(super) by: Option<String>,
 }
 
@@ -55,11 +58,16 @@ impl Seen {
         store: &EitherMaintenance,
         config: &Config,
         wanted: &[RepositoryName],
-        earlier: Option<&Expected>,
-        since: Option<Moment>,
+        known: &BTreeSet<RepositoryName>,
+        earlier: Option<&Earlier>,
     ) -> Result<Self, Box<dyn Error>> {
-        let mut repositories = BTreeMap::new();
-        for repository in chosen(store.repositories().await?, wanted)? {
+        let (mut repositories, mut gone) = (BTreeMap::new(), BTreeSet::new());
+        let there: BTreeSet<_> = store.repositories().await?.into_iter().collect();
+        for repository in chosen(there.union(known).cloned().collect(), wanted)? {
+            if !there.contains(&repository) {
+                gone.insert(repository);
+                continue;
+            }
             let contents = contents(store, &repository).await.map_err(|error| error.to_string());
             repositories.insert(repository, contents);
         }
@@ -72,10 +80,13 @@ impl Seen {
                 pending.push(listed(store, &batch, &weight, config.maintenance.delay_days()).await?);
             }
         }
-        let (data, heads) =
-            (config.data.clone(), earlier.map(|earlier| earlier.audit.clone()).unwrap_or_default());
-        let audited = tokio::task::spawn_blocking(move || Audited::read(&data, &heads, since)).await??;
-        Ok(Self { repositories, pending, deleted, audited })
+        let data = config.data.clone();
+        let (expected, since) =
+            earlier.map(|earlier| (earlier.expected.clone(), earlier.since.clone())).unzip();
+        let audited = tokio::task::spawn_blocking(move || {
+            Audited::read(&data, expected.as_ref(), &since.unwrap_or_default())
+        });
+        Ok(Self { repositories, gone, pending, deleted, audited: audited.await?? })
     }
 
     /// Whether a snapshot is there, or it is known why not. What cannot be read is another matter, and told as that.
@@ -131,11 +142,9 @@ async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Res
             contents.usage = contents.usage.plus(Usage { bytes, files: 1 });
             *contents.received.entry(day(facts.received_ms)).or_default() += bytes;
             let Handle::File(FileType::Snapshots, id) = handle else { continue };
-            contents.snapshots.insert(id.to_string());
-            if contents.newest.as_ref().is_none_or(|newest| newest.received_ms <= facts.received_ms) {
-                let (id, by) = (id.to_string(), facts.creator.map(|creator| creator.to_string()));
-                contents.newest = Some(Newest { id, received_ms: facts.received_ms, by });
-            }
+            let (id, by) = (id.to_string(), facts.creator.map(|creator| creator.to_string()));
+            contents.snapshots.insert(id.clone());
+            contents.arrived.insert(Arrived { received_ms: facts.received_ms, id, by });
         }
     }
     Ok(contents)
@@ -148,7 +157,11 @@ async fn weigh(
     deleted: &mut BTreeSet<(String, String)>,
 ) -> Result<Weight, StoreError> {
     let mut weight = Weight { usage: Usage::default(), hidden_ms: batch.began_ms };
-    let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
+    let hidden = match store.hidden(&batch.id).await {
+        Err(StoreError::NotFound) => return Ok(weight), // it was made final, or brought back, meanwhile
+        hidden => hidden?,
+    };
+    let mut entries = std::pin::pin!(hidden);
     while let Some(hidden) = entries.try_next().await? {
         for hidden in hidden {
             weight.usage = weight.usage.plus(Usage { bytes: hidden.bytes, files: 1 });

@@ -8,13 +8,16 @@ use pawl_policy::DAY_MS;
 
 use super::super::deleted::{Listed, count};
 use super::super::run::record::Ended;
-use super::model::{Log, Refused, Report, Repository, Verified};
+use super::model::{LastBackup, Log, Refused, Report, Repository, Verified};
 use super::seen;
 use super::words::{Words, ago, number, size};
 use crate::store::maintenance::Reason;
 
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;
+
+/// Lines of one kind that are shown of a repository; JSON has all.
+pub(super) const SHOWN_MAX: usize = 50;
 
 /// Over which what was received is added up.
 const WEEK_MS: u64 = 7 * DAY_MS;
@@ -89,14 +92,19 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
     if let Some(of) = &of.verified {
         say("verified", verified(of, report));
     }
-    for found in &of.findings {
+    for found in of.findings.iter().take(SHOWN_MAX) {
         let file = found.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
         say("found", format!("{file}{}: {}", found.kind, found.detail));
     }
-    for batch in &of.pending {
+    more(of.findings.len()).into_iter().for_each(|more| say("", more));
+    if let Some(newest) = &of.newest {
+        say("newest", self::newest(newest, report));
+    }
+    for batch in of.pending.iter().take(SHOWN_MAX) {
         say("deleted", pending(batch));
     }
-    for held in &of.held {
+    more(of.pending.len()).into_iter().for_each(|more| say("", more));
+    for held in of.held.iter().take(SHOWN_MAX) {
         let host = held.host.clone().map(Words::from).map(|host| format!(" of {host}")).unwrap_or_default();
         let id = short(&held.id);
         say(
@@ -104,10 +112,12 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
             format!("{id}{host}, received {}: {}", Words::from(&held.received), Words::from(&held.reason)),
         );
     }
-    for junk in &of.junk {
+    more(of.held.len()).into_iter().for_each(|more| say("", more));
+    for junk in of.junk.iter().take(SHOWN_MAX) {
         let by = junk.creator.clone().map(Words::from).map(|by| format!(" by {by}")).unwrap_or_default();
         say("hidden junk", format!("{}{by}: {}", Words::from(&junk.file), Words::from(&junk.reason)));
     }
+    more(of.junk.len()).into_iter().for_each(|more| say("", more));
     if let Some(night) = &of.last_run {
         let steps: Vec<_> =
             night.steps.iter().map(|done| format!("{} {}", done.step.word(), done.ended.word())).collect();
@@ -123,16 +133,30 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
     lines
 }
 
-/// The newest snapshot.
+/// The newest snapshot that is good as far as is known.
 pub(super) fn last_backup(of: &Repository, report: &Report) -> String {
-    of.last_backup.as_ref().map_or_else(
-        || "there is none".to_owned(),
-        |last| {
-            let by = last.by.as_ref().map(|by| format!(" from {by}")).unwrap_or_default();
-            let snapshot = short(&last.snapshot);
-            format!("{}, {}{by}: snapshot {snapshot}", last.received, ago(last.received, report.made))
-        },
-    )
+    match &of.last_backup {
+        None if of.none_good_since.is_some() => "there is none that was found good".to_owned(),
+        None => "there is none".to_owned(),
+        Some(last) if last.opened => snapshot(last, report),
+        Some(last) => format!("{} (nobody opened it)", snapshot(last, report)),
+    }
+}
+
+fn snapshot(of: &LastBackup, report: &Report) -> String {
+    let by = of.by.as_ref().map(|by| format!(" from {by}")).unwrap_or_default();
+    format!("{}, {}{by}: snapshot {}", of.received, ago(of.received, report.made), short(&of.snapshot))
+}
+
+/// A snapshot that came after the last good one.
+pub(super) fn newest(of: &LastBackup, report: &Report) -> String {
+    snapshot(of, report) + if of.opened { " (held)" } else { " (not opened yet)" }
+}
+
+/// How many more there are than are shown, if there are.
+pub(super) fn more(all: usize) -> Option<String> {
+    let more = all.saturating_sub(SHOWN_MAX);
+    (more > 0).then(|| format!("and {more} more"))
 }
 
 fn received(of: &Repository, report: &Report) -> String {

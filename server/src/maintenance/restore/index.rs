@@ -73,8 +73,7 @@ pub(super) async fn repair(
             .push(format!("{handle} is lost, and cannot be healed; its password opens nothing any more"));
     }
     for handle in &without {
-        state.damaged.remove(&handle.to_string());
-        state.set_aside.insert(handle.to_string());
+        state.note_set_aside(handle);
     }
     job.states.save(repository, &state)?;
     Ok(())

@@ -23,6 +23,8 @@ pub(in crate::maintenance) struct Record {
     pub(in crate::maintenance) last: Option<Night>,
     /// When it last was this repository's turn, in Unix milliseconds, whatever came of it.
     pub(in crate::maintenance) tended_ms: Option<u64>,
+    /// When the last run ended that did, in Unix milliseconds.
+    pub(in crate::maintenance) last_ended_ms: Option<u64>,
     /// When each step last ended well, in Unix milliseconds.
     pub(in crate::maintenance) well_ms: BTreeMap<Step, u64>,
     /// The portion that `restic check --read-data-subset` reads next, from 1.
@@ -157,6 +159,14 @@ impl Record {
     /// What is remembered; nothing if it was lost.
     pub(in crate::maintenance) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
         remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+    }
+
+    /// What is remembered; that it cannot be understood is an error.
+    pub(in crate::maintenance) fn understand(
+        data: &Path,
+        repository: &RepositoryName,
+    ) -> Result<Self, FileError> {
+        remembered::understand(&path(data, repository)).map(Option::unwrap_or_default)
     }
 
     /// Writes it down, without what is too old.

@@ -213,6 +213,7 @@ impl Ward {
         }
         if let Some(night) = &mut self.record.last {
             night.ended_ms = night.ended_ms.or_else(|| Some(now_ms()));
+            self.record.last_ended_ms = night.ended_ms;
         }
         self.save()
     }

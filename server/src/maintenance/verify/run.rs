@@ -131,6 +131,11 @@ pub(super) async fn run<S: MaintenanceStore>(
         run.finish();
     }
     states.save_run(&run)?;
+    for ward in &mut wards {
+        ward.note_overdue(wanted.within_ms);
+        ward.state.note_found(ward.seen.findings.iter().chain(&ward.found));
+    }
+    save(states, &wards, &(0..wards.len()).collect())?;
     Ok((wards.into_iter().map(|ward| ward.finish(wanted.within_ms)).collect(), continued))
 }
 
@@ -323,13 +328,12 @@ impl Ward {
         }
     }
 
-    fn finish(mut self, within_ms: u64) -> Outcome {
+    /// Notes if something was not read for longer than the configuration promises.
+    fn note_overdue(&mut self, within_ms: u64) {
         let since_ms = self.state.since_ms();
-        let holds_files: BTreeSet<u8> =
-            self.seen.files.iter().filter_map(|(handle, _)| first(handle)).collect();
-        let read = holds_files.iter().map(|at| self.state.read_ms(*at));
-        let oldest_read_ms = read.clone().min().unwrap_or(Some(now_ms()));
         let behind_ms = now_ms().saturating_sub(within_ms);
+        let holds_files = self.holds_files();
+        let read = holds_files.iter().map(|at| self.state.read_ms(*at));
         let overdue = read.filter(|read_ms| read_ms.or(since_ms).is_some_and(|read_ms| read_ms < behind_ms));
         let overdue = overdue.count();
         if overdue > 0 {
@@ -340,6 +344,17 @@ impl Ward {
             );
             self.found.push(Finding::of_repository(Kind::Overdue, detail));
         }
+    }
+
+    /// The parts in which there are files.
+    fn holds_files(&self) -> BTreeSet<u8> {
+        self.seen.files.iter().filter_map(|(handle, _)| first(handle)).collect()
+    }
+
+    fn finish(mut self, within_ms: u64) -> Outcome {
+        let read = self.holds_files().into_iter().map(|at| self.state.read_ms(at));
+        let oldest_read_ms = read.min().unwrap_or(Some(now_ms()));
+        let behind_ms = now_ms().saturating_sub(within_ms);
         let is_lately = |first: &u8| self.state.read_ms(*first).is_some_and(|read_ms| read_ms >= behind_ms);
         let parts_verified = (0..=u8::MAX).filter(is_lately).map(|_| 1_u16).sum();
         let bytes = self.seen.bytes();

@@ -11,7 +11,7 @@ use pawl_policy::{FileId, Handle, RepositoryName};
 use serde::{Deserialize, Serialize};
 
 use super::super::remembered::{self, load, save};
-use super::finding::Finding;
+use super::finding::{Finding, Severity};
 use crate::files::{self, FileError};
 use crate::store::now_ms;
 
@@ -33,7 +33,13 @@ pub(in crate::maintenance) struct State {
     /// Damaged files without a good copy that were set aside, and that the repaired index does not name any more.
     #[serde(default)]
     pub(in crate::maintenance) set_aside: BTreeSet<String>,
+    /// What else the last verification found, notes aside; nothing if none has written it down.
+    #[serde(default)]
+    pub(in crate::maintenance) found: Option<Vec<Finding>>,
 }
+
+/// Findings beside damaged files that are remembered, the gravest first: more say no more.
+const FOUND_MAX: usize = 1000;
 
 impl State {
     /// When all files whose ids begin so were last read, in Unix milliseconds.
@@ -68,6 +74,31 @@ impl State {
     pub(in crate::maintenance) fn note_right(&mut self, handle: &Handle) {
         self.damaged.remove(&handle.to_string());
         self.set_aside.remove(&handle.to_string());
+        self.note_explained(handle);
+    }
+
+    /// Notes that a damaged file without a good copy is set aside.
+    pub(in crate::maintenance) fn note_set_aside(&mut self, handle: &Handle) {
+        self.damaged.remove(&handle.to_string());
+        self.note_explained(handle);
+        self.set_aside.insert(handle.to_string());
+    }
+
+    /// Notes what a verification found beside damaged files. Notes are not remembered.
+    pub(super) fn note_found<'a>(&mut self, findings: impl Iterator<Item = &'a Finding>) {
+        let mut found: Vec<_> =
+            findings.filter(|finding| finding.kind.severity() != Severity::Note).cloned().collect();
+        found.sort_by_key(|finding| finding.kind.severity());
+        found.truncate(FOUND_MAX);
+        self.found = Some(found);
+    }
+
+    fn note_explained(&mut self, handle: &Handle) {
+        if let Some(found) = &mut self.found {
+            found.retain(|finding| {
+                finding.kind.severity() != Severity::Damage || finding.handle() != Some(*handle)
+            });
+        }
     }
 }
 
@@ -152,6 +183,14 @@ impl States {
     /// What is remembered of a repository; nothing if it cannot be understood.
     pub(in crate::maintenance) fn load(&self, repository: &RepositoryName) -> Result<State, FileError> {
         load(&self.path(repository)).map(Option::unwrap_or_default)
+    }
+
+    /// What is remembered of a repository; nothing if it was never verified.
+    pub(in crate::maintenance) fn understand(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Option<State>, FileError> {
+        remembered::understand(&self.path(repository))
     }
 
     pub(in crate::maintenance) fn save(
