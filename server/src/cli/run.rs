@@ -47,6 +47,7 @@ Its last line is for programs: `pawl-run: ` and JSON. The keys, which --json has
   ended_by      \"until\" or \"signal\" if it was ended, else null
   resumed       whether it went on with a run that was cut
   delivered     whether a report was handed out ([maintenance.report])
+  attention     at how many things somebody should look, as `pawl maintain report` says: also at what this run is not about
   began, seconds
   unknown       repositories that the configuration has a table for, and that are not there
   error         why nothing was done, else null

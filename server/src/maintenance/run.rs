@@ -14,6 +14,7 @@ mod ward;
 mod whole;
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use jiff::Zoned;
 
 use super::locks::{Patience, Quiet};
 use super::purge;
-use super::report::{self as reporting, Comparison};
+use super::report::{self as reporting, Comparison, Delivered};
 use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
@@ -78,8 +79,11 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
     if told.why().is_some() {
         return worked;
     }
-    match Box::pin(hand_out(&config)).await {
-        Ok(delivered) => report.delivered = delivered,
+    match Box::pin(hand_out(&config, options.compare.as_deref())).await {
+        Ok(Delivered { to_somebody, attention }) => {
+            report.delivered = to_somebody;
+            report.attention = Some(attention);
+        }
         Err(error) => {
             return Err(worked
                 .err()
@@ -135,9 +139,9 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     Ok(())
 }
 
-async fn hand_out(config: &Config) -> Result<bool, Box<dyn Error>> {
+async fn hand_out(config: &Config, earlier: Option<&Path>) -> Result<Delivered, Box<dyn Error>> {
     let store = stores::open_for_reading(config).await?;
-    Ok(Box::pin(reporting::deliver(&store, config, None)).await?.to_somebody)
+    Box::pin(reporting::deliver(&store, config, earlier)).await
 }
 
 /// When work with these settings is over.

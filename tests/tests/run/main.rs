@@ -150,6 +150,7 @@ fn last_line(finished: &Finished) -> Value {
     let parsed: Value = serde_json::from_str(json).unwrap();
     let keys: Vec<_> = parsed.as_object().unwrap().keys().map(String::as_str).collect();
     let documented = [
+        "attention",
         "began",
         "delivered",
         "ended_by",

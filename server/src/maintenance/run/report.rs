@@ -25,6 +25,8 @@ pub(super) struct Report {
     pub(super) ended_by: Option<Why>,
     /// Whether a report was handed to somebody.
     pub(super) delivered: bool,
+    /// At how much somebody should look, as the report says, if one was made.
+    pub(super) attention: Option<usize>,
     /// Repositories that the configuration names and that are not there.
     pub(super) unknown: Vec<String>,
     /// Why not everything was done that could have been.
@@ -39,6 +41,7 @@ impl Report {
             resumed: false,
             ended_by: None,
             delivered: false,
+            attention: None,
             unknown: Vec::new(),
             error: None,
             wards: Vec::new(),
@@ -65,6 +68,7 @@ impl Report {
             "ended_by": self.ended_by.map(word),
             "resumed": self.resumed,
             "delivered": self.delivered,
+            "attention": self.attention,
             "began": moment(self.began_ms),
             "seconds": now_ms().saturating_sub(self.began_ms) / 1000,
             "unknown": self.unknown,
