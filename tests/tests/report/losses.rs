@@ -58,6 +58,23 @@ fn a_repository_that_is_gone_as_a_whole_is_missed() {
     assert!(attention(&ground.json(1, &["web1"]))[0].contains("maintain restore web1 --from"));
 }
 
+fn remove_files(directory: &std::path::Path) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { remove_files(&path) } else { remove(&path) }
+    }
+}
+
+#[test]
+fn a_repository_that_is_empty_is_worth_a_look_if_it_was_not_retired() {
+    let ground = Ground::new();
+    let _ = ground.maintain(&["delete", "web1"]).expect_code(0);
+    assert_eq!(attention(&ground.json(0, &[])), [""; 0]);
+    let ground = Ground::new();
+    remove_files(&ground.server.data().join("web1"));
+    assert_eq!(attention(&ground.json(1, &[])), ["look web1: it has no snapshot"]);
+}
+
 /// A166: Somebody with the disk removes a repository's config, which is no file that is damaged.
 #[test]
 fn a_config_that_is_gone_is_in_the_report_even_while_other_maintenance_is_at_work() {

@@ -107,8 +107,8 @@ fn silence_damage_and_what_runs_said_are_on_top_the_gravest_first() {
 
 /// Milliseconds so many days ago.
 fn days_ago_ms(days: u64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_hours(24 * days);
-    u64::try_from(now.as_millis()).unwrap()
+    let then = SystemTime::now().checked_sub(Duration::from_hours(24 * days)).unwrap();
+    u64::try_from(then.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 fn examined(ground: &Ground, good: &[&String]) {
@@ -171,7 +171,7 @@ fn maintenance_that_does_not_run_or_never_ends_is_noticed() {
     let night = |began: u64, ended: Option<u64>| json!({"began_ms": days_ago_ms(began), "ended_ms": ended.map(days_ago_ms), "steps": []});
     let noticed = |record: &Value| {
         ground.remember(record);
-        attention(&ground.json(if record["fine"] == true { 0 } else { 1 }, &[]))
+        attention(&ground.json(u8::from(record["fine"] != true), &[]))
     };
     let stale = noticed(&json!({"last": night(5, Some(5))}));
     assert!(stale.len() == 1 && stale[0].contains("no run of maintenance has ended since"), "{stale:?}");

@@ -101,8 +101,8 @@ fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Atten
     }
     all.extend(of_fallen_silent(of));
     all.extend(of_junk(of, report));
-    // One that never held anything is new.
-    if of.files > 0 || of.was_verified {
+    // One that never held anything is new, and of one that is retired nothing is visible.
+    if of.files > 0 || (of.was_verified && !of.is_retired) {
         all.extend(of_silence(of, report, config));
         all.extend(of_verification(of, report));
     }
@@ -128,9 +128,8 @@ fn of_junk(of: &Repository, report: &Report) -> Option<Attention> {
 fn of_silence(of: &Repository, report: &Report, config: &Config) -> Option<Attention> {
     let silent_ms = u64::from(config.maintenance.report.silent_days()) * DAY_MS;
     let is_long_ago = |moment: Moment| report.made.0.saturating_sub(moment.0) > silent_ms;
-    let newer = of.newest.as_ref().map_or("", |newest| match newest.opened {
-        true => "; a newer one is held",
-        false => "; a newer one was not opened yet",
+    let newer = of.newest.as_ref().map_or("", |newest| {
+        if newest.opened { "; a newer one is held" } else { "; a newer one was not opened yet" }
     });
     let text = match (&of.last_backup, of.none_good_since) {
         (Some(last), _) if !is_long_ago(last.received) => return None,
@@ -156,7 +155,7 @@ fn of_fallen_silent(of: &Repository) -> Vec<Attention> {
         None => format!("snapshots of no host: {reason}"),
     });
     let more = groups.len().saturating_sub(NAMED_MAX);
-    let more = (more > 0).then(|| format!("{} more of its groups fell silent", more));
+    let more = (more > 0).then(|| format!("{more} more of its groups fell silent"));
     told.chain(more).map(|text| about(Some(of), Grade::Look, text)).collect()
 }
 

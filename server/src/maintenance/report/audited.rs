@@ -18,6 +18,8 @@ const KINDS_MAX: usize = 20;
 /// What was no action of restic's at all: a stranger chose its words.
 const NO_ACTION: &str = "something that is no request of restic's";
 
+const CONFIG: &str = "config";
+
 /// What was tried, and the status with which it was answered.
 type Kind = (String, u16);
 
@@ -37,6 +39,8 @@ pub(super) struct Audited {
     refused: BTreeMap<Option<String>, BTreeMap<Kind, Tried>>,
     /// Snapshots that were removed for good: repository and `snapshots/ID`.
     purged: BTreeSet<(String, String)>,
+    /// Repositories whose config maintenance deleted, which it does last of all.
+    pub(super) retired: BTreeSet<String>,
     /// What the last verification of a repository found, damage aside.
     pub(super) suspicious: BTreeMap<String, u64>,
 }
@@ -73,6 +77,12 @@ impl Audited {
             Event::Decision(decision) if is_new => return lost(&decision),
             Event::Purged(Deed { repository, file: Some(file), .. }) if file.starts_with("snapshots/") => {
                 self.purged.insert((repository, file));
+            }
+            Event::Hidden(Deed { repository, file: Some(file), .. }) if file == CONFIG => {
+                self.retired.insert(repository);
+            }
+            Event::BroughtBack(Deed { repository, file: Some(file), .. }) if file == CONFIG => {
+                self.retired.remove(&repository);
             }
             Event::Verified(run) => {
                 self.suspicious.insert(run.repository, run.suspicious);

@@ -127,6 +127,7 @@ pub(super) async fn gather(
         let told = seen.audited.suspicious.get(name.as_str()).copied().unwrap_or(0);
         let suspicious = remembered.state.found.as_ref().map_or(told, |found| suspicious(found));
         let covered = Covered::of(name.clone(), &remembered.state);
+        repository.is_retired = repository.files == 0 && seen.audited.retired.contains(name.as_str());
         repository.was_verified = covered.parts.iter().any(Option::is_some);
         repository.verified = Some(verified(config, made, &covered, suspicious));
         of_runs(&mut repository, remembered.record);

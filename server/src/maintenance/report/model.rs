@@ -133,6 +133,9 @@ pub(super) struct Repository {
     /// Whether any of it was ever verified.
     #[serde(skip)]
     pub(super) was_verified: bool,
+    /// Whether maintenance deleted all of it.
+    #[serde(skip)]
+    pub(super) is_retired: bool,
     pub(super) snapshots: u64,
     /// Locks do not count.
     pub(super) files: u64,

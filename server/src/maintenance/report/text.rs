@@ -96,14 +96,18 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
         let file = found.file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
         say("found", format!("{file}{}: {}", found.kind, found.detail));
     }
-    more(of.findings.len()).into_iter().for_each(|more| say("", more));
+    if let Some(more) = more(of.findings.len()) {
+        say("", more);
+    }
     if let Some(newest) = &of.newest {
         say("newest", self::newest(newest, report));
     }
     for batch in of.pending.iter().take(SHOWN_MAX) {
         say("deleted", pending(batch));
     }
-    more(of.pending.len()).into_iter().for_each(|more| say("", more));
+    if let Some(more) = more(of.pending.len()) {
+        say("", more);
+    }
     for held in of.held.iter().take(SHOWN_MAX) {
         let host = held.host.clone().map(Words::from).map(|host| format!(" of {host}")).unwrap_or_default();
         let id = short(&held.id);
@@ -112,12 +116,16 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
             format!("{id}{host}, received {}: {}", Words::from(&held.received), Words::from(&held.reason)),
         );
     }
-    more(of.held.len()).into_iter().for_each(|more| say("", more));
+    if let Some(more) = more(of.held.len()) {
+        say("", more);
+    }
     for junk in of.junk.iter().take(SHOWN_MAX) {
         let by = junk.creator.clone().map(Words::from).map(|by| format!(" by {by}")).unwrap_or_default();
         say("hidden junk", format!("{}{by}: {}", Words::from(&junk.file), Words::from(&junk.reason)));
     }
-    more(of.junk.len()).into_iter().for_each(|more| say("", more));
+    if let Some(more) = more(of.junk.len()) {
+        say("", more);
+    }
     if let Some(night) = &of.last_run {
         let steps: Vec<_> =
             night.steps.iter().map(|done| format!("{} {}", done.step.word(), done.ended.word())).collect();
