@@ -189,7 +189,7 @@ fn an_index_that_lies_hides_nobody_elses_snapshot() {
     assert!(honest.iter().all(|id| there.contains(&id[..8])), "{honest:?} in {there:?}");
 }
 
-/// A166: A thief stores a pack of noise and an index which says that it holds what honest packs hold, so that restic's prune
+/// A170: A thief stores a pack of noise and an index which says that it holds what honest packs hold, so that restic's prune
 /// keeps that one and removes the honest ones.
 #[test]
 fn an_index_that_would_have_prune_keep_noise_for_good_data_is_hidden() {

@@ -75,7 +75,7 @@ fn work(options: &Run, report: &mut Report) -> Outcome {
 /// Does the work, and whatever came of it ends with a report to whom the configuration names.
 async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outcome {
     let told = Stop::when_told()?;
-    let worked = work_through(options, config.clone(), report, &told).await;
+    let worked = Box::pin(work_through(options, config.clone(), report, &told)).await;
     if told.why().is_some() {
         return worked;
     }

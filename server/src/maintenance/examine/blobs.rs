@@ -169,7 +169,6 @@ mod tests {
         };
         assert!(!first(&honest, 0) && !first(&honest, 1));
         let lie = index(&[(2, &[blob(10, "data", 0)]), (3, &[blob(13, "data", 0), blob(14, "data", 9)])]);
-        let mut blobs = blobs;
         blobs.add(&lie, &packs);
         blobs.sort();
         let first = |index: &Index, pack: usize| {
