@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pawl_tests::process::Process;
 use pawl_tests::program::{Run, program};
+use pawl_tests::server::Server;
 use pawl_tests::wait;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -72,7 +73,9 @@ fn killed_in_any_step_of_restics_it_goes_on_where_it_was() {
 
 #[test]
 fn killed_while_it_verifies_it_goes_on_where_it_was() {
-    let ground = Ground::new(&["web1"]);
+    // Everything has to be read every night, so that reading takes a while.
+    let config = "[maintenance]\ndelay_days = 2\nverify_days = 1\n";
+    let ground = Ground::on(Server::build().config(config).start(), &["web1"]);
     let mut run =
         ground.start(&program("restic-0.19"), &[&RULES[..], &["--bytes-per-second", "1KiB"]].concat());
     let state = ground.server.data().join(".pawl/maintenance/verify/,run.json");
