@@ -39,6 +39,21 @@ pub fn json(value: &impl serde::Serialize) -> Outcome {
     line(&serde_json::to_string(value)?)
 }
 
+/// Prints what came of a command, as JSON or for people, and ends with this code and message.
+pub fn report<R: serde::Serialize>(
+    report: &R,
+    text: impl FnOnce(&R) -> String,
+    end: Ended,
+    is_json: bool,
+) -> Outcome {
+    if is_json {
+        json(report)?;
+    } else {
+        line(&text(report))?;
+    }
+    if end.code == 0 { Ok(()) } else { Err(end.into()) }
+}
+
 /// Prints bytes as they are.
 pub fn bytes(bytes: &[u8]) -> Outcome {
     let mut out = std::io::stdout().lock();

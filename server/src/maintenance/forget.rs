@@ -57,15 +57,8 @@ pub(super) fn run(options: &Forget) -> Outcome {
     });
     forgotten.map_err(|error| Ended { code: 2, message: error.to_string() })?;
     let Some(report) = report else { return Ok(()) }; // there is one where there is no error
-    if options.json {
-        print::json(&report)?;
-    } else {
-        print::line(&report.text())?;
-    }
-    match report.exit_code() {
-        0 => Ok(()),
-        code => Err(Ended { code, message: String::new() }.into()),
-    }
+    let end = Ended { code: report.exit_code(), message: String::new() };
+    print::report(&report, Report::text, end, options.json)
 }
 
 /// What can be said before anything is opened.

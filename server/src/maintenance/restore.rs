@@ -40,15 +40,8 @@ use source::Source;
 /// Runs the command.
 pub(super) fn run(options: &Restore) -> Outcome {
     let report = restore(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
-    if options.json {
-        print::json(&report)?;
-    } else {
-        print::line(&report.text())?;
-    }
-    match report.exit_code() {
-        0 => Ok(()),
-        code => Err(Ended { code, message: String::new() }.into()),
-    }
+    let end = Ended { code: report.exit_code(), message: String::new() };
+    print::report(&report, Report::text, end, options.json)
 }
 
 fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {

@@ -43,15 +43,8 @@ pub(super) fn run(options: &Run) -> Outcome {
     if let Err(error) = work(options, &mut report) {
         report.error = Some(error.to_string());
     }
-    if options.json {
-        print::json(&report)?;
-    } else {
-        print::line(&report.text())?;
-    }
-    match report.exit_code() {
-        0 => Ok(()),
-        code => Err(Ended { code, message: report.error.unwrap_or_default() }.into()),
-    }
+    let end = Ended { code: report.exit_code(), message: report.error.clone().unwrap_or_default() };
+    print::report(&report, Report::text, end, options.json)
 }
 
 fn work(options: &Run, report: &mut Report) -> Outcome {

@@ -45,13 +45,8 @@ const TOLD_MAX: usize = 1000;
 /// Runs the command.
 pub(super) fn run(options: &Verify) -> Outcome {
     let verified = verify(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
-    let code = verified.exit_code();
-    if options.json {
-        print::json(&verified)?;
-    } else {
-        print::line(&verified.text())?;
-    }
-    if code == 0 { Ok(()) } else { Err(Ended { code, message: String::new() }.into()) }
+    let end = Ended { code: verified.exit_code(), message: String::new() };
+    print::report(&verified, report::Report::text, end, options.json)
 }
 
 fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {

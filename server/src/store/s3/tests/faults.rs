@@ -3,6 +3,7 @@
 //! Invariant: what is answered is true, whatever the line does: an error is never taken for absence, nor an unknown end
 //! for a known one.
 
+use bytes::Bytes;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
