@@ -1,7 +1,7 @@
 //! A machine of its own: Debian 12 with systemd, booted by systemd-nspawn, on a network of two.
 //!
 //! Invariant: every machine starts from the same files, which are never written to, and none outlives its value. It
-//! shares the kernel with this machine, and nothing else.
+//! shares the kernel with this machine, and nothing else; its control group is its own.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,24 @@ done
 systemctl --failed
 exit 1";
 
+/// Runs a command in a control group of its own. Otherwise several machines would share theirs, as nspawn is told to keep
+/// the one it is in, and each systemd would take those of the others' units away.
+const IN_OWN_GROUP: &str = r#"
+while IFS=: read -r _ controllers path; do
+    case $controllers in
+        '') tree=$(findmnt --first-only --noheadings --output TARGET --types cgroup2) ;;
+        name=systemd) tree=$(findmnt --first-only --noheadings --output TARGET --types cgroup --options name=systemd) ;;
+        *) continue ;;
+    esac
+    mkdir "$tree$path/$0"
+    echo $$ >"$tree$path/$0/cgroup.procs"
+done </proc/self/cgroup
+exec "$@""#;
+
+/// Removes the control groups of this name, in which nothing runs any more.
+const REMOVE_GROUP: &str =
+    r#"find /sys/fs/cgroup -depth -type d \( -name "$0" -o -path "*/$0/*" \) -exec rmdir {} +"#;
+
 /// What Landlock needs, which nspawn takes from its machines otherwise.
 const LANDLOCK: &str = "landlock_create_ruleset landlock_add_rule landlock_restrict_self";
 
@@ -40,6 +58,7 @@ static BOOTED: AtomicU32 = AtomicU32::new(0);
 /// A machine that runs.
 #[derive(Debug)]
 pub(crate) struct Machine {
+    name: String,
     nspawn: Run,
     init: Process,
     address: String,
@@ -70,7 +89,8 @@ impl Machine {
         let network = format!("10.213.{}", process % 250);
         let (ours, its) = (number * 4 + 1, number * 4 + 2);
 
-        let mut command = Command::new("systemd-nspawn");
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", IN_OWN_GROUP, &name, "systemd-nspawn"]);
         command.args(["--boot", "--register=no", "--keep-unit", "--link-journal=no", "--network-veth"]);
         command.args(["--resolv-conf=off", "--timezone=off", "--machine", &name]);
         command.arg(format!("--system-call-filter={LANDLOCK}")).arg("--directory").arg(&root);
@@ -80,15 +100,18 @@ impl Machine {
             Process::child_of(nspawn.pid(), "systemd")
         });
         let address = format!("{network}.{its}");
-        let machine = Self { nspawn, init, address, dir };
+        let machine = Self { name, nspawn, init, address, dir };
         until("the machine has booted", || {
             let state = machine.try_run("systemctl is-system-running").stdout;
             ["running", "degraded"].contains(&state.trim()).then_some(())
         });
         machine.run(NOTHING_FAILED);
 
-        here("ip", &["address", "add", &format!("{network}.{ours}/30"), "dev", &format!("ve-{name}")]);
-        here("ip", &["link", "set", &format!("ve-{name}"), "up"]);
+        here(
+            "ip",
+            &["address", "add", &format!("{network}.{ours}/30"), "dev", &format!("ve-{}", machine.name)],
+        );
+        here("ip", &["link", "set", &format!("ve-{}", machine.name), "up"]);
         let init = machine.init.pid().to_string();
         let there = |args: &[&str]| here("nsenter", &[&["--target", &init, "--net", "ip"], args].concat());
         there(&["address", "add", &format!("{}/30", machine.address), "dev", "host0"]);
@@ -147,6 +170,9 @@ impl Drop for Machine {
         while !self.nspawn.has_ended() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
+        let mut command = Command::new("bash");
+        command.args(["-c", REMOVE_GROUP, &self.name]);
+        let _ = Run::start(command).end();
     }
 }
 

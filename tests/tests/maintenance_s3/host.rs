@@ -75,7 +75,7 @@ pub(crate) fn write_credentials(file: &Path, access: &Access) {
 }
 
 impl Host {
-    fn backup(&mut self, day: u32) {
+    pub(crate) fn backup(&mut self, day: u32) {
         let files = self.files();
         plant(&files.join("changing"), &noise(&format!("day {day}"), 200_000));
         plant(&files.join(format!("of-day-{day}")), &noise(&format!("new on day {day}"), 100_000));

@@ -100,16 +100,14 @@ fn users_restic(host: &Host) -> [String; 4] {
 
 /// Drill 4.
 fn what_was_set_aside_in_a_bucket_is_sent_again_by_the_next_backup(s3: &S3) {
-    let host = host_with_five_backups(s3);
+    let mut host = host_with_five_backups(s3);
+    // What the last backup added, so that the host still has it.
+    let before = host.visible();
+    host.backup(5);
     let good = host.visible();
     let is_whole = |(key, content): &(&String, &Vec<u8>)| key.contains("/data/") && content.len() > 50_000;
-    // What the last backup added, so that the host still has it.
-    let whole = good.iter().filter(is_whole).map(|(key, _)| key);
-    let added_last = |key: &&String| {
-        let head = host.bucket.head(key).unwrap();
-        head.last_modified.unwrap().to_millis().unwrap()
-    };
-    let key = whole.max_by_key(added_last).unwrap().clone();
+    let added = good.iter().filter(|(key, _)| !before.contains_key(*key)).find(is_whole);
+    let key = added.unwrap().0.clone();
     rot(&host, [&key]);
     let report = host.maintain(&["verify", "--all", "--json"]).expect_code(1).json();
     assert_eq!(damaged(&report), [name_of(&key)].into());
@@ -126,7 +124,7 @@ fn what_was_set_aside_in_a_bucket_is_sent_again_by_the_next_backup(s3: &S3) {
     assert!(matches!(backup.code, Some(0 | 3)), "{backup:?}");
     host.restic.backup(&host.files());
     host.restic.check();
-    host.assert_restores(&host.restic, 4);
+    host.assert_restores(&host.restic, 5);
 }
 
 /// A damaged pack is traced to the snapshots that need it, by the user's own restic, which reads the bucket itself.
