@@ -42,7 +42,8 @@ alike: restic removes its locks, and what is left is done first the next time. T
 
 Its last line is for programs: `pawl-run: ` and JSON. The keys, which --json has as well, with the steps beside them:
   exit          the exit code
-  repositories  how many there were; well, notices, failed: how many of these ended how
+  repositories  how many there were; well, notices, failed: how many of these ended how. Those of which something is
+                left are none of the well ones
   left          steps for which there was no time
   ended_by      \"until\" or \"signal\" if it was ended, else null
   resumed       whether it went on with a run that was cut

@@ -71,11 +71,13 @@ pub(super) async fn due(
     Ok((removed, kept))
 }
 
-/// Notes that maintenance saw every batch today.
+/// Notes that maintenance saw every batch today. One for which that fails ripens later, and so keeps nothing else up.
 pub(super) async fn note_seen<M: MaintenanceStore>(store: &M) -> Result<(), StoreError> {
     let today = today()?;
     for batch in store.batches().await? {
-        store.note_seen(&batch.id, today).await?;
+        if let Err(error) = store.note_seen(&batch.id, today).await {
+            tracing::warn!(batch = %batch.id, %error, "cannot be noted as seen today");
+        }
     }
     Ok(())
 }

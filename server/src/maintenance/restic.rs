@@ -3,6 +3,7 @@
 //! Invariant: neither the repository's password nor a credential is on a command line. A restic that has to end is asked
 //! to, so that it removes its lock.
 
+mod soon;
 mod version;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::stop::Stop;
 use crate::cli::UsersRestic;
 use crate::store::s3::Direct;
+pub(super) use soon::soon;
 pub(super) use version::Version;
 
 /// So long a restic that was asked to end may take to remove its lock. What it waits for is a door of this machine.

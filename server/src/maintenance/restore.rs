@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::num::NonZeroUsize;
 
+use bytesize::ByteSize;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{FileType, Handle, RepositoryName};
 use tokio::sync::Mutex;
@@ -25,7 +26,7 @@ use super::verify::finding::{Finding, Severity};
 use super::verify::state::{State, States};
 use super::verify::survey::missing;
 use super::{progress, session, verify};
-use crate::cli::Restore;
+use crate::cli::{Reading, Restore};
 use crate::config::Config;
 use crate::print::{self, Ended, Outcome};
 use crate::store::StoreError;
@@ -86,10 +87,15 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-/// Repairs a repository from copies in the store itself.
-pub(super) async fn repair(session: &Session, repository: &RepositoryName) -> Result<Part, Box<dyn Error>> {
+/// Repairs a repository from copies in the store itself, which are read at this pace.
+pub(super) async fn repair(
+    session: &Session,
+    repository: &RepositoryName,
+    bytes_per_second: Option<ByteSize>,
+) -> Result<Part, Box<dyn Error>> {
     let states = States::open(&verify::directory(&session.config.data))?;
-    let options = &Restore::default();
+    let reading = Reading { bytes_per_second, ..Reading::default() };
+    let options = &Restore { reading, ..Restore::default() };
     let job = Job { options, config: &session.config, store: &session.store, source: None, states: &states };
     Box::pin(job.carry_out(repository)).await
 }

@@ -121,7 +121,7 @@ fn when_its_time_is_over_it_ends_what_goes_on_and_says_what_is_left() {
     let ended = ended.expect_code(0);
     ground.assert_unlocked();
     let last = last_line(&ended);
-    assert_eq!((&last["ended_by"], &last["well"]), (&"until".into(), &2.into()), "{ended:#?}");
+    assert_eq!((&last["ended_by"], &last["well"]), (&"until".into(), &0.into()), "{ended:#?}");
     assert!(ended.stdout.contains("left for the next run: its time was over (--until)"), "{ended:#?}");
     let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
     assert_eq!((ends(&report, "db1"), ends(&report, "web1")), (owned(&WELL), owned(&WELL)));
@@ -136,10 +136,16 @@ fn after_its_time_nothing_begins() {
     let ground = Ground::new(&["web1"]);
     let until = moment(-60);
     let report = ground.run(&[&RULES[..], &["--until", &until, "--json"]].concat()).expect_code(0).json();
-    let left = ["verify", "forget", "prune", "check", "purge"].map(|step| format!("{step} skipped"));
+    let left =
+        ["verify", "examine", "forget", "prune", "check", "purge"].map(|step| format!("{step} skipped"));
     assert_eq!(ends(&report, "web1"), left);
-    assert_eq!((&report["left"], &report["ended_by"]), (&5.into(), &"until".into()));
+    assert_eq!((&report["left"], &report["ended_by"]), (&6.into(), &"until".into()));
+    assert_eq!(report["well"], 0);
     assert_eq!(ground.snapshots("web1").len(), 6);
+
+    // What nobody asked for is not left.
+    let report = ground.run_alone(&["--until", &until, "--json"]).expect_code(0).json();
+    assert_eq!(ends(&report, "web1"), ["verify skipped", "purge skipped"]);
 
     // Night after night without time is worth a look.
     let record = ground.server.data().join(".pawl/maintenance/run/web1.json");
@@ -147,10 +153,13 @@ fn after_its_time_nothing_begins() {
     let long_ago = SystemTime::now() - Duration::from_secs(5 * super::DAY);
     let long_ago = u64::try_from(long_ago.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
     remembered["well_ms"]["prune"] = long_ago.into();
+    remembered["first_ms"] = long_ago.into();
     pawl_tests::store::plant(&record, remembered.to_string().as_bytes());
     let report = ground.run(&[&RULES[..], &["--until", &until, "--json"]].concat()).expect_code(1).json();
-    assert_eq!(ends(&report, "web1")[2], "prune notice");
-    assert!(step(&report, "web1", "prune")["said"][1].as_str().unwrap().contains("5 days ago"), "{report:#}");
+    let said = |name: &str| step(&report, "web1", name)["said"][1].as_str().unwrap();
+    assert_eq!(said("prune"), "it last ended well 5 days ago; give it more time");
+    assert_eq!(said("verify"), "it never ended well, and the first run was 5 days ago; give it more time");
+    assert_eq!((&report["notices"], &report["well"]), (&1.into(), &0.into()));
 }
 
 #[test]

@@ -2,12 +2,17 @@
 //!
 //! Invariant: it is in no log and on no command line.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
+use super::super::restic::soon;
+use super::super::stop::Stop;
 use crate::cli::UsersRestic;
 
 /// More than any password.
-const BYTES_MAX: usize = 64 << 10;
+const BYTES_MAX: usize = 4 << 10;
+/// A password may come from another machine, or from hardware that somebody has to touch.
+const COMMAND_ENDS_WITHIN: Duration = Duration::from_mins(5);
 
 impl UsersRestic {
     /// The password from the file or the command that was named, without space around it, as restic takes it.
@@ -18,7 +23,9 @@ impl UsersRestic {
                 let text = std::fs::read(file).map_err(|error| format!("cannot read {from}: {error}"))?;
                 (from, text)
             }
-            (None, Some(command)) => ("the password command".to_owned(), printed(command)?),
+            (None, Some(command)) => {
+                ("the password command".to_owned(), printed(command, &self.bounds.stop)?)
+            }
             (None, None) => return Err("say --password-file or --password-command".to_owned()),
         };
         let password = text.trim_ascii();
@@ -30,13 +37,15 @@ impl UsersRestic {
 }
 
 /// What a command prints that is started as restic starts it: in words, without a shell.
-fn printed(command: &str) -> Result<Vec<u8>, String> {
+fn printed(command: &str, stop: &Stop) -> Result<Vec<u8>, String> {
     let words = shlex::split(command).unwrap_or_default();
     let Some((program, arguments)) = words.split_first() else {
         return Err("the password command has no words, or quotes that do not end".to_owned());
     };
-    let run = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let run = run.map_err(|error| format!("cannot start the password command, {program}: {error}"))?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let run = soon(command, COMMAND_ENDS_WITHIN, stop);
+    let run = run.map_err(|error| format!("the password command, {program}, gave no password: {error}"))?;
     if !run.status.success() {
         return Err(format!("the password command ended with {}", run.status));
     }

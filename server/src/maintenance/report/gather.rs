@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
-use jiff::tz::TimeZone;
 use pawl_policy::{DAY_MS, FileType, Handle, RepositoryName};
 
 use super::super::examine::state::State as Examined;
@@ -208,15 +207,11 @@ fn of_contents(name: &RepositoryName, contents: Result<Contents, String>, known:
 
 /// What runs wrote down.
 fn of_runs(repository: &mut Repository, record: Record) {
-    let Record { last, last_ended_ms, well_ms, days, received, held, junk, .. } = record;
-    // Where none ended, the first counts of which anything is known.
-    let first_ms = || {
-        let midnight = days.keys().next().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
-        midnight.and_then(|midnight| u64::try_from(midnight.timestamp().as_millisecond()).ok())
-    };
+    let Record { last, last_ended_ms, first_ms, well_ms, days, received, held, junk, .. } = record;
+    // Where none ended, it counts when the first began.
     repository.runs.ended = last.as_ref().map(|last| {
         let ended_ms = last_ended_ms.max(last.ended_ms);
-        Moment(ended_ms.unwrap_or_else(|| last.began_ms.min(first_ms().unwrap_or(u64::MAX))))
+        Moment(ended_ms.or(first_ms).unwrap_or(last.began_ms))
     });
     repository.runs.well = well_ms.into_iter().map(|(step, ms)| (step, Moment(ms))).collect();
     let grown = days.into_iter().map(|(day, of)| Grown {

@@ -3,13 +3,20 @@
 //! Invariant: what is no restic, or is older than any that was tried, is never given a password.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::super::stop::Stop;
+use super::soon;
 
 /// A version of restic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::maintenance) struct Version(u32, u32);
 
+/// Its version is printed at once; a cold disk or a busy machine may delay that.
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
 /// Debian 12's: the oldest that the tests know.
 const OLDEST: Version = Version(0, 14);
 /// From this one on it waits for others' locks.
@@ -22,9 +29,14 @@ const UNIX_SOCKETS_FROM: Version = Version(0, 17);
 impl Version {
     /// Asks the program.
     pub(in crate::maintenance) fn of(program: &Path) -> Result<Self, String> {
-        let output = std::process::Command::new(program).arg("version").stdin(Stdio::null()).output();
+        let mut command = Command::new(program);
+        command.arg("version").stderr(Stdio::null());
         let shown = program.display();
-        let output = output.map_err(|error| format!("cannot start {shown}: {error}; see --restic"))?;
+        let output = soon(command, ANSWERS_WITHIN, &Stop::default());
+        let output = output.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => format!("{shown} does not say its version: {error}; see --restic"),
+            _ => format!("cannot start {shown}: {error}; see --restic"),
+        })?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let version = Self::parse(&text)
             .ok_or_else(|| format!("{shown} is no restic: its `version` printed '{}'", text.trim()))?;

@@ -21,6 +21,8 @@ const DAYS_MAX: usize = 400;
 pub(in crate::maintenance) struct Record {
     /// The last run, perhaps unfinished.
     pub(in crate::maintenance) last: Option<Night>,
+    /// When the first run began here, in Unix milliseconds.
+    pub(in crate::maintenance) first_ms: Option<u64>,
     /// When it last was this repository's turn, in Unix milliseconds, whatever came of it.
     pub(in crate::maintenance) tended_ms: Option<u64>,
     /// When the last run ended that did, in Unix milliseconds.

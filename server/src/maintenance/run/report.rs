@@ -61,7 +61,7 @@ impl Report {
         json!({
             "exit": self.exit_code(),
             "repositories": self.wards.len(),
-            "well": count(&|ward| !ward.has_failed() && !ward.has_notice()),
+            "well": count(&|ward| !ward.has_failed() && !ward.has_notice() && !ward.has_left()),
             "notices": count(&|ward| !ward.has_failed() && ward.has_notice()),
             "failed": count(&Ward::has_failed),
             "left": self.wards.iter().map(Ward::left).sum::<u64>(),

@@ -1,7 +1,7 @@
 //! What a step says when it has ended.
 //!
-//! Invariant: what restic or a host could have written reaches no terminal and no record with control characters, nor at
-//! any length.
+//! Invariant: what restic or a host could have written reaches no terminal and no record with characters that steer it or
+//! turn letters around, nor at any length.
 
 use super::record::Ended;
 
@@ -64,10 +64,11 @@ fn printable(text: &str) -> String {
             printable.push('…');
             break;
         }
-        if character.is_control() {
-            printable.extend(character.escape_default());
-        } else {
+        // What escape_debug escapes cannot be seen, or turns other letters around; save for these, which it quotes.
+        if matches!(character, '"' | '\'' | '\\') {
             printable.push(character);
+        } else {
+            printable.extend(character.escape_debug());
         }
     }
     printable
@@ -79,8 +80,8 @@ mod tests {
 
     #[test]
     fn a_sentence_is_one_printable_line_of_some_length() {
-        let said = Said::failed("Fatal: \u{1b}[31mno\n\n  second\tline\n").sentences;
-        assert_eq!(said, ["Fatal: \\u{1b}[31mno; second\\tline"]);
+        let said = Said::failed("Fatal: \u{1b}[31mno\n\n  'second'\tline \u{202e}gnp.exe\n").sentences;
+        assert_eq!(said, ["Fatal: \\u{1b}[31mno; 'second'\\tline \\u{202e}gnp.exe"]);
         assert_eq!(Said::well("x".repeat(5000)).sentences[0].chars().count(), CHARS_MAX + 1);
     }
 }

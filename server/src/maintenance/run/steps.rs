@@ -38,7 +38,8 @@ pub(super) async fn restore(session: &Session, ward: &mut Ward) -> Result<(), Fi
         return Ok(());
     }
     ward.step(Step::Restore, async |ward| {
-        let repaired = async { restoring::repair(session, &ward.repository).await };
+        let repaired =
+            async { restoring::repair(session, &ward.repository, ward.settings.bytes_per_second).await };
         let part = unless_told(ward, repaired).await?;
         let wrong = part.wrong();
         if !wrong.is_empty() {

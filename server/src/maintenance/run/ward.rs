@@ -3,11 +3,10 @@
 //! Invariant: a step is done if it was not done before in this run, nothing surprised before it, and there is time; what
 //! came of it is written down before the next begins.
 
-use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use jiff::tz::TimeZone;
+use pawl_policy::retention::Rules;
 use pawl_policy::{DAY_MS, RepositoryName};
 
 use super::super::stop::{Stop, Why};
@@ -20,8 +19,9 @@ use crate::store::now_ms;
 
 /// A step for which there was no time for so long is worth a look.
 const LEFT_TOO_LONG_MS: u64 = 3 * DAY_MS;
-/// The steps that are said to be left: that of restoring only follows on what verification found.
-const STEPS: [Step; 5] = [Step::Verify, Step::Forget, Step::Prune, Step::Check, Step::Purge];
+/// The steps that are said to be left, if there is anything to do for them: that of restoring only follows on what
+/// verification found.
+const STEPS: [Step; 6] = [Step::Verify, Step::Examine, Step::Forget, Step::Prune, Step::Check, Step::Purge];
 
 /// A repository, with what is remembered of it.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ impl Ward {
             });
         }
         self.record.last = Some(night);
+        self.record.first_ms.get_or_insert(whole.began_ms);
         self.save()
     }
 
@@ -160,11 +161,21 @@ impl Ward {
             return Ok(());
         }
         for step in STEPS {
-            if self.done(step).is_none() {
+            if self.done(step).is_none() && self.is_wanted(step) {
                 self.note_left(step, why, None)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether the configuration asks for it.
+    fn is_wanted(&self, step: Step) -> bool {
+        let Settings { restic, retention, .. } = &self.settings;
+        match step {
+            Step::Examine | Step::Prune | Step::Check => restic.knows_password(),
+            Step::Forget => restic.knows_password() && retention.keep.rules() != Rules::default(),
+            Step::Compare | Step::Verify | Step::Restore | Step::Locks | Step::Purge => true,
+        }
     }
 
     fn note_left(&mut self, step: Step, why: Why, cut: Option<&str>) -> Result<(), FileError> {
@@ -177,7 +188,7 @@ impl Ward {
             None => format!("left for the next run: {why}"),
         };
         let late =
-            self.late_days(step).map(|days| format!("it last ended well {days} days ago; give it more time"));
+            self.late_days(step).map(|(days, since)| format!("{since} {days} days ago; give it more time"));
         let said = match late {
             Some(late) => Said::notice(text).and([late]),
             None => Said::skipped(text),
@@ -193,16 +204,15 @@ impl Ward {
         self.save()
     }
 
-    /// For how many days a step was not done, if that is too long. One that never was counts from the first run on.
-    fn late_days(&self, step: Step) -> Option<u64> {
-        let first = || {
-            let (day, _) = self.record.days.first_key_value()?;
-            let midnight = day.to_zoned(TimeZone::UTC).ok()?;
-            u64::try_from(midnight.timestamp().as_millisecond()).ok()
-        };
-        let since_ms = self.record.well_ms.get(&step).copied().or_else(first)?;
+    /// For how many days a step was not done, if that is too long, and since when that is. One that never was counts from
+    /// the first run on.
+    fn late_days(&self, step: Step) -> Option<(u64, &'static str)> {
+        let Record { well_ms, first_ms, .. } = &self.record;
+        let well = well_ms.get(&step).map(|well_ms| (*well_ms, "it last ended well"));
+        let (since_ms, since) =
+            well.or(first_ms.map(|first_ms| (first_ms, "it never ended well, and the first run was")))?;
         let ago_ms = now_ms().saturating_sub(since_ms);
-        (ago_ms.cmp(&LEFT_TOO_LONG_MS) == Ordering::Greater).then_some(ago_ms / DAY_MS)
+        (ago_ms > LEFT_TOO_LONG_MS).then_some((ago_ms / DAY_MS, since))
     }
 
     /// All that could be done was done. What there was no time for leaves it open.
