@@ -18,3 +18,4 @@ mod report;
 mod rot;
 mod thief;
 mod tried;
+mod undone;
