@@ -56,6 +56,13 @@ impl Disk {
         }
     }
 
+    /// Takes all but this many bytes.
+    pub fn fill_but(&self, bytes: u64) {
+        self.fill();
+        let ballast = OpenOptions::new().write(true).open(self.ballast()).unwrap();
+        ballast.set_len(ballast.metadata().unwrap().len().checked_sub(bytes).unwrap()).unwrap();
+    }
+
     /// Takes every inode that is left.
     pub fn fill_with_names(&self) {
         let taken = |number: u64| {

@@ -14,6 +14,7 @@ mod attacks;
 mod cut;
 mod drill;
 mod faults;
+mod full;
 mod night;
 
 use std::collections::BTreeSet;
