@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
 
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::command::Finished;
@@ -16,6 +18,7 @@ use pawl_tests::maintenance::maintain;
 use pawl_tests::program::program;
 use pawl_tests::server::Server;
 use pawl_tests::store::{plant, remove};
+use rustix::fs::XattrFlags;
 use serde_json::{Value, json};
 
 /// A repository with good backups, and a thief who has all that its host has.
@@ -153,6 +156,71 @@ fn snapshots_of_what_is_not_there_are_hidden() {
     assert_ne!(ground.restic.run(["prune", "--dry-run", "--no-lock"]).code, Some(0), "restic's prune stops");
     let files: Vec<_> = files.iter().map(String::as_str).collect();
     ground.assert_hides(&files, "is in no index");
+}
+
+/// A171: A thief stores snapshots whose trees only look as if restic could read them: an entry's name, time or attribute is
+/// none, or stands under a key that Go takes for restic's.
+#[test]
+fn entries_that_restic_cannot_read_are_hidden() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0); // what was there before is known to be good
+    let thief = &ground.thief;
+    let entry =
+        |odd: &str| format!("{{\"nodes\":[{{\"name\":\"f\",\"type\":\"file\",\"content\":[],{odd}}}]}}");
+    let odd = [
+        r#""mtime":"yesterday""#,
+        r#""ctime":"2026-02-29T01:02:03Z""#,
+        r#""user":7"#,
+        r#""linktarget_raw":"not base64""#,
+        r#""extended_attributes":[{"name":"user.x","value":7}]"#,
+        r#""generic_attributes":[]"#,
+        r#""links":-1"#,
+        r#""Size":"large""#,
+        "\"u\u{17f}er\":7",
+    ];
+    let mut trees: Vec<_> = odd.iter().map(|odd| entry(odd)).collect();
+    trees.push(r#"{"nodes":[{"name":"no \\q escape","type":"file","content":[]}]}"#.to_owned());
+    let trees: Vec<_> = trees.iter().map(String::as_bytes).collect();
+    let pack = thief.store_trees(&trees);
+    thief.store_index(&[(&pack.id, &pack.blobs)]);
+    let files: Vec<_> = trees.iter().map(|tree| thief.store_snapshot(&id_of(tree))).collect();
+    for file in &files {
+        let listed = ground.restic.run(["ls", "--no-lock", &id_of_file(file)]);
+        assert_ne!(listed.code, Some(0), "restic reads it: {listed:#?}");
+    }
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    ground.assert_hides(&files, "restic cannot read it");
+}
+
+/// What an honest host has is none of it, however odd: names, times, owners, links and attributes of all kinds.
+#[test]
+fn what_is_odd_and_honest_is_nobodys_junk() {
+    let ground = Ground::new();
+    let files = ground.restic.home().join("files");
+    for name in ["q\"uo'te", "back\\slash", "new\nline", "tab\t", "\u{7f}\u{1}", "é𝄞\u{202e}", "\\x41"] {
+        plant(&files.join(name), b"odd");
+    }
+    let not_utf8 = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    plant(&files.join(not_utf8), b"odd");
+    std::os::unix::fs::symlink(not_utf8, files.join("link")).unwrap();
+    std::fs::hard_link(files.join("tab\t"), files.join("twice")).unwrap();
+    let odd = |command: &str| {
+        let done = Command::new("sh").current_dir(&files).args(["-c", command]).output().unwrap();
+        assert!(done.status.success(), "{command}: {done:?}");
+    };
+    odd("mkfifo fifo");
+    odd(
+        "touch -d '1901-12-14 00:00:00 UTC' old; touch -d '2400-01-01 00:00:00 UTC' new; touch -d @-1 before",
+    );
+    for (name, value) in [("user.empty", &b""[..]), ("user.bytes", &[0xff, 0, 0xfe])] {
+        rustix::fs::setxattr(files.join("twice"), name, value, XattrFlags::empty()).unwrap();
+    }
+    odd("chown 4294967294:4294967294 old 2>/dev/null; chmod 7777 new");
+    let before = ground.restic.snapshots();
+    ground.restic.backup(&files);
+    let _ = ground.run().expect_code(0);
+    assert_eq!(ground.restic.snapshots().len(), before.len() + 1);
+    assert!(ground.junk().is_empty());
 }
 
 /// A163: A thief stores an index that names packs which never were.

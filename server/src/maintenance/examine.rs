@@ -6,6 +6,8 @@
 mod blobs;
 mod hide;
 mod index;
+mod keys;
+mod node;
 mod password;
 mod sealed;
 pub(super) mod state;
@@ -29,7 +31,7 @@ use crate::store::maintenance::{MaintenanceStore, Place};
 use crate::store::{AppendStore, Span, StoreError, StoredFile};
 use sealed::{KeyFile, MasterKey, NotOpened, unpacked};
 use state::State;
-use written::{Id, Lock, Snapshot, parsed, parsed_strictly};
+use written::{Id, Lock, Snapshot, parsed};
 
 /// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.
 const UNPACKED_BYTES_MAX: u64 = 256 << 20;
@@ -278,7 +280,7 @@ impl Opener<'_> {
         &self,
         handle: &Handle,
     ) -> Result<Opened<T>, ExamineError> {
-        let Handle::File(file_type, id) = *handle else {
+        let Handle::File(_, id) = *handle else {
             return Err(ExamineError::Other("a config is not opened like a file".to_owned()));
         };
         let Some(content) = content(self.session, self.repository, handle).await? else {
@@ -290,8 +292,7 @@ impl Opener<'_> {
                 return Opened::Damaged;
             }
             let plain = key.open(content).and_then(|plain| unpacked(plain, UNPACKED_BYTES_MAX));
-            let read = if matches!(file_type, FileType::Index) { parsed } else { parsed_strictly };
-            match plain.and_then(|plain| read(&plain)) {
+            match plain.and_then(|plain| parsed(&plain)) {
                 Ok(found) => Opened::Good(found),
                 Err(why) => Opened::Junk(why),
             }

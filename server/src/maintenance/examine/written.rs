@@ -9,6 +9,8 @@ use pawl_policy::FileId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use super::keys::OrdinaryKeys;
+use super::node::Node;
 use super::sealed::{NotOpened, malformed};
 
 /// An id as restic writes it.
@@ -140,51 +142,9 @@ pub(super) struct Tree {
     pub(super) nodes: Option<Vec<Node>>,
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Node {
-    #[serde(rename = "name")]
-    _name: IgnoredText,
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    #[serde(default)]
-    pub(super) subtree: Option<Id>,
-    #[serde(default)]
-    pub(super) content: Option<Vec<Id>>,
-    #[serde(default, rename = "mode")]
-    _mode: Option<u32>,
-    #[serde(default, rename = "uid")]
-    _uid: Option<u32>,
-    #[serde(default, rename = "gid")]
-    _gid: Option<u32>,
-    #[serde(default, rename = "size")]
-    _size: Option<u64>,
-    #[serde(default, rename = "inode")]
-    _inode: Option<u64>,
-}
-
-/// A text that does not matter.
-#[derive(Debug)]
-struct IgnoredText;
-
-impl<'de> Deserialize<'de> for IgnoredText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<str>::deserialize(deserializer).map(|_| Self)
-    }
-}
-
-/// Reads what was unpacked of a file with few keys. Go takes keys whatever their case, and the last of several; such a file
-/// is nobody's.
-pub(super) fn parsed_strictly<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
-    let value: serde_json::Map<String, serde_json::Value> = parsed(content)?;
-    let odd = value.keys().find(|key| key.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()));
-    if let Some(odd) = odd {
-        return Err(malformed(format_args!("its key '{}' is none of restic's", odd.escape_debug())));
-    }
-    parsed(content)
-}
-
 /// Reads what was unpacked.
 pub(super) fn parsed<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
+    let _: OrdinaryKeys = serde_json::from_slice(content).map_err(malformed)?;
     serde_json::from_slice(content).map_err(malformed)
 }
 
@@ -207,6 +167,8 @@ mod tests {
             (r#""files_new":1"#, r#""backup_end":"yesterday""#),
             (id.as_str(), "5f"),
             (r#""tree""#, r#""bush""#),
+            (r#""summary""#, r#""Summary":7,"summary""#),
+            (r#""paths""#, "\"path\u{17f}\":7,\"paths\""),
         ] {
             let bad = good.replace(what, other);
             assert!(matches!(parsed::<Snapshot>(bad.as_bytes()), Err(NotOpened::Malformed(_))), "{bad}");
