@@ -2,11 +2,7 @@
 //!
 //! Invariant: what was mounted is unmounted, and its loop device free, when the value is dropped.
 
-#![expect(
-    clippy::expect_used,
-    clippy::missing_panics_doc,
-    reason = "a test that cannot go on should stop"
-)]
+#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot go on should stop")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

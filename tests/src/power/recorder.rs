@@ -64,7 +64,10 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         let ended = self.session.take().map(BackgroundSession::umount_and_join);
-        assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking(), "the disk is unmounted: {ended:?}");
+        assert!(
+            matches!(ended, Some(Ok(()))) || std::thread::panicking(),
+            "the disk is unmounted: {ended:?}"
+        );
     }
 }
 

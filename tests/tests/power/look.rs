@@ -12,7 +12,7 @@ use pawl_tests::clients::{Restic, Version};
 use pawl_tests::command::{Finished, pawl};
 use pawl_tests::content::id_of;
 use pawl_tests::http::Client;
-use pawl_tests::maintenance::maintain;
+use pawl_tests::maintenance::{batch_of, maintain};
 use pawl_tests::power::{Mounted, Position};
 use pawl_tests::server::{Credential, Server};
 use pawl_tests::store::{fact, path_of};
@@ -42,6 +42,7 @@ pub(crate) fn look(recording: &Recording, disk: &Path, at: Position) -> Vec<Stri
     // restic asks for a minute for what is not there.
     if wrong.is_empty() {
         wrong.extend(found.refused_again());
+        wrong.extend(found.kept_from_coming_back());
         wrong.extend(found.unreadable());
     }
     assert_eq!(server.stop().code(), Some(0));
@@ -57,7 +58,8 @@ fn torn(data: &Path, files: &BTreeMap<String, Known>) -> Vec<String> {
         path.ends_with(&hash) || files.get(&name_of(data, path)).is_some_and(|known| known.hash == hash)
     };
     let shown = fs::read_dir(data).into_iter().flatten().map(|entry| entry.unwrap().path());
-    let shown = shown.filter(|path| path.is_dir() && !path.ends_with(".pawl")).flat_map(|path| files_below(&path));
+    let shown =
+        shown.filter(|path| path.is_dir() && !path.ends_with(".pawl")).flat_map(|path| files_below(&path));
     let torn = shown.chain(hidden(data)).filter(|path| !is_right(path));
     torn.map(|path| format!("{} is not what was sent", path.display())).collect()
 }
@@ -126,12 +128,15 @@ impl Found<'_> {
         let stored: Vec<_> = self.claimed(Claim::Visible).filter(|(name, _)| counts(name)).collect();
         let bytes: u64 = stored
             .iter()
-            .map(|(name, _)| path_of(self.server.data(), name).metadata().map_or(0, |metadata| metadata.len()))
+            .map(|(name, _)| {
+                path_of(self.server.data(), name).metadata().map_or(0, |metadata| metadata.len())
+            })
             .sum();
         let counter = self.server.data().join(".pawl/usage/raw");
         let counted = counter.exists().then(|| fact(&counter, "usage")).flatten().unwrap_or_default();
         let counted_bytes: u64 = counted.split(' ').next().and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
-        (counted_bytes < bytes).then(|| format!("raw stored {bytes} bytes in {} files, counted: {counted:?}", stored.len()))
+        (counted_bytes < bytes)
+            .then(|| format!("raw stored {bytes} bytes in {} files, counted: {counted:?}", stored.len()))
     }
 
     /// What was not confirmed can be sent again.
@@ -147,14 +152,32 @@ impl Found<'_> {
         unconfirmed.take(SENT_AGAIN).filter_map(send).collect()
     }
 
+    /// A prune or an undelete that the cut ended can be undone, or completed, as a whole.
+    fn kept_from_coming_back(&self) -> Vec<String> {
+        let kept: Vec<_> = self.claimed(Claim::Kept).collect();
+        if kept.is_empty() {
+            return Vec::new();
+        }
+        let place = self.server.place();
+        let batches = maintain(&place, &["deleted", "--json"]).expect_code(0).json();
+        let batches = batches.as_array().unwrap().iter().map(batch_of);
+        let failed = batches.filter_map(|batch| failed(maintain(&place, &["undelete", &batch])));
+        let mut wrong: Vec<_> = failed.collect();
+        let missing = kept.into_iter().filter(|(name, known)| !self.is_served(name, &known.hash));
+        wrong.extend(missing.map(|(name, _)| format!("lost: {name} did not come back")));
+        wrong
+    }
+
     /// Whether the repository has a config for certain.
     fn is_begun(&self, repository: &str) -> bool {
-        self.claimed(Claim::Visible).any(|(name, _)| name.strip_prefix(repository) == Some("/config"))
+        let config = self.files.get(&format!("{repository}/config"));
+        config.is_some_and(|known| matches!(known.claim, Claim::Visible | Claim::Kept))
     }
 
     /// What maintenance's verification and restic find wrong.
     fn unreadable(&self) -> Vec<String> {
-        let mut wrong: Vec<_> = failed(maintain(&self.server.place(), &["verify", "--all"])).into_iter().collect();
+        let mut wrong: Vec<_> =
+            failed(maintain(&self.server.place(), &["verify", "--all"])).into_iter().collect();
         for host in self.hosts.iter().filter(|host| host.user != "raw" && self.is_begun(&host.user)) {
             let restic = Restic::new(Version::V0_19, host).through(self.server.address());
             // A lock of before the cut is there still, as after any cut of a client's.
@@ -181,4 +204,3 @@ impl Found<'_> {
 fn failed(finished: Finished) -> Option<String> {
     (finished.code != Some(0)).then(|| format!("{finished:#?}"))
 }
-

@@ -2,11 +2,7 @@
 //!
 //! Invariant: what was confirmed before a cut is there after it, and nothing that is there is a part of a file.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on should stop"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
 
 mod look;
 mod promises;
@@ -35,7 +31,9 @@ fn seed() -> u64 {
 /// As many positions as there are cuts, in order, one of each part of the tape; half of them just behind a flush.
 fn positions(recording: &Recording, random: &mut Random) -> Vec<Position> {
     let &Recording { begin, end, .. } = recording;
-    let part = |number: u64| begin + (end - begin) * usize::try_from(number).unwrap() / usize::try_from(CUTS).unwrap();
+    let part = |number: u64| {
+        begin + (end - begin) * usize::try_from(number).unwrap() / usize::try_from(CUTS).unwrap()
+    };
     let position = |number| {
         let (from, to) = (part(number) + 1, part(number + 1));
         let flushes = recording.disk.tape().flushes(from, to);

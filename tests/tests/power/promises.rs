@@ -71,9 +71,12 @@ impl Promises {
     /// The same after a prune: of files that were kept, what does not lie there is hidden from now on.
     pub(crate) fn note_pruned(&self, data: &Path, repository: &str) {
         let since = self.tape.position();
-        let stored: Vec<_> = files_below(&data.join(repository)).iter().map(|path| name_of(data, path)).collect();
+        let stored: Vec<_> =
+            files_below(&data.join(repository)).iter().map(|path| name_of(data, path)).collect();
         for (name, known) in self.files().iter_mut() {
-            if let Some(last) = known.last().filter(|last| last.claim == Claim::Kept && !stored.contains(name)) {
+            if let Some(last) =
+                known.last().filter(|last| last.claim == Claim::Kept && !stored.contains(name))
+            {
                 known.push(Known { claim: Claim::Hidden, since, ..last.clone() });
             }
         }
@@ -129,7 +132,8 @@ pub(crate) fn files_below(directory: &Path) -> Vec<std::path::PathBuf> {
 
 /// What the protocol calls a file: `web1/data/ID` for `web1/data/ab/ID`.
 pub(crate) fn name_of(data: &Path, path: &Path) -> String {
-    let parts: Vec<&str> = path.strip_prefix(data).unwrap().iter().map(|part| part.to_str().unwrap()).collect();
+    let parts: Vec<&str> =
+        path.strip_prefix(data).unwrap().iter().map(|part| part.to_str().unwrap()).collect();
     match parts[..] {
         [repository, "data", _, id] => format!("{repository}/data/{id}"),
         _ => parts.join("/"),

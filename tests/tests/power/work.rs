@@ -98,7 +98,8 @@ impl Work<'_> {
     fn upload_files(&self, client: &Client, uploader: u64) {
         let mut random = Random::new(self.seed * 1000 + uploader);
         for number in 0..UPLOADS_EACH {
-            let file_type = ["data", "data", "data", "index", "snapshots"][usize::try_from(random.below(5)).unwrap()];
+            let file_type =
+                ["data", "data", "data", "index", "snapshots"][usize::try_from(random.below(5)).unwrap()];
             let content = noise(&format!("{} {uploader} {number}", self.seed), size(&mut random));
             self.store(client, file_type, content);
             if number % LOCK_EVERY == 0 {
