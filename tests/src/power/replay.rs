@@ -112,3 +112,59 @@ impl Replay {
         (path, in_question)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Cut, Entry, Kept, Replay, Tape};
+
+    const SECTOR: usize = 4;
+
+    /// Two sectors of 1, flushed, one of 2, flushed, and both of 3.
+    fn tape() -> Tape {
+        let tape = Tape::new();
+        let write = |number: u8, sectors| {
+            tape.record(Entry::Write { offset: 0, bytes: vec![number; sectors * SECTOR].into() });
+        };
+        write(1, 2);
+        tape.record(Entry::Flush);
+        write(2, 1);
+        tape.record(Entry::Flush);
+        write(3, 2);
+        tape
+    }
+
+    /// The first bytes of both sectors.
+    fn after(cut: Cut, forgotten: usize) -> [u8; 2] {
+        let place = tempfile::tempdir().unwrap();
+        let mut replay = Replay::new(&tape(), 2 * SECTOR, SECTOR);
+        let disk = match forgotten {
+            0 => replay.disk(cut, place.path()).0,
+            flushes => replay.forgetful_disk(cut, flushes, place.path()),
+        };
+        let bytes = std::fs::read(disk).unwrap();
+        assert_eq!(bytes.len(), 2 * SECTOR);
+        [*bytes.first().unwrap(), *bytes.get(SECTOR).unwrap()]
+    }
+
+    #[test]
+    fn what_was_flushed_is_there_and_of_the_rest_any_part() {
+        let cut = |at, kept| Cut { at, kept, seed: 0 };
+        assert_eq!(after(cut(1, Kept::Nothing), 0), [0, 0]);
+        assert_eq!(after(cut(2, Kept::Nothing), 0), [1, 1]);
+        assert_eq!(after(cut(3, Kept::Nothing), 0), [1, 1]);
+        assert_eq!(after(cut(3, Kept::All), 0), [2, 1]);
+        assert_eq!(after(cut(5, Kept::Nothing), 0), [2, 1]);
+        assert_eq!(after(cut(5, Kept::All), 0), [3, 3]);
+        let mut some: Vec<_> =
+            (0..100).map(|seed| after(Cut { at: 5, kept: Kept::Sixteenths(8), seed }, 0)).collect();
+        some.sort_unstable();
+        some.dedup();
+        assert_eq!(some, [[2, 1], [2, 3], [3, 1], [3, 3]]);
+    }
+
+    #[test]
+    fn a_forgetful_disk_is_as_it_was_some_flushes_ago() {
+        let cut = Cut { at: 5, kept: Kept::All, seed: 0 };
+        assert_eq!(after(cut, 1), [1, 1]);
+    }
+}

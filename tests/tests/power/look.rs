@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub(crate) fn look(recording: &Recording, disk: &Path, at: Position) -> Vec<Stri
     wrong
 }
 
-/// Files that are not what they were sent as, shown or in a batch.
+/// Files that are not what they were sent as, with all that belongs to them, shown or in a batch.
 fn torn(data: &Path, files: &BTreeMap<String, Known>) -> Vec<String> {
     let is_right = |path: &Path| {
         let hash = id_of(&fs::read(path).unwrap());
@@ -60,8 +61,19 @@ fn torn(data: &Path, files: &BTreeMap<String, Known>) -> Vec<String> {
     let shown = fs::read_dir(data).into_iter().flatten().map(|entry| entry.unwrap().path());
     let shown =
         shown.filter(|path| path.is_dir() && !path.ends_with(".pawl")).flat_map(|path| files_below(&path));
-    let torn = shown.chain(hidden(data)).filter(|path| !is_right(path));
-    torn.map(|path| format!("{} is not what was sent", path.display())).collect()
+    let mut wrong = Vec::new();
+    for path in shown.chain(hidden(data)) {
+        if !is_right(&path) {
+            wrong.push(format!("{} is not what was sent", path.display()));
+        }
+        if fact(&path, "creator").is_none() || fact(&path, "received").is_none() {
+            wrong.push(format!("{} is without its facts", path.display()));
+        }
+        if path.metadata().unwrap().permissions().mode() & 0o222 != 0 {
+            wrong.push(format!("{} can be written to", path.display()));
+        }
+    }
+    wrong
 }
 
 /// Files in batches of what maintenance deleted.

@@ -10,14 +10,17 @@ mod work;
 
 use std::env;
 
-use pawl_tests::power::{Cut, Kept, Kind, Position, Replay};
+use pawl_tests::power::{Cut, Kept, Kind, Replay};
 use pawl_tests::random::Random;
 
 use look::look;
 use work::{DISK_BYTES, Extent, Recording};
 
-/// Cuts on each file system.
+/// Cuts on each file system, besides those just when something had been done.
 const CUTS: u64 = 32;
+/// What they leave of what was not flushed.
+const KEPT: [Kept; 5] =
+    [Kept::Nothing, Kept::Sixteenths(1), Kept::Sixteenths(8), Kept::Sixteenths(15), Kept::All];
 /// Where disks lie that are looked at.
 const IN_MEMORY: &str = "/dev/shm";
 /// The disk that forgets does so with this many flushes: more than one upload needs, with all that is around it.
@@ -28,32 +31,38 @@ fn seed() -> u64 {
     env::var("PAWL_SEED").map_or(20_261_121, |seed| seed.parse().unwrap())
 }
 
-/// As many positions as there are cuts, in order, one of each part of the tape; half of them just behind a flush.
-fn positions(recording: &Recording, random: &mut Random) -> Vec<Position> {
+/// In the order of their positions: cuts one in each part of the tape, half of them just behind a flush; and one that
+/// leaves nothing else just when something larger had been done.
+fn cuts(recording: &Recording, random: &mut Random) -> Vec<Cut> {
     let &Recording { begin, end, .. } = recording;
-    let part = |number: u64| {
-        begin + (end - begin) * usize::try_from(number).unwrap() / usize::try_from(CUTS).unwrap()
-    };
-    let position = |number| {
-        let (from, to) = (part(number) + 1, part(number + 1));
-        let flushes = recording.disk.tape().flushes(from, to);
-        let any = from + usize::try_from(random.below((to - from) as u64 + 1)).unwrap();
-        let flush = usize::try_from(random.below(flushes.len().max(1) as u64)).unwrap();
-        flushes.get(flush).copied().filter(|_| number % 2 == 0).unwrap_or(any)
-    };
-    (0..CUTS).map(position).collect()
+    let part = |number: u64| begin + (end - begin) * to_usize(number) / to_usize(CUTS);
+    let mut cuts: Vec<_> = (0..CUTS)
+        .map(|number| {
+            let (from, to) = (part(number) + 1, part(number + 1));
+            let flushes = recording.disk.tape().flushes(from, to);
+            let any = from + to_usize(random.below((to - from) as u64 + 1));
+            let flush = to_usize(random.below(flushes.len().max(1) as u64));
+            let at = flushes.get(flush).copied().filter(|_| number % 2 == 0).unwrap_or(any);
+            let seed = random.below(u64::MAX);
+            Cut { at, kept: KEPT[to_usize(random.below(KEPT.len() as u64))], seed }
+        })
+        .collect();
+    let done = recording.promises.milestones();
+    cuts.extend(done.into_iter().map(|at| Cut { at, kept: Kept::Nothing, seed: 0 }));
+    cuts.sort_by_key(|cut| cut.at);
+    cuts
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap()
 }
 
 fn survives_cuts(kind: Kind) {
     let recording = Recording::make(kind, seed(), Extent::Everything);
-    let mut random = Random::new(seed());
     let mut replay = Replay::new(recording.disk.tape(), DISK_BYTES, kind.sector());
     let place = tempfile::tempdir_in(IN_MEMORY).unwrap();
     let mut in_question = 0;
-    for at in positions(&recording, &mut random) {
-        let kept = [Kept::Nothing, Kept::Sixteenths(1), Kept::Sixteenths(8), Kept::Sixteenths(15), Kept::All];
-        let kept = kept[usize::try_from(random.below(5)).unwrap()];
-        let cut = Cut { at, kept, seed: random.below(u64::MAX) };
+    for cut in cuts(&recording, &mut Random::new(seed())) {
         let (disk, sectors) = replay.disk(cut, place.path());
         let told = format!(
             "{kind:?}, PAWL_SEED={}, {cut:?} between {} and {}, {sectors} sectors in question",
@@ -62,7 +71,7 @@ fn survives_cuts(kind: Kind) {
             recording.end
         );
         println!("{told}"); // for a server that does not start, which ends the test
-        let wrong = look(&recording, &disk, at);
+        let wrong = look(&recording, &disk, cut.at);
         assert!(wrong.is_empty(), "{told}:\n{}", wrong.join("\n"));
         in_question += sectors;
     }

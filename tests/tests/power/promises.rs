@@ -45,11 +45,17 @@ pub(crate) struct Promises {
     tape: Tape,
     files: Mutex<BTreeMap<String, Vec<Known>>>,
     hosts: Mutex<Vec<(Position, Credential)>>,
+    milestones: Mutex<Vec<Position>>,
 }
 
 impl Promises {
     pub(crate) fn on(tape: &Tape) -> Self {
-        Self { tape: tape.clone(), files: Mutex::default(), hosts: Mutex::default() }
+        Self {
+            tape: tape.clone(),
+            files: Mutex::default(),
+            hosts: Mutex::default(),
+            milestones: Mutex::default(),
+        }
     }
 
     /// From now on this holds of a file with this content.
@@ -60,7 +66,7 @@ impl Promises {
 
     /// From now on every file of a repository, as it lies there, is visible.
     pub(crate) fn note_stored(&self, data: &Path, repository: &str) {
-        let since = self.tape.position();
+        let since = self.milestone();
         for path in files_below(&data.join(repository)) {
             let name = name_of(data, &path);
             let hash = id_of(&fs::read(&path).unwrap());
@@ -70,7 +76,7 @@ impl Promises {
 
     /// The same after a prune: of files that were kept, what does not lie there is hidden from now on.
     pub(crate) fn note_pruned(&self, data: &Path, repository: &str) {
-        let since = self.tape.position();
+        let since = self.milestone();
         let stored: Vec<_> =
             files_below(&data.join(repository)).iter().map(|path| name_of(data, path)).collect();
         for (name, known) in self.files().iter_mut() {
@@ -85,7 +91,7 @@ impl Promises {
 
     /// From now on this holds of all files of a repository of which that did.
     pub(crate) fn note_change(&self, repository: &str, from: Claim, to: Claim) {
-        let since = self.tape.position();
+        let since = self.milestone();
         for (name, known) in self.files().iter_mut() {
             let of_it = name.strip_prefix(repository).is_some_and(|rest| rest.starts_with('/'));
             if let Some(last) = known.last().filter(|last| of_it && last.claim == from) {
@@ -97,6 +103,11 @@ impl Promises {
     /// From now on this host is let in.
     pub(crate) fn note_host(&self, credential: &Credential) {
         self.hosts.lock().unwrap().push((self.tape.position(), credential.clone()));
+    }
+
+    /// When something had been done of which more was noted than one file.
+    pub(crate) fn milestones(&self) -> Vec<Position> {
+        self.milestones.lock().unwrap().clone()
     }
 
     /// All files that were ever noted, and what holds of them at this position: before the first note, that they may be there.
@@ -112,6 +123,12 @@ impl Promises {
     pub(crate) fn hosts_at(&self, position: Position) -> Vec<Credential> {
         let hosts = self.hosts.lock().unwrap();
         hosts.iter().filter(|(since, _)| *since <= position).map(|(_, host)| host.clone()).collect()
+    }
+
+    fn milestone(&self) -> Position {
+        let position = self.tape.position();
+        self.milestones.lock().unwrap().push(position);
+        position
     }
 
     fn push(&self, name: &str, known: Known) {
