@@ -19,6 +19,7 @@ use pawl_tests::http::{Client, Connection, Request};
 use pawl_tests::process::Process;
 use pawl_tests::program::Run;
 use pawl_tests::proxy::{Fault, Proxy};
+use pawl_tests::random::Random;
 use pawl_tests::server::Server;
 use pawl_tests::store::{path_of, plant};
 use rustix::process::Signal;
@@ -32,24 +33,11 @@ const BYTES_BEFORE_KILLING_MAX: u64 = 12 << 20;
 const FILE_BYTES_MAX: u64 = 4 << 20;
 const TYPES: [&str; 5] = ["data", "index", "keys", "locks", "snapshots"];
 
-/// Repeatable random numbers (the `SplitMix64` of Steele, Lea and Flood).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (bits ^ (bits >> 31)) % end
-    }
-
-    /// Any order of magnitude is as likely as any other.
-    fn size(&mut self) -> usize {
-        let magnitude = self.below(u64::from((FILE_BYTES_MAX / 64).ilog2()) + 1);
-        let size = 64 << magnitude;
-        usize::try_from(size + self.below(size)).unwrap()
-    }
+/// Any order of magnitude is as likely as any other.
+fn size(random: &mut Random) -> usize {
+    let magnitude = random.below(u64::from((FILE_BYTES_MAX / 64).ilog2()) + 1);
+    let size = 64 << magnitude;
+    usize::try_from(size + random.below(size)).unwrap()
 }
 
 /// What is to be killed.
@@ -77,11 +65,11 @@ struct Round<'a> {
 impl Round<'_> {
     /// Uploads one file after the other until the server is gone.
     fn upload(&self, uploader: u64) {
-        let mut random = Random(self.seed * 1000 + uploader);
+        let mut random = Random::new(self.seed * 1000 + uploader);
         for number in 0u64.. {
             let file_type =
                 ["data", "data", "data", "index", "snapshots"][usize::try_from(random.below(5)).unwrap()];
-            let size = random.size();
+            let size = size(&mut random);
             let start = usize::try_from(random.below(self.noise.len() as u64 - size as u64)).unwrap();
             let mut content = self.noise[start..start + size].to_vec();
             content.extend(format!("{} {uploader} {number}", self.seed).bytes());
@@ -180,7 +168,7 @@ fn fifty_killings_lose_nothing_and_leave_nothing_half() {
     clients::initialise(&client, "raw");
     let restic = Restic::new(Version::V0_19, &clients::ready(&server, "web1"));
     let noise = noise("pool", usize::try_from(FILE_BYTES_MAX * 4).unwrap());
-    let mut random = Random(20_261_120);
+    let mut random = Random::new(20_261_120);
     let mut known = listed(&client, "raw");
     let mut confirmed = 0;
 

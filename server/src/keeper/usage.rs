@@ -81,10 +81,18 @@ impl UsageBook {
     ) -> rustix::io::Result<()> {
         let one = Usage { bytes, files: 1 };
         let root = directory::open(data, repository.as_str())?;
-        let _turn = self.turn(data)?;
+        let turn = self.turn(data)?;
         // For a count that is going on, in whichever process.
         facts::write_added(&root, facts::added(&root)?.plus(one))?;
-        change(data, &root, creator, |usage| usage.plus(one))
+        change(data, &root, creator, |usage| usage.plus(one))?;
+        drop(turn);
+        // A repository is counted anew at the next start, what a principal stored is not.
+        match creator {
+            Some(creator) if !keeps_order(&root)? => {
+                rustix::fs::fsync(directory::open(data, &layout::principal_usage(creator))?)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Takes back a file that was not stored after all.
@@ -187,6 +195,14 @@ fn open_lock(data: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let state = directory::open_or_make(data, layout::STATE)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&state, "usage.lock", flags, Mode::from_raw_mode(0o600))
+}
+
+/// Whether this file system brings changes to disk in their order, so that whoever syncs a file has synced all that was
+/// changed before, as those with one journal do. Others write what is synced ahead of the rest.
+fn keeps_order(file: impl AsFd) -> rustix::io::Result<bool> {
+    const EXT4: i64 = 0xEF53;
+    const XFS: i64 = 0x5846_5342;
+    Ok(matches!(i64::from(rustix::fs::fstatfs(file)?.f_type), EXT4 | XFS))
 }
 
 /// Takes back a file that was not stored after all, or that went out of sight in this turn.

@@ -234,7 +234,8 @@ pub trait MaintenanceStore: Send + Sync + 'static {
         std::future::ready(Ok(None))
     }
 
-    /// Files that maintenance deleted and hosts must not bring back.
+    /// Files that maintenance deleted and hosts must not bring back. Not those whose deletion was cut before it took them out
+    /// of sight.
     fn tombstones(
         &self,
         repository: &RepositoryName,

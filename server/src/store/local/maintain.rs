@@ -147,8 +147,8 @@ impl MaintenanceStore for LocalMaintenance {
     }
 
     async fn tombstones(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
-        let path = layout::tombstones(repository);
-        self.blocking(move |disk| walk::marked(disk.data.as_fd(), &path)).await
+        let repository = repository.clone();
+        self.blocking(move |disk| hide::buried(disk, &repository)).await
     }
 
     async fn rescued(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {

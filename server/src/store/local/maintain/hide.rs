@@ -3,14 +3,15 @@
 //! Invariant: a file leaves sight by one `rename` that does not replace, after its tombstone is durable; `unlinkat`
 //! touches nothing but what lies in a batch.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use pawl_policy::{Audience, BatchId, FileType, Handle, RepositoryName};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::Disk;
 use super::back::is_right;
+use super::{Disk, walk};
 use crate::keeper::{commit::mode_for, counts, directory, facts, layout, note_stored, take_usage_back};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hid};
@@ -91,6 +92,35 @@ pub(super) fn exhume(disk: &Disk, repository: &RepositoryName, handle: &Handle) 
     }
 }
 
+/// The files that are marked as deleted. One whose deletion a crash cut short after its mark is none of them: it is where
+/// it always was, and has not changed since before the mark was made. What came back since was named since, which the
+/// kernel notes in the inode.
+pub(super) fn buried(disk: &Disk, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
+    let mut marked = walk::marked(disk.data.as_fd(), &layout::tombstones(repository))?;
+    let mut unfinished = Vec::new();
+    for handle in &marked {
+        let file = changed(disk, &layout::directory(repository, handle), handle)?;
+        let mark = changed(disk, &layout::tombstone_directory(repository, handle), handle)?;
+        if file.zip(mark).is_some_and(|(file, mark)| file < mark) {
+            unfinished.push(handle.clone());
+        }
+    }
+    marked.retain(|handle| !unfinished.contains(handle));
+    Ok(marked)
+}
+
+/// When the file of this handle in a directory last changed, in seconds and nanoseconds; nothing if there is none.
+fn changed(disk: &Disk, directory: &str, handle: &Handle) -> Result<Option<(i64, u64)>, StoreError> {
+    let stat = directory::open(&disk.data, directory).and_then(|directory| {
+        rustix::fs::statat(directory, layout::file_name(handle), AtFlags::SYMLINK_NOFOLLOW)
+    });
+    match stat {
+        Ok(stat) => Ok(Some((stat.st_ctime, stat.st_ctime_nsec))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "moves a file into a batch without replacing")]
 fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, StoreError> {
     let Batch { id, repository, .. } = batch;
@@ -155,6 +185,7 @@ pub(super) fn set_audience(disk: &Disk, path: &str, audience: Audience) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use pawl_policy::RepositoryState;
@@ -164,7 +195,7 @@ mod tests {
     use crate::store::AppendStore;
     use crate::store::conformance::content;
     use crate::store::local::maintain::tests::both;
-    use crate::store::maintenance::Reason;
+    use crate::store::maintenance::{MaintenanceStore, Reason};
 
     #[tokio::test]
     async fn a_repository_of_another_server_stays_taken_when_all_of_it_is_deleted() {
@@ -176,6 +207,34 @@ mod tests {
         let (host, web1) = ("host-1".parse().unwrap(), "web1".parse().unwrap());
         let survey = f.hosts.store.survey(&host, &web1, &Handle::Config).await.unwrap();
         assert_eq!(survey.repository, RepositoryState::Initialised);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "does what only another than Pawl does")]
+    fn by_another_hand(hidden: &Path, shown: &Path) {
+        std::fs::rename(hidden, shown).unwrap();
+    }
+
+    /// As a power cut leaves it: the mark is on disk, and the rename is not.
+    #[tokio::test]
+    async fn a_deletion_that_was_cut_short_is_none_and_what_came_back_is_one() {
+        let f = both();
+        f.hosts.initialised().await;
+        let (cut, back) = (content(1, 1000), content(2, 1000));
+        let cut = f.stored(FileType::Index, &cut).await;
+        let back = f.stored(FileType::Index, &back).await;
+        let web1: RepositoryName = "web1".parse().unwrap();
+        let disk = &f.maintenance.disk;
+        std::thread::sleep(Duration::from_millis(20)); // inodes' times may be those of the kernel's last tick
+        bury(disk, &web1, &cut).unwrap();
+        assert_eq!(f.maintenance.tombstones(&web1).await.unwrap(), BTreeSet::new());
+
+        let batch = f.begin(Reason::Deleted).await;
+        assert_eq!(f.hide(back.clone(), &batch).await, Hid::Now);
+        std::thread::sleep(Duration::from_millis(20));
+        let [hidden, shown] = [layout::hidden(&batch, &back), layout::file(&web1, &back)]
+            .map(|path| f.hosts.place.path().join(path));
+        by_another_hand(&hidden, &shown);
+        assert_eq!(f.maintenance.tombstones(&web1).await.unwrap(), BTreeSet::from([back]));
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,114 @@
+//! The power is cut, at any moment, while hosts store and maintenance prunes.
+//!
+//! Invariant: what was confirmed before a cut is there after it, and nothing that is there is a part of a file.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+
+mod look;
+mod promises;
+mod work;
+
+use std::env;
+
+use pawl_tests::power::{Cut, Kept, Kind, Replay};
+use pawl_tests::random::Random;
+
+use look::look;
+use work::{DISK_BYTES, Extent, Recording};
+
+/// Cuts on each file system, besides those just when something had been done.
+const CUTS: u64 = 32;
+/// What they leave of what was not flushed.
+const KEPT: [Kept; 5] =
+    [Kept::Nothing, Kept::Sixteenths(1), Kept::Sixteenths(8), Kept::Sixteenths(15), Kept::All];
+/// Where disks lie that are looked at.
+const IN_MEMORY: &str = "/dev/shm";
+/// The disk that forgets does so with this many flushes: more than one upload needs, with all that is around it.
+const FORGOTTEN: usize = 30;
+
+/// Chooses what is stored, and where and how the power is cut. `PAWL_SEED` sets another.
+fn seed() -> u64 {
+    env::var("PAWL_SEED").map_or(20_261_121, |seed| seed.parse().unwrap())
+}
+
+/// In the order of their positions: cuts one in each part of the tape, half of them just behind a flush; and one that
+/// leaves nothing else just when something larger had been done.
+fn cuts(recording: &Recording, random: &mut Random) -> Vec<Cut> {
+    let &Recording { begin, end, .. } = recording;
+    let part = |number: u64| begin + (end - begin) * to_usize(number) / to_usize(CUTS);
+    let mut cuts: Vec<_> = (0..CUTS)
+        .map(|number| {
+            let (from, to) = (part(number) + 1, part(number + 1));
+            let flushes = recording.disk.tape().flushes(from, to);
+            let any = from + to_usize(random.below((to - from) as u64 + 1));
+            let flush = to_usize(random.below(flushes.len().max(1) as u64));
+            let at = flushes.get(flush).copied().filter(|_| number % 2 == 0).unwrap_or(any);
+            let seed = random.below(u64::MAX);
+            Cut { at, kept: KEPT[to_usize(random.below(KEPT.len() as u64))], seed }
+        })
+        .collect();
+    let done = recording.promises.milestones();
+    cuts.extend(done.into_iter().map(|at| Cut { at, kept: Kept::Nothing, seed: 0 }));
+    cuts.sort_by_key(|cut| cut.at);
+    cuts
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap()
+}
+
+fn survives_cuts(kind: Kind) {
+    let recording = Recording::make(kind, seed(), Extent::Everything);
+    let mut replay = Replay::new(recording.disk.tape(), DISK_BYTES, kind.sector());
+    let place = tempfile::tempdir_in(IN_MEMORY).unwrap();
+    let mut in_question = 0;
+    for cut in cuts(&recording, &mut Random::new(seed())) {
+        let (disk, sectors) = replay.disk(cut, place.path());
+        let told = format!(
+            "{kind:?}, PAWL_SEED={}, {cut:?} between {} and {}, {sectors} sectors in question",
+            seed(),
+            recording.begin,
+            recording.end
+        );
+        println!("{told}"); // for a server that does not start, which ends the test
+        let wrong = look(&recording, &disk, cut.at);
+        assert!(wrong.is_empty(), "{told}:\n{}", wrong.join("\n"));
+        in_question += sectors;
+    }
+    assert!(in_question > 0, "no cut was between a write and its flush");
+}
+
+#[test]
+#[ignore = "mounts file systems of its own; scripts/test --full runs it"]
+fn nothing_confirmed_is_lost_on_ext4() {
+    survives_cuts(Kind::Ext4);
+}
+
+#[test]
+#[ignore = "mounts file systems of its own; scripts/test --full runs it"]
+fn nothing_confirmed_is_lost_on_xfs() {
+    survives_cuts(Kind::Xfs);
+}
+
+#[test]
+#[ignore = "mounts file systems of its own; scripts/test --full runs it"]
+fn nothing_confirmed_is_lost_on_btrfs() {
+    survives_cuts(Kind::Btrfs);
+}
+
+/// That the tests above would notice.
+#[test]
+#[ignore = "mounts file systems of its own; scripts/test --full runs it"]
+fn a_disk_that_forgets_what_it_flushed_is_found_out() {
+    let recording = Recording::make(Kind::Ext4, seed(), Extent::Uploads);
+    let mut replay = Replay::new(recording.disk.tape(), DISK_BYTES, Kind::Ext4.sector());
+    let place = tempfile::tempdir_in(IN_MEMORY).unwrap();
+    for part in 2..=4 {
+        let at = recording.begin + (recording.end - recording.begin) * part / 4;
+        let cut = Cut { at, kept: Kept::Nothing, seed: 0 };
+        let disk = replay.forgetful_disk(cut, FORGOTTEN, place.path());
+        let wrong = look(&recording, &disk, at);
+        let lost = wrong.iter().filter(|line| line.starts_with("lost: raw/")).count();
+        assert!(lost > 0, "the disk lost {FORGOTTEN} flushes, and nobody noticed:\n{}", wrong.join("\n"));
+    }
+}
