@@ -3,6 +3,8 @@
 //! Invariant: pages are handed on as they arrive, a bounded number of them at a time; what is no whole name of a file is
 //! never shown. An error ends the stream.
 
+mod ranges;
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +16,7 @@ use super::names::{self, Object};
 use super::{S3Store, layout};
 use crate::store::{Entry, Facts, StoreError, now_ms};
 
-/// Listings of one repository's `data` at a time, once one page shows that there is more. Each page is some 400 KiB
-/// of XML.
+/// HEADs at a time.
 const PARALLEL: usize = 8;
 /// How far this clock and the store's may differ.
 const CLOCKS_DIFFER_MS: u64 = 5 * 60 * 1000;
@@ -63,37 +64,16 @@ pub(super) async fn entries(store: &S3Store, permit: Permitted<List>) -> Result<
     let bucket = store.bucket_of(Some(*file_type)).to_owned();
     let first = names::first_page(store, &bucket, &files).await?;
     let last = first.objects.last().map(|object| object.key.clone());
-    let first_batch = stream::iter([Ok(batch(first.objects, &files, *file_type))]);
-    Ok(match (first.is_all, file_type) {
-        (true, _) => Box::pin(first_batch),
-        (false, FileType::Data) => Box::pin(first_batch.chain(fan_out(store.clone(), bucket, files, last))),
-        (false, file_type) => {
-            let file_type = *file_type;
-            let rest = names::objects(store, &bucket, &files, last);
-            Box::pin(first_batch.chain(rest.map_ok(move |page| batch(page, &files, file_type))))
-        }
-    })
-}
-
-/// All packs whose names come after `last`, in no order.
-fn fan_out(
-    store: S3Store,
-    bucket: String,
-    files: String,
-    last: Option<String>,
-) -> impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send {
-    let firsts = (0..=u8::MAX).map(|first| format!("{files}{first:02x}/"));
-    let is_ahead =
-        |prefix: &String| last.as_ref().is_none_or(|last| last.starts_with(prefix.as_str()) || prefix > last);
-    let ahead: Vec<_> = firsts.filter(is_ahead).collect();
-    stream::iter(ahead)
-        .map(move |prefix| {
-            let after = last.clone().filter(|last| last.starts_with(&prefix));
-            let files = files.clone();
-            names::objects(&store, &bucket, &prefix, after)
-                .map_ok(move |page| batch(page, &files, FileType::Data))
-        })
-        .flatten_unordered(PARALLEL)
+    let file_type = *file_type;
+    let first_batch = stream::iter([Ok(batch(first.objects, &files, file_type))]);
+    if first.is_all {
+        return Ok(Box::pin(first_batch));
+    }
+    let rest = match (file_type, last) {
+        (FileType::Data, Some(last)) => ranges::rest(store, &bucket, &files, last).left_stream(),
+        (_, last) => names::objects(store, &bucket, &files, last).right_stream(),
+    };
+    Ok(Box::pin(first_batch.chain(rest.map_ok(move |page| batch(page, &files, file_type)))))
 }
 
 fn batch(page: Vec<Object>, files: &str, file_type: FileType) -> Vec<Entry> {

@@ -149,7 +149,7 @@ async fn a_long_listing_is_whole_or_an_error() {
     let mut expected: Vec<_> = ids.iter().map(|id| (*id, 1)).collect();
     expected.sort_unstable();
     assert_eq!(f.list(FileType::Data).await, Some(expected));
-    f.fail(Which::nth("GET", "/?list-type=2*data%2F", 40), Fault::Answer(403, "AccessDenied"));
+    f.fail(Which::nth("GET", "/?list-type=2*data%2F", 3), Fault::Answer(403, "AccessDenied"));
     let action = pawl_policy::Action::List(List { repository: repository(), file_type: FileType::Data });
     let pawl_policy::Permit::List(permit) = permit(action, pawl_policy::FileState::Absent) else {
         unreachable!()
