@@ -25,7 +25,7 @@ use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Sl
 use super::side::Side;
 use super::staging::{Staged, Staging};
 use super::usage::{self, UsageBook};
-use super::{canary, facts, lease, lock, repository};
+use super::{canary, directory, facts, lease, lock, repository};
 use crate::audit::{Deed, Event, Head};
 use crate::confine::{self, Confined, Demand};
 
@@ -221,8 +221,9 @@ impl Keeper {
             Request::Rescue { slot, repository, handle, creator } => {
                 let staged = self.take(slot)?;
                 let naming = self.naming(&repository, &handle, &creator);
-                commit::rescue(self.data.as_fd(), self.footing, &staged, &naming)?;
-                self.audit().append(Event::Rescued(deed_with(&naming, &staged)));
+                let bytes = commit::check_final(self.footing, &staged)?;
+                commit::rescue(self.data.as_fd(), &staged, &naming)?;
+                self.audit().append(Event::Rescued(deed_with(&naming, bytes)));
                 Ok(())
             }
             Request::Discard { slot } => self.take(slot).map(drop),
@@ -295,27 +296,29 @@ impl Keeper {
 
     /// Counts the file before it has its name, and takes that back if it does not get it.
     fn commit_counted(&self, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
-        let bytes = staged.file().metadata()?.len();
+        let bytes = commit::check_final(self.footing, staged)?;
+        // The repository must have been created. All that follows happens in this one, whatever its name comes to mean.
+        let root = directory::open(&self.data, naming.repository.as_str())?;
         let counts = usage::counts(naming.handle);
         if counts {
-            self.usage.add(self.data.as_fd(), naming.repository, Some(naming.creator), bytes)?;
+            self.usage.add_in(self.data.as_fd(), root.as_fd(), Some(naming.creator), bytes)?;
         }
-        match commit::commit(self.data.as_fd(), self.footing, staged, naming) {
+        match commit::commit(root.as_fd(), staged, naming) {
             Ok(settled) => {
-                self.audit().append(Event::Stored(deed_with(naming, staged)));
+                self.audit().append(Event::Stored(deed_with(naming, bytes)));
                 settled
             }
             Err(refusal) => {
                 if counts {
-                    self.take_back(naming, bytes);
+                    self.take_back(root.as_fd(), naming, bytes);
                 }
                 Err(refusal)
             }
         }
     }
 
-    fn take_back(&self, naming: &Naming<'_>, bytes: u64) {
-        let taken = self.usage.take_back(self.data.as_fd(), naming.repository, Some(naming.creator), bytes);
+    fn take_back(&self, root: BorrowedFd<'_>, naming: &Naming<'_>, bytes: u64) {
+        let taken = self.usage.take_back_in(self.data.as_fd(), root, Some(naming.creator), bytes);
         if let Err(error) = taken {
             tracing::error!(%error, repository = %naming.repository, "usage is counted too high until the next start");
         }
@@ -364,9 +367,8 @@ fn deed(repository: &RepositoryName, principal: &PrincipalName, handle: Option<&
     }
 }
 
-fn deed_with(naming: &Naming<'_>, staged: &Staged) -> Deed {
-    let bytes = staged.file().metadata().ok().map(|metadata| metadata.len());
-    Deed { bytes, ..deed(naming.repository, naming.creator, Some(naming.handle)) }
+fn deed_with(naming: &Naming<'_>, bytes: u64) -> Deed {
+    Deed { bytes: Some(bytes), ..deed(naming.repository, naming.creator, Some(naming.handle)) }
 }
 
 fn opened_slots(reply: &Reply) -> Vec<Slot> {

@@ -113,15 +113,19 @@ pub(crate) fn note_stored(
     repository: &RepositoryName,
     handle: &Handle,
 ) -> rustix::io::Result<()> {
+    note_stored_in(directory::open(data, repository.as_str())?.as_fd(), handle)
+}
+
+/// The same in a repository whose directory is open.
+pub(super) fn note_stored_in(root: BorrowedFd<'_>, handle: &Handle) -> rustix::io::Result<()> {
     match handle {
         Handle::File(FileType::Keys | FileType::Locks, _) => Ok(()),
         Handle::Config | Handle::File(FileType::Data | FileType::Index | FileType::Snapshots, _) => {
-            let root = directory::open(data, repository.as_str())?;
-            if facts::is_initialised(&root)? {
+            if facts::is_initialised(root)? {
                 return Ok(());
             }
-            facts::mark_initialised(&root)?;
-            rustix::fs::fsync(&root)
+            facts::mark_initialised(root)?;
+            rustix::fs::fsync(root)
         }
     }
 }
