@@ -19,7 +19,9 @@ mod process;
 mod repository;
 mod side;
 pub(crate) mod staging;
+mod sync;
 mod usage;
+mod writeback;
 
 /// Bytes of decisions that fit into one message, apart from its number.
 pub(crate) const NOTE_BYTES_MAX: usize = message::MESSAGE_BYTES_MAX - 16;
@@ -28,7 +30,7 @@ pub use child::KeeperProcess;
 pub use client::{Draft, KeeperClient, KeeperError};
 pub use message::{Act, Footing, Told};
 pub use process::run;
-pub(crate) use repository::{note_stored, state as repository_state};
+pub(crate) use repository::{note_stored, state as repository_state, state_and_usage};
 pub use side::Side;
 pub(crate) use usage::{
     UsageBook, counts, read as repository_usage, read_total as principal_usage, take_back as take_usage_back,

@@ -20,9 +20,9 @@ use crate::audit::{Decision, Head};
 use super::message::{self, Refusal, Reply, Request, Slot, Told};
 
 /// Files asked for at a time, ahead of need.
-const AHEAD: u8 = 8;
+const AHEAD: u8 = 16;
 /// When fewer are left, more are asked for.
-const LOW: usize = 4;
+const LOW: usize = 8;
 
 /// Why the keeper did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@
 //! and directory entry are on disk. It never replaces a file.
 
 use std::io::Read;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use pawl_policy::{Audience, Caps, Handle, PrincipalName, RepositoryName};
@@ -16,6 +16,7 @@ use super::facts::Facts;
 use super::message::{Footing, Refusal};
 use super::side::Side;
 use super::staging::Staged;
+use super::sync::Syncs;
 use super::{directory, facts, layout, lease, repository};
 
 /// Stored files can be read by their owner and the group, and written by nobody.
@@ -45,41 +46,32 @@ pub(super) struct Naming<'a> {
     pub(super) side: Side,
 }
 
-/// Stores the file under its name in its repository. The outer error says that it was not; the inner one, that it has
-/// its name, but that not all that belongs to it is certain to be on disk.
+/// Stores a file that [`check_final`] was asked about under its name in its repository, whose directory is open. The
+/// outer error says that it was not stored; the inner one, that it has its name, but that not all that belongs to it is
+/// certain to be on disk.
 pub(super) fn commit(
-    data: BorrowedFd<'_>,
-    footing: Footing,
+    root: BorrowedFd<'_>,
+    syncs: &Syncs,
     staged: &Staged,
     naming: &Naming<'_>,
 ) -> Result<Result<(), Refusal>, Refusal> {
-    check_final(footing, staged)?;
-    // The repository must have been created; directories below it are made as they are needed.
-    directory::open(data, naming.repository.as_str())?;
-    let directory = directory::open_or_make(data, &layout::directory(naming.repository, naming.handle))?;
+    // Directories below that of the repository are made as they are needed.
+    let directory = directory::open_or_make(root, &layout::within(naming.handle))?;
     let name = layout::file_name(naming.handle);
     if rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
         return Err(Refusal::NameTaken); // spares the work; the link below is what decides
     }
     seal(staged, naming)?;
-    rustix::fs::fsync(staged.file())?; // content, facts and mode, before anybody can see them
+    syncs.prepare(staged.file().as_fd())?; // content, facts and mode, before anybody can see them
     staged.publish(&directory, &name)?;
-    Ok(settle(data, &directory, naming).map_err(|error| Refusal::Failed(error.to_string())))
+    let settled = syncs.settle(staged.file().as_fd(), directory);
+    let settled = settled.and_then(|()| repository::note_stored_in(root, naming.handle));
+    Ok(settled.map_err(|error| Refusal::Failed(error.to_string())))
 }
 
-fn settle(data: BorrowedFd<'_>, directory: &OwnedFd, naming: &Naming<'_>) -> rustix::io::Result<()> {
-    rustix::fs::fsync(directory)?;
-    repository::note_stored(data, naming.repository, naming.handle)
-}
-
-/// Keeps the file beside the store, for restoration, because the stored copy of that name is damaged.
-pub(super) fn rescue(
-    data: BorrowedFd<'_>,
-    footing: Footing,
-    staged: &Staged,
-    naming: &Naming<'_>,
-) -> Result<(), Refusal> {
-    check_final(footing, staged)?;
+/// Keeps a file that [`check_final`] was asked about beside the store, for restoration, because the stored copy of that
+/// name is damaged.
+pub(super) fn rescue(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
     let path = layout::rescued_directory(naming.repository, naming.handle);
     let directory = directory::open_or_make(data, &path)?;
     seal(staged, naming)?;
@@ -93,12 +85,18 @@ pub(super) fn rescue(
     Ok(())
 }
 
-/// The door filled the file and says that it is done. Believe the kernel instead.
-pub(super) fn check_final(footing: Footing, staged: &Staged) -> Result<(), Refusal> {
+/// The door filled the file and says that it is done. Believe the kernel instead. Returns how many bytes it has, which
+/// from now on stay as many.
+pub(super) fn check_final(footing: Footing, staged: &Staged) -> Result<u64, Refusal> {
+    wait_for_writers(footing, staged)?;
     let stat = rustix::fs::fstat(staged.file())?;
     if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != staged.links_expected() {
         return Err(Refusal::Failed("staged file is not what was handed out".to_owned()));
     }
+    u64::try_from(stat.st_size).map_err(|_| Refusal::Failed("staged file has no size".to_owned()))
+}
+
+fn wait_for_writers(footing: Footing, staged: &Staged) -> Result<(), Refusal> {
     for _ in 0..WRITER_TRIES {
         match lease::writers(staged.file())? {
             lease::Writers::None => return Ok(()),

@@ -32,8 +32,16 @@ pub(crate) fn file_name(handle: &Handle) -> String {
 pub(crate) fn directory(repository: &RepositoryName, handle: &Handle) -> String {
     match handle {
         Handle::Config => repository.to_string(),
-        Handle::File(FileType::Data, id) => format!("{repository}/data/{}", fan_out(id)),
-        Handle::File(file_type, _) => format!("{repository}/{file_type}"),
+        Handle::File(..) => format!("{repository}/{}", within(handle)),
+    }
+}
+
+/// The directory of a file, relative to its repository.
+pub(crate) fn within(handle: &Handle) -> String {
+    match handle {
+        Handle::Config => ".".to_owned(),
+        Handle::File(FileType::Data, id) => format!("data/{}", fan_out(id)),
+        Handle::File(file_type, _) => file_type.to_string(),
     }
 }
 

@@ -24,14 +24,17 @@ use super::ended::Ended;
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
 use super::side::Side;
 use super::staging::{Staged, Staging};
+use super::sync::Syncs;
 use super::usage::{self, UsageBook};
-use super::{canary, facts, lease, lock, repository};
+use super::{canary, directory, facts, lease, lock, repository};
 use crate::audit::{Deed, Event, Head};
 use crate::confine::{self, Confined, Demand};
 
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.
 const WORKERS: usize = 24;
+/// As many where there is no disk to wait for. More would only wake each other.
+const WORKERS_IN_MEMORY: usize = 2;
 /// Files that wait for their name at a time: those of 64 busy hosts. Each is a descriptor.
 const SLOTS_MAX: usize = 8192;
 /// Messages a second: three times what the busiest door was measured to send. More would only be meant to harm.
@@ -47,8 +50,9 @@ pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::prepare(data.as_fd(), side.staging())?;
     let canary = side == Side::Hosts && canary::renew(data.as_fd(), &staging)?;
+    let syncs = Syncs::of(data.as_fd());
     let confined = confine::keeper(data.as_fd(), demand).map_err(std::io::Error::other)?;
-    serve(socket, &Keeper::prepare(data, staging, side, confined, canary)?)
+    serve(socket, &Keeper::prepare(data, staging, syncs, side, confined, canary)?)
 }
 
 /// The same, with files that wait under a name although the file system could do better.
@@ -58,7 +62,8 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
     let side = Side::Hosts;
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::named(data.as_fd(), side.staging())?;
-    serve(socket, &Keeper::prepare(data, staging, side, Confined::not(), false)?)
+    let syncs = Syncs::of(data.as_fd());
+    serve(socket, &Keeper::prepare(data, staging, syncs, side, Confined::not(), false)?)
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
@@ -66,13 +71,18 @@ fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
     keeper.audit().append(Event::Started);
     let ended = &Ended::default();
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| keeper.serve(socket))).collect();
+        let workers = if keeper.syncs.are_instant() { WORKERS_IN_MEMORY } else { WORKERS };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| keeper.serve(socket))).collect();
+        if keeper.syncs.needs_help() {
+            (0..WORKERS).for_each(|_| drop(scope.spawn(|| keeper.syncs.help())));
+        }
         scope.spawn(|| keeper.tend_audit_log(ended));
         let count_all = keeper.side == Side::Hosts; // maintenance comes and goes every day
         scope.spawn(move || keeper.usage.tend(keeper.data.as_fd(), count_all, ended));
         for worker in workers {
             let _ = worker.join(); // a panic there has been printed, and ends that worker only
         }
+        keeper.syncs.end();
         ended.tell();
     });
     let mut audit = keeper.audit();
@@ -104,6 +114,7 @@ struct Keeper {
     side: Side,
     data: OwnedFd,
     staging: Staging,
+    syncs: Syncs,
     footing: Footing,
     slots: Mutex<HashMap<Slot, Staged>>,
     next_slot: AtomicU64,
@@ -118,6 +129,7 @@ impl Keeper {
     fn prepare(
         data: OwnedFd,
         staging: Staging,
+        syncs: Syncs,
         side: Side,
         confined: Confined,
         canary: bool,
@@ -129,6 +141,7 @@ impl Keeper {
             side,
             data,
             staging,
+            syncs,
             footing,
             slots: Mutex::default(),
             usage: UsageBook::default(),
@@ -221,8 +234,9 @@ impl Keeper {
             Request::Rescue { slot, repository, handle, creator } => {
                 let staged = self.take(slot)?;
                 let naming = self.naming(&repository, &handle, &creator);
-                commit::rescue(self.data.as_fd(), self.footing, &staged, &naming)?;
-                self.audit().append(Event::Rescued(deed_with(&naming, &staged)));
+                let bytes = commit::check_final(self.footing, &staged)?;
+                commit::rescue(self.data.as_fd(), &staged, &naming)?;
+                self.audit().append(Event::Rescued(deed_with(&naming, bytes)));
                 Ok(())
             }
             Request::Discard { slot } => self.take(slot).map(drop),
@@ -295,27 +309,29 @@ impl Keeper {
 
     /// Counts the file before it has its name, and takes that back if it does not get it.
     fn commit_counted(&self, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
-        let bytes = staged.file().metadata()?.len();
+        let bytes = commit::check_final(self.footing, staged)?;
+        // The repository must have been created. All that follows happens in this one, whatever its name comes to mean.
+        let root = directory::open(&self.data, naming.repository.as_str())?;
         let counts = usage::counts(naming.handle);
         if counts {
-            self.usage.add(self.data.as_fd(), naming.repository, Some(naming.creator), bytes)?;
+            self.usage.add_in(self.data.as_fd(), root.as_fd(), Some(naming.creator), bytes)?;
         }
-        match commit::commit(self.data.as_fd(), self.footing, staged, naming) {
+        match commit::commit(root.as_fd(), &self.syncs, staged, naming) {
             Ok(settled) => {
-                self.audit().append(Event::Stored(deed_with(naming, staged)));
+                self.audit().append(Event::Stored(deed_with(naming, bytes)));
                 settled
             }
             Err(refusal) => {
                 if counts {
-                    self.take_back(naming, bytes);
+                    self.take_back(root.as_fd(), naming, bytes);
                 }
                 Err(refusal)
             }
         }
     }
 
-    fn take_back(&self, naming: &Naming<'_>, bytes: u64) {
-        let taken = self.usage.take_back(self.data.as_fd(), naming.repository, Some(naming.creator), bytes);
+    fn take_back(&self, root: BorrowedFd<'_>, naming: &Naming<'_>, bytes: u64) {
+        let taken = self.usage.take_back_in(self.data.as_fd(), root, Some(naming.creator), bytes);
         if let Err(error) = taken {
             tracing::error!(%error, repository = %naming.repository, "usage is counted too high until the next start");
         }
@@ -364,9 +380,8 @@ fn deed(repository: &RepositoryName, principal: &PrincipalName, handle: Option<&
     }
 }
 
-fn deed_with(naming: &Naming<'_>, staged: &Staged) -> Deed {
-    let bytes = staged.file().metadata().ok().map(|metadata| metadata.len());
-    Deed { bytes, ..deed(naming.repository, naming.creator, Some(naming.handle)) }
+fn deed_with(naming: &Naming<'_>, bytes: u64) -> Deed {
+    Deed { bytes: Some(bytes), ..deed(naming.repository, naming.creator, Some(naming.handle)) }
 }
 
 fn opened_slots(reply: &Reply) -> Vec<Slot> {

@@ -3,15 +3,18 @@
 //! Invariant: a repository in which a `config`, a snapshot, an index or data ever existed counts as
 //! initialised for good, so its keys are never set aside.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName, RepositoryState};
+use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName, RepositoryState, Usage};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::facts::{self, Facts};
 use super::{directory, layout};
 
+/// How a directory is opened that the door looks into as well.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// An initialisation takes seconds; one begun an hour ago is over.
 const INITIALISATION_TAKES_MS_MAX: u64 = 60 * 60 * 1000;
 
@@ -20,19 +23,37 @@ pub(crate) fn state(
     data: BorrowedFd<'_>,
     repository: &RepositoryName,
 ) -> rustix::io::Result<RepositoryState> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = match rustix::fs::openat(data, repository.as_str(), flags, Mode::empty()) {
-        Ok(root) => root,
+    open(data, repository)?.map_or(Ok(RepositoryState::Absent), |root| state_in(root.as_fd()))
+}
+
+/// Finds out how far a repository has come and what it holds, if that was ever counted. Changes nothing.
+pub(crate) fn state_and_usage(
+    data: BorrowedFd<'_>,
+    repository: &RepositoryName,
+) -> rustix::io::Result<(RepositoryState, Option<Usage>)> {
+    match open(data, repository)? {
+        Some(root) => Ok((state_in(root.as_fd())?, facts::usage(&root)?)),
+        None => Ok((RepositoryState::Absent, None)),
+    }
+}
+
+/// Opens a repository's directory, if there is one.
+fn open(data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<Option<OwnedFd>> {
+    match rustix::fs::openat(data, repository.as_str(), DIRECTORY, Mode::empty()) {
+        Ok(root) => Ok(Some(root)),
         // Only this is absence. Something else under the name, such as a symbolic link, must not look like it.
-        Err(Errno::NOENT) => return Ok(RepositoryState::Absent),
-        Err(error) => return Err(error),
-    };
-    if exists(root.as_fd(), "config")? || facts::is_initialised(&root)? {
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn state_in(root: BorrowedFd<'_>) -> rustix::io::Result<RepositoryState> {
+    if exists(root, "config")? || facts::is_initialised(root)? {
         return Ok(RepositoryState::Initialised);
     }
     let mut is_repository = false;
     for file_type in FileType::ALL {
-        match rustix::fs::openat(&root, file_type.as_str(), flags, Mode::empty()) {
+        match rustix::fs::openat(root, file_type.as_str(), DIRECTORY, Mode::empty()) {
             Ok(directory) => {
                 is_repository = true;
                 let initialises = !matches!(file_type, FileType::Keys | FileType::Locks);
@@ -113,15 +134,19 @@ pub(crate) fn note_stored(
     repository: &RepositoryName,
     handle: &Handle,
 ) -> rustix::io::Result<()> {
+    note_stored_in(directory::open(data, repository.as_str())?.as_fd(), handle)
+}
+
+/// The same in a repository whose directory is open.
+pub(super) fn note_stored_in(root: BorrowedFd<'_>, handle: &Handle) -> rustix::io::Result<()> {
     match handle {
         Handle::File(FileType::Keys | FileType::Locks, _) => Ok(()),
         Handle::Config | Handle::File(FileType::Data | FileType::Index | FileType::Snapshots, _) => {
-            let root = directory::open(data, repository.as_str())?;
-            if facts::is_initialised(&root)? {
+            if facts::is_initialised(root)? {
                 return Ok(());
             }
-            facts::mark_initialised(&root)?;
-            rustix::fs::fsync(&root)
+            facts::mark_initialised(root)?;
+            rustix::fs::fsync(root)
         }
     }
 }
@@ -140,8 +165,7 @@ fn holds_file(directory: BorrowedFd<'_>, file_type: FileType) -> rustix::io::Res
     }
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(directory, entry.file_name(), flags, Mode::empty()) {
+        match rustix::fs::openat(directory, entry.file_name(), DIRECTORY, Mode::empty()) {
             // "." is among them, so a flat `data` directory counts too.
             Ok(inner) if entry.file_name() != c".." && !file_ids(inner.as_fd())?.is_empty() => {
                 return Ok(true);

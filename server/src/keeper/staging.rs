@@ -102,6 +102,19 @@ fn reopen_for_reading(writer: &OwnedFd) -> rustix::io::Result<File> {
     Ok(File::from(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
 }
 
+/// Linux 6.10 and newer link what is open to whoever opened it, in less than half the time that the way by `/proc`
+/// takes. Older ones ask for a capability, and say that there is nothing if it is missing.
+#[expect(clippy::disallowed_methods, reason = "names a stored file, and does not replace")]
+fn link_unnamed(file: &File, directory: BorrowedFd<'_>, name: &str) -> rustix::io::Result<()> {
+    match rustix::fs::linkat(file, "", directory, name, AtFlags::EMPTY_PATH) {
+        Err(Errno::NOENT) => {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            rustix::fs::linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW)
+        }
+        linked_or_failed => linked_or_failed,
+    }
+}
+
 impl Staged {
     /// The file, open for reading only.
     pub(crate) const fn file(&self) -> &File {
@@ -114,17 +127,10 @@ impl Staged {
     }
 
     /// Gives the file a name in `directory`. Fails with `EXIST` if it is taken.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that names a stored file; neither call replaces"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "names a stored file, and does not replace")]
     pub(crate) fn publish(&self, directory: impl AsFd, name: &str) -> rustix::io::Result<()> {
         match &self.named {
-            None => {
-                // Not AT_EMPTY_PATH, which older kernels allow only with CAP_DAC_READ_SEARCH.
-                let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                rustix::fs::linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW)
-            }
+            None => link_unnamed(&self.file, directory.as_fd(), name),
             Some((staging, staged_name)) => {
                 rustix::fs::renameat_with(staging, staged_name, directory, name, RenameFlags::NOREPLACE)
             }

@@ -79,16 +79,27 @@ impl UsageBook {
         creator: Option<&PrincipalName>,
         bytes: u64,
     ) -> rustix::io::Result<()> {
-        let one = Usage { bytes, files: 1 };
         let root = directory::open(data, repository.as_str())?;
+        self.add_in(data, root.as_fd(), creator, bytes)
+    }
+
+    /// The same in a repository whose directory is open.
+    pub(super) fn add_in(
+        &self,
+        data: BorrowedFd<'_>,
+        root: BorrowedFd<'_>,
+        creator: Option<&PrincipalName>,
+        bytes: u64,
+    ) -> rustix::io::Result<()> {
+        let one = Usage { bytes, files: 1 };
         let turn = self.turn(data)?;
         // For a count that is going on, in whichever process.
-        facts::write_added(&root, facts::added(&root)?.plus(one))?;
-        change(data, &root, creator, |usage| usage.plus(one))?;
+        facts::write_added(root, facts::added(root)?.plus(one))?;
+        change(data, root, creator, |usage| usage.plus(one))?;
         drop(turn);
         // A repository is counted anew at the next start, what a principal stored is not.
         match creator {
-            Some(creator) if !keeps_order(&root)? => {
+            Some(creator) if !keeps_order(root)? => {
                 rustix::fs::fsync(directory::open(data, &layout::principal_usage(creator))?)
             }
             Some(_) | None => Ok(()),
@@ -104,6 +115,18 @@ impl UsageBook {
         bytes: u64,
     ) -> rustix::io::Result<()> {
         take_back(&self.turn(data)?, data, repository, creator, bytes)
+    }
+
+    /// The same in a repository whose directory is open.
+    pub(super) fn take_back_in(
+        &self,
+        data: BorrowedFd<'_>,
+        root: BorrowedFd<'_>,
+        creator: Option<&PrincipalName>,
+        bytes: u64,
+    ) -> rustix::io::Result<()> {
+        let _turn = self.turn(data)?;
+        change(data, root, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
     }
 
     /// Counts a file that is stored elsewhere than beneath DATA, or takes it back.
@@ -214,13 +237,13 @@ pub(crate) fn take_back(
     bytes: u64,
 ) -> rustix::io::Result<()> {
     let root = directory::open(data, repository.as_str())?;
-    change(data, &root, creator, |usage| usage.minus(Usage { bytes, files: 1 }))
+    change(data, root.as_fd(), creator, |usage| usage.minus(Usage { bytes, files: 1 }))
 }
 
 /// Changes what the principal has stored and what the repository holds, or neither.
 fn change(
     data: BorrowedFd<'_>,
-    root: &OwnedFd,
+    root: BorrowedFd<'_>,
     creator: Option<&PrincipalName>,
     change: impl Fn(Usage) -> Usage,
 ) -> rustix::io::Result<()> {
@@ -235,7 +258,7 @@ fn change(
     changed
 }
 
-fn change_repository(root: &OwnedFd, change: impl Fn(Usage) -> Usage) -> rustix::io::Result<()> {
+fn change_repository(root: BorrowedFd<'_>, change: impl Fn(Usage) -> Usage) -> rustix::io::Result<()> {
     match facts::usage(root)? {
         Some(usage) => facts::write_usage(root, change(usage)),
         None => Ok(()), // nobody has asked yet; a count will find the file

@@ -30,7 +30,7 @@ use super::{
 use crate::body::Upload;
 use crate::keeper::{
     KeeperClient, KeeperError, commit::HIDDEN_MODE, layout, principal_usage, repository_state,
-    repository_usage,
+    repository_usage, state_and_usage,
 };
 pub use maintain::LocalMaintenance;
 pub use read::LocalFile;
@@ -169,15 +169,16 @@ impl AppendStore for LocalStore {
         handle: &Handle,
     ) -> Result<Survey, StoreError> {
         self.look(|data| {
+            let (state, usage) = state_and_usage(data.as_fd(), repository)?;
             Ok(Survey {
-                repository: repository_state(data.as_fd(), repository)?,
+                repository: state,
                 file: facts(data, &layout::file(repository, handle))?,
                 tombstone: exists(data, &layout::tombstone(repository, handle))?,
                 locks_suspended_until_ms: match handle.file_type() {
                     Some(FileType::Locks) => locks_suspended_until(data, repository)?,
                     _ => None,
                 },
-                usage: repository_usage(data.as_fd(), repository)?,
+                usage,
                 total_usage: principal_usage(data.as_fd(), principal)?,
                 room_bytes: space(data)?.room_bytes,
             })
