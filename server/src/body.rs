@@ -370,7 +370,8 @@ mod tests {
     use super::*;
 
     fn arriving(pieces: &[usize], declared: bool) -> (Upload, Vec<u8>) {
-        let content: Vec<u8> = (0..pieces.iter().sum()).map(|at: usize| (at % 251) as u8).collect();
+        let content: Vec<u8> =
+            (0..pieces.iter().sum()).map(|at: usize| u8::try_from(at % 251).unwrap()).collect();
         let mut rest = Bytes::from(content.clone());
         let pieces: Vec<_> = pieces.iter().map(|len| Ok(rest.split_to(*len))).collect();
         let declared = declared.then_some(content.len() as u64);
