@@ -2,8 +2,8 @@
 //!
 //! Invariant: a [`VerifiedBody`] ends in an error unless its content hashes to the name it is to get, and it holds
 //! its last chunk back until it knows. Since stores take nothing else, none can store what was not verified.
-//! Memory is bounded: two chunks, whatever the size of the file and of the pieces it arrives in. Pieces of some size are
-//! handed on as they came, without a copy.
+//! Memory is bounded: two chunks, whatever the size of the file and of the pieces it arrives in; none while it waits for
+//! more of a length that was announced. Pieces of some size are handed on as they came, without a copy.
 
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -160,7 +160,7 @@ pub struct VerifiedBody<'a> {
     rest: Bytes,
     /// Small pieces, put together.
     filling: BytesMut,
-    /// A chunk, hashed and held back.
+    /// A chunk, hashed and held back, for it may be the last one.
     held: Option<Bytes>,
     /// After verification: the last chunk.
     last: Option<Bytes>,
@@ -221,7 +221,7 @@ impl<'a> VerifiedBody<'a> {
         Ok(())
     }
 
-    /// Takes over one piece, or finishes. A chunk becomes free when the one after it is there.
+    /// Takes over one piece, or finishes. A chunk becomes free when it is known that another one follows.
     async fn advance(&mut self) -> Result<Option<Bytes>, BodyError> {
         if self.rest.is_empty() {
             let Some(piece) = self.upload.piece().await? else {
@@ -245,16 +245,22 @@ impl<'a> VerifiedBody<'a> {
                 return Ok(None);
             }
             let chunk = std::mem::take(&mut self.filling).freeze();
-            return Ok(self.hold(chunk));
+            return Ok(self.hand_on(chunk));
         }
         let chunk = self.rest.split_to(self.rest.len().min(CHUNK_BYTES));
-        Ok(self.hold(chunk))
+        Ok(self.hand_on(chunk))
     }
 
-    /// Hashes a chunk and holds it back instead of the one before.
-    fn hold(&mut self, chunk: Bytes) -> Option<Bytes> {
+    /// Hashes a chunk and hands it on if it cannot be the last one; else holds it back instead of the one before.
+    fn hand_on(&mut self, chunk: Bytes) -> Option<Bytes> {
         self.hash.update(&chunk);
-        self.held.replace(chunk)
+        if self.held.is_none() && self.is_more_announced() { Some(chunk) } else { self.held.replace(chunk) }
+    }
+
+    /// Whether more must come: a body that ends short of its announced length is an error.
+    fn is_more_announced(&self) -> bool {
+        !self.rest.is_empty()
+            || self.upload.declared_bytes.is_some_and(|declared| declared > self.upload.received_bytes)
     }
 
     /// A key is looked at as a whole; its cap is below one chunk.
@@ -355,4 +361,69 @@ fn check_key(content: &[u8]) -> Result<(), BodyError> {
 fn decoded_len(base64: &str) -> Option<usize> {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.decode(base64).ok().map(|bytes| bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, stream};
+
+    use super::*;
+
+    fn arriving(pieces: &[usize], declared: bool) -> (Upload, Vec<u8>) {
+        let content: Vec<u8> =
+            (0..pieces.iter().sum()).map(|at: usize| u8::try_from(at % 251).unwrap()).collect();
+        let mut rest = Bytes::from(content.clone());
+        let pieces: Vec<_> = pieces.iter().map(|len| Ok(rest.split_to(*len))).collect();
+        let declared = declared.then_some(content.len() as u64);
+        (Upload::new(Box::pin(stream::iter(pieces)), declared), content)
+    }
+
+    async fn handed_on(upload: &mut Upload, id: FileId) -> (usize, Option<BodyError>) {
+        let mut body = VerifiedBody::new(upload, FileType::Data, id, &Caps::default()).unwrap();
+        let mut bytes = 0;
+        loop {
+            match body.next().await {
+                Ok(Some(chunk)) => bytes += chunk.len(),
+                Ok(None) => return (bytes, None),
+                Err(error) => return (bytes, Some(error)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_hash_to_its_name_is_never_handed_on_to_its_end() {
+        for pieces in [
+            &[40][..],
+            &[70_000],
+            &[300_000],
+            &[65_536, 65_536, 65_536],
+            &[65_536, 1],
+            &[100, 200_000, 100],
+            &[16_384, 16_384, 0],
+            &[131_072, 131_072],
+        ] {
+            for declared in [true, false] {
+                let (mut upload, content) = arriving(pieces, declared);
+                let good = FileId::from_sha256(Sha256::digest(&content).into());
+                assert_eq!(handed_on(&mut upload, good).await, (content.len(), None), "{pieces:?}");
+                let (mut upload, content) = arriving(pieces, declared);
+                let (bytes, error) = handed_on(&mut upload, FileId::from_sha256([7; 32])).await;
+                assert_eq!(error, Some(BodyError::Mismatch), "{pieces:?}");
+                assert!(bytes < content.len(), "{pieces:?}, length declared: {declared}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_back_while_more_is_announced() {
+        for (declared, expected) in [(Some(1 << 20), Some(65_536)), (Some(65_536), None), (None, None)] {
+            let piece = Ok(Bytes::from(vec![0; 65_536]));
+            let source = stream::iter([piece]).chain(stream::pending());
+            let mut upload = Upload::new(Box::pin(source), declared);
+            let id = FileId::from_sha256([7; 32]);
+            let mut body = VerifiedBody::new(&mut upload, FileType::Data, id, &Caps::default()).unwrap();
+            let first = body.next().now_or_never().map(|chunk| chunk.unwrap().unwrap().len());
+            assert_eq!(first, expected, "declared: {declared:?}");
+        }
+    }
 }

@@ -110,7 +110,10 @@ fn what_is_claimed_is_what_the_server_did() {
         assert_eq!((list.0, idle), (2, (0, 0)));
         let times = ["seconds", "p50_ms", "p99_ms"].map(|key| lines[0][key].as_f64().unwrap());
         assert!(times.iter().all(|time| *time > 0.0) && times[1] <= times[2], "{times:?}");
-        assert!(lines.iter().all(|line| line["peak_mib"].as_f64().unwrap() > 1.0));
+        for line in &lines {
+            let [own, peak] = ["own_mib", "peak_mib"].map(|key| line[key].as_f64().unwrap());
+            assert!(0.1 < own && own < peak, "{line}");
+        }
         assert!(lines[5]["first_ms"].as_f64().is_some() && lines[0]["first_ms"].is_null());
         assert_eq!(lines[0]["work"], "put 300 KiB, 3 at a time");
     }
@@ -172,7 +175,7 @@ fn a_report_has_medians_and_ratios_to_the_first_server() {
         json!({
             "place": "disk", "protocol": "HTTP/1.1", "work": "put", "server": server, "round": round,
             "requests": 64, "bytes": 1 << 30, "seconds": seconds, "p50_ms": 2.0, "p99_ms": 4.0, "first_ms": null,
-            "cpu_seconds": cpu_seconds, "peak_mib": 10.0,
+            "cpu_seconds": cpu_seconds, "peak_mib": 10.0, "own_mib": 3.0,
         })
         .to_string()
     };
@@ -187,9 +190,11 @@ fn a_report_has_medians_and_ratios_to_the_first_server() {
     let directory = tempfile::tempdir().unwrap();
     let json = path_of(directory.path(), "figures.json");
     let report = load(&["report", "--json", json.to_str().unwrap()], &input.join("\n")).expect_code(0);
-    let row = "| put | pawl | 1024 (2.00x) | 64.0 (2.00x) | 2.00 (1.00x) | 4.00 (1.00x) | 1.00 (0.50x) s/GiB | 10.0 (1.00x) |";
+    let row = "| put | pawl | 1024 (2.00x) | 64.0 (2.00x) | 2.00 (1.00x) | 4.00 (1.00x) | 1.00 (0.50x) s/GiB | 10.0 (1.00x) | 3.00 (1.00x) |";
     assert!(report.stdout.contains(row), "{}", report.stdout);
-    assert!(report.stdout.contains("| put | rest-server | 512 | 32.0 | 2.00 | 4.00 | 2.00 s/GiB | 10.0 |"));
+    assert!(
+        report.stdout.contains("| put | rest-server | 512 | 32.0 | 2.00 | 4.00 | 2.00 s/GiB | 10.0 | 3.00 |")
+    );
     let figures: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
     assert_eq!(figures["works"][0]["ratios"][1]["cpu"], 0.5);
     assert_eq!(figures["rounds"].as_array().unwrap().len(), 6);

@@ -19,6 +19,8 @@ pub(crate) struct Spent {
     pub(crate) first_ms: Option<f64>,
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_kib: u64,
+    /// At the end: what no file backs, so that it cannot be given back and read again.
+    pub(crate) own_kib: u64,
 }
 
 /// The processes of a server, from now on.
@@ -47,7 +49,8 @@ impl Cost {
     pub(crate) fn note(&self, spent: &mut Spent) -> Outcome {
         let ticks = total(&self.pids, ticks)?.saturating_sub(self.ticks);
         spent.cpu_seconds = float(ticks) / float(rustix::param::clock_ticks_per_second());
-        spent.peak_kib = total(&self.pids, peak_kib)?;
+        spent.peak_kib = total(&self.pids, |pid| kib(pid, "status", "VmHWM:"))?;
+        spent.own_kib = total(&self.pids, |pid| kib(pid, "smaps_rollup", "Anonymous:"))?;
         Ok(())
     }
 }
@@ -69,11 +72,12 @@ fn ticks(pid: u32) -> Outcome<u64> {
     }
 }
 
-fn peak_kib(pid: u32) -> Outcome<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+/// The value of this name in a file of the process in /proc.
+fn kib(pid: u32, file: &str, name: &str) -> Outcome<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
     let number = value.and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok());
-    number.ok_or_else(|| format!("expected VmHWM of process {pid}").into())
+    number.ok_or_else(|| format!("expected {name} in /proc/{pid}/{file}").into())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures of a few digits are printed")]

@@ -27,6 +27,7 @@ pub(crate) struct Measurement {
     pub(crate) first_ms: Option<f64>,
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_mib: f64,
+    pub(crate) own_mib: f64,
 }
 
 impl Measurement {
@@ -50,6 +51,7 @@ impl Measurement {
             first_ms: spent.first_ms,
             cpu_seconds: spent.cpu_seconds,
             peak_mib: float(spent.peak_kib) / 1024.0,
+            own_mib: float(spent.own_kib) / 1024.0,
         }
     }
 

@@ -31,6 +31,7 @@ struct Summary {
     cpu: f64,
     cpu_unit: &'static str,
     peak_mib: f64,
+    own_mib: f64,
 }
 
 /// Prints the tables, and writes everything into `json`.
@@ -66,8 +67,8 @@ pub(crate) fn print(all: &[Measurement], json: Option<&Path>) -> Outcome {
 }
 
 const HEAD: &str = "\
-    | work | server | MiB/s | requests/s | p50 ms | p99 ms | CPU | peak MiB |\n\
-    |---|---|---:|---:|---:|---:|---:|---:|\n";
+    | work | server | MiB/s | requests/s | p50 ms | p99 ms | CPU | peak MiB | own MiB |\n\
+    |---|---|---:|---:|---:|---:|---:|---:|---:|\n";
 
 fn row(text: &mut String, work: &str, one: &Summary, first: &Summary) -> std::fmt::Result {
     let cell = |value: f64, of: f64| match value {
@@ -78,7 +79,7 @@ fn row(text: &mut String, work: &str, one: &Summary, first: &Summary) -> std::fm
     let begins = one.first_ms.map_or_else(String::new, |ms| format!(", first entry after {} ms", figure(ms)));
     writeln!(
         text,
-        "| {work}{begins} | {} | {} | {} | {} | {} | {} {} | {} |",
+        "| {work}{begins} | {} | {} | {} | {} | {} | {} {} | {} | {} |",
         one.server,
         cell(one.mib_per_second, first.mib_per_second),
         cell(one.requests_per_second, first.requests_per_second),
@@ -87,6 +88,7 @@ fn row(text: &mut String, work: &str, one: &Summary, first: &Summary) -> std::fm
         cell(one.cpu, first.cpu),
         one.cpu_unit,
         cell(one.peak_mib, first.peak_mib),
+        cell(one.own_mib, first.own_mib),
     )
 }
 
@@ -110,6 +112,7 @@ fn ratios(one: &Summary, first: &Summary) -> Value {
         "first_ms": ratio(one.first_ms.unwrap_or_default(), first.first_ms.unwrap_or_default()),
         "cpu": ratio(one.cpu, first.cpu),
         "peak_mib": ratio(one.peak_mib, first.peak_mib),
+        "own_mib": ratio(one.own_mib, first.own_mib),
     })
 }
 
@@ -142,6 +145,7 @@ fn summary(name: &str, rounds: &[&Measurement]) -> Summary {
         cpu,
         cpu_unit,
         peak_mib: of(|one| one.peak_mib),
+        own_mib: of(|one| one.own_mib),
     }
 }
 
