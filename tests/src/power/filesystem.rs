@@ -2,7 +2,12 @@
 //!
 //! Invariant: what was mounted is unmounted, and its loop device free, when the value is dropped.
 
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -121,7 +126,7 @@ impl Drop for Mounted {
 }
 
 fn run(command: &mut Command) -> String {
-    try_to_run(command).unwrap_or_else(|error| std::panic::panic_any(error))
+    try_to_run(command).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn try_to_run(command: &mut Command) -> Result<String, String> {
