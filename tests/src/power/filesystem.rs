@@ -12,7 +12,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{Mode, OFlags, open};
 use tempfile::TempDir;
+
+use crate::wait;
 
 /// A file system that people keep backups on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +117,10 @@ impl Mounted {
     /// Unmounts it, and has the file system's own program look whether it is sound.
     pub fn check(self) -> Result<(), String> {
         run(Command::new("umount").arg(self.place.path()));
+        // A process that is just ending, or one with mounts of its own, may hold it a little longer.
+        wait::until("nobody uses the disk any more", || {
+            open(&self.device.0, OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty()).ok()
+        });
         try_to_run(self.kind.check().arg(&self.device.0)).map(|_| ())
     }
 }
