@@ -223,9 +223,9 @@ fn open_lock(data: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
 /// Whether this file system brings changes to disk in their order, so that whoever syncs a file has synced all that was
 /// changed before, as those with one journal do. Others write what is synced ahead of the rest.
 fn keeps_order(file: impl AsFd) -> rustix::io::Result<bool> {
-    const EXT4: i64 = 0xEF53;
-    const XFS: i64 = 0x5846_5342;
-    Ok(matches!(i64::from(rustix::fs::fstatfs(file)?.f_type), EXT4 | XFS))
+    const EXT4: rustix::fs::FsWord = 0xEF53;
+    const XFS: rustix::fs::FsWord = 0x5846_5342;
+    Ok(matches!(rustix::fs::fstatfs(file)?.f_type, EXT4 | XFS))
 }
 
 /// Takes back a file that was not stored after all, or that went out of sight in this turn.

@@ -2,12 +2,20 @@
 //!
 //! Invariant: what was mounted is unmounted, and its loop device free, when the value is dropped.
 
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot go on should stop")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on should stop"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{Mode, OFlags, open};
 use tempfile::TempDir;
+
+use crate::wait;
 
 /// A file system that people keep backups on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +117,10 @@ impl Mounted {
     /// Unmounts it, and has the file system's own program look whether it is sound.
     pub fn check(self) -> Result<(), String> {
         run(Command::new("umount").arg(self.place.path()));
+        // A process that is just ending, or one with mounts of its own, may hold it a little longer.
+        wait::until("nobody uses the disk any more", || {
+            open(&self.device.0, OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty()).ok()
+        });
         try_to_run(self.kind.check().arg(&self.device.0)).map(|_| ())
     }
 }
@@ -121,7 +133,7 @@ impl Drop for Mounted {
 }
 
 fn run(command: &mut Command) -> String {
-    try_to_run(command).unwrap_or_else(|error| std::panic::panic_any(error))
+    try_to_run(command).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn try_to_run(command: &mut Command) -> Result<String, String> {

@@ -3,7 +3,7 @@
 //! Invariant: a cut's disk has all that was written before the last flush ahead of the cut; of each sector written since, it
 //! has any of the states that it was in.
 
-#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -66,9 +66,9 @@ impl Replay {
 
     /// The same for a disk that forgets this many flushes that it had answered, with all that was written since.
     pub fn forgetful_disk(&mut self, cut: Cut, flushes: usize, directory: &Path) -> PathBuf {
-        let flushed = self.tape.flushes(self.position + 1, cut.at);
-        if let Some(flushed) = flushed.iter().rev().nth(flushes) {
-            self.play_to(*flushed);
+        let answered = self.tape.flushes(self.position + 1, cut.at);
+        if let Some(remembered) = answered.iter().rev().nth(flushes) {
+            self.play_to(*remembered);
         }
         self.disk_of(Cut { at: self.position, ..cut }, directory).0
     }

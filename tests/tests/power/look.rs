@@ -144,8 +144,8 @@ impl Found<'_> {
                 path_of(self.server.data(), name).metadata().map_or(0, |metadata| metadata.len())
             })
             .sum();
-        let counter = self.server.data().join(".pawl/usage/raw");
-        let counted = counter.exists().then(|| fact(&counter, "usage")).flatten().unwrap_or_default();
+        let kept_at = self.server.data().join(".pawl/usage/raw");
+        let counted = kept_at.exists().then(|| fact(&kept_at, "usage")).flatten().unwrap_or_default();
         let counted_bytes: u64 = counted.split(' ').next().and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
         (counted_bytes < bytes)
             .then(|| format!("raw stored {bytes} bytes in {} files, counted: {counted:?}", stored.len()))
@@ -173,7 +173,7 @@ impl Found<'_> {
         let place = self.server.place();
         let batches = maintain(&place, &["deleted", "--json"]).expect_code(0).json();
         let batches = batches.as_array().unwrap().iter().map(batch_of);
-        let failed = batches.filter_map(|batch| failed(maintain(&place, &["undelete", &batch])));
+        let failed = batches.filter_map(|batch| failed(&maintain(&place, &["undelete", &batch])));
         let mut wrong: Vec<_> = failed.collect();
         let missing = kept.into_iter().filter(|(name, known)| !self.is_served(name, &known.hash));
         wrong.extend(missing.map(|(name, _)| format!("lost: {name} did not come back")));
@@ -189,11 +189,11 @@ impl Found<'_> {
     /// What maintenance's verification and restic find wrong.
     fn unreadable(&self) -> Vec<String> {
         let mut wrong: Vec<_> =
-            failed(maintain(&self.server.place(), &["verify", "--all"])).into_iter().collect();
+            failed(&maintain(&self.server.place(), &["verify", "--all"])).into_iter().collect();
         for host in self.hosts.iter().filter(|host| host.user != "raw" && self.is_begun(&host.user)) {
             let restic = Restic::new(Version::V0_19, host).through(self.server.address());
             // A lock of before the cut is there still, as after any cut of a client's.
-            wrong.extend(failed(restic.run(["check", "--no-lock", "--read-data"])));
+            wrong.extend(failed(&restic.run(["check", "--no-lock", "--read-data"])));
         }
         wrong
     }
@@ -201,7 +201,7 @@ impl Found<'_> {
     /// The chain of the audit log holds, and it has what was confirmed well before the cut.
     fn unaudited(&self) -> Vec<String> {
         let data = self.server.data().to_str().unwrap();
-        let mut wrong: Vec<_> = failed(pawl(["audit", "verify", "--data", data])).into_iter().collect();
+        let mut wrong: Vec<_> = failed(&pawl(["audit", "verify", "--data", data])).into_iter().collect();
         let shown = pawl(["audit", "show", "--principal", "raw", "--json", "--data", data]).stdout;
         let tape = self.recording.disk.tape();
         let is_due = |known: &Known| tape.time(known.since) + AUDIT_MAY_LOSE < tape.time(self.at);
@@ -213,6 +213,6 @@ impl Found<'_> {
     }
 }
 
-fn failed(finished: Finished) -> Option<String> {
+fn failed(finished: &Finished) -> Option<String> {
     (finished.code != Some(0)).then(|| format!("{finished:#?}"))
 }

@@ -28,7 +28,7 @@ const FORGOTTEN: usize = 30;
 
 /// Chooses what is stored, and where and how the power is cut. `PAWL_SEED` sets another.
 fn seed() -> u64 {
-    env::var("PAWL_SEED").map_or(20_261_121, |seed| seed.parse().unwrap())
+    env::var_os("PAWL_SEED").map_or(20_261_121, |seed| seed.to_str().unwrap().parse().unwrap())
 }
 
 /// In the order of their positions: cuts one in each part of the tape, half of them just behind a flush; and one that

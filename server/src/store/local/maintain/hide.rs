@@ -102,7 +102,7 @@ pub(super) fn buried(disk: &Disk, repository: &RepositoryName) -> Result<BTreeSe
         let file = changed(disk, &layout::directory(repository, handle), handle)?;
         let mark = changed(disk, &layout::tombstone_directory(repository, handle), handle)?;
         if file.zip(mark).is_some_and(|(file, mark)| file < mark) {
-            unfinished.push(handle.clone());
+            unfinished.push(*handle);
         }
     }
     marked.retain(|handle| !unfinished.contains(handle));
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(f.maintenance.tombstones(&web1).await.unwrap(), BTreeSet::new());
 
         let batch = f.begin(Reason::Deleted).await;
-        assert_eq!(f.hide(back.clone(), &batch).await, Hid::Now);
+        assert_eq!(f.hide(back, &batch).await, Hid::Now);
         std::thread::sleep(Duration::from_millis(20));
         let [hidden, shown] = [layout::hidden(&batch, &back), layout::file(&web1, &back)]
             .map(|path| f.hosts.place.path().join(path));
