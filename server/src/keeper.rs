@@ -19,9 +19,7 @@ mod process;
 mod repository;
 mod side;
 pub(crate) mod staging;
-mod sync;
 mod usage;
-mod writeback;
 
 /// Bytes of decisions that fit into one message, apart from its number.
 pub(crate) const NOTE_BYTES_MAX: usize = message::MESSAGE_BYTES_MAX - 16;

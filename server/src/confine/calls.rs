@@ -108,7 +108,6 @@ const KEEPING: &[i64] = &[
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_sendmsg,
-    libc::SYS_sync_file_range, // waits for what was written before it has a name; changes nothing
 ];
 
 /// The door's calls, and with them those to reach a bucket if it has one.

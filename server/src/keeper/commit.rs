@@ -4,7 +4,7 @@
 //! and directory entry are on disk. It never replaces a file.
 
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use pawl_policy::{Audience, Caps, Handle, PrincipalName, RepositoryName};
@@ -16,7 +16,6 @@ use super::facts::Facts;
 use super::message::{Footing, Refusal};
 use super::side::Side;
 use super::staging::Staged;
-use super::sync::Syncs;
 use super::{directory, facts, layout, lease, repository};
 
 /// Stored files can be read by their owner and the group, and written by nobody.
@@ -51,7 +50,6 @@ pub(super) struct Naming<'a> {
 /// certain to be on disk.
 pub(super) fn commit(
     root: BorrowedFd<'_>,
-    syncs: &Syncs,
     staged: &Staged,
     naming: &Naming<'_>,
 ) -> Result<Result<(), Refusal>, Refusal> {
@@ -62,9 +60,9 @@ pub(super) fn commit(
         return Err(Refusal::NameTaken); // spares the work; the link below is what decides
     }
     seal(staged, naming)?;
-    syncs.prepare(staged.file().as_fd())?; // content, facts and mode, before anybody can see them
+    rustix::fs::fsync(staged.file())?; // content, facts and mode, before anybody can see them
     staged.publish(&directory, &name)?;
-    let settled = syncs.settle(staged.file().as_fd(), directory);
+    let settled = rustix::fs::fsync(directory);
     let settled = settled.and_then(|()| repository::note_stored_in(root, naming.handle));
     Ok(settled.map_err(|error| Refusal::Failed(error.to_string())))
 }

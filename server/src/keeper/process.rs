@@ -24,7 +24,6 @@ use super::ended::Ended;
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
 use super::side::Side;
 use super::staging::{Staged, Staging};
-use super::sync::Syncs;
 use super::usage::{self, UsageBook};
 use super::{canary, directory, facts, lease, lock, repository};
 use crate::audit::{Deed, Event, Head};
@@ -33,8 +32,6 @@ use crate::confine::{self, Confined, Demand};
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.
 const WORKERS: usize = 24;
-/// As many where there is no disk to wait for. More would only wake each other.
-const WORKERS_IN_MEMORY: usize = 2;
 /// Files that wait for their name at a time: those of 64 busy hosts. Each is a descriptor.
 const SLOTS_MAX: usize = 8192;
 /// Messages a second: three times what the busiest door was measured to send. More would only be meant to harm.
@@ -50,9 +47,8 @@ pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::prepare(data.as_fd(), side.staging())?;
     let canary = side == Side::Hosts && canary::renew(data.as_fd(), &staging)?;
-    let syncs = Syncs::of(data.as_fd());
     let confined = confine::keeper(data.as_fd(), demand).map_err(std::io::Error::other)?;
-    serve(socket, &Keeper::prepare(data, staging, syncs, side, confined, canary)?)
+    serve(socket, &Keeper::prepare(data, staging, side, confined, canary)?)
 }
 
 /// The same, with files that wait under a name although the file system could do better.
@@ -62,8 +58,7 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
     let side = Side::Hosts;
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::named(data.as_fd(), side.staging())?;
-    let syncs = Syncs::of(data.as_fd());
-    serve(socket, &Keeper::prepare(data, staging, syncs, side, Confined::not(), false)?)
+    serve(socket, &Keeper::prepare(data, staging, side, Confined::not(), false)?)
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
@@ -71,18 +66,13 @@ fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
     keeper.audit().append(Event::Started);
     let ended = &Ended::default();
     std::thread::scope(|scope| {
-        let workers = if keeper.syncs.are_instant() { WORKERS_IN_MEMORY } else { WORKERS };
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| keeper.serve(socket))).collect();
-        if keeper.syncs.needs_help() {
-            (0..WORKERS).for_each(|_| drop(scope.spawn(|| keeper.syncs.help())));
-        }
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| keeper.serve(socket))).collect();
         scope.spawn(|| keeper.tend_audit_log(ended));
         let count_all = keeper.side == Side::Hosts; // maintenance comes and goes every day
         scope.spawn(move || keeper.usage.tend(keeper.data.as_fd(), count_all, ended));
         for worker in workers {
             let _ = worker.join(); // a panic there has been printed, and ends that worker only
         }
-        keeper.syncs.end();
         ended.tell();
     });
     let mut audit = keeper.audit();
@@ -114,7 +104,6 @@ struct Keeper {
     side: Side,
     data: OwnedFd,
     staging: Staging,
-    syncs: Syncs,
     footing: Footing,
     slots: Mutex<HashMap<Slot, Staged>>,
     next_slot: AtomicU64,
@@ -129,7 +118,6 @@ impl Keeper {
     fn prepare(
         data: OwnedFd,
         staging: Staging,
-        syncs: Syncs,
         side: Side,
         confined: Confined,
         canary: bool,
@@ -141,7 +129,6 @@ impl Keeper {
             side,
             data,
             staging,
-            syncs,
             footing,
             slots: Mutex::default(),
             usage: UsageBook::default(),
@@ -316,7 +303,7 @@ impl Keeper {
         if counts {
             self.usage.add_in(self.data.as_fd(), root.as_fd(), Some(naming.creator), bytes)?;
         }
-        match commit::commit(root.as_fd(), &self.syncs, staged, naming) {
+        match commit::commit(root.as_fd(), staged, naming) {
             Ok(settled) => {
                 self.audit().append(Event::Stored(deed_with(naming, bytes)));
                 settled
