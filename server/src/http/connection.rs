@@ -21,9 +21,8 @@ use crate::credentials::Fingerprint;
 use crate::peer::Peer;
 use crate::store::AppendStore;
 
-/// Bytes read at a time of HTTP/1.1, once so much arrives. hyper doubles its buffer on the way there and adds to what it
-/// had: of 48 KiB become 56 for each connection, of 64 would 112.
-const H1_BUFFER_BYTES_MAX: usize = 48 << 10;
+/// Buffer for reading of HTTP/1.1, which also bounds a request's head, in bytes.
+const H1_BUFFER_BYTES_MAX: usize = 64 << 10;
 const H1_HEAD_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
 
