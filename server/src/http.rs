@@ -22,7 +22,6 @@ mod route;
 mod service;
 pub mod status;
 pub mod tls;
-mod to_the_end;
 mod upload;
 
 pub use deletions::{DeletionError, Deletions, Hiding, NoDeletions};

@@ -3,7 +3,6 @@
 //! Invariant: authentication comes before anything else is looked at, the grant before anything is looked up, and
 //! nothing is done without a permit.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,7 +22,6 @@ use super::proxy::Proxies;
 use super::record::{Record, Recorded};
 use super::reserve::{Reservations, Reserved};
 use super::respond::{self, Body, Refusal};
-use super::to_the_end::ToTheEnd;
 use super::{authenticate, route, upload};
 use crate::audit::Queue;
 use crate::body::Upload;
@@ -32,6 +30,7 @@ use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principa
 use crate::peer::Peer;
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
+use tokio::task::JoinError;
 
 /// Locks of one principal, or keys of all, in one repository.
 type Newcomers = (RepositoryName, FileType, Option<PrincipalName>);
@@ -142,16 +141,16 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
 
     /// Answers one request.
     ///
-    /// The work goes on to its end: a client that goes away ends its own transfers, but cannot stop the work half-way,
-    /// before it is counted, given back or written to the log.
+    /// The work is a task of its own: a client that goes away ends its own transfers, but cannot stop the work
+    /// half-way, before it is counted, given back or written to the log.
     pub(super) async fn handle(
         self: Arc<Self>,
         peer: Peer,
         certificate: Option<Fingerprint>,
         working: Working,
         request: Request<Incoming>,
-    ) -> Result<Response<Recorded>, Infallible> {
-        Ok(ToTheEnd::new(self.work(peer, certificate, working, request)).await)
+    ) -> Result<Response<Recorded>, JoinError> {
+        tokio::spawn(self.work(peer, certificate, working, request)).await
     }
 
     async fn work(
