@@ -98,12 +98,10 @@ impl UsageBook {
         change(data, root, creator, |usage| usage.plus(one))?;
         drop(turn);
         // A repository is counted anew at the next start, what a principal stored is not.
-        match creator {
-            Some(creator) if !keeps_order(root)? => {
-                rustix::fs::fsync(directory::open(data, &layout::principal_usage(creator))?)
-            }
-            Some(_) | None => Ok(()),
-        }
+        let Some(creator) = creator else { return Ok(()) };
+        bring_to_disk(data, root, creator).inspect_err(|_| {
+            let _ = self.take_back_in(data, root, Some(creator), bytes); // then it counts as stored, which it will not be
+        })
     }
 
     /// Takes back a file that was not stored after all.
@@ -218,6 +216,18 @@ fn open_lock(data: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let state = directory::open_or_make(data, layout::STATE)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&state, "usage.lock", flags, Mode::from_raw_mode(0o600))
+}
+
+/// Syncs what a principal has stored, where no other sync does.
+fn bring_to_disk(
+    data: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+    creator: &PrincipalName,
+) -> rustix::io::Result<()> {
+    if keeps_order(root)? {
+        return Ok(());
+    }
+    rustix::fs::fsync(directory::open(data, &layout::principal_usage(creator))?)
 }
 
 /// Whether this file system brings changes to disk in their order, so that whoever syncs a file has synced all that was

@@ -6,7 +6,6 @@
 mod blobs;
 mod hide;
 mod index;
-mod keys;
 mod node;
 mod password;
 mod sealed;
@@ -58,8 +57,8 @@ pub(super) enum ExamineError {
     OtherKey(FileId),
     /// Too much is junk to be true.
     #[error(
-        "{junk} of {all} snapshots refer to what is not there; nothing was hidden, because that looks like a loss: run \
-         `pawl maintain verify --all`, then `restic check`"
+        "{junk} of {all} snapshots cannot be read, or refer to what is not there; nothing was hidden, because that looks like \
+         a loss, or a client that Pawl does not know: run `pawl maintain verify --all`, then `restic check`"
     )]
     Loss {
         /// Snapshots that cannot be used.
@@ -83,6 +82,9 @@ pub(super) struct Examined {
     pub(super) batch: Option<String>,
     /// What else somebody should know, a sentence each.
     pub(super) noticed: Vec<String>,
+    /// Files that open with the key, and that restic cannot read.
+    #[serde(skip)]
+    malformed: usize,
 }
 
 /// A file that restic cannot use.
@@ -198,6 +200,7 @@ impl Opener<'_> {
             self.sort::<Lock>(Handle::File(FileType::Locks, id), examined).await?;
         }
         let snapshots = of(FileType::Snapshots).await?;
+        let malformed_before = examined.malformed;
         let mut new = Vec::new();
         for id in &snapshots {
             let handle = Handle::File(FileType::Snapshots, *id);
@@ -206,6 +209,10 @@ impl Opener<'_> {
             } else if let Some(snapshot) = self.sort::<Snapshot>(handle, examined).await? {
                 new.push((handle, snapshot.tree));
             }
+        }
+        let malformed = examined.malformed - malformed_before;
+        if state.is_new() && malformed * 2 > snapshots.len() {
+            return Err(ExamineError::Loss { junk: malformed, all: snapshots.len() });
         }
         let indexes = index::read(self, of(FileType::Index).await?, state, !new.is_empty(), examined).await?;
         good.extend(indexes.good.iter().copied());
@@ -225,6 +232,7 @@ impl Opener<'_> {
         match self.open(&handle).await? {
             Opened::Good(found) => return Ok(Some(found)),
             Opened::Junk(why) => {
+                examined.malformed += usize::from(matches!(why, NotOpened::Malformed(_)));
                 examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
             }
             Opened::Damaged => examined.noticed.push(damaged(&handle)),

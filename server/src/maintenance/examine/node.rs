@@ -1,19 +1,17 @@
 //! A directory's entry in a snapshot, with all that restic reads of one.
 //!
-//! Invariant: what is accepted here, every restic from 0.14 on accepts, so that no entry stops its prune; and what restic or
-//! rustic writes of an honest file is accepted, however odd its name, its times or its owner.
+//! Invariant: what restic or rustic writes of an honest file is accepted, however odd its name, its times or its owner; what
+//! is no such thing is not, so that it does not stop restic's prune.
 //! Source: restic, `internal/data/node.go`, and what Go's `encoding/json`, `strconv.Unquote` and `time` accept.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use jiff::civil::DateTime;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::written::Id;
+use crate::go_json::{Bytes, Time};
 
 /// An entry. What may be missing may be null as well: Go reads both as nothing.
 #[derive(Debug, Deserialize)]
@@ -61,7 +59,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// A map whose keys and values do not matter.
+/// A map whose keys and values do not matter here.
 #[derive(Debug)]
 struct Map;
 
@@ -84,67 +82,6 @@ impl<'de> Visitor<'de> for Entries {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Map)
     }
-}
-
-/// Bytes as Go writes them: Base64, with padding.
-#[derive(Debug)]
-struct Bytes;
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        BASE64_STANDARD.decode(text.as_bytes()).map(|_| Self).map_err(D::Error::custom)
-    }
-}
-
-/// A moment. Files have times of all ages, so that the year alone may be any of four digits.
-#[derive(Debug)]
-struct Time;
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        if is_time(&text) {
-            return Ok(Self);
-        }
-        Err(D::Error::custom(format_args!("'{}' is no time", text.escape_debug())))
-    }
-}
-
-/// Whether this is a time of RFC 3339, as `2026-11-20T01:02:03.123456789+01:00`.
-fn is_time(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let shaped = |text: &str, shape: &str| {
-        text.len() == shape.len()
-            && text.bytes().zip(shape.bytes()).all(|(byte, like)| match like {
-                b'0' => byte.is_ascii_digit(),
-                _ => byte == like,
-            })
-    };
-    let Some((moment, rest)) = text.split_at_checked("0000-00-00T00:00:00".len()) else { return false };
-    // A leap second is none for Go.
-    let is_moment = shaped(moment, "0000-00-00T00:00:00")
-        && !moment.ends_with("60")
-        && moment.parse::<DateTime>().is_ok();
-    let zone = match rest.strip_prefix('.') {
-        Some(rest) => {
-            let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
-            let (fraction, zone) = rest.split_at(end);
-            if !digits(fraction) {
-                return false;
-            }
-            zone
-        }
-        None => rest,
-    };
-    let below =
-        |text: Option<&str>, end: u8| text.and_then(|text| text.parse().ok()).is_some_and(|it: u8| it < end);
-    let is_offset = |zone: &str| {
-        (shaped(zone, "+00:00") || shaped(zone, "-00:00"))
-            && below(zone.get(1..3), 24)
-            && below(zone.get(4..), 60)
-    };
-    is_moment && (zone == "Z" || is_offset(zone))
 }
 
 /// The name of an entry, as Go would quote it, without the quotes.
@@ -195,39 +132,6 @@ fn escape_len(escape: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_of_all_ages_are_times_and_what_go_does_not_read_is_none() {
-        for time in [
-            "2026-11-20T01:02:03.123456789+01:00",
-            "0000-01-01T00:00:00Z",
-            "0001-01-01T00:00:00Z",
-            "9999-12-31T23:59:59.999999999-12:00",
-            "2024-02-29T23:59:59+23:59",
-            "1893-03-31T23:53:28-00:06",
-        ] {
-            assert!(is_time(time), "{time}");
-        }
-        for none in [
-            "",
-            "yesterday",
-            "2026-11-20 01:02:03Z",
-            "2026-11-20T01:02:03",
-            "2026-11-20T01:02:03.Z",
-            "2026-11-20T01:02:60Z",
-            "2026-11-20T24:00:00Z",
-            "2026-02-29T01:02:03Z",
-            "2026-13-01T01:02:03Z",
-            "2026-11-20T01:02:03+24:00",
-            "2026-11-20T01:02:03+1:00",
-            "2026-11-20T01:02:03+01:00[Europe/Berlin]",
-            "-2026-11-20T01:02:03Z",
-            "+002026-11-20T01:02:03Z",
-            "2026-11-20T01:02:0é",
-        ] {
-            assert!(!is_time(none), "{none}");
-        }
-    }
 
     #[test]
     fn names_are_what_go_quotes() {

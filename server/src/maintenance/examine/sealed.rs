@@ -15,6 +15,8 @@ use ruzstd::decoding::StreamingDecoder;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
+use crate::body;
+
 /// Bytes of the nonce before, and of the authentication code behind what is sealed.
 const NONCE_BYTES: usize = 16;
 const CODE_BYTES: usize = 16;
@@ -116,6 +118,7 @@ struct KeptCode {
 impl KeyFile {
     /// What restic can work with; a key that is not this makes it fail, or work for hours.
     pub(super) fn parse(content: &[u8]) -> Result<Self, NotOpened> {
+        body::check_key(content).map_err(malformed)?;
         let key: Self = serde_json::from_slice(content).map_err(malformed)?;
         key.sealed()?;
         key.parameters()?;
@@ -249,9 +252,9 @@ mod tests {
     #[test]
     fn a_key_that_would_exhaust_restic_is_none() {
         let key = |n: u64, r: u32, p: u32| {
-            let data = "AAAA";
+            let (salt, data) = ("A".repeat(86) + "==", "A".repeat(64));
             KeyFile::parse(
-                format!(r#"{{"kdf":"scrypt","N":{n},"r":{r},"p":{p},"salt":"{data}","data":"{data}"}}"#)
+                format!(r#"{{"kdf":"scrypt","N":{n},"r":{r},"p":{p},"salt":"{salt}","data":"{data}"}}"#)
                     .as_bytes(),
             )
         };

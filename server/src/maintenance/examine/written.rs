@@ -1,17 +1,17 @@
 //! What restic writes into a repository, as far as it has to be right for restic to go on.
 //!
-//! Invariant: what is accepted here, restic accepts; where the two could differ, this is the stricter.
+//! Invariant: what restic could not read is not accepted; where the two could differ, this is the stricter, as long as no
+//! restic and no rustic writes such a thing.
 
 use std::fmt;
 
-use jiff::Timestamp;
 use pawl_policy::FileId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-use super::keys::OrdinaryKeys;
 use super::node::Node;
 use super::sealed::{NotOpened, malformed};
+use crate::go_json::{Object, Time};
 
 /// An id as restic writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,7 +20,7 @@ pub(super) struct Id(pub(super) [u8; 32]);
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut id = [0; 32];
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = <&str>::deserialize(deserializer)?; // as it stands: restic undoes no escapes here
         hex::decode_to_slice(text.as_bytes(), &mut id).map_err(serde::de::Error::custom)?;
         Ok(Self(id))
     }
@@ -29,23 +29,6 @@ impl<'de> Deserialize<'de> for Id {
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&FileId::from_sha256(self.0), f)
-    }
-}
-
-/// A moment as Go's JSON reads it: RFC 3339, nothing else.
-#[derive(Debug)]
-pub(super) struct Time;
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let plain = |byte: u8| byte.is_ascii_digit() || b"-:+.TZ".contains(&byte);
-        let at = |from: usize, len: usize| text.as_bytes().get(from..).and_then(|rest| rest.get(..len));
-        let is_plain = text.bytes().all(plain) && at(10, 1) == Some(b"T") && at(17, 2) != Some(b"60");
-        match text.parse::<Timestamp>() {
-            Ok(_) if is_plain => Ok(Self),
-            _ => Err(serde::de::Error::custom(format_args!("'{}' is no time", text.escape_debug()))),
-        }
     }
 }
 
@@ -128,23 +111,34 @@ pub(super) struct Blob {
     pub(super) uncompressed_length: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// What a blob is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlobKind {
     Data,
     Tree,
 }
 
+impl<'de> Deserialize<'de> for BlobKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match <&str>::deserialize(deserializer)? {
+            "data" => Ok(Self::Data),
+            "tree" => Ok(Self::Tree),
+            other => Err(serde::de::Error::unknown_variant(other, &["data", "tree"])),
+        }
+    }
+}
+
 /// A directory in a snapshot.
 #[derive(Debug, Deserialize)]
 pub(super) struct Tree {
-    /// restic's `repair snapshots` writes null for a directory that it had to empty.
+    /// restic's `repair snapshots` wrote null for a directory that it had to empty, and never nothing at all.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(super) nodes: Option<Vec<Node>>,
 }
 
 /// Reads what was unpacked.
 pub(super) fn parsed<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
-    let _: OrdinaryKeys = serde_json::from_slice(content).map_err(malformed)?;
+    let Object = serde_json::from_slice(content).map_err(malformed)?;
     serde_json::from_slice(content).map_err(malformed)
 }
 

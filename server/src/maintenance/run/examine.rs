@@ -43,7 +43,7 @@ fn remembered(examined: &Examined) -> Vec<Junk> {
 }
 
 fn said(examined: Examined) -> Said {
-    let Examined { opened, junk, batch, noticed } = examined;
+    let Examined { opened, junk, batch, noticed, .. } = examined;
     let text = format!("opened {opened} new files");
     if junk.is_empty() && noticed.is_empty() {
         return Said::well(text);

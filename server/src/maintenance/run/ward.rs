@@ -172,8 +172,11 @@ impl Ward {
     fn is_wanted(&self, step: Step) -> bool {
         let Settings { restic, retention, .. } = &self.settings;
         match step {
-            Step::Examine | Step::Prune | Step::Check => restic.knows_password(),
-            Step::Forget => restic.knows_password() && retention.keep.rules() != Rules::default(),
+            Step::Examine | Step::Check => restic.knows_password(),
+            // Without rules it follows on a deletion, and is then done the next night.
+            Step::Forget | Step::Prune => {
+                restic.knows_password() && retention.keep.rules() != Rules::default()
+            }
             Step::Compare | Step::Verify | Step::Restore | Step::Locks | Step::Purge => true,
         }
     }

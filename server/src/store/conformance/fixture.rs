@@ -158,7 +158,7 @@ fn outcome(created: &Result<Created, CreateError>) -> Outcome {
 }
 
 pub(crate) fn key() -> Vec<u8> {
-    let salt = "c2FsdHNhbHQ=";
+    let salt = "A".repeat(86) + "==";
     let data = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFB";
     format!(r#"{{"kdf":"scrypt","N":32768,"r":8,"p":5,"salt":"{salt}","data":"{data}"}}"#).into_bytes()
 }
