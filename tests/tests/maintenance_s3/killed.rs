@@ -1,5 +1,8 @@
 //! `kill -9` in the middle of a restoration and of a purge. Run again, it completes.
 
+use std::time::Duration;
+
+use pawl_tests::faults::{Fault, Which};
 use pawl_tests::maintenance::{maintain_at_time, start_at_time};
 use pawl_tests::on_each_s3;
 use pawl_tests::process::Process;
@@ -73,7 +76,10 @@ fn a_purge_of_a_bucket_that_is_killed_is_completed_by_the_next(s3: &S3) {
         let _ = maintain_at_time(&format!("+{day}d"), &place, &purge).expect_code(0);
     }
     let (visible, versions) = (host.visible(), host.bucket.snapshot());
+    // Slow enough that it is still at work then.
+    host.line.add(Which::all("DELETE", ""), Fault::Delay(Duration::from_millis(200)));
     assert!(kill_after(&host, start_at_time("+15d", &place, &purge), 12));
+    host.line.heal();
     let lost = versions.lost_in(&host.bucket.snapshot()).len();
     let _ = host.measured("purge", || maintain_at_time("+15d", &place, &purge)).expect_code(0);
     assert!(versions.lost_in(&host.bucket.snapshot()).len() > lost);
