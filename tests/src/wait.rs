@@ -6,8 +6,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// After this long, what is waited for will not come.
-pub const DEADLINE: Duration = Duration::from_mins(1);
+/// After this long, what is waited for will not come, on however slow and busy a machine.
+pub const DEADLINE: Duration = Duration::from_mins(5);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 

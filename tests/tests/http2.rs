@@ -29,7 +29,7 @@ impl Https {
 
     fn command(&self) -> Command {
         let mut curl = Command::new("curl");
-        curl.args(["--disable", "--silent", "--show-error", "--max-time", "60", "--http2"]);
+        curl.args(["--disable", "--silent", "--show-error", "--max-time", "300", "--http2"]);
         curl.arg("--cacert").arg(self.ca());
         curl.args(["--user", &format!("{}:{}", self.host.user, self.host.password)]);
         curl

@@ -123,6 +123,9 @@ fn restic_backs_up_beside_a_thousand_idle_and_two_hundred_slow_connections() {
         .config("limits.connections_per_address = 2000")
         .config("limits.new_connections_per_minute = 100000")
         .config("limits.requests_per_host = 500")
+        // Longer than restic may take on a busy machine.
+        .config("limits.idle_seconds = 1800")
+        .config("limits.stall_seconds = 1800")
         .start();
     let web1 = server.add_client("web1", &[]);
     assert_eq!(web1.ask("POST", "/web1/?create=true").unwrap().status, 200);

@@ -14,7 +14,7 @@ fn http2(server: &Server, credential: &Credential, options: &[&str], target: &st
             "--silent",
             "--show-error",
             "--max-time",
-            "60",
+            "300",
             "--output",
             "/dev/null",
             "--http2",

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 
 /// What curl prints, or how it failed.
 fn curl<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<String, String> {
-    let common = ["--silent", "--show-error", "--max-time", "60", "--output", "/dev/null", "--disable"];
+    let common = ["--silent", "--show-error", "--max-time", "300", "--output", "/dev/null", "--disable"];
     let output = Command::new("curl").args(common).args(args).output().expect("curl starts");
     if output.status.success() {
         Ok(String::from_utf8(output.stdout).unwrap())

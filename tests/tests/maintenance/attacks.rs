@@ -12,6 +12,7 @@ use pawl_tests::clients::{self, PASSWORD, Restic, Version};
 use pawl_tests::maintenance::Maintenance;
 use pawl_tests::server::{Credential, Server};
 use pawl_tests::store::{back_date, plant};
+use pawl_tests::wait::DEADLINE;
 
 use super::{files_below, host_with_five_backups};
 
@@ -20,7 +21,7 @@ const VERSION: Version = Version::V0_19;
 /// Asks the maintenance door of this server; returns the answer's head.
 fn ask(server: &Server, who: &Credential, method: &str, target: &str) -> String {
     let mut stream = UnixStream::connect(server.data().join(".pawl/maintenance/maintain.sock")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let credential = STANDARD.encode(format!("{}:{}", who.user, who.password));
     let head = format!(
         "{method} {target} HTTP/1.1\r\nHost: pawl\r\nAuthorization: Basic {credential}\r\nContent-Length: 0\r\n\

@@ -18,7 +18,7 @@ on_each_s3! {
 
 /// Locks that were on their way when the suspension began are waited for so long.
 const ON_ITS_WAY: Duration = Duration::from_mins(1);
-const RUN_MAX: Duration = Duration::from_mins(4);
+const RUN_MAX: Duration = Duration::from_mins(10);
 
 fn a_thief_of_a_host_and_of_the_writers_key_does_not_keep_a_bucket_locked(s3: &S3) {
     let host = host_with_five_backups(s3);

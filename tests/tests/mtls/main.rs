@@ -52,7 +52,7 @@ fn ask(
     target: &str,
 ) -> Result<u16, String> {
     let mut curl = Command::new("curl");
-    curl.args(["--disable", "--silent", "--show-error", "--max-time", "60", "--output", "/dev/null"]);
+    curl.args(["--disable", "--silent", "--show-error", "--max-time", "300", "--output", "/dev/null"]);
     curl.args(["--write-out", "%{http_code}", "--cacert"]).arg(server.data().join(".pawl/tls/ca.crt"));
     if let Some(certificate) = certificate {
         curl.arg("--cert").arg(certificate);

@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pawl_tests::command::{Finished, pawl_command};
 use pawl_tests::server::Server;
 use pawl_tests::store::{plant, remove};
+use pawl_tests::wait::DEADLINE;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use serde_json::Value;
 
@@ -97,7 +98,7 @@ fn a_command_that_fails_or_takes_too_long_is_told_and_nothing_counts_as_delivere
         let ground = Ground::reporting(&format!("timeout_seconds = 1\ncommand = {command}"));
         let begun = Instant::now();
         let failed = ground.report(&["--deliver"]).expect_code(2);
-        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert!(begun.elapsed() < DEADLINE, "it waited for all of the command");
         assert!(failed.stderr.contains(reason), "{failed:?}");
         assert_eq!(
             (&last_line(&failed)["exit"], &last_line(&failed)["delivered"]),
@@ -126,7 +127,7 @@ fn a_webhook_gets_json_with_the_header_from_a_file() {
     let (address, take) = monitor("204 No Content");
     let ground = webhook(address, &format!("webhook_token_file = '{}'", token.display()));
     let _ = ground.report(&["--deliver"]).expect_code(0);
-    let (head, body) = take.recv_timeout(Duration::from_secs(10)).unwrap();
+    let (head, body) = take.recv_timeout(DEADLINE).unwrap();
     assert!(head.starts_with("POST /hook/of-secrets HTTP/1.1\r\n"), "{head}");
     let head = head.to_lowercase();
     assert!(head.contains("authorization: bearer word-of-mouth\r\n"), "{head}");
