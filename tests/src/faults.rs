@@ -5,9 +5,10 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should stop")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use crate::wait;
 
 mod carry;
 mod head;
+
+/// Looks, one after the other, at which a line has nothing to carry that is called quiet.
+const QUIET_LOOKS: usize = 40;
 
 /// Which requests a rule is for.
 #[derive(Debug, Clone)]
@@ -117,6 +121,8 @@ struct State {
     answered: usize,
     /// Of each connection that is carried, by its number, both ends.
     open: BTreeMap<usize, [TcpStream; 2]>,
+    /// Those of them on which a request is carried that can still arrive whole.
+    at_work: BTreeSet<usize>,
     opened: usize,
     is_away: bool,
     is_let_through: bool,
@@ -205,6 +211,15 @@ impl Faults {
         self.shared.state().faults
     }
 
+    /// Waits until nothing is under way any more: what a client had sent when it was killed has been carried out.
+    pub fn wait_until_quiet(&self) {
+        let mut looks = 0;
+        wait::until("the line is quiet", || {
+            looks = if self.shared.state().is_quiet() { looks + 1 } else { 0 };
+            (looks == QUIET_LOOKS).then_some(())
+        });
+    }
+
     /// Waits until rules did something so often.
     pub fn wait_for_faults(&self, times: usize) {
         wait::until("the line fails", || (self.faults() >= times).then_some(()));
@@ -215,6 +230,14 @@ impl Drop for Faults {
     fn drop(&mut self) {
         self.shared.state().is_over = true;
         self.shared.changed.notify_all();
+    }
+}
+
+impl State {
+    /// Whether no request is carried, and nothing that clients have sent waits to be read.
+    fn is_quiet(&self) -> bool {
+        let waits = |[client, _]: &[TcpStream; 2]| is_readable(client, Timespec::default());
+        self.at_work.is_empty() && !self.open.values().any(waits)
     }
 }
 
@@ -233,7 +256,7 @@ impl Shared {
                 unchanged => unchanged,
             };
             match &listener {
-                Some(listener) if is_readable(listener) => {
+                Some(listener) if is_readable(listener, A_WHILE) => {
                     if let Ok((client, _)) = listener.accept() {
                         let line = Arc::clone(self);
                         thread::spawn(move || carry::connection(&line, &client));
@@ -282,8 +305,9 @@ impl Shared {
     }
 }
 
-/// Whether somebody is waiting, looked at for a short while.
-fn is_readable(listener: &TcpListener) -> bool {
-    const A_WHILE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-    poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&A_WHILE)).is_ok_and(|ready| ready > 0)
+const A_WHILE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+
+/// Whether somebody or something is waiting there, looked at for so long.
+fn is_readable(socket: &impl AsFd, time: Timespec) -> bool {
+    poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&time)).is_ok_and(|ready| ready > 0)
 }

@@ -6,6 +6,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use super::head::{Head, Length};
 use super::{Fault, Shared};
 
@@ -14,19 +16,20 @@ pub(super) fn connection(line: &Shared, client: &TcpStream) {
     if let Ok((number, server)) = line.connect(client) {
         line.state().carried += 1;
         // An end is an end, whatever its cause: what a client makes of it is what the test looks at.
-        let _ = requests(line, client, &server);
+        let _ = requests(line, number, client, &server);
         let _ = server.shutdown(Shutdown::Both);
         let mut state = line.state();
         state.carried -= 1;
         state.open.remove(&number);
+        state.at_work.remove(&number);
     }
     let _ = client.shutdown(Shutdown::Both);
 }
 
-fn requests(line: &Shared, client: &TcpStream, server: &TcpStream) -> io::Result<()> {
+fn requests(line: &Shared, number: usize, client: &TcpStream, server: &TcpStream) -> io::Result<()> {
     let mut from_client = BufReader::new(client);
     let mut from_server = BufReader::new(server);
-    while let Some(mut request) = Head::read(&mut from_client)? {
+    while let Some(mut request) = next(line, number, &mut from_client)? {
         let method = request.method_and_target().0.to_owned();
         let length = request.request_length();
         let fault = line.judge(&request);
@@ -49,8 +52,12 @@ fn requests(line: &Shared, client: &TcpStream, server: &TcpStream) -> io::Result
         // A server may answer before it has read all: so both ways at once.
         let goes_on = thread::scope(|scope| {
             let up = scope.spawn(|| {
-                (&*server).write_all(&request.bytes())?;
-                body(length, &mut from_client, &mut &*server, u64::MAX)
+                let sent = (&*server).write_all(&request.bytes());
+                let sent = sent.and_then(|()| body(length, &mut from_client, &mut &*server, u64::MAX));
+                if sent.is_err() {
+                    line.state().at_work.remove(&number); // the server waits for the rest of it in vain
+                }
+                sent
             });
             let goes_on = take_answer(line, fault.as_ref(), &method, &mut from_server, client);
             if !matches!(goes_on, Ok(true)) {
@@ -65,6 +72,16 @@ fn requests(line: &Shared, client: &TcpStream, server: &TcpStream) -> io::Result
         }
     }
     Ok(())
+}
+
+/// The next request. The connection is at work from when the first of it is there, before that is taken.
+fn next(line: &Shared, number: usize, from: &mut BufReader<&TcpStream>) -> io::Result<Option<Head>> {
+    line.state().at_work.remove(&number);
+    if from.buffer().is_empty() {
+        poll(&mut [PollFd::new(from.get_ref(), PollFlags::IN)], None)?;
+    }
+    line.state().at_work.insert(number);
+    Head::read(from)
 }
 
 /// Carries an answer; whether the connection goes on.

@@ -1,8 +1,8 @@
 //! `kill -9` in the middle of a restoration and of a purge. Run again, it completes.
 
-use std::thread;
 use std::time::Duration;
 
+use pawl_tests::faults::{Fault, Which};
 use pawl_tests::maintenance::{maintain_at_time, start_at_time};
 use pawl_tests::on_each_s3;
 use pawl_tests::process::Process;
@@ -36,8 +36,8 @@ fn kill_after(host: &Host, mut run: Run, more: usize) -> bool {
     if let Some(keeper) = keeper {
         wait::until("the keeper ends after its command", || (!keeper.is_alive()).then_some(()));
     }
-    // What it had asked of the store is carried out by then, and does not change what the test looks at.
-    thread::sleep(Duration::from_secs(1));
+    // What it had asked of the store must not change what the test looks at.
+    host.line.wait_until_quiet();
     was_at_work
 }
 
@@ -78,7 +78,10 @@ fn a_purge_of_a_bucket_that_is_killed_is_completed_by_the_next(s3: &S3) {
         let _ = maintain_at_time(&format!("+{day}d"), &place, &purge).expect_code(0);
     }
     let (visible, versions) = (host.visible(), host.bucket.snapshot());
+    // Slow enough that it is still at work then.
+    host.line.add(Which::all("DELETE", ""), Fault::Delay(Duration::from_millis(200)));
     assert!(kill_after(&host, start_at_time("+15d", &place, &purge), 12));
+    host.line.heal();
     let lost = versions.lost_in(&host.bucket.snapshot()).len();
     let _ = host.measured("purge", || maintain_at_time("+15d", &place, &purge)).expect_code(0);
     assert!(versions.lost_in(&host.bucket.snapshot()).len() > lost);

@@ -1,5 +1,7 @@
 //! The line that fails, in front of moto.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -109,6 +111,19 @@ fn a_request_is_late_or_stands_still() {
         upload.join().unwrap().unwrap();
     });
     assert_eq!(through.get("stalled").unwrap().len(), 3_000_000);
+}
+
+#[test]
+fn a_line_is_quiet_once_what_was_sent_has_been_carried_out() {
+    let moto = Moto::start();
+    let (bucket, _, line) = on_a_line(&moto);
+    line.add(Which::first("PUT", "/late"), Fault::Delay(Duration::from_millis(500)));
+    // By somebody who is gone when it arrives.
+    let mut client = TcpStream::connect(line.address()).unwrap();
+    client.write_all(b"PUT /on-a-line/late HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nlate").unwrap();
+    drop(client);
+    line.wait_until_quiet();
+    assert_eq!(bucket.get("late").unwrap(), b"late");
 }
 
 #[test]
