@@ -162,8 +162,9 @@ fn backups_across_midnight_belong_to_the_day_that_they_claim() {
         for (second, is_kept) in [(23 * HOUR, false), (DAY - 60, true)] {
             let claimed = midnight - day * DAY + second;
             let id = ground.backup(now - claimed, &["--time", &at(claimed)]);
-            // Stored two hours later: the next day.
-            ground.receive(&id, now - claimed - 2 * HOUR.min(now - claimed - 1));
+            // Stored two hours later, or just now if that is not over yet: the next day.
+            let ago = now - claimed;
+            ground.receive(&id, ago - (2 * HOUR).min(ago - 1));
             kept.extend(is_kept.then_some(id));
         }
     }
