@@ -1,6 +1,7 @@
 //! Runs that are cut: by `kill -9`, by a signal, by the time.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pawl_tests::process::Process;
 use pawl_tests::program::{Run, program};
@@ -20,13 +21,18 @@ fn slow_at(ground: &Ground, command: &str) -> std::path::PathBuf {
 
 /// Waits until restic holds a lock there, so many steps having been done, and returns the process.
 fn restic_at_work(ground: &Ground, run: &mut Run, name: &str, done: usize) -> Process {
-    let locks = ground.server.data().join(name).join("locks");
     wait::until("restic holds its lock", || {
         assert!(!run.has_ended(), "the run ended: {}", run.seen());
-        let is_locked = std::fs::read_dir(&locks).is_ok_and(|mut locks| locks.next().is_some());
-        let is_meant = is_locked && steps_done(ground, name) == Some(done);
-        is_meant.then(|| Process::child_of(run.pid(), "restic-0.19")).flatten()
+        restic_with_lock(ground, run, name, done)
     })
+}
+
+/// The process, if it holds a lock there.
+fn restic_with_lock(ground: &Ground, run: &Run, name: &str, done: usize) -> Option<Process> {
+    let locks = ground.server.data().join(name).join("locks");
+    let is_locked = std::fs::read_dir(&locks).is_ok_and(|mut locks| locks.next().is_some());
+    let is_meant = is_locked && steps_done(ground, name) == Some(done);
+    is_meant.then(|| Process::child_of(run.pid(), "restic-0.19")).flatten()
 }
 
 /// How many steps are written down.
@@ -116,9 +122,21 @@ fn told_to_end_it_has_restic_remove_its_lock_and_leaves_the_rest() {
 #[test]
 fn when_its_time_is_over_it_ends_what_goes_on_and_says_what_is_left() {
     let ground = Ground::new(&["db1", "web1"]);
-    let until = moment(12);
-    let ended = ground.start(&slow_at(&ground, "check"), &[&RULES[..], &["--until", &until]].concat()).end();
-    let ended = ended.expect_code(0);
+    let (begun, time) = (Instant::now(), 12);
+    let until = moment(time);
+    let mut run = ground.start(&slow_at(&ground, "check"), &[&RULES[..], &["--until", &until]].concat());
+    // Held up until then, so that a fast machine does not end it before. A slow one may not have come so far.
+    let mut restic = None;
+    wait::until("restic checks, or the time is over", || {
+        restic = restic_with_lock(&ground, &run, "db1", 4);
+        (restic.is_some() || run.has_ended()).then_some(())
+    });
+    if let Some(restic) = restic {
+        restic.signal(Signal::STOP);
+        thread::sleep(Duration::from_secs(time.unsigned_abs()).saturating_sub(begun.elapsed()));
+        restic.signal(Signal::CONT);
+    }
+    let ended = run.end().expect_code(0);
     ground.assert_unlocked();
     let last = last_line(&ended);
     assert_eq!((&last["ended_by"], &last["well"]), (&"until".into(), &0.into()), "{ended:#?}");
@@ -166,11 +184,13 @@ fn after_its_time_nothing_begins() {
 fn a_second_run_says_so_at_once() {
     let ground = Ground::new(&["web1"]);
     let mut run = ground.start(&slow_at(&ground, "prune"), &RULES);
-    let _restic = restic_at_work(&ground, &mut run, "web1", 2);
+    let restic = restic_at_work(&ground, &mut run, "web1", 3);
+    restic.signal(Signal::STOP); // so that it does not end before the second has
     let second = ground.run(&RULES).expect_code(2);
     assert!(second.stderr.contains("another `pawl maintain run` is at work here"), "{second:#?}");
     assert!(last_line(&second)["error"].as_str().unwrap().contains("another"));
     assert!(!run.has_ended());
     run.signal(Signal::TERM);
+    restic.signal(Signal::CONT);
     let _ = run.end().expect_code(0);
 }
