@@ -17,6 +17,7 @@ use pawl_tests::roles::Roles;
 use pawl_tests::s3::S3;
 use pawl_tests::server::{PREFIX, Server};
 use pawl_tests::store::plant;
+use pawl_tests::wait;
 
 pub(crate) const VERSION: Version = Version::V0_19;
 
@@ -140,12 +141,19 @@ impl Host {
         let snapshot = self.bucket.snapshot();
         let mut facts = snapshot.shown(key).unwrap().metadata.clone();
         facts.insert("pawl-received".to_owned(), received_ms.to_string());
-        let body = ByteStream::from(self.bucket.get(key).unwrap());
-        let put = self.bucket.ask(|client| {
-            let put = client.put_object().bucket(self.bucket.name()).key(key).body(body);
-            put.set_metadata(Some(facts.into_iter().collect())).send()
+        let content = self.bucket.get(key).unwrap();
+        let modified = || self.bucket.head(key).unwrap().last_modified;
+        let before = modified();
+        // What Pawl knows of an object it knows by name and time, which has whole seconds.
+        wait::until("the object is of another second", || {
+            let (body, facts) = (ByteStream::from(content.clone()), facts.clone().into_iter().collect());
+            let put = self.bucket.ask(|client| {
+                let put = client.put_object().bucket(self.bucket.name()).key(key).body(body);
+                put.set_metadata(Some(facts)).send()
+            });
+            drop(put.unwrap());
+            (modified() != before).then_some(())
         });
-        drop(put.unwrap());
     }
 
     /// Runs `pawl maintain` with these arguments, and prints what it took.
