@@ -154,7 +154,7 @@ mod tests {
         }
 
         async fn until(&self, is_so: impl Fn(&Self) -> bool) {
-            for _ in 0..1000 {
+            for _ in 0..20_000 {
                 if is_so(self) {
                     return;
                 }

@@ -122,11 +122,11 @@ async fn an_answer_that_is_cut_is_an_error_and_no_short_file() {
 async fn a_slow_host_is_not_taken_for_a_stalled_store() {
     let mut f = initialised().await;
     let shared = Arc::get_mut(&mut f.store.shared).unwrap();
-    shared.clients.patience.taking = Duration::from_millis(300);
+    shared.clients.patience.taking = Duration::from_millis(1500);
     let content = content(1, 1 << 20);
     let pieces: Vec<_> = content.chunks(300_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     let slowly = stream::iter(pieces).then(|piece| async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await; // longer than that
         piece
     });
     let slow = Upload::new(Box::pin(slowly), Some(content.len() as u64));
