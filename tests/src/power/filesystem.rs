@@ -116,8 +116,8 @@ impl Mounted {
 
     /// Unmounts it, and has the file system's own program look whether it is sound.
     pub fn check(self) -> Result<(), String> {
-        run(Command::new("umount").arg(self.place.path()));
         // A process that is just ending, or one with mounts of its own, may hold it a little longer.
+        wait::until("it can be unmounted", || try_to_run(Command::new("umount").arg(self.place.path())).ok());
         wait::until("nobody uses the disk any more", || {
             open(&self.device.0, OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC, Mode::empty()).ok()
         });

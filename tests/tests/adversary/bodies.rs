@@ -100,7 +100,8 @@ fn an_upload_without_progress_is_cut_off() {
             connection
                 .send(&web1.signed(Request::new("POST", &target).header("Content-Length", &length)))
                 .unwrap();
-            connection.send_bytes(content.get(..50_000).unwrap()).unwrap();
+            // On a busy machine that may come so late that it was cut off already.
+            let _ = connection.send_bytes(content.get(..50_000).unwrap());
             connection
         })
         .collect();
@@ -136,12 +137,16 @@ fn an_answer_that_nobody_reads_is_given_up() {
         .map(|_| {
             let mut connection = Connection::open(server.address()).unwrap();
             connection.send(&web1.signed(Request::new("GET", &target))).unwrap();
+            // Of the answer that has begun only the head, as of one without a body.
+            assert_eq!(connection.receive("HEAD").unwrap().status, 200);
             connection
         })
         .collect();
-    wait::until("the answers have begun", || (sockets(&server) > idle).then_some(()));
     wait::until("the answers are given up", || (sockets(&server) <= idle).then_some(()));
-    drop(unread);
+    for mut connection in unread {
+        let rest = connection.read_to_end().unwrap();
+        assert!(rest.len() < content.len(), "all of it was sent to somebody who read nothing");
+    }
     assert_eq!(web1.ask("GET", CONFIG).unwrap().status, 200);
     before.assert_unchanged(&server.stored());
 }

@@ -42,7 +42,7 @@ fn nobody_writes_lines_of_their_own_into_the_log() {
             );
             let mut connection = Connection::open(server.address()).unwrap();
             connection.send_bytes(raw.as_bytes()).unwrap();
-            connection.close_sending().unwrap();
+            let _ = connection.close_sending(); // it may have hung up already
             connection.read_to_end().unwrap();
             let escaped = name.bytes().fold(String::new(), |path, byte| path + &format!("%{byte:02x}"));
             assert_eq!(web1.ask("GET", &format!("/{escaped}/config")).unwrap().status, 404, "{name:?}");

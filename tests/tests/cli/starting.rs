@@ -24,6 +24,8 @@ fn exports(printed: &str) -> BTreeMap<String, String> {
 #[test]
 fn the_first_start_prints_a_credential_that_works() {
     let server = Server::build().without_config().start();
+    // It comes by another pipe than the log, in which the server said that it listens.
+    let _ = server.output().wait_for_line(&["More hosts"]);
     let printed = server.output().text();
     let to_paste = |line: &&str| line.starts_with("export ") || line.starts_with("restic ");
     assert_eq!(printed.lines().filter(to_paste).count(), 3, "{printed}");
@@ -47,21 +49,24 @@ fn the_first_start_prints_a_credential_that_works() {
 #[test]
 fn the_second_start_adds_and_prints_nothing() {
     let mut server = Server::build().without_config().start();
+    server.stop(); // so that all that it printed is there
     let printed = server.output().text();
-    server.stop();
+    assert_ne!(printed, "");
     let hosts = server.host(&["list", "--json"]).expect_code(0).stdout;
     let before = server.stored();
     server.start_again();
-    assert_eq!(server.output().text(), printed);
     assert_eq!(server.host(&["list", "--json"]).expect_code(0).stdout, hosts);
     before.assert_kept(&server.stored());
+    server.stop();
+    assert_eq!(server.output().text(), printed);
 }
 
 #[test]
 fn with_a_config_no_host_is_added_by_itself() {
-    let server = Server::start();
-    assert_eq!(server.output().text(), "");
+    let mut server = Server::start();
     assert_eq!(server.host(&["list", "--json"]).expect_code(0).json(), serde_json::json!([]));
+    server.stop();
+    assert_eq!(server.output().text(), "");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use pawl_tests::store::plant;
 use pawl_tests::wait;
 use rustix::process::Signal;
 
-use crate::stand::{DAEMON, Medium, NOBODY, Stand, as_user, is_root};
+use crate::stand::{DAEMON, Medium, NOBODY, Stand, as_user, is_root, listens};
 
 /// A backup's life, and everything that a running server reads again.
 fn works_throughout(config: &str, args: &[&str], level: &str) {
@@ -114,7 +114,7 @@ impl Pair {
         let mut command = as_user(DAEMON, &pawl_binary());
         command.args(["keeper", "--config"]).arg(config);
         let keeper = Run::start(command);
-        wait::until("the keeper listens", || socket.exists().then_some(()));
+        wait::until("the keeper listens", || listens(&socket).then_some(()));
         Self { stand, keeper }
     }
 
@@ -182,7 +182,9 @@ fn a_stranger_at_the_keepers_socket_is_hung_up_on() {
         assert_ne!(refused.code, Some(0), "{refused:?}");
         assert!(refused.stderr.contains("cannot reach the keeper"), "{refused:?}");
     }
-    assert!(pair.keeper.seen().contains("hung up on a process that is not of the user"), "{:?}", pair.keeper);
+    wait::until("the keeper has said so", || {
+        pair.keeper.seen().contains("hung up on a process that is not of the user").then_some(())
+    });
     let mut door = pair.door(NOBODY);
     let _ = Pair::url(&mut door);
 }
@@ -253,7 +255,7 @@ fn strong_is_refused_where_door_and_keeper_are_one_user() {
     let mut command = as_user(NOBODY, &pawl_binary());
     command.args(["keeper", "--config"]).arg(&config);
     let keeper = Run::start(command);
-    wait::until("the keeper listens", || socket.exists().then_some(()));
+    wait::until("the keeper listens", || listens(&socket).then_some(()));
     let mut command = as_user(NOBODY, &pawl_binary());
     command.args(["serve", "--config"]).arg(&config);
     let ended = Run::start(command).end();

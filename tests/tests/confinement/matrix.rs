@@ -16,7 +16,7 @@ use pawl_tests::wait;
 use rustix::process::Signal;
 
 use crate::evidence::{Evidence, Harm};
-use crate::stand::{DAEMON, Medium, NOBODY, Stand, as_user, is_root, run};
+use crate::stand::{DAEMON, Medium, NOBODY, Stand, as_user, is_root, listens, run};
 
 /// What is in force against the attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Attacker {
                 command.args(["--landlock-abi-max", level.abi_max()]);
             }
             keeper = Some(command.spawn().unwrap());
-            wait::until("the keeper listens", || socket.exists().then_some(()));
+            wait::until("the keeper listens", || listens(&socket).then_some(()));
         } else {
             let _ = stand.config(level.config());
         }

@@ -117,6 +117,17 @@ fn within_reach(program: &Path) -> PathBuf {
     copy
 }
 
+/// Whether somebody listens at this socket. Its name is there a little earlier.
+pub(crate) fn listens(socket: &Path) -> bool {
+    const ACCEPTS_CONNECTIONS: &str = "00010000";
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    sockets.lines().any(|line| {
+        // Num RefCount Protocol Flags Type St Inode Path
+        let fields: Vec<_> = line.split_whitespace().collect();
+        matches!(fields[..], [_, _, _, ACCEPTS_CONNECTIONS, _, _, _, path] if Path::new(path) == socket)
+    })
+}
+
 /// Whether other users can be tried; only root can.
 pub(crate) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();

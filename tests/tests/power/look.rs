@@ -24,7 +24,7 @@ use super::work::Recording;
 /// How many of the files that were not confirmed are sent again.
 const SENT_AGAIN: usize = 8;
 /// What the audit log may lose is the last second; the sync of that second takes its time on a busy machine.
-const AUDIT_MAY_LOSE: Duration = Duration::from_secs(5);
+const AUDIT_MAY_LOSE: Duration = Duration::from_secs(10);
 
 /// What is wrong with this disk, on which everything that was promised at this position has to be.
 pub(crate) fn look(recording: &Recording, disk: &Path, at: Position) -> Vec<String> {

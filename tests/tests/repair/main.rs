@@ -14,6 +14,7 @@ mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pawl_tests::clients::{self, Restic, Version};
@@ -105,21 +106,29 @@ fn files_of(repository: &Path) -> BTreeMap<String, Vec<u8>> {
     files.into_iter().map(|(name, content)| (plain(name), content)).collect()
 }
 
+/// Every file below a directory. What a command that is at work takes away meanwhile is not there.
 fn files_below(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut ahead = vec![directory.to_owned()];
     while let Some(next) = ahead.pop() {
-        for entry in fs::read_dir(next).unwrap() {
+        for entry in unless_gone(fs::read_dir(next)).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 ahead.push(path);
-            } else {
+            } else if let Some(content) = unless_gone(fs::read(&path)) {
                 let name = path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
-                found.insert(name, fs::read(path).unwrap());
+                found.insert(name, content);
             }
         }
     }
     found
+}
+
+fn unless_gone<T>(read: io::Result<T>) -> Option<T> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        read => Some(read.unwrap()),
+    }
 }
 
 /// What a verification printed with `--json` says is damaged.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use pawl_tests::maintenance::{Maintenance, maintain_at_time};
 use pawl_tests::store::{plant, remove};
+use pawl_tests::wait;
 use serde_json::{Value, json};
 
 use super::{Ground, VERSION, attention};
@@ -239,6 +240,13 @@ fn a_known_break_of_an_audit_log_stops_no_night_and_another_does() {
 fn what_a_host_was_refused_is_counted_by_principal_since_the_last_report() {
     let ground = Ground::reporting("command = ['/bin/cat']");
     let _ = ground.restic.refused(["forget", "latest"], "append-only");
+    // What was decided is in the log a moment after its answer; restic has removed its lock at the end.
+    let log = audit_log(&ground);
+    wait::until("all of it is in the audit log", || {
+        let text = fs::read_to_string(&log).unwrap();
+        let count = |action: &str| text.matches(action).count();
+        (count("delete snapshots") > 0 && count("create locks") == count("delete locks")).then_some(())
+    });
     let report = ground.json(1, &[]);
     let refused = &report["refused"][0];
     assert_eq!(refused["principal"], "web1");

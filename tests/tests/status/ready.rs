@@ -58,7 +58,8 @@ fn a_server_is_ready_until_the_disk_is_full() {
     assert!(there["pawl_disk_free_bytes"] > 60 << 20);
     disk.fill();
     wait_until_unready(&status, "no space left");
-    assert_eq!(status.metrics()["pawl_disk_free_bytes"], 0);
+    // What the server itself held for a moment while the disk was filled may be free again.
+    assert!(status.metrics()["pawl_disk_free_bytes"] < 64 << 10);
     assert_eq!(status.json("/healthz").0, 200);
     disk.free();
     wait_until_ready(&status);
