@@ -70,6 +70,10 @@ pub enum Event {
     KeyHidden(Deed),
     /// Maintenance vouched for a snapshot, or for the times of all that were there.
     Adopted(Deed),
+    /// Maintenance keeps hosts from locking a repository, or does so for longer.
+    LocksSuspended(Suspension),
+    /// Maintenance lets hosts lock again.
+    LocksResumed(Deed),
     /// The keeper began to serve.
     Started,
     /// The keeper ended in good order.
@@ -149,6 +153,17 @@ pub struct Verification {
     pub suspicious: u64,
     /// When it ended, in Unix milliseconds: the line may have had to wait for other maintenance.
     pub ended_ms: u64,
+}
+
+/// New locks of hosts are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// For whom.
+    pub principal: String,
+    /// Where.
+    pub repository: String,
+    /// It ends by itself then, in Unix milliseconds, unless it is prolonged or ended before.
+    pub until_ms: u64,
 }
 
 /// Number and hash of the last line, to be kept elsewhere.

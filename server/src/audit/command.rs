@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::added::Added;
 use super::{
-    Broken, Decision, Event, Line, Verification, Verified, directories, files, verify, verify_whole,
+    Broken, Decision, Event, Line, Suspension, Verification, Verified, directories, files, verify,
+    verify_whole,
 };
 use crate::cli::{Audit, ShowAudit, VerifyAudit};
 use crate::print::{self, Outcome};
@@ -128,8 +129,10 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
         | Event::FoundDamaged(deed)
         | Event::KeyExposed(deed)
         | Event::KeyHidden(deed)
+        | Event::LocksResumed(deed)
         | Event::Adopted(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
         Event::Verified(run) => (Some(run.principal.as_str()), Some(run.repository.as_str())),
+        Event::LocksSuspended(of) => (Some(of.principal.as_str()), Some(of.repository.as_str())),
         Event::Started | Event::Stopped | Event::Lost { .. } => (None, None),
     };
     let by_principal = options.principal.as_ref().is_none_or(|wanted| principal == Some(wanted.as_str()));
@@ -172,6 +175,14 @@ fn readable(line: &Line) -> String {
         Event::KeyExposed(deed) => of_maintenance("showed to hosts", deed),
         Event::KeyHidden(deed) => of_maintenance("hid from hosts", deed),
         Event::Adopted(deed) => of_maintenance("vouched for snapshots:", deed),
+        Event::LocksSuspended(Suspension { principal, repository, until_ms }) => {
+            let until = i64::try_from(*until_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+            let until = until.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ");
+            format!("suspended new locks of hosts in {repository} until {until} for {principal}")
+        }
+        Event::LocksResumed(deed) => {
+            format!("let hosts lock {} again for {}", deed.repository, deed.principal)
+        }
         Event::Started => "started".to_owned(),
         Event::Stopped => "stopped".to_owned(),
         Event::Lost { lines } => format!("{lines} records could not be written"),

@@ -15,7 +15,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Decision, Deed, Event, Head, Verification};
+use crate::audit::{Decision, Deed, Event, Head, Suspension, Verification};
 use crate::confine::Confined;
 
 /// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
@@ -148,6 +148,13 @@ pub enum Act {
     Conceal,
     /// Vouch for a snapshot, or for the times of all of a repository.
     Adopt,
+    /// Keep hosts from locking a repository.
+    SuspendLocks {
+        /// Until then, in Unix milliseconds.
+        until_ms: u64,
+    },
+    /// Let them lock again.
+    ResumeLocks,
 }
 
 impl From<Told> for Event {
@@ -175,6 +182,11 @@ impl From<Told> for Event {
             Act::Expose => Self::KeyExposed(deed),
             Act::Conceal => Self::KeyHidden(deed),
             Act::Adopt => Self::Adopted(deed),
+            Act::SuspendLocks { until_ms } => {
+                let Deed { principal, repository, .. } = deed;
+                Self::LocksSuspended(Suspension { principal, repository, until_ms })
+            }
+            Act::ResumeLocks => Self::LocksResumed(deed),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::future::Future;
 use pawl_policy::{FileId, RepositoryName};
 
 use super::{Facts, StoreError};
+use crate::keeper::{Act, Told};
 
 /// A lock that lies in a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,18 +29,24 @@ pub trait LockStore: Send + Sync + 'static {
         repository: &RepositoryName,
     ) -> impl Future<Output = Result<Vec<Lock>, StoreError>> + Send;
 
-    /// Suspends the making of locks until then, in Unix milliseconds. What was said before no longer counts.
+    /// Suspends the making of locks until then, in Unix milliseconds, and tells the audit log. What was said before no longer
+    /// counts.
     fn suspend_locks(
         &self,
         repository: &RepositoryName,
         until_ms: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends a suspension; done as well if there is none.
+    /// Ends a suspension, and tells the audit log; done as well if there is none.
     fn resume_locks(
         &self,
         repository: &RepositoryName,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// What the audit log is told of a suspension.
+pub(super) fn told(act: Act, principal: String, repository: &RepositoryName) -> Told {
+    Told { act, principal, repository: repository.to_string(), file: None, bytes: None, batch: None }
 }
 
 /// The moment that the name of a mark says, in Unix milliseconds. What says none is an error: nobody else writes there.

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pawl_tests::command::pawl;
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::program::program;
 use pawl_tests::s3::S3;
@@ -74,6 +75,10 @@ fn a_thief_of_a_host_and_of_the_writers_key_does_not_keep_a_bucket_locked(s3: &S
     assert_eq!(told, [(None, Some(3)), (Some("thief"), Some(0))], "{report}");
     assert_eq!(host.bucket.list(&marks).unwrap(), Vec::<String>::new());
     assert_eq!(post("afterwards").status, 200);
+    let shown = pawl(["audit", "show"].into_iter().chain(host.server.place())).expect_code(0).stdout;
+    for told in ["suspended new locks of hosts in web1 until 20", "let hosts lock web1 again for uid-"] {
+        assert_eq!(shown.lines().filter(|line| line.contains(told)).count(), 1, "{shown}");
+    }
     let _ = host.maintain(&["undelete", report["batch"].as_str().unwrap()]).expect_code(0);
     for key in host.bucket.list(&format!("{PREFIX}/web1/locks/")).unwrap() {
         host.bucket.delete(&key).unwrap();

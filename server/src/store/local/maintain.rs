@@ -94,7 +94,9 @@ impl LocalMaintenance {
                 | Act::Verify { .. }
                 | Act::Expose
                 | Act::Conceal
-                | Act::Adopt => user(),
+                | Act::Adopt
+                | Act::SuspendLocks { .. }
+                | Act::ResumeLocks => user(),
             },
             repository: batch.repository.to_string(),
             file: Some(handle.to_string()),

@@ -7,10 +7,10 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::batch::names;
-use super::{Disk, LocalMaintenance};
-use crate::keeper::{directory, facts, layout};
+use super::{Disk, LocalMaintenance, user};
+use crate::keeper::{Act, directory, facts, layout};
 use crate::store::local::open_file;
-use crate::store::locks::{Lock, LockStore};
+use crate::store::locks::{Lock, LockStore, told};
 use crate::store::{Facts, StoreError};
 
 impl LockStore for LocalMaintenance {
@@ -20,19 +20,21 @@ impl LockStore for LocalMaintenance {
     }
 
     async fn suspend_locks(&self, repository: &RepositoryName, until_ms: u64) -> Result<(), StoreError> {
-        self.keeper()?;
-        let path = layout::suspension(repository);
+        let (keeper, path) = (self.keeper()?, layout::suspension(repository));
         self.blocking(move |disk| {
             mark(disk, &path, until_ms)?;
             remove_marks(disk, &path, Some(until_ms))
         })
-        .await
+        .await?;
+        Ok(keeper.tell_deed(told(Act::SuspendLocks { until_ms }, user(), repository)).await?)
     }
 
     async fn resume_locks(&self, repository: &RepositoryName) -> Result<(), StoreError> {
-        self.keeper()?;
-        let path = layout::suspension(repository);
-        self.blocking(move |disk| remove_marks(disk, &path, None)).await
+        let (keeper, path) = (self.keeper()?, layout::suspension(repository));
+        if self.blocking(move |disk| remove_marks(disk, &path, None)).await? {
+            keeper.tell_deed(told(Act::ResumeLocks, user(), repository)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -58,19 +60,23 @@ fn mark(disk: &Disk, path: &str, until_ms: u64) -> Result<(), StoreError> {
     Ok(rustix::fs::fsync(&marks)?)
 }
 
+/// Removes all marks but this one, and says whether there were any.
 #[expect(clippy::disallowed_methods, reason = "removes Pawl's own marks, which are no stored files")]
-fn remove_marks(disk: &Disk, path: &str, but: Option<u64>) -> Result<(), StoreError> {
+fn remove_marks(disk: &Disk, path: &str, but: Option<u64>) -> Result<bool, StoreError> {
     let marks = match directory::open(&disk.data, path) {
         Ok(marks) => marks,
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
+    let mut removed = false;
     let kept = but.map(|until_ms| until_ms.to_string());
     for name in names(disk, path)?.into_iter().filter(|name| Some(name) != kept.as_ref()) {
         match rustix::fs::unlinkat(&marks, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
+            Ok(()) => removed = true,
+            Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(rustix::fs::fsync(&marks)?)
+    rustix::fs::fsync(&marks)?;
+    Ok(removed)
 }

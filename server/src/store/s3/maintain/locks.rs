@@ -5,9 +5,10 @@
 
 use pawl_policy::{FileType, RepositoryName};
 
-use super::S3Maintenance;
+use super::{S3Maintenance, user};
+use crate::keeper::Act;
 use crate::store::StoreError;
-use crate::store::locks::{Lock, LockStore};
+use crate::store::locks::{Lock, LockStore, told};
 use crate::store::s3::{list, names};
 
 impl LockStore for S3Maintenance {
@@ -20,26 +21,33 @@ impl LockStore for S3Maintenance {
     }
 
     async fn suspend_locks(&self, repository: &RepositoryName, until_ms: u64) -> Result<(), StoreError> {
-        self.keeper()?;
+        let keeper = self.keeper()?;
         let mark = format!("{}{until_ms}", self.store.layout.suspension(repository));
         self.store.mark(&mark).await?;
-        self.remove_marks(repository, Some(&mark)).await
+        self.remove_marks(repository, Some(&mark)).await?;
+        Ok(keeper.tell_deed(told(Act::SuspendLocks { until_ms }, user(), repository)).await?)
     }
 
     async fn resume_locks(&self, repository: &RepositoryName) -> Result<(), StoreError> {
-        self.keeper()?;
-        self.remove_marks(repository, None).await
+        let keeper = self.keeper()?;
+        if self.remove_marks(repository, None).await? {
+            keeper.tell_deed(told(Act::ResumeLocks, user(), repository)).await?;
+        }
+        Ok(())
     }
 }
 
 impl S3Maintenance {
-    async fn remove_marks(&self, repository: &RepositoryName, but: Option<&str>) -> Result<(), StoreError> {
+    /// Removes all marks but this one, and says whether there were any.
+    async fn remove_marks(&self, repository: &RepositoryName, but: Option<&str>) -> Result<bool, StoreError> {
+        let mut removed = false;
         let marks = self.store.layout.suspension(repository);
         for object in names::all(&self.store, &self.store.settings.bucket, &marks).await? {
             if Some(object.key.as_str()) != but {
                 self.take_note_back(&object.key).await?;
+                removed = true;
             }
         }
-        Ok(())
+        Ok(removed)
     }
 }
