@@ -80,6 +80,8 @@ pub enum Purged {
     Gone,
     /// The store does not let this credential remove it: a rule of the store's own will, and until then it stays pending.
     LeftToTheStore,
+    /// A crash cut its deletion before it went out of sight. It stays there, and is pending no more.
+    NeverHidden,
 }
 
 /// Where a copy of a file is.

@@ -168,7 +168,7 @@ impl MaintenanceStore for S3Maintenance {
     }
 
     async fn tombstones(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
-        self.named(&self.store.layout.tombstones(repository)).await
+        self.buried(repository).await
     }
 
     async fn rescued(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {

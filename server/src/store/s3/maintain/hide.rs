@@ -3,7 +3,7 @@
 //! Invariant: a file leaves sight by a delete marker, after its tombstone and the note of which version it was are
 //! stored; a version is removed only for a ripe batch, and never one that is shown or that another batch holds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
@@ -15,6 +15,7 @@ use crate::store::s3::facts::Head;
 use crate::store::s3::failure::{Failure, failure, store_error};
 use crate::store::s3::usage::counts;
 use crate::store::s3::versions::Version;
+use crate::store::s3::{layout, names};
 use crate::store::{StoreError, now_ms};
 
 /// What became of a file that was to be moved.
@@ -79,6 +80,44 @@ impl S3Maintenance {
         self.take_away(&batch.repository, handle, &shown).await
     }
 
+    /// The files that are marked as deleted. One whose deletion was cut after its mark is none of them: what is shown is the
+    /// very version that a batch was to hold. What came back since is another.
+    pub(super) async fn buried(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
+        let mut marked = self.named(&self.store.layout.tombstones(repository)).await?;
+        let types: BTreeSet<_> = marked.iter().filter_map(Handle::file_type).collect();
+        let mut in_sight = BTreeSet::new();
+        for file_type in types {
+            let files = self.store.layout.files(repository, file_type);
+            let objects = names::all(&self.store, &self.store.settings.bucket, &files).await?;
+            let ids = objects.iter().filter_map(|object| layout::id_in(&object.key, &files, file_type));
+            in_sight.extend(ids.map(|id| Handle::File(file_type, id)).filter(|file| marked.contains(file)));
+        }
+        for handle in in_sight {
+            if self.was_never_hidden(repository, &handle).await? {
+                marked.remove(&handle);
+            }
+        }
+        Ok(marked)
+    }
+
+    /// Whether the version that is shown is one that a batch of deleted files was to hold.
+    async fn was_never_hidden(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<bool, StoreError> {
+        let Some(shown) = self.shown(repository, handle).await? else { return Ok(false) };
+        for batch in self.batches_of(repository).await? {
+            if batch.reason == Reason::Deleted
+                && let Some(entry) = self.entry(&batch.id, handle).await?
+                && Some(entry.version) == shown.version
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Puts a delete marker, provided that what is shown is still what was looked at.
     pub(super) async fn take_away(
         &self,
@@ -121,6 +160,10 @@ impl S3Maintenance {
             !version.is_latest && version.id.as_ref().is_some_and(|id| !held.contains(id))
         };
         let is_it = |version: &Version| version.id.as_ref() == Some(&entry.version);
+        if history.shown().is_some_and(is_it) {
+            self.take_entry_back(&batch.id, handle).await?;
+            return Ok(Purged::NeverHidden);
+        }
         // The newest comes first. What lay beneath a file that was deleted goes with it: nobody would see it again.
         let going = history.versions.iter().skip_while(|version| !is_it(version));
         let going = going.take_while(|version| batch.reason == Reason::Deleted || is_it(version));
@@ -136,7 +179,7 @@ impl S3Maintenance {
         }
         // As long as a version is there, the batch says why it is not shown.
         if purged == Purged::Gone {
-            self.take_note_back(&self.store.layout.entry(&batch.id, handle)).await?;
+            self.take_entry_back(&batch.id, handle).await?;
         }
         Ok(purged)
     }

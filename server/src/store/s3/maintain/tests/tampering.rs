@@ -183,7 +183,8 @@ async fn what_was_noted_before_a_crash_is_hidden_by_trying_again_and_never_purge
     let head = f.maintenance.shown(&web1, &handle).await.unwrap().unwrap();
     f.maintenance.note_entry(&batch, &handle, &head, 1).await.unwrap();
     let header = f.maintenance.batch(&batch).await.unwrap();
-    assert_eq!(f.maintenance.purge_file(&header, &handle).await.unwrap(), Purged::Gone);
+    assert_eq!(f.maintenance.purge_file(&header, &handle).await.unwrap(), Purged::NeverHidden);
+    assert_eq!(f.hidden(&batch).await, []);
     assert_eq!(f.hosts.place.bucket().get(&name(FileType::Data, &bytes)).unwrap(), bytes);
     f.maintenance.note_entry(&batch, &handle, &head, 1).await.unwrap();
     assert_eq!(f.hide(handle, &batch).await, Hid::Now);
