@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use pawl_policy::{BatchId, FileId, Handle, PrincipalName, RepositoryName};
 
@@ -186,6 +187,9 @@ pub struct Purge {
     /// The clock of this machine is right although it does not say that it is synchronised
     #[arg(long)]
     pub clock_is_right: bool,
+    /// Read at most so many bytes a second, such as 100MiB, to prove that what is removed can be spared
+    #[arg(long, value_name = "SIZE")]
+    pub bytes_per_second: Option<ByteSize>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -26,6 +26,7 @@ use super::session::{self, Session};
 use super::verify;
 use super::verify::state::States;
 use crate::files::FileError;
+use crate::pace::Pace;
 use crate::store::maintenance::{MaintenanceStore, Place};
 use crate::store::{AppendStore, Span, StoreError, StoredFile};
 use sealed::{KeyFile, MasterKey, NotOpened, unpacked};
@@ -321,7 +322,8 @@ impl Opener<'_> {
 
     /// Whether a file's content is what its name says.
     async fn is_right(&self, handle: &Handle) -> Result<bool, ExamineError> {
-        Ok(session::is_right(&self.session.store, self.repository, handle, &Place::Current).await?)
+        Ok(session::is_right(&self.session.store, self.repository, handle, &Place::Current, &Pace::default())
+            .await?)
     }
 }
 

@@ -12,8 +12,10 @@ use serde::Serialize;
 
 use super::deleted::{Listed, Weight, count, listed, weigh};
 use super::session::{self, Session, is_right};
-use super::{clock, progress};
+use super::{clock, progress, verify};
 use crate::cli::Purge;
+use crate::config::Config;
+use crate::pace::Pace;
 use crate::print::{self, Outcome};
 use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason};
 use crate::store::{StoreError, now_ms};
@@ -36,34 +38,38 @@ struct Verdict {
 pub(super) fn run(options: &Purge) -> Outcome {
     if options.dry_run {
         return session::read(&options.place, async |config, store| {
-            let delay_days = config.maintenance.delay_days();
+            let looking = Examiner::new(&store, &config, options);
             let mut verdicts = Vec::new();
             for batch in store.batches().await? {
-                verdicts.extend(examine(&store, &batch, delay_days, options).await?);
+                verdicts.extend(looking.examine(&batch).await?);
             }
             tell(&verdicts, options)
         });
     }
     session::act(&options.place, async |session| {
-        let (store, delay_days) = (&session.store, session.config.maintenance.delay_days());
+        let store = &session.store;
+        let looking = Examiner::new(store, &session.config, options);
         let mut verdicts = Vec::new();
         for batch in store.batches().await? {
             store.note_seen(&batch.id, today()?).await?;
-            verdicts.extend(examine(store, &batch, delay_days, options).await?);
+            verdicts.extend(looking.examine(&batch).await?);
         }
         tell(&verdicts, options)
     })
 }
 
-/// Removes for good what is due of a repository. Returns how much that was, and why what is due stays.
+/// Removes for good what is due of a repository, which is read at this pace. Returns how much that was, and why what is due
+/// stays.
 pub(super) async fn due(
     session: &Session,
     repository: &RepositoryName,
+    bytes_per_second: Option<ByteSize>,
 ) -> Result<(Usage, Vec<String>), StoreError> {
-    let (store, delay_days) = (&session.store, session.config.maintenance.delay_days());
+    let (store, options) = (&session.store, &Purge { bytes_per_second, ..Purge::default() });
+    let looking = Examiner::new(store, &session.config, options);
     let (mut removed, mut kept) = (Usage::default(), Vec::new());
     for batch in store.batches().await?.iter().filter(|batch| batch.repository == *repository) {
-        let examined = examine(store, batch, delay_days, &Purge::default()).await?;
+        let examined = looking.examine(batch).await?;
         let Some(Verdict { removed_files, removed_bytes, reason, .. }) = examined else { continue };
         removed = removed.plus(Usage { files: removed_files, bytes: removed_bytes });
         kept.extend(reason.filter(|_| removed_files > 0).map(|reason| format!("{}: {reason}", batch.id)));
@@ -89,117 +95,125 @@ pub(super) fn today() -> Result<jiff::civil::Date, StoreError> {
     Ok(now.to_zoned(TimeZone::UTC).date())
 }
 
-async fn judge<M: MaintenanceStore>(
-    store: &M,
-    batch: &Batch,
-    weight: &Weight,
+/// How batches are looked at.
+struct Examiner<'a, M> {
+    store: &'a M,
     delay_days: u32,
-    options: &Purge,
-) -> Result<Result<Ripe, Unripe>, StoreError> {
-    let clock = match clock::state() {
-        Clock::Unknown if options.clock_is_right => Clock::Synchronised,
-        other => other,
-    };
-    let age = Age {
-        hidden_ms: weight.hidden_ms,
-        now_ms: now_ms(),
-        days_seen: u32::try_from(store.days_seen(&batch.id).await?.len()).unwrap_or(u32::MAX),
-        delay_days,
-        newest_received_ms: store.newest_received_ms(&batch.repository).await?,
-        clock,
-    };
-    Ok(ripe(&batch.id, &age))
+    options: &'a Purge,
+    pace: Pace,
 }
 
-/// Judges a batch, and removes what can be spared of it if it is ripe.
-async fn examine<M: MaintenanceStore>(
-    store: &M,
-    batch: &Batch,
-    delay_days: u32,
-    options: &Purge,
-) -> Result<Option<Verdict>, StoreError> {
-    let weight = weigh(store, batch).await?;
-    if weight.usage.files == 0 {
-        if !options.dry_run {
-            store.end_batch(&batch.id).await?;
-        }
-        return Ok(None);
+impl<'a, M: MaintenanceStore> Examiner<'a, M> {
+    fn new(store: &'a M, config: &Config, options: &'a Purge) -> Self {
+        let pace = verify::pace(options.bytes_per_second);
+        Self { store, delay_days: config.maintenance.delay_days(), options, pace }
     }
-    let shown = listed(store, batch, &weight, delay_days).await?;
-    let (outcome, reason, removed) = match judge(store, batch, &weight, delay_days, options).await? {
-        Err(unripe) => ("kept", Some(unripe.to_string()), Usage::default()),
-        Ok(ripe) => {
-            let (removed, kept) = remove(store, batch, &ripe, weight.usage.files, options.dry_run).await?;
-            if kept.is_empty() && !options.dry_run {
+
+    async fn judge(&self, batch: &Batch, weight: &Weight) -> Result<Result<Ripe, Unripe>, StoreError> {
+        let Self { store, delay_days, options, .. } = *self;
+        let clock = match clock::state() {
+            Clock::Unknown if options.clock_is_right => Clock::Synchronised,
+            other => other,
+        };
+        let age = Age {
+            hidden_ms: weight.hidden_ms,
+            now_ms: now_ms(),
+            days_seen: u32::try_from(store.days_seen(&batch.id).await?.len()).unwrap_or(u32::MAX),
+            delay_days,
+            newest_received_ms: store.newest_received_ms(&batch.repository).await?,
+            clock,
+        };
+        Ok(ripe(&batch.id, &age))
+    }
+
+    /// Judges a batch, and removes what can be spared of it if it is ripe.
+    async fn examine(&self, batch: &Batch) -> Result<Option<Verdict>, StoreError> {
+        let Self { store, delay_days, options, .. } = *self;
+        let weight = weigh(store, batch).await?;
+        if weight.usage.files == 0 {
+            if !options.dry_run {
                 store.end_batch(&batch.id).await?;
             }
-            let outcome = match options.dry_run {
-                _ if removed.files == 0 => "kept",
-                true => "would be purged",
-                false => "purged",
-            };
-            (outcome, Some(kept.join("; ")).filter(|kept| !kept.is_empty()), removed)
+            return Ok(None);
         }
-    };
-    let Usage { files: removed_files, bytes: removed_bytes } = removed;
-    Ok(Some(Verdict { batch: shown, outcome, reason, removed_files, removed_bytes }))
-}
-
-/// Removes what can be spared, unless it is only to be told, and says what cannot.
-async fn remove<M: MaintenanceStore>(
-    store: &M,
-    batch: &Batch,
-    ripe: &Ripe,
-    files: u64,
-    dry_run: bool,
-) -> Result<(Usage, Vec<String>), StoreError> {
-    let bar = progress::bar(files, "purging");
-    let (mut removed, mut kept, mut left) = (Usage::default(), Vec::new(), 0);
-    let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
-    while let Some(found) = entries.try_next().await? {
-        for hidden in &found {
-            if let Some(why) = why_needed(store, batch, hidden).await? {
-                kept.push(format!("{}: {why}", hidden.handle));
-            } else {
-                if !dry_run && store.purge(ripe, &hidden.handle).await? == Purged::LeftToTheStore {
-                    left += 1;
-                    bar.inc(1);
-                    continue;
+        let shown = listed(store, batch, &weight, delay_days).await?;
+        let (outcome, reason, removed) = match self.judge(batch, &weight).await? {
+            Err(unripe) => ("kept", Some(unripe.to_string()), Usage::default()),
+            Ok(ripe) => {
+                let (removed, kept) = self.remove(batch, &ripe, weight.usage.files).await?;
+                if kept.is_empty() && !options.dry_run {
+                    store.end_batch(&batch.id).await?;
                 }
-                removed = removed.plus(Usage { bytes: hidden.bytes, files: 1 });
+                let outcome = match options.dry_run {
+                    _ if removed.files == 0 => "kept",
+                    true => "would be purged",
+                    false => "purged",
+                };
+                (outcome, Some(kept.join("; ")).filter(|kept| !kept.is_empty()), removed)
             }
-            bar.inc(1);
-        }
+        };
+        let Usage { files: removed_files, bytes: removed_bytes } = removed;
+        Ok(Some(Verdict { batch: shown, outcome, reason, removed_files, removed_bytes }))
     }
-    bar.finish_and_clear();
-    if left > 0 {
-        kept.push(format!(
-            "{} wait for the bucket's lifecycle rule, because this credential may not delete versions",
-            count(left)
-        ));
-    }
-    Ok((removed, kept))
-}
 
-/// Why a pending file cannot be spared, if so. It can if the visible one is right, or if a batch explains why there is
-/// none.
-async fn why_needed<M: MaintenanceStore>(
-    store: &M,
-    batch: &Batch,
-    hidden: &Hidden,
-) -> Result<Option<&'static str>, StoreError> {
-    match is_right(store, &batch.repository, &hidden.handle, &Place::Current).await {
-        Ok(true) => return Ok(None),
-        Ok(false) => return Ok(Some("the visible copy is damaged, and this one may be the right one")),
-        Err(StoreError::NotFound) => {}
-        Err(error) => return Err(error),
+    /// Removes what can be spared, unless it is only to be told, and says what cannot.
+    async fn remove(
+        &self,
+        batch: &Batch,
+        ripe: &Ripe,
+        files: u64,
+    ) -> Result<(Usage, Vec<String>), StoreError> {
+        let Self { store, options, .. } = *self;
+        let bar = progress::bar(files, "purging");
+        let (mut removed, mut kept, mut left) = (Usage::default(), Vec::new(), 0);
+        let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
+        while let Some(found) = entries.try_next().await? {
+            for hidden in &found {
+                if let Some(why) = self.why_needed(batch, hidden).await? {
+                    kept.push(format!("{}: {why}", hidden.handle));
+                } else {
+                    let purged = if options.dry_run {
+                        Purged::Gone
+                    } else {
+                        store.purge(ripe, &hidden.handle).await?
+                    };
+                    match purged {
+                        Purged::Gone => removed = removed.plus(Usage { bytes: hidden.bytes, files: 1 }),
+                        Purged::LeftToTheStore => left += 1,
+                        Purged::NeverHidden => {}
+                    }
+                }
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        if left > 0 {
+            kept.push(format!(
+                "{} wait for the bucket's lifecycle rule, because this credential may not delete versions",
+                count(left)
+            ));
+        }
+        Ok((removed, kept))
     }
-    // Batches are in their order: the last one that holds the file says why it is not visible.
-    let versions = store.versions(&batch.repository, &hidden.handle).await?;
-    let holds = |held: &Batch| versions.iter().any(|version| version.place == Place::Hidden(held.id.clone()));
-    let last = store.batches().await?.into_iter().rfind(holds);
-    let explained = last.map_or(batch.reason, |last| last.reason) == Reason::Deleted;
-    Ok((!explained).then_some("a copy was moved away as damaged, and no right one has taken its place"))
+
+    /// Why a pending file cannot be spared, if so. It can if the visible one is right, or if a batch explains why there is
+    /// none.
+    async fn why_needed(&self, batch: &Batch, hidden: &Hidden) -> Result<Option<&'static str>, StoreError> {
+        let store = self.store;
+        match is_right(store, &batch.repository, &hidden.handle, &Place::Current, &self.pace).await {
+            Ok(true) => return Ok(None),
+            Ok(false) => return Ok(Some("the visible copy is damaged, and this one may be the right one")),
+            Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        // Batches are in their order: the last one that holds the file says why it is not visible.
+        let versions = store.versions(&batch.repository, &hidden.handle).await?;
+        let holds =
+            |held: &Batch| versions.iter().any(|version| version.place == Place::Hidden(held.id.clone()));
+        let last = store.batches().await?.into_iter().rfind(holds);
+        let explained = last.map_or(batch.reason, |last| last.reason) == Reason::Deleted;
+        Ok((!explained).then_some("a copy was moved away as damaged, and no right one has taken its place"))
+    }
 }
 
 fn tell(verdicts: &[Verdict], options: &Purge) -> Outcome {

@@ -253,7 +253,7 @@ impl<S: MaintenanceStore> Job<'_, S> {
             holders: &self.store.holders(repository, &wanted).await?,
             holders_there: &there,
             noted_config: state.config_id(),
-            pace: &verify::pace(&self.options.reading),
+            pace: &verify::pace(self.options.reading.bytes_per_second),
         };
         let bar = progress::bar(candidates.len() as u64, "looking for good copies");
         let looking = stream::iter(candidates)

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use futures_util::TryStreamExt;
+use indicatif::ProgressBar;
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
-use sha2::{Digest, Sha256};
 
+use super::content;
 use super::locks::Sight;
 use super::stores::{self, Stores};
 use super::verify::untold;
@@ -22,11 +22,12 @@ use crate::config::{Config, Log, LogLevel};
 use crate::files;
 use crate::keeper::{KeeperClient, KeeperProcess, Side};
 use crate::log;
+use crate::pace::Pace;
 use crate::print::Outcome;
 use crate::serve::{DISK_WAIT_MAX, configuration, end_keeper};
 use crate::store::either::{EitherMaintenance, EitherStore};
 use crate::store::maintenance::{MaintenanceStore, Place as Where, Version};
-use crate::store::{Span, StoreError, StoredFile};
+use crate::store::{StoreError, StoredFile};
 
 /// What a command works with.
 #[derive(Debug)]
@@ -163,31 +164,26 @@ pub(super) fn user() -> Result<PrincipalName, Box<dyn Error>> {
     Ok(format!("uid-{}", rustix::process::getuid().as_raw()).parse()?)
 }
 
-/// Whether a copy's content is what its name says; of a `config`, what was recorded of it, if anything was.
+/// Whether a copy's content, which is read at this pace, is what its name says; of a `config`, what was recorded of it, if anything was.
 pub(super) async fn is_right<M: MaintenanceStore>(
     store: &M,
     repository: &RepositoryName,
     handle: &Handle,
-    place: &Where,
+    at: &Where,
+    pace: &Pace,
 ) -> Result<bool, StoreError> {
-    let file = store.open_version(repository, handle, place).await?;
-    let span = Span { start: 0, len: file.size() };
+    let file = store.open_version(repository, handle, at).await?;
     let expected = match handle {
         Handle::File(_, id) => Some(*id),
         Handle::Config => {
             let versions = store.versions(repository, handle).await?;
-            let recorded = |version: Version| (version.place == *place).then_some(version.recorded).flatten();
+            let recorded = |version: Version| (version.place == *at).then_some(version.recorded).flatten();
             let Some(expected) = versions.into_iter().find_map(recorded) else {
-                return Ok(span.len <= Caps::IN_MEMORY_BYTES_MAX);
+                return Ok(file.size() <= Caps::IN_MEMORY_BYTES_MAX);
             };
             Some(expected)
         }
     };
-    let mut chunks = std::pin::pin!(file.read(span));
-    let mut hash = Sha256::new();
-    while let Some(chunk) = chunks.try_next().await? {
-        hash.update(&chunk);
-    }
-    let found: [u8; 32] = hash.finalize().into();
-    Ok(expected.is_some_and(|expected| *expected.sha256() == found))
+    let found = content::sha256(file, pace, &ProgressBar::hidden()).await?;
+    Ok(expected == Some(found))
 }

@@ -14,6 +14,7 @@ use super::deleted::{count, weigh};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
 use crate::cli::Undelete;
+use crate::pace::Pace;
 use crate::print::{self, Outcome};
 use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackError, Reason};
 use crate::store::{Created, StoreError};
@@ -151,7 +152,7 @@ async fn check(
 ) -> Result<(), StoreError> {
     let bar = progress::bar(brought.len() as u64, "checking");
     let right = abreast(brought, FILES_AT_A_TIME, |handle| async move {
-        is_right(&session.store, repository, handle, &Place::Current).await
+        is_right(&session.store, repository, handle, &Place::Current, &Pace::default()).await
     });
     for (handle, right) in brought.iter().zip(right.await?) {
         if !right {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use bytesize::ByteSize;
 use pawl_policy::{DAY_MS, RepositoryName};
 
 use super::restic::Address;
@@ -92,7 +93,7 @@ pub(super) async fn daily<S: MaintenanceStore>(
         repositories,
         share: daily_share(within_ms),
         read_data: false,
-        pace: pace(reading),
+        pace: pace(reading.bytes_per_second),
         jobs: jobs(reading),
         caps: config.caps,
         within_ms,
@@ -122,7 +123,7 @@ fn wanted(options: &Verify, config: &Config) -> run::Wanted {
         repositories: options.repositories.clone(),
         share,
         read_data: options.read_data,
-        pace: pace(&options.reading),
+        pace: pace(options.reading.bytes_per_second),
         jobs: jobs(&options.reading),
         caps: config.caps,
         within_ms,
@@ -131,8 +132,8 @@ fn wanted(options: &Verify, config: &Config) -> run::Wanted {
 }
 
 /// How fast bytes are read.
-pub(super) fn pace(reading: &Reading) -> Pace {
-    Pace::new(None::<NonZeroU32>, reading.bytes_per_second.map(|size| size.as_u64()))
+pub(super) fn pace(bytes_per_second: Option<ByteSize>) -> Pace {
+    Pace::new(None::<NonZeroU32>, bytes_per_second.map(|size| size.as_u64()))
 }
 
 /// How many files are read at a time.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use pawl_tests::clients::Version;
 use pawl_tests::maintenance::{Maintenance, maintain_at_time};
@@ -11,6 +12,8 @@ use serde_json::Value;
 use super::{Host, files_below, host_with_five_backups};
 
 const VERSION: Version = Version::V0_19;
+/// Bytes a second: what passes at once however low the rate is.
+const RATE: u64 = 256 << 10;
 
 /// A host whose four older snapshots were forgotten and pruned, and the door, which was stopped.
 fn pruned() -> (Host, Maintenance) {
@@ -94,6 +97,28 @@ fn what_waited_and_was_seen_is_purged_and_the_rest_stays_whole() {
     assert!(host.server.data().join(".pawl/tombstones/web1/snapshots").join(&host.snapshots[0]).exists());
     host.restic.check();
     host.assert_restores(&host.snapshots[4], &host.states[4]);
+}
+
+#[test]
+fn a_purge_reads_no_faster_than_it_may() {
+    let (host, _door) = pruned();
+    let mut bytes = 0;
+    for lost in pending(&host).into_iter().filter(|path| path.to_string_lossy().contains("/data/")) {
+        let (content, name) = (fs::read(&lost).unwrap(), lost.file_name().unwrap().to_str().unwrap());
+        bytes += content.len() as u64;
+        let visible = pawl_tests::store::path_of(host.server.data(), &format!("web1/data/{name}"));
+        pawl_tests::store::plant(&visible, &content);
+    }
+    for day in 1..=7 {
+        let _ = purge_at(&host, &format!("+{day}d"), &["--clock-is-right"]);
+    }
+    // As much as passes in a second does so at once.
+    let beyond = bytes.checked_sub(RATE).unwrap();
+    assert!(beyond >= RATE, "too little to tell the pace by: {bytes} bytes");
+    let began = Instant::now();
+    let verdicts = purge_at(&host, "+15d", &["--clock-is-right", "--bytes-per-second", "256KiB"]);
+    assert_eq!(verdicts[0]["outcome"], "purged", "{verdicts}");
+    assert!(began.elapsed() >= Duration::from_millis(beyond * 1000 / RATE), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Making deletions final in a bucket, and what keeps them from it.
 
+use std::time::{Duration, Instant};
+
 use pawl_tests::maintenance::{Maintenance, maintain_at_time};
 use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
@@ -9,9 +11,12 @@ use crate::host::{Host, PRUNE, VERSION, host, host_with_five_backups};
 on_each_s3! {
     a_clock_set_forward_makes_nothing_in_a_bucket_final,
     what_waited_and_was_seen_is_purged_from_a_bucket_and_the_rest_stays_whole,
+    a_purge_of_a_bucket_reads_no_faster_than_it_may,
     a_purge_with_maintenances_own_key_is_left_to_the_store,
 }
 
+/// Bytes a second: what passes at once however low the rate is.
+const RATE: u64 = 256 << 10;
 const PURGE: [&str; 3] = ["purge", "--clock-is-right", "--json"];
 
 /// The four older snapshots are forgotten and pruned, and the door is stopped.
@@ -62,6 +67,28 @@ fn what_waited_and_was_seen_is_purged_from_a_bucket_and_the_rest_stays_whole(s3:
     assert_eq!(Some(lost.len() as u64), files.as_u64(), "{lost:?}");
     host.restic.check();
     host.assert_restores(&host.restic, 4);
+}
+
+fn a_purge_of_a_bucket_reads_no_faster_than_it_may(s3: &S3) {
+    let host = host(s3, 0, |roles| roles.owner.access().clone());
+    let before = host.visible();
+    let _door = pruned(&host);
+    let kept = host.visible();
+    let mut bytes = 0;
+    for (key, content) in before.iter().filter(|(key, _)| key.contains("/data/") && !kept.contains_key(*key))
+    {
+        bytes += content.len() as u64;
+        host.bucket.put(key, content).unwrap();
+    }
+    seen_on_six_days(&host);
+    // As much as passes in a second does so at once.
+    let beyond = bytes.checked_sub(RATE).unwrap();
+    assert!(beyond >= RATE, "too little to tell the pace by: {bytes} bytes");
+    let began = Instant::now();
+    let paced = [&PURGE[..], &["--bytes-per-second", "256KiB"]].concat();
+    let purged = maintain_at_time("+15d", &host.server.place(), &paced).expect_code(0).json();
+    assert_eq!(purged[0]["outcome"], "purged", "{purged}");
+    assert!(began.elapsed() >= Duration::from_millis(beyond * 1000 / RATE), "{:?}", began.elapsed());
 }
 
 /// A113: A thief of maintenance's key of the store purges what is past its delay, to be rid of it before anybody looks.

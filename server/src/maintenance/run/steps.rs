@@ -191,7 +191,9 @@ pub(super) async fn purge(session: &Session, ward: &mut Ward) -> Result<(), File
         if ward.done(Step::Verify).is_none_or(|done| done.ended != Ended::Well) {
             return Ok(Said::skipped("nothing is made final while verification finds something"));
         }
-        let due = async { Ok(Box::pin(purging::due(session, &ward.repository)).await?) };
+        let due = async {
+            Ok(Box::pin(purging::due(session, &ward.repository, ward.settings.bytes_per_second)).await?)
+        };
         let (removed, kept) = unless_told(ward, due).await?;
         if removed.files == 0 {
             return Ok(Said::well("nothing is due"));
