@@ -89,7 +89,7 @@ pub struct Settings {
     #[command(flatten)]
     pub restic: UsersRestic,
     /// Begin nothing after this time of the day, the next time that this machine's clock shows it, such as 06:00, or after
-    /// a moment, such as 2026-11-22T05:00:00Z, and end what then goes on
+    /// a moment that lies ahead, such as 2026-11-22T05:00:00Z, and end what then goes on
     #[arg(long, value_name = "HH:MM")]
     pub until: Option<Until>,
     /// Read at most so many bytes a second, such as 100MiB
@@ -142,19 +142,28 @@ impl FromStr for Until {
 }
 
 impl Until {
-    /// The moment.
-    pub fn moment(self, now: &Zoned) -> Result<Timestamp, jiff::Error> {
-        let time = match self {
-            Self::Once(moment) => return Ok(moment),
-            Self::Daily(time) => time,
-        };
-        let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone())?;
-        if today > *now {
-            return Ok(today.timestamp());
+    /// The moment, which lies ahead.
+    pub fn moment(self, now: &Zoned) -> Result<Timestamp, String> {
+        match self {
+            Self::Once(moment) if moment > now.timestamp() => Ok(moment),
+            Self::Once(moment) => Err(format!(
+                "until: expected a moment that lies ahead, found {moment}, and now it is {:.0}; say a later one, or a time \
+                 of the day such as 06:00, which is taken as the next",
+                now.timestamp()
+            )),
+            Self::Daily(time) => next(time, now).map_err(|error| format!("until: {error}")),
         }
-        let tomorrow = now.date().tomorrow()?.to_datetime(time).to_zoned(now.time_zone().clone())?;
-        Ok(tomorrow.timestamp())
     }
+}
+
+/// The next time that the clock on the wall shows this.
+fn next(time: Time, now: &Zoned) -> Result<Timestamp, jiff::Error> {
+    let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone())?;
+    if today > *now {
+        return Ok(today.timestamp());
+    }
+    let tomorrow = now.date().tomorrow()?.to_datetime(time).to_zoned(now.time_zone().clone())?;
+    Ok(tomorrow.timestamp())
 }
 
 /// Of how many portions `restic check` reads one.
@@ -195,7 +204,11 @@ mod tests {
         assert_eq!(moment("06:00"), "2026-11-21T05:00:00Z");
         assert_eq!(moment("05:30"), "2026-11-22T04:30:00Z");
         assert_eq!(moment("00:00"), "2026-11-21T23:00:00Z");
-        assert_eq!(moment("2026-11-01T00:00:00Z"), "2026-11-01T00:00:00Z");
+        assert_eq!(moment("2026-11-21T04:30:01Z"), "2026-11-21T04:30:01Z");
+        for past in ["2026-11-01T00:00:00Z", "2026-11-21T04:30:00Z", "2026-11-21T05:30:00+01:00"] {
+            let refused = past.parse::<Until>().unwrap().moment(&now).unwrap_err();
+            assert!(refused.contains("lies ahead") && refused.contains("2026-11-21T04:30:00Z"), "{refused}");
+        }
         for text in ["6", "6:00", "24:00", "06:00:00", "", "tomorrow", "-1:00"] {
             assert!(text.parse::<Until>().is_err(), "{text}");
         }

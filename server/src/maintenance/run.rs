@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 
 use super::locks::{Patience, Quiet};
 use super::purge;
@@ -27,7 +27,7 @@ use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
 use super::verify::untold;
-use crate::cli::{Portions, Run};
+use crate::cli::{Portions, Run, Settings};
 use crate::config::{Config, Log, LogLevel};
 use crate::files::FileError;
 use crate::log;
@@ -89,7 +89,8 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
 
 async fn work_through(options: &Run, config: Config, report: &mut Report, told: &Stop) -> Outcome {
     let general = options.settings.or(config.maintenance.run.general());
-    let stop = told.and_at(moment(&general)?);
+    let now = Zoned::now();
+    let stop = told.and_at(moment(&general, &now)?);
     let whole = Whole::begin(&config.data)?;
     report.resumed = whole.resumed;
     let comparison = Comparison::begin(&config, options.compare.as_deref()).await?;
@@ -99,7 +100,8 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     report.unknown = config.maintenance.run.unknown(&names, &options.repositories);
     for name in names {
         let mut settings = options.settings.or(config.maintenance.run.of(&name));
-        let stop = told.and_at(moment(&settings)?);
+        let until = moment(&settings, &now).map_err(|error| format!("{name}: {error}"))?;
+        let stop = told.and_at(until);
         let (portions, most) =
             (settings.check_portions.map(Portions::get), config.maintenance.portions_max());
         if portions.is_some_and(|portions| portions > most) {
@@ -138,8 +140,8 @@ async fn hand_out(config: &Config, earlier: Option<&Path>) -> Result<Delivered, 
 }
 
 /// When work with these settings is over.
-fn moment(settings: &crate::cli::Settings) -> Result<Option<jiff::Timestamp>, jiff::Error> {
-    settings.until.map(|until| until.moment(&Zoned::now())).transpose()
+fn moment(settings: &Settings, now: &Zoned) -> Result<Option<Timestamp>, String> {
+    settings.until.map(|until| until.moment(now)).transpose()
 }
 
 /// What is done under the lock of maintenance.
