@@ -3,6 +3,8 @@
 //! Invariant: a file goes only out of a ripe batch, and only after it was proved that it can be spared. Run again after
 //! a crash, it goes on.
 
+use std::collections::BTreeMap;
+
 use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -77,15 +79,28 @@ pub(super) async fn due(
     Ok((removed, kept))
 }
 
-/// Notes that maintenance saw every batch today. One for which that fails ripens later, and so keeps nothing else up.
-pub(super) async fn note_seen<M: MaintenanceStore>(store: &M) -> Result<(), StoreError> {
+/// Notes that maintenance saw every batch today. Returns of which repositories there are some for which that failed, and
+/// why, in a sentence: these ripen later, and so keep nothing else up.
+pub(super) async fn note_seen<M: MaintenanceStore>(
+    store: &M,
+) -> Result<BTreeMap<RepositoryName, String>, StoreError> {
     let today = today()?;
+    let mut failed = BTreeMap::<_, Vec<String>>::new();
     for batch in store.batches().await? {
         if let Err(error) = store.note_seen(&batch.id, today).await {
-            tracing::warn!(batch = %batch.id, %error, "cannot be noted as seen today");
+            failed.entry(batch.repository).or_default().push(format!("{}: {error}", batch.id));
         }
     }
-    Ok(())
+    let told = failed.into_iter().filter_map(|(repository, batches)| {
+        let first = batches.first()?;
+        let number = batches.len();
+        let why = format!(
+            "not all that was deleted could be noted as seen today, and it becomes final later for it; batches: {number}, the \
+             first {first}"
+        );
+        Some((repository, why))
+    });
+    Ok(told.collect())
 }
 
 /// The day in UTC.

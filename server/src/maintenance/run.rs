@@ -13,6 +13,7 @@ mod verify;
 mod ward;
 mod whole;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::files::FileError;
 use crate::log;
 use crate::print::{self, Ended, Outcome};
 use crate::serve::DISK_WAIT_MAX;
+use record::Step;
 use report::Report;
 use ward::Ward;
 use whole::Whole;
@@ -150,24 +152,37 @@ async fn act(config: Config, wards: &mut [Ward], comparison: Option<&Comparison>
         return Ok(());
     }
     let acted = session::act_within(config, async |session| {
-        purge::note_seen(&session.store).await?;
-        let mut failed = None;
+        let (mut unseen, mut failed) = match purge::note_seen(&session.store).await {
+            Ok(unseen) => (unseen, None),
+            Err(error) => {
+                let why = "what was deleted cannot be noted as seen today, and becomes final later for it";
+                (BTreeMap::new(), Some(format!("{why}: {error}")))
+            }
+        };
         for ward in wards {
             // One whose record cannot be written is not to keep the others from their turn.
-            if let Err(error) = Box::pin(tend(session, ward, comparison)).await {
+            let of_ward = unseen.get(&ward.repository).map(String::as_str);
+            if let Err(error) = Box::pin(tend(session, ward, comparison, of_ward)).await {
                 failed = failed.or_else(|| Some(format!("{}: {error}", ward.repository)));
             }
+            if ward.done(Step::Purge).is_some_and(|done| done.ended == record::Ended::Failed) {
+                unseen.remove(&ward.repository); // its record says so
+            }
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        let untold = unseen.into_iter().map(|(repository, why)| format!("{repository}: {why}"));
+        let failed: Vec<_> = failed.into_iter().chain(untold).collect();
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
     });
     Box::pin(acted).await
 }
 
-/// The steps of one repository, in their order. Each looks first whether it is to be done.
+/// The steps of one repository, in their order. Each looks first whether it is to be done. `unseen` is why what was deleted
+/// there could not be noted as seen, if so.
 async fn tend(
     session: &Session,
     ward: &mut Ward,
     comparison: Option<&Comparison>,
+    unseen: Option<&str>,
 ) -> Result<(), Box<dyn Error>> {
     ward.take_turn()?;
     steps::restore(session, ward).await?;
@@ -180,7 +195,7 @@ async fn tend(
     let started = Instant::now();
     steps::locks(ward, &quiet.end().await, started)?;
     done?;
-    steps::purge(session, ward).await?;
+    steps::purge(session, ward, unseen).await?;
     Ok(ward.end()?)
 }
 

@@ -76,8 +76,15 @@ async fn serve(session: &Session) -> Outcome {
 /// Notes as long as it runs that the deletions that are pending were seen.
 async fn note_days(session: &Session) {
     loop {
-        if let Err(error) = note_seen(&session.store).await {
-            tracing::error!(%error, "that deletions were seen today cannot be noted; they will be final later");
+        match note_seen(&session.store).await {
+            Ok(unseen) => {
+                for (repository, why) in unseen {
+                    tracing::error!(%repository, "{why}");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "that deletions were seen today cannot be noted; they will be final later");
+            }
         }
         tokio::time::sleep(NOTE_EVERY).await;
     }

@@ -1,10 +1,15 @@
 //! What goes wrong is said, and nothing that comes after it is done there; run again without it, the work is done.
 
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
 use pawl_tests::clients;
+use pawl_tests::command::pawl_binary;
 use pawl_tests::maintenance::Maintenance;
 use pawl_tests::program::program;
 use pawl_tests::server::Server;
 use pawl_tests::store::{plant, remove};
+use pawl_tests::wait;
 
 use super::{Ground, RULES, WELL, chmod, ends, last_line, step};
 
@@ -117,6 +122,60 @@ fn a_repository_that_cannot_be_read_fails_by_itself() {
     assert_eq!(ends(&report, "db1"), ["verify failed"], "{report:#}");
     assert_eq!(ends(&report, "web1"), WELL, "{report:#}");
     remove(&tombstones);
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    assert_eq!(ends(&report, "db1"), WELL, "{report:#}");
+}
+
+#[test]
+fn a_password_command_can_ask_at_a_terminal() {
+    let ground = Ground::new(&["web1"]);
+    let ask = ground.server.dir().join("ask");
+    plant(&ask, b"#!/bin/sh\nprintf 'Password: ' > /dev/tty; read password < /dev/tty; echo \"$password\"\n");
+    chmod(&ask, 0o755);
+    let restic = ground.scripted("[ $1 = version ] || exit 0"); // which asks for none itself
+    let mut words = vec!["maintain", "run", "--restic", restic.to_str().unwrap(), "--password-command"];
+    words.extend([ask.to_str().unwrap()].into_iter().chain(ground.server.place()));
+    let line = format!("{} {}", pawl_binary().display(), words.join(" "));
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut keys = terminal.stdin.take().unwrap();
+    keys.write_all(b"secret\n").unwrap();
+    wait::until("the run has its password", || terminal.try_wait().unwrap());
+    let mut shown = String::new();
+    terminal.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert!(shown.contains("Password: ") && shown.contains("examine  well"), "{shown}");
+}
+
+#[test]
+fn what_cannot_be_noted_as_seen_is_a_failure_of_that_repository_alone() {
+    let ground = Ground::new(&["db1", "web1"]);
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    let batch = step(&report, "db1", "forget")["batch"].as_str().unwrap();
+    let seen = ground.server.data().join(format!(".pawl/deleted/{batch}/seen"));
+    // A link has the name of the note; tomorrow's as well, for a run around midnight.
+    let days = ["now", "tomorrow"].map(|day| {
+        let day = Command::new("date").args(["-u", "-d", day, "+%F"]).output().unwrap();
+        seen.join(String::from_utf8(day.stdout).unwrap().trim())
+    });
+    std::fs::create_dir_all(&seen).unwrap();
+    for day in &days {
+        std::os::unix::fs::symlink("nowhere", day).unwrap();
+    }
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(2).json();
+    let all = ["verify well", "examine well", "forget well", "prune well", "check well", "purge failed"];
+    assert_eq!(ends(&report, "db1"), all, "{report:#}");
+    let said = step(&report, "db1", "purge")["said"][0].as_str().unwrap();
+    assert!(said.contains("noted as seen") && said.contains(batch), "{said}");
+    assert_eq!(ends(&report, "web1"), WELL, "{report:#}");
+    assert_eq!((&report["failed"], &report["error"]), (&1.into(), &serde_json::Value::Null), "{report:#}");
+    // A run of another repository says it as well, as it notes for all.
+    let other = ground.run(&[&RULES[..], &["web1", "--json"]].concat()).expect_code(2).json();
+    assert_eq!(ends(&other, "web1"), WELL, "{other:#}");
+    assert!(other["error"].as_str().unwrap().starts_with("db1: "), "{other:#}");
+    for day in &days {
+        remove(day);
+    }
     let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
     assert_eq!(ends(&report, "db1"), WELL, "{report:#}");
 }

@@ -185,9 +185,12 @@ pub(super) async fn check(
     .await
 }
 
-/// Removes for good what is due, where nothing is damaged.
-pub(super) async fn purge(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
+/// Removes for good what is due, where nothing is damaged and all that waits was noted as seen.
+pub(super) async fn purge(session: &Session, ward: &mut Ward, unseen: Option<&str>) -> Result<(), FileError> {
     ward.step(Step::Purge, async |ward| {
+        if let Some(why) = unseen {
+            return Ok(Said::failed(why));
+        }
         if ward.done(Step::Verify).is_none_or(|done| done.ended != Ended::Well) {
             return Ok(Said::skipped("nothing is made final while verification finds something"));
         }
