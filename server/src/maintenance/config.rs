@@ -1,11 +1,39 @@
-//! What a `config`, which has no name to match, has to hash to.
+//! Where a `config` is, and what it has to hash to, as it has no name to match.
 //!
 //! Invariant: what verification noted when it first saw it good goes before what the store says of it, which somebody with
 //! a key of the store may have written; until maintenance deletes that `config`.
 
-use pawl_policy::FileId;
+use pawl_policy::{FileId, Handle, RepositoryName};
 
-use crate::store::maintenance::{Batch, Place, Reason, Version};
+use crate::store::StoreError;
+use crate::store::maintenance::{Batch, MaintenanceStore, Place, Reason, Version};
+
+/// Where the `config` of a repository is, without which restic does nothing there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Where everybody sees it; or that was not looked up.
+    #[default]
+    Visible,
+    /// Out of sight.
+    OutOfSight,
+    /// Nowhere: the repository was never initialised.
+    Nowhere,
+}
+
+impl Standing {
+    /// Looks it up.
+    pub(super) async fn of<S: MaintenanceStore>(
+        store: &S,
+        repository: &RepositoryName,
+    ) -> Result<Self, StoreError> {
+        let versions = Box::pin(store.versions(repository, &Handle::Config)).await?;
+        Ok(match &versions[..] {
+            [] => Self::Nowhere,
+            versions if versions.iter().any(|version| version.place == Place::Current) => Self::Visible,
+            _ => Self::OutOfSight,
+        })
+    }
+}
 
 /// What was noted; else what was recorded of the visible copy, else of the one that was displaced last. `versions` come
 /// in the order in which they are tried.

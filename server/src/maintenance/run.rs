@@ -116,7 +116,9 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
         }
         settings.restic.bounds.stop = stop.clone();
         settings.restic.bounds.bytes_per_second = settings.bytes_per_second.map(|size| size.as_u64());
-        report.wards.push(Ward::load(&config.data, name, settings, stop)?);
+        let mut ward = Ward::load(&config.data, name, settings, stop)?;
+        ward.look_at_config(&*store).await;
+        report.wards.push(ward);
     }
     report.wards.sort_by_key(Ward::turn);
     for ward in &mut report.wards {

@@ -1,11 +1,18 @@
 //! Runs that are cut: by `kill -9`, by a signal, by the time.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use pawl_tests::command::{Finished, pawl_command};
+use pawl_tests::maintenance::maintain;
 use pawl_tests::process::Process;
 use pawl_tests::program::{Run, program};
 use pawl_tests::server::Server;
+use pawl_tests::store::{plant, remove};
 use pawl_tests::wait;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -46,7 +53,7 @@ fn steps_done(ground: &Ground, name: &str) -> Option<usize> {
 fn moment(seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let then = now.checked_add_signed(seconds).unwrap();
-    let date = std::process::Command::new("date").args(["-u", "-d", &format!("@{then}"), "+%FT%TZ"]).output();
+    let date = Command::new("date").args(["-u", "-d", &format!("@{then}"), "+%FT%TZ"]).output();
     String::from_utf8(date.unwrap().stdout).unwrap().trim().to_owned()
 }
 
@@ -149,11 +156,73 @@ fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
+/// A run whose time is over before it begins with anything: it has to wait for what it compares with.
+fn run_after_its_time(ground: &Ground, options: &[String]) -> Finished {
+    let pipe = ground.server.dir().join("pipe");
+    let expected = maintain(&ground.server.place(), &["report", "--json"]).stdout;
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (began, time) = (Instant::now(), Duration::from_secs(6));
+    let until = moment(time.as_secs().cast_signed() - 1);
+    let mut command = pawl_command();
+    command.args(["maintain", "run", "--json", "--until", &until, "--compare"]).arg(&pipe).args(options);
+    let run = Run::start(command);
+    let mut waiting = wait::until("the run reads", || {
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        OpenOptions::new().write(true).custom_flags(nonblocking).open(&pipe).ok() // only once somebody reads
+    });
+    remove(&pipe);
+    plant(&pipe, expected.as_bytes()); // for whoever reads it again
+    std::thread::sleep(time.saturating_sub(began.elapsed()));
+    waiting.write_all(expected.as_bytes()).unwrap();
+    drop(waiting);
+    let finished = run.end();
+    remove(&pipe);
+    finished
+}
+
+/// The options of a run of everything.
+fn of_everything(ground: &Ground) -> Vec<String> {
+    let rules = RULES.map(str::to_owned).into_iter();
+    rules
+        .chain(ground.options(&program("restic-0.19")))
+        .chain(ground.server.place().map(str::to_owned))
+        .collect()
+}
+
+/// Sets back what is remembered of a repository: the first run, and what these steps ended well.
+fn remember_long_ago(ground: &Ground, name: &str, steps: &[&str]) {
+    let record = ground.server.data().join(format!(".pawl/maintenance/run/{name}.json"));
+    let mut remembered: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(5 * super::DAY);
+    let long_ago = u64::try_from(long_ago.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    for step in steps {
+        remembered["well_ms"][step] = long_ago.into();
+    }
+    remembered["first_ms"] = long_ago.into();
+    plant(&record, remembered.to_string().as_bytes());
+}
+
+#[test]
+fn a_time_that_is_past_is_refused() {
+    let ground = Ground::new(&["web1"]);
+    let past = moment(-60);
+    let refused = ground.run(&[&RULES[..], &["--until", &past]].concat()).expect_code(2);
+    let why = last_line(&refused)["error"].as_str().unwrap().to_owned();
+    assert!(why.contains("until: expected a moment that lies ahead") && why.contains(&past), "{why}");
+    assert!(!ground.server.data().join(".pawl/maintenance/run/web1.json").exists());
+    // One that is written down for a single repository, too.
+    let config = ground.server.dir().join("past.toml");
+    let data = ground.server.data().display();
+    let table = format!("data = \"{data}\"\n[maintenance.run.repositories.web1]\nuntil = \"{past}\"\n");
+    plant(&config, table.as_bytes());
+    let refused = maintain(&["--config", config.to_str().unwrap()], &["run"]).expect_code(2);
+    assert!(refused.stderr.contains("web1: until: expected a moment that lies ahead"), "{refused:#?}");
+}
+
 #[test]
 fn after_its_time_nothing_begins() {
     let ground = Ground::new(&["web1"]);
-    let until = moment(-60);
-    let report = ground.run(&[&RULES[..], &["--until", &until, "--json"]].concat()).expect_code(0).json();
+    let report = run_after_its_time(&ground, &of_everything(&ground)).expect_code(0).json();
     let left =
         ["verify", "examine", "forget", "prune", "check", "purge"].map(|step| format!("{step} skipped"));
     assert_eq!(ends(&report, "web1"), left);
@@ -162,22 +231,39 @@ fn after_its_time_nothing_begins() {
     assert_eq!(ground.snapshots("web1").len(), 6);
 
     // What nobody asked for is not left.
-    let report = ground.run_alone(&["--until", &until, "--json"]).expect_code(0).json();
+    let alone = ground.server.place().map(str::to_owned);
+    let report = run_after_its_time(&ground, &alone).expect_code(0).json();
     assert_eq!(ends(&report, "web1"), ["verify skipped", "purge skipped"]);
 
     // Night after night without time is worth a look.
-    let record = ground.server.data().join(".pawl/maintenance/run/web1.json");
-    let mut remembered: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
-    let long_ago = SystemTime::now() - Duration::from_secs(5 * super::DAY);
-    let long_ago = u64::try_from(long_ago.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-    remembered["well_ms"]["prune"] = long_ago.into();
-    remembered["first_ms"] = long_ago.into();
-    pawl_tests::store::plant(&record, remembered.to_string().as_bytes());
-    let report = ground.run(&[&RULES[..], &["--until", &until, "--json"]].concat()).expect_code(1).json();
+    remember_long_ago(&ground, "web1", &["prune"]);
+    let report = run_after_its_time(&ground, &of_everything(&ground)).expect_code(1).json();
     let said = |name: &str| step(&report, "web1", name)["said"][1].as_str().unwrap();
     assert_eq!(said("prune"), "it last ended well 5 days ago; give it more time");
     assert_eq!(said("verify"), "it never ended well, and the first run was 5 days ago; give it more time");
     assert_eq!((&report["notices"], &report["well"]), (&1.into(), &0.into()));
+}
+
+#[test]
+fn of_a_repository_that_was_never_initialised_no_step_is_late() {
+    let ground = Ground::new(&[]);
+    let client = ground.server.add_client("draft", &[]);
+    assert_eq!(client.ask("POST", "/draft/?create=true").unwrap().status, 200);
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    assert_eq!(ends(&report, "draft")[0], "verify well", "{report:#}");
+    let steps = ["verify", "examine", "forget", "prune", "check", "purge"];
+    remember_long_ago(&ground, "draft", &steps);
+    let report = maintain(&ground.server.place(), &["report", "--json"]).json().to_string();
+    assert!(!report.contains("steps last ended well"), "{report}");
+    let report = run_after_its_time(&ground, &of_everything(&ground)).expect_code(0).json();
+    assert!(report["left"].as_u64().unwrap() > 0, "{report:#}");
+    assert!(!report.to_string().contains("give it more time"), "{report:#}");
+    // With a config all of them are.
+    plant(&ground.server.data().join("draft/config"), &[1; 155]);
+    let report = maintain(&ground.server.place(), &["report", "--json"]).json().to_string();
+    assert!(report.contains("steps last ended well"), "{report}");
+    let report = run_after_its_time(&ground, &of_everything(&ground)).expect_code(1).json();
+    assert_eq!(report.to_string().matches("give it more time").count(), steps.len(), "{report:#}");
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn of_late_steps(of: &Repository, night: &Night, report: &Report) -> Option<Atte
             Step::Forget | Step::Prune => !is_skipped(*step),
             Step::Compare | Step::Examine | Step::Verify | Step::Check | Step::Purge => true,
         };
-        is_due && report.made.0.saturating_sub(well.0) > STEP_WITHIN_MS
+        is_due && step.is_possible(of.config) && report.made.0.saturating_sub(well.0) > STEP_WITHIN_MS
     });
     let late: Vec<_> =
         late.map(|(step, well)| format!("`{}` {}", step.word(), ago(*well, report.made))).collect();

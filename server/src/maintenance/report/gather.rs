@@ -183,7 +183,8 @@ fn of_contents(name: &RepositoryName, contents: Result<Contents, String>, known:
             return repository;
         }
     };
-    let Contents { usage, snapshots, arrived, received } = contents;
+    let Contents { usage, snapshots, arrived, received, config } = contents;
+    repository.config = config;
     let told = |of: &Arrived| LastBackup {
         snapshot: of.id.clone(),
         received: Moment(of.received_ms),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::super::config::Standing;
 use super::super::deleted::Listed;
 use super::super::run::record::{HeldSnapshot, Junk, Night, Step};
 use super::super::verify::finding::{Finding, Kind, Severity};
@@ -136,6 +137,9 @@ pub(super) struct Repository {
     /// Whether maintenance deleted all of it.
     #[serde(skip)]
     pub(super) is_retired: bool,
+    /// Where its `config` is.
+    #[serde(skip)]
+    pub(super) config: Standing,
     pub(super) snapshots: u64,
     /// Locks do not count.
     pub(super) files: u64,

@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use pawl_policy::{FileType, Handle, RepositoryName, Usage};
 
+use super::super::config::Standing;
 use super::super::deleted::{Listed, Weight, listed};
 use super::audited::Audited;
 use super::expected::Earlier;
@@ -42,6 +43,7 @@ pub(super) struct Contents {
     pub(super) arrived: BTreeSet<Arrived>,
     /// Bytes by the day on which they were received.
     pub(super) received: BTreeMap<Date, u64>,
+    pub(super) config: Standing,
 }
 
 /// A snapshot.
@@ -132,6 +134,7 @@ fn chosen(all: Vec<RepositoryName>, wanted: &[RepositoryName]) -> Result<Vec<Rep
 
 async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Result<Contents, StoreError> {
     let mut contents = Contents::default();
+    let mut has_config = false;
     let mut walked = std::pin::pin!(store.walk(repository).await?);
     while let Some(found) = walked.try_next().await? {
         for found in found {
@@ -139,6 +142,7 @@ async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Res
             if matches!(handle, Handle::File(FileType::Locks, _)) {
                 continue;
             }
+            has_config |= handle == Handle::Config;
             contents.usage = contents.usage.plus(Usage { bytes, files: 1 });
             *contents.received.entry(day(facts.received_ms)).or_default() += bytes;
             let Handle::File(FileType::Snapshots, id) = handle else { continue };
@@ -146,6 +150,9 @@ async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Res
             contents.snapshots.insert(id.clone());
             contents.arrived.insert(Arrived { received_ms: facts.received_ms, id, by });
         }
+    }
+    if !has_config {
+        contents.config = Box::pin(Standing::of(store, repository)).await?;
     }
     Ok(contents)
 }

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 
+use super::super::config::Standing;
 use super::super::{remembered, session};
 use crate::files::{self, FileError};
 
@@ -96,6 +97,15 @@ pub(in crate::maintenance) enum Ended {
 }
 
 impl Step {
+    /// Whether there can be anything to do for it: restic, and what opens what restic wrote, need a `config`.
+    pub(in crate::maintenance) const fn is_possible(self, config: Standing) -> bool {
+        match config {
+            Standing::Visible => true,
+            Standing::OutOfSight => !matches!(self, Self::Examine | Self::Forget | Self::Prune | Self::Check),
+            Standing::Nowhere => false,
+        }
+    }
+
     /// The word for it.
     pub(in crate::maintenance) const fn word(self) -> &'static str {
         match self {

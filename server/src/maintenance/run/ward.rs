@@ -9,12 +9,14 @@ use std::time::Instant;
 use pawl_policy::retention::Rules;
 use pawl_policy::{DAY_MS, RepositoryName};
 
+use super::super::config::Standing;
 use super::super::stop::{Stop, Why};
 use super::record::{Done, Ended, Night, Record, Step};
 use super::said::Said;
 use super::whole::Whole;
 use crate::cli::Settings;
 use crate::files::FileError;
+use crate::store::maintenance::MaintenanceStore;
 use crate::store::now_ms;
 
 /// A step for which there was no time for so long is worth a look.
@@ -30,6 +32,8 @@ pub(super) struct Ward {
     pub(super) settings: Settings,
     pub(super) stop: Stop,
     pub(super) record: Record,
+    /// Where its `config` is, if a step of it may be late.
+    config: Standing,
     data: PathBuf,
     /// Steps for which there was no time.
     left: u64,
@@ -43,7 +47,16 @@ impl Ward {
         stop: Stop,
     ) -> Result<Self, FileError> {
         let record = Record::load(data, &repository)?;
-        Ok(Self { repository, settings, stop, record, data: data.to_owned(), left: 0 })
+        let (config, data) = (Standing::default(), data.to_owned());
+        Ok(Self { repository, settings, stop, record, config, data, left: 0 })
+    }
+
+    /// Looks up where its `config` is, before any step is called late. What cannot be looked up is taken to be there.
+    pub(super) async fn look_at_config<S: MaintenanceStore>(&mut self, store: &S) {
+        let is_late = |step: &Step| self.is_wanted(*step) && self.late_days(*step).is_some();
+        if STEPS.iter().any(is_late) {
+            self.config = Standing::of(store, &self.repository).await.unwrap_or_default();
+        }
     }
 
     /// Whose turn it is: first those whose last turn is longest ago, whatever came of it. So one that takes all the time
@@ -208,8 +221,11 @@ impl Ward {
     }
 
     /// For how many days a step was not done, if that is too long, and since when that is. One that never was counts from
-    /// the first run on.
+    /// the first run on. One for which there is nothing to do is not late.
     fn late_days(&self, step: Step) -> Option<(u64, &'static str)> {
+        if !step.is_possible(self.config) {
+            return None;
+        }
         let Record { well_ms, first_ms, .. } = &self.record;
         let well = well_ms.get(&step).map(|well_ms| (*well_ms, "it last ended well"));
         let (since_ms, since) =
