@@ -100,7 +100,8 @@ impl S3Maintenance {
         Ok(marked)
     }
 
-    /// Whether the version that is shown is one that a batch of deleted files was to hold.
+    /// Whether the version that is shown is one that a batch of deleted files was to hold. It is so as well where somebody who
+    /// may removed the marker for good, which nothing in the bucket tells apart.
     async fn was_never_hidden(
         &self,
         repository: &RepositoryName,
