@@ -161,7 +161,7 @@ fn run_after_its_time(ground: &Ground, options: &[String]) -> Finished {
     let pipe = ground.server.dir().join("pipe");
     let expected = maintain(&ground.server.place(), &["report", "--json"]).stdout;
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let (began, time) = (Instant::now(), Duration::from_secs(6));
+    let (began, time) = (Instant::now(), Duration::from_secs(10));
     let until = moment(time.as_secs().cast_signed() - 1);
     let mut command = pawl_command();
     command.args(["maintain", "run", "--json", "--until", &until, "--compare"]).arg(&pipe).args(options);
@@ -172,7 +172,7 @@ fn run_after_its_time(ground: &Ground, options: &[String]) -> Finished {
     });
     remove(&pipe);
     plant(&pipe, expected.as_bytes()); // for whoever reads it again
-    std::thread::sleep(time.saturating_sub(began.elapsed()));
+    thread::sleep(time.saturating_sub(began.elapsed()));
     waiting.write_all(expected.as_bytes()).unwrap();
     drop(waiting);
     let finished = run.end();
