@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use pawl_policy::{FileId, Handle, PrincipalName, RepositoryName};
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -260,10 +261,18 @@ pub(super) fn send<T: Serialize>(
     Ok(())
 }
 
+/// Whether anybody hears what is said. What is said are no bytes, which tells the other side that this one goes.
+pub(super) fn is_heard(socket: impl AsFd) -> bool {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let said = rustix::net::sendmsg(socket, &[], &mut SendAncillaryBuffer::default(), flags);
+    matches!(said, Ok(_) | Err(Errno::AGAIN))
+}
+
 /// A decoded message and the descriptors that came with it.
 pub(super) type Received<T> = (Envelope<T>, Vec<OwnedFd>);
 
-/// Receives one message; `None` when the other side is gone.
+/// Receives one message; `None` when the other side is gone, or sent an empty one, which looks the same here. So whoever
+/// gets `None` hangs up.
 pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> std::io::Result<Option<Received<T>>> {
     let mut buffer = [0; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
@@ -372,7 +381,10 @@ mod tests {
     #[test]
     fn the_end_of_the_other_side_is_told_apart_from_a_message() {
         let (door, keeper) = pair();
+        assert!(is_heard(&keeper));
+        assert!(receive::<Reply>(&door).unwrap().is_none(), "which is the end as well");
         drop(door);
+        assert!(!is_heard(&keeper));
         assert!(receive::<Request>(&keeper).unwrap().is_none());
     }
 }

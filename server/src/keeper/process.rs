@@ -1,7 +1,7 @@
 //! The keeper's own process: takes requests off the socket and carries them out, a few at a time.
 //!
 //! Invariant: whatever the door says, nothing stored is replaced, changed or removed, but for locks. It believes the
-//! door in what a file is called and who sent it. It ends when the door does, and only then: what was begun is
+//! door in what a file is called and who sent it. It ends when the door hangs up, and as a whole: what was begun is
 //! finished first.
 
 use std::collections::HashMap;
@@ -17,6 +17,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::Shutdown;
 
 use super::audit_log::AuditLog;
 use super::commit::{self, Naming};
@@ -66,7 +67,12 @@ fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
     keeper.audit().append(Event::Started);
     let ended = &Ended::default();
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| keeper.serve(socket))).collect();
+        let worker = || {
+            keeper.serve(socket);
+            // All go, or a door that is still there could end them one by one while it waits.
+            let _ = rustix::net::shutdown(socket, Shutdown::Both); // fails if the door is gone, which is as well
+        };
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
         scope.spawn(|| keeper.tend_audit_log(ended));
         let count_all = keeper.side == Side::Hosts; // maintenance comes and goes every day
         scope.spawn(move || keeper.usage.tend(keeper.data.as_fd(), count_all, ended));
@@ -147,7 +153,14 @@ impl Keeper {
                     self.keep_pace();
                     self.answer(socket, envelope.number, envelope.message);
                 }
-                Ok(None) => return,
+                Ok(None) => {
+                    if message::is_heard(socket) {
+                        tracing::error!(
+                            "keeper: the door sent an empty message, as none does that is sound; ending"
+                        );
+                    }
+                    return;
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     self.keep_pace();
                     tracing::error!(%error, "keeper: the door sent what is no message; ignored");

@@ -1,12 +1,14 @@
 //! Messages to the keeper that are none, and too many of those that are.
 //!
-//! Invariant: as for every forged message: what was stored is there as it was, and the keeper answers still.
+//! Invariant: as for every forged message: what was stored is there as it was, and the keeper answers still, or has ended
+//! in good order.
 
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::case::Case;
+use crate::evidence::Evidence;
 use crate::forged::{ID, remove};
 use crate::forger::{Answer, Decision, Forger, Refusal, Word};
 use crate::stand::{Medium, Stand};
@@ -39,6 +41,20 @@ fn what_is_no_message_is_ignored_and_descriptors_are_closed() {
     }
     pawl_tests::wait::until("the keeper has closed what it was sent", || (count() <= before).then_some(()));
     case.assert_same("descriptors");
+}
+
+/// A172: Code in the door sends the keeper messages without a byte, each of which looks to one worker as if the door were
+/// gone, so that none is left while the door waits.
+#[test]
+fn an_empty_message_ends_the_keeper_as_a_whole_and_what_was_asked_before_is_done() {
+    let Case { stand, mut forger, before } = Case::new();
+    forger.say(&Word::CreateRepository { repository: "web2".into(), creator: "web1".into() }, &[]);
+    forger.send(&[], &[]).unwrap();
+    forger.assert_ended();
+    assert!(stand.data.join("web2/keys").is_dir(), "what was asked before was not done");
+    before.assert_kept(&Evidence::read(&stand.data), "an empty message");
+    // The next door finds a keeper.
+    Forger::start(&stand.data).assert_alive();
 }
 
 /// A131: Code in the door asks for files without end, so that nothing is left to the keeper to work with.

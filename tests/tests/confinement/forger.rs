@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use pawl_tests::command::pawl_command;
+use pawl_tests::wait;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, socketpair,
@@ -151,6 +152,12 @@ impl Forger {
     /// The keeper answers still. What it answers to what was said before is thrown away.
     pub(crate) fn assert_alive(&mut self) {
         self.done(&Word::Ping);
+    }
+
+    /// The keeper ends in good order, although nobody hung up.
+    pub(crate) fn assert_ended(&mut self) {
+        let ended = wait::until("the keeper ends", || self.keeper.try_wait().unwrap());
+        assert!(ended.success(), "{ended}");
     }
 
     /// A new file with this content, whose writing end is closed.
