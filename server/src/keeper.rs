@@ -15,6 +15,7 @@ pub(crate) mod layout;
 pub(crate) mod lease;
 mod lock;
 mod message;
+mod order;
 mod process;
 mod repository;
 mod side;

@@ -48,8 +48,9 @@ pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::prepare(data.as_fd(), side.staging())?;
     let canary = side == Side::Hosts && canary::renew(data.as_fd(), &staging)?;
+    let usage = UsageBook::of(data.as_fd()); // looks at what the keeper cannot see from within its confinement
     let confined = confine::keeper(data.as_fd(), demand).map_err(std::io::Error::other)?;
-    serve(socket, &Keeper::prepare(data, staging, side, confined, canary)?)
+    serve(socket, &Keeper::prepare(data, staging, usage, side, confined, canary)?)
 }
 
 /// The same, with files that wait under a name although the file system could do better.
@@ -59,7 +60,7 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
     let side = Side::Hosts;
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::named(data.as_fd(), side.staging())?;
-    serve(socket, &Keeper::prepare(data, staging, side, Confined::not(), false)?)
+    serve(socket, &Keeper::prepare(data, staging, UsageBook::default(), side, Confined::not(), false)?)
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
@@ -124,6 +125,7 @@ impl Keeper {
     fn prepare(
         data: OwnedFd,
         staging: Staging,
+        usage: UsageBook,
         side: Side,
         confined: Confined,
         canary: bool,
@@ -137,7 +139,7 @@ impl Keeper {
             staging,
             footing,
             slots: Mutex::default(),
-            usage: UsageBook::default(),
+            usage,
             audit,
             next_slot: AtomicU64::new(1),
             beginning: Mutex::default(),

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::ended::Ended;
-use super::{directory, facts, layout};
+use super::{directory, facts, layout, order};
 
 /// How soon a repository is counted that was asked for. restic tries again after a second.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
@@ -26,6 +26,7 @@ pub(crate) struct UsageBook {
     writing: Mutex<Option<OwnedFd>>,
     /// Repositories that are to be counted.
     asked_for: Mutex<VecDeque<RepositoryName>>,
+    keeps_order: bool,
 }
 
 /// The right to read and write attributes, until it is dropped.
@@ -65,6 +66,17 @@ pub(crate) const fn counts(handle: &Handle) -> bool {
 }
 
 impl UsageBook {
+    /// The usage of what lies beneath this directory.
+    pub(crate) fn of(data: BorrowedFd<'_>) -> Self {
+        Self { keeps_order: order::is_kept(data), ..Self::default() }
+    }
+
+    /// Whether usage that was changed after something else is not on disk before it. Otherwise whoever lowers it syncs
+    /// that something first.
+    pub(crate) const fn keeps_order(&self) -> bool {
+        self.keeps_order
+    }
+
     /// A repository that was just made holds nothing.
     pub(super) fn begin(&self, data: BorrowedFd<'_>, repository: &RepositoryName) -> rustix::io::Result<()> {
         let _turn = self.turn(data)?;
@@ -98,8 +110,8 @@ impl UsageBook {
         change(data, root, creator, |usage| usage.plus(one))?;
         drop(turn);
         // A repository is counted anew at the next start, what a principal stored is not.
-        let Some(creator) = creator else { return Ok(()) };
-        bring_to_disk(data, root, creator).inspect_err(|_| {
+        let Some(creator) = creator.filter(|_| !self.keeps_order) else { return Ok(()) };
+        bring_to_disk(data, creator).inspect_err(|_| {
             let _ = self.take_back_in(data, root, Some(creator), bytes); // then it counts as stored, which it will not be
         })
     }
@@ -219,23 +231,8 @@ fn open_lock(data: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Syncs what a principal has stored, where no other sync does.
-fn bring_to_disk(
-    data: BorrowedFd<'_>,
-    root: BorrowedFd<'_>,
-    creator: &PrincipalName,
-) -> rustix::io::Result<()> {
-    if keeps_order(root)? {
-        return Ok(());
-    }
+fn bring_to_disk(data: BorrowedFd<'_>, creator: &PrincipalName) -> rustix::io::Result<()> {
     rustix::fs::fsync(directory::open(data, &layout::principal_usage(creator))?)
-}
-
-/// Whether this file system brings changes to disk in their order, so that whoever syncs a file has synced all that was
-/// changed before, as those with one journal do. Others write what is synced ahead of the rest.
-fn keeps_order(file: impl AsFd) -> rustix::io::Result<bool> {
-    const EXT4: rustix::fs::FsWord = 0xEF53;
-    const XFS: rustix::fs::FsWord = 0x5846_5342;
-    Ok(matches!(rustix::fs::fstatfs(file)?.f_type, EXT4 | XFS))
 }
 
 /// Takes back a file that was not stored after all, or that went out of sight in this turn.

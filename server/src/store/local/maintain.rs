@@ -56,7 +56,8 @@ impl LocalMaintenance {
     pub fn open_for_reading(data: &Path) -> std::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(data, flags, Mode::empty())?;
-        let disk = Disk { data: directory, path: data.to_owned(), usage: UsageBook::default() };
+        let usage = UsageBook::of(directory.as_fd());
+        let disk = Disk { data: directory, path: data.to_owned(), usage };
         Ok(Self { disk: Arc::new(disk), keeper: None })
     }
 

@@ -140,6 +140,10 @@ fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, Store
     }
     let file = open_file(&disk.data, &layout::hidden(id, handle))?;
     let bytes = file.metadata()?.len();
+    let bring_to_disk = || rustix::fs::fsync(&into).and_then(|()| rustix::fs::fsync(&from));
+    if !disk.usage.keeps_order() {
+        bring_to_disk()?; // or a cut could leave the lower usage, and the file in sight
+    }
     if counts(handle) {
         let creator = Facts::read(&file)?.creator;
         let taken = take_usage_back(&turn, disk.data.as_fd(), repository, creator.as_ref(), bytes);
@@ -149,8 +153,9 @@ fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, Store
         }
     }
     drop(turn);
-    rustix::fs::fsync(&into)?;
-    rustix::fs::fsync(&from)?;
+    if disk.usage.keeps_order() {
+        bring_to_disk()?;
+    }
     Ok(Moved::Now { bytes })
 }
 
@@ -185,15 +190,18 @@ pub(super) fn set_audience(disk: &Disk, path: &str, audience: Audience) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::Path;
     use std::time::Duration;
 
     use pawl_policy::RepositoryState;
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
     use super::*;
-    use crate::keeper::UsageBook;
+    use crate::keeper::{UsageBook, principal_usage};
     use crate::store::AppendStore;
     use crate::store::conformance::content;
+    use crate::store::local::maintain::batch::for_reason;
     use crate::store::local::maintain::tests::both;
     use crate::store::maintenance::{MaintenanceStore, Reason};
 
@@ -235,6 +243,42 @@ mod tests {
             .map(|path| f.hosts.place.path().join(path));
         by_another_hand(&hidden, &shown);
         assert_eq!(f.maintenance.tombstones(&web1).await.unwrap(), BTreeSet::from([back]));
+    }
+
+    /// From now on nothing that this thread syncs comes to disk.
+    fn sync_in_vain() {
+        let machine = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        let failing = SeccompAction::Errno(libc::EIO.unsigned_abs());
+        let rules = BTreeMap::from([(libc::SYS_fsync, Vec::new())]);
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, failing, machine).unwrap();
+        seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn usage_falls_after_the_file_is_out_of_sight_on_disk_where_no_journal_orders_that() {
+        let f = both();
+        f.hosts.initialised().await;
+        let (first, second) = (content(1, 1000), content(2, 1000));
+        let [first, second] =
+            [f.stored(FileType::Data, &first).await, f.stored(FileType::Data, &second).await];
+        let id = f.begin(Reason::Deleted).await;
+        assert_eq!(f.hide(first, &id).await, Hid::Now); // which makes the batch's directories
+        let (data, host) = (std::fs::File::open(f.hosts.place.path()).unwrap(), "host-1".parse().unwrap());
+        let stored = || principal_usage(data.as_fd(), &host).unwrap();
+        let before = stored();
+        assert!(before.bytes >= 1000, "{before:?}");
+
+        let path = f.hosts.place.path().to_owned();
+        let hidden = std::thread::spawn(move || {
+            let data = std::fs::File::open(&path).unwrap().into();
+            let disk = Disk { data, path, usage: UsageBook::default() };
+            let batch = for_reason(&disk, &id, &"web1".parse().unwrap(), Reason::Deleted).unwrap();
+            sync_in_vain();
+            take_away(&disk, &batch, &second)
+        });
+        let hidden = hidden.join().unwrap();
+        assert!(matches!(hidden, Err(StoreError::Unavailable(_))), "{hidden:?}");
+        assert_eq!(stored(), before);
     }
 
     #[tokio::test(flavor = "multi_thread")]
