@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -28,7 +29,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 pub(super) struct AuditLog {
     /// Nothing if the log cannot be used at all; then every line is lost, and counted.
     directory: Option<OwnedFd>,
-    file: Option<File>,
+    /// Shared with whoever brings it to disk, which takes its time.
+    file: Option<Arc<File>>,
     /// Bytes in the current file.
     bytes: u64,
     /// Number and hash of the last line.
@@ -38,7 +40,8 @@ pub(super) struct AuditLog {
     lost: u64,
     /// When writing was last in vain: a full disk is not tried for every line.
     failed: Option<Instant>,
-    unsynced: bool,
+    /// The last line that is on disk for certain, of those that were written since the start.
+    synced: u64,
     /// When room was last looked at, and whether there was some.
     looked: Option<Instant>,
     room: bool,
@@ -56,7 +59,7 @@ impl AuditLog {
             head: NOTHING_BEFORE.to_owned(),
             lost: 0,
             failed: None,
-            unsynced: false,
+            synced: 0,
             looked: None,
             room: true,
         };
@@ -86,11 +89,12 @@ impl AuditLog {
                 };
                 if older == 0 && whole && line.is_ok() {
                     self.bytes = file.metadata()?.len();
-                    self.file = Some(file);
+                    self.file = Some(Arc::new(file));
                 }
                 break;
             }
         }
+        self.synced = self.number;
         Ok(())
     }
 
@@ -156,7 +160,9 @@ impl AuditLog {
         if self.bytes >= FILE_BYTES_MAX || self.file.is_none() {
             self.begin_file(self.number.saturating_add(1))?;
         }
-        let Some(file) = &mut self.file else { return Err(std::io::Error::other("no file is open")) };
+        let Some(mut file) = self.file.as_deref() else {
+            return Err(std::io::Error::other("no file is open"));
+        };
         if let Err(error) = file.write_all(&bytes) {
             // Of these lines a part may stand there. Lines before them are never touched.
             if file.set_len(self.bytes).is_err() {
@@ -167,7 +173,6 @@ impl AuditLog {
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         self.number = number;
         self.head = head;
-        self.unsynced = true;
         Ok(())
     }
 
@@ -181,7 +186,7 @@ impl AuditLog {
                 created_or_failed => break created_or_failed?,
             }
         };
-        self.file = Some(file);
+        self.file = Some(Arc::new(file));
         self.bytes = 0;
         if let Some(directory) = &self.directory {
             rustix::fs::fsync(directory)?;
@@ -191,11 +196,22 @@ impl AuditLog {
 
     /// Brings what was written to disk.
     pub(super) fn sync(&mut self) -> std::io::Result<()> {
-        if let (true, Some(file)) = (self.unsynced, &self.file) {
+        if let Some((file, number)) = self.unsynced() {
             file.sync_data()?;
-            self.unsynced = false;
+            self.note_synced(number);
         }
         Ok(())
+    }
+
+    /// The file that is not on disk as a whole yet, and the number of its last line.
+    fn unsynced(&self) -> Option<(Arc<File>, u64)> {
+        let file = self.file.as_ref().filter(|_| self.synced < self.number)?;
+        Some((Arc::clone(file), self.number))
+    }
+
+    /// Lines up to this one are on disk, for the file before was synced when this one was begun.
+    fn note_synced(&mut self, number: u64) {
+        self.synced = self.synced.max(number);
     }
 
     /// The last line.
@@ -216,6 +232,24 @@ impl AuditLog {
         let flags = flags | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(directory, name, flags, FILE_MODE)?))
     }
+}
+
+/// Brings what was written to disk, while others go on writing.
+pub(super) fn sync(log: &Mutex<AuditLog>) -> std::io::Result<()> {
+    sync_by(log, File::sync_data)
+}
+
+fn sync_by(
+    log: &Mutex<AuditLog>,
+    bring_to_disk: impl FnOnce(&File) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let lock = || log.lock().unwrap_or_else(PoisonError::into_inner);
+    let unsynced = lock().unsynced(); // a statement of its own: the lock ends with it
+    if let Some((file, number)) = unsynced {
+        bring_to_disk(&file)?;
+        lock().note_synced(number);
+    }
+    Ok(())
 }
 
 /// All that must be understood of the last line.
@@ -306,8 +340,8 @@ mod tests {
 
     #[test]
     fn a_line_that_a_crash_cut_is_left_behind_and_told() {
-        let Fixture { data, mut log } = fixture(3);
-        log.file.as_mut().unwrap().write_all(b"{\"number\":4,\"ti").unwrap();
+        let Fixture { data, log } = fixture(3);
+        log.file.as_deref().unwrap().write_all(b"{\"number\":4,\"ti").unwrap();
         drop(log);
         let mut log = open(&data);
         log.append(Event::Started);
@@ -320,7 +354,7 @@ mod tests {
     fn a_file_that_holds_nothing_but_a_cut_line_does_not_hide_the_one_before() {
         let Fixture { data, mut log } = fixture(3);
         log.begin_file(4).unwrap();
-        log.file.as_mut().unwrap().write_all(b"{\"num").unwrap();
+        log.file.as_deref().unwrap().write_all(b"{\"num").unwrap();
         drop(log);
         let mut log = open(&data);
         log.append(Event::Started);
@@ -331,14 +365,54 @@ mod tests {
     #[test]
     fn a_last_line_that_is_no_record_stops_nothing_and_is_held_in_place() {
         for junk in ["\n", "junk\n", "{\"event\":\"of a later version\"}\n"] {
-            let Fixture { data, mut log } = fixture(3);
-            log.file.as_mut().unwrap().write_all(junk.as_bytes()).unwrap();
+            let Fixture { data, log } = fixture(3);
+            log.file.as_deref().unwrap().write_all(junk.as_bytes()).unwrap();
             drop(log);
             let mut log = open(&data);
             log.append(Event::Started);
             assert_eq!(log.head().number, 5, "{junk:?}");
             assert!(matches!(lines(&data), Err(Broken::NoRecord { line: 4, .. })), "{junk:?}");
         }
+    }
+
+    #[test]
+    fn lines_are_written_while_earlier_ones_are_brought_to_disk() {
+        let Fixture { data, log } = fixture(3);
+        let log = Mutex::new(log);
+        sync_by(&log, |file| {
+            let mut log = log.try_lock().unwrap(); // nobody holds it while the disk is waited for
+            log.append(Event::Started);
+            file.sync_data()
+        })
+        .unwrap();
+        let mut log = log.into_inner().unwrap();
+        assert_eq!((log.synced, log.number), (3, 4), "what came meanwhile may not be on disk");
+        log.sync().unwrap();
+        assert_eq!((log.synced, lines(&data).unwrap()), (4, 4));
+        assert!(log.unsynced().is_none());
+    }
+
+    #[test]
+    fn a_file_is_on_disk_before_the_next_one_begins_whoever_is_syncing_it() {
+        let Fixture { data: _data, log } = fixture(3);
+        let log = Mutex::new(log);
+        let failed = sync_by(&log, |_| {
+            let mut log = log.try_lock().unwrap();
+            log.begin_file(4).unwrap();
+            assert_eq!(log.synced, 3);
+            Err(std::io::Error::other("this disk fails, or is slow"))
+        });
+        assert!(failed.is_err());
+        let log = log.into_inner().unwrap();
+        assert!(log.unsynced().is_none(), "there is nothing in the file that was begun");
+    }
+
+    #[test]
+    fn what_could_not_be_brought_to_disk_is_tried_again() {
+        let Fixture { data: _data, log } = fixture(3);
+        let log = Mutex::new(log);
+        assert!(sync_by(&log, |_| Err(std::io::Error::other("this disk fails"))).is_err());
+        assert_eq!(log.into_inner().unwrap().unsynced().map(|(_, number)| number), Some(3));
     }
 
     #[test]

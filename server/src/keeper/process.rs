@@ -19,7 +19,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 
-use super::audit_log::AuditLog;
+use super::audit_log::{self, AuditLog};
 use super::commit::{self, Naming};
 use super::ended::Ended;
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
@@ -343,16 +343,14 @@ impl Keeper {
     fn tend_audit_log(&self, ended: &Ended) {
         let mut told: Option<Instant> = None;
         loop {
-            let mut audit = self.audit();
-            if let Err(error) = audit.sync() {
+            if let Err(error) = audit_log::sync(&self.audit) {
                 tracing::error!(%error, "the audit log cannot be synced");
             }
             if told.is_none_or(|told| told.elapsed() >= AUDIT_HEAD_EVERY) {
                 told = Some(Instant::now());
-                let Head { number, hash } = audit.head();
+                let Head { number, hash } = self.audit().head();
                 tracing::info!(number, head = hash, "audit log");
             }
-            drop(audit);
             if ended.wait(AUDIT_SYNC_EVERY) {
                 return;
             }
