@@ -1,9 +1,10 @@
 //! The status listener: metrics and health, for the admin's monitoring and nobody else.
 //!
 //! Invariant: it asks for no credential, so it says nothing that is secret and does nothing for whoever asks; how many
-//! connections it holds, for how long, and how often it troubles the keeper are bounded.
+//! connections it holds, for how long, and how often it troubles keeper and disk are bounded.
 
 mod health;
+mod recent;
 mod snapshots;
 
 use std::convert::Infallible;
@@ -29,10 +30,8 @@ use crate::confine::Level;
 use crate::socket::{Bound, SocketError};
 use crate::store::{AppendStore, Observed};
 use health::Health;
+use recent::Recent;
 use snapshots::Snapshots;
-
-/// How long the keeper may take to say where the audit log ends.
-const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections at a time; more wait. A monitoring system has one or two.
 const CONNECTIONS_MAX: usize = 16;
@@ -83,6 +82,8 @@ struct Status<S> {
     about: About,
     started: Instant,
     health: Health<S>,
+    audit_head: Recent<Option<Head>>,
+    usage: Recent<()>,
     snapshots: Arc<Snapshots<S>>,
 }
 
@@ -98,6 +99,8 @@ pub fn serve<S: AppendStore + Observed + Clone>(
         about,
         started: Instant::now(),
         health: Health::new(door.store.clone(), Arc::clone(&door.metrics)),
+        audit_head: Recent::new(),
+        usage: Recent::new(),
         snapshots: Arc::new(Snapshots::new(Arc::clone(&door))),
         door,
     });
@@ -157,23 +160,15 @@ impl<S: AppendStore + Observed + Clone> Status<S> {
     async fn metrics(&self) -> Response<Body> {
         self.snapshots.catch_up();
         let _ = self.health.verdict().await; // brings the metrics of disk and keeper up to date
-        self.count_usage().await;
+        let _ = self.usage.find(|| count_usage(Arc::clone(&self.door)), |_| ()).await; // or the last ones stand
         respond::page(METRICS, self.door.metrics.text())
     }
 
-    /// Brings the metrics of repositories and quotas up to date. If that fails, the last ones stand.
-    async fn count_usage(&self) {
-        let (repositories, quotas) = (self.door.credentials.repositories(), self.door.credentials.quotas());
-        if let (Ok(repositories), Ok(quotas)) = (repositories, quotas)
-            && let Ok(usages) = self.door.store.usages(repositories.into_iter().collect()).await
-        {
-            self.door.metrics.note_usages(&usages, &quotas);
-        }
-    }
-
     async fn health(&self) -> Response<Body> {
+        let audit = self.door.audit.clone();
+        let audit = self.audit_head.find(|| async move { audit.head().await }, |_| ()).await;
         json(&Healthy {
-            audit: timeout(AUDIT_PATIENCE, self.door.audit.head()).await.ok().flatten(),
+            audit: audit.flatten(),
             status: "ok",
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.started.elapsed().as_secs(),
@@ -191,6 +186,16 @@ impl<S: AppendStore + Observed + Clone> Status<S> {
                 respond::unready(json(&Readiness { status: "not ready", cause: Some(unready.cause()) }))
             }
         }
+    }
+}
+
+/// Brings the metrics of repositories and quotas up to date. If that fails, the last ones stand.
+async fn count_usage<S: Observed>(door: Arc<Door<S>>) {
+    let (repositories, quotas) = (door.credentials.repositories(), door.credentials.quotas());
+    if let (Ok(repositories), Ok(quotas)) = (repositories, quotas)
+        && let Ok(usages) = door.store.usages(repositories.into_iter().collect()).await
+    {
+        door.metrics.note_usages(&usages, &quotas);
     }
 }
 

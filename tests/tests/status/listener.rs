@@ -2,6 +2,8 @@
 //!
 //! Invariant: every attack ends by comparing everything stored.
 
+use std::time::Instant;
+
 use pawl_tests::clients;
 use pawl_tests::command::pawl;
 use pawl_tests::http::{Body, Client, Connection, Request};
@@ -54,6 +56,37 @@ fn the_status_listener_answers_in_spite_of_silent_connections() {
     assert_eq!(status.page("/healthz").status, 200);
     assert_eq!(web1.ask("GET", "/web1/config").unwrap().status, 200);
     before.assert_unchanged(&server.stored());
+}
+
+/// How often the threads of a process have gone to sleep: once at least for each message that one of them waited for.
+fn sleeps(process: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let statuses =
+        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap());
+    let sleeps = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    statuses.map(sleeps).sum()
+}
+
+/// A173: somebody asks the status listener without end, so that the keeper does nothing but say how it does.
+#[test]
+fn a_flood_of_questions_to_the_status_listener_does_not_reach_the_keeper() {
+    const QUESTIONS: u64 = 1000;
+    /// The keeper's own threads look every tenth of a second whether there is something to do.
+    const OF_ITSELF_PER_SECOND: u64 = 30;
+    let server = Server::build().config(ON).start();
+    let status = Status::of(&server);
+    assert_eq!(status.page("/readyz").status, 200);
+    let (before, started) = (sleeps(server.keeper_pid()), Instant::now());
+    for _ in 0..QUESTIONS / 2 {
+        assert!(status.json("/healthz").1["audit"]["number"].is_u64());
+        assert_eq!(status.json("/readyz").0, 200);
+    }
+    let seconds = started.elapsed().as_secs() + 1;
+    let asked = sleeps(server.keeper_pid()) - before;
+    assert!(asked < QUESTIONS / 4 + seconds * OF_ITSELF_PER_SECOND, "{asked} in {seconds} seconds");
 }
 
 /// A67: somebody looks for secrets at the status listener, reaches for repositories through it, or tries to leave

@@ -68,5 +68,8 @@ fn what_repositories_hold_and_may_hold_is_told() {
         ("pawl_quota_files{repository=\"web1\",principal=\"web2\"}", 100),
     ]);
     let _ = server.host(&["revoke", "web2"]).expect_code(0);
-    assert!(!status.metrics().contains_key("pawl_quota_bytes{repository=\"web1\",principal=\"web2\"}"));
+    wait::until("the quota of who has no grant any more is forgotten", || {
+        let quota = "pawl_quota_bytes{repository=\"web1\",principal=\"web2\"}";
+        (!status.metrics().contains_key(quota)).then_some(())
+    });
 }

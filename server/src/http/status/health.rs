@@ -1,22 +1,14 @@
 //! Whether backups can be taken at this moment.
 //!
-//! Invariant: at most one check is under way, and its verdict stands for a second: however often it is asked for, the
-//! store and its keeper are troubled once.
+//! Invariant: a verdict is a second old at most, and a store that says nothing is not ready.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
-
+use super::recent::Recent;
 use crate::http::metrics::Metrics;
 use crate::store::{Observed, Space, StoreError};
 
-/// How long the store may take to answer. A keeper that works answers in milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a verdict stands.
-const STANDS: Duration = Duration::from_secs(1);
 /// Less room than this is as good as none: four of restic's usual packs, on their way at once.
 const ROOM_BYTES_MIN: u64 = 64 << 20;
 /// A disk on which that would be much needs a hundredth of itself.
@@ -55,57 +47,35 @@ impl From<StoreError> for Unready {
 
 type Verdict = Result<(), Unready>;
 
+const SILENT: Verdict = Err(Unready::Silent);
+
 pub(super) struct Health<S> {
     store: S,
     metrics: Arc<Metrics>,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    verdict: Option<(Instant, Verdict)>,
-    /// A check that took too long and may still end.
-    under_way: Option<JoinHandle<Verdict>>,
+    was_ready: AtomicBool,
+    verdict: Recent<Verdict>,
 }
 
 impl<S: Observed + Clone> Health<S> {
     pub(super) fn new(store: S, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, known: Mutex::default() }
+        Self { store, metrics, was_ready: AtomicBool::new(true), verdict: Recent::new() }
     }
 
-    /// The verdict of a moment ago, or a new one. Those who ask meanwhile wait for the same.
+    /// The verdict of a moment ago, or a new one.
     pub(super) async fn verdict(&self) -> Verdict {
-        let mut known = self.known.lock().await;
-        if let Some((at, verdict)) = &known.verdict
-            && at.elapsed() < STANDS
-        {
-            return verdict.clone();
-        }
-        let verdict = self.ask(&mut known.under_way).await;
-        let was_ready = known.verdict.as_ref().is_none_or(|(_, verdict)| verdict.is_ok());
-        match &verdict {
+        let check = || check(self.store.clone(), Arc::clone(&self.metrics));
+        let verdict = self.verdict.find(check, |verdict| self.note(verdict.unwrap_or(&SILENT))).await;
+        verdict.unwrap_or(SILENT)
+    }
+
+    fn note(&self, verdict: &Verdict) {
+        let was_ready = self.was_ready.swap(verdict.is_ok(), Ordering::Relaxed);
+        match verdict {
             Err(unready) if was_ready => tracing::error!(cause = %unready, "backups cannot be taken"),
             Ok(()) if !was_ready => tracing::info!("backups can be taken again"),
             Ok(()) | Err(_) => {}
         }
         self.metrics.note_ready(verdict.is_ok());
-        known.verdict = Some((Instant::now(), verdict.clone()));
-        verdict
-    }
-
-    async fn ask(&self, under_way: &mut Option<JoinHandle<Verdict>>) -> Verdict {
-        // One that has ended meanwhile tells of the past.
-        let earlier = under_way.take().filter(|check| !check.is_finished());
-        let mut check =
-            earlier.unwrap_or_else(|| tokio::spawn(check(self.store.clone(), Arc::clone(&self.metrics))));
-        match timeout(PATIENCE, &mut check).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(error)) => Err(Unready::Failed(error.to_string())),
-            Err(_) => {
-                *under_way = Some(check);
-                Err(Unready::Silent)
-            }
-        }
     }
 }
 
@@ -128,6 +98,7 @@ mod tests {
     use tokio::sync::watch;
     use tokio::time::advance;
 
+    use super::super::recent::STANDS;
     use super::*;
 
     /// A store that counts how often it is troubled, and answers while it is awake.
@@ -175,46 +146,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn asking_often_troubles_the_store_once_a_second() {
+    async fn a_store_that_does_not_answer_is_not_ready_until_it_does() {
         let store = Counting::new();
         let health = store.health();
-        for second in 1..=3 {
-            for _ in 0..100 {
-                assert!(health.verdict().await.is_ok());
-            }
-            assert_eq!(store.probes(), second);
-            advance(STANDS).await;
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_does_not_answer_is_not_asked_again_until_it_does() {
-        let store = Counting::new();
-        let health = store.health();
+        assert!(health.verdict().await.is_ok());
         store.awake.send_replace(false);
         for _ in 0..10 {
-            let started = Instant::now();
-            assert!(matches!(health.verdict().await, Err(Unready::Silent)));
-            assert_eq!(started.elapsed(), PATIENCE);
             advance(STANDS).await;
+            assert!(matches!(health.verdict().await, Err(Unready::Silent)));
+            assert!(health.metrics.text().contains("pawl_ready 0\n"));
         }
-        assert_eq!(store.probes(), 1);
-        store.awake.send_replace(true);
-        assert!(health.verdict().await.is_ok());
-        assert_eq!(store.probes(), 1, "the answer to the first was still waited for");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_from_long_ago_counts_for_nothing() {
-        let store = Counting::new();
-        let health = store.health();
-        store.awake.send_replace(false);
-        assert!(health.verdict().await.is_err());
-        store.awake.send_replace(true);
-        tokio::time::sleep(Duration::from_hours(1)).await;
-        store.awake.send_replace(false);
-        assert!(health.verdict().await.is_err());
         assert_eq!(store.probes(), 2);
+        store.awake.send_replace(true);
+        advance(STANDS).await;
+        assert!(health.verdict().await.is_ok());
+        assert!(health.metrics.text().contains("pawl_ready 1\n"));
     }
 
     #[test]
