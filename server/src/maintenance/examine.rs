@@ -276,6 +276,9 @@ impl Opener<'_> {
                 reason: bad.roots.get(tree).cloned().unwrap_or_default(),
             }));
         }
+        let (emptied, good): (Vec<_>, Vec<_>) =
+            good.into_iter().partition(|(_, tree)| bad.emptied.contains(tree));
+        examined.noticed.extend(emptied.iter().map(|(handle, _)| emptied_by_repair(handle)));
         Ok(good.into_iter().map(|(handle, _)| handle).collect())
     }
 
@@ -330,6 +333,13 @@ impl Opener<'_> {
 fn damaged(handle: &Handle) -> String {
     format!(
         "{handle} is damaged: its content does not hash to its name; `pawl maintain verify` looks for a good copy"
+    )
+}
+
+fn emptied_by_repair(handle: &Handle) -> String {
+    format!(
+        "{handle} holds a directory that `restic repair snapshots` emptied, as restic 0.16 to 0.18 did, and restic 0.19 does \
+         not read it; `restic repair snapshots --forget` of restic 0.19, at the door of maintenance, mends that"
     )
 }
 

@@ -17,9 +17,9 @@ use crate::go_json::{Bytes, Time};
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "what is not read has to be of the right type nevertheless")]
 pub(super) struct Node {
-    name: Option<Name>,
+    name: Name,
     #[serde(rename = "type")]
-    pub(super) kind: String,
+    pub(super) kind: Kind,
     pub(super) subtree: Option<Id>,
     pub(super) content: Option<Vec<Id>>,
     mode: Option<u32>,
@@ -47,6 +47,24 @@ pub(super) struct Node {
 struct Attribute {
     name: Option<Text>,
     value: Option<Bytes>,
+}
+
+/// What an entry is. restic's check fails at a type that it does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Directory,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        match &*text {
+            "dir" => Ok(Self::Directory),
+            "file" | "symlink" | "dev" | "chardev" | "fifo" | "socket" | "irregular" => Ok(Self::Other),
+            other => Err(D::Error::custom(format_args!("'{}' is no type", other.escape_debug()))),
+        }
+    }
 }
 
 /// A text that does not matter.
@@ -84,14 +102,14 @@ impl<'de> Visitor<'de> for Entries {
     }
 }
 
-/// The name of an entry, as Go would quote it, without the quotes.
+/// The name of an entry, as Go would quote it, without the quotes. restic's check fails at one that is empty.
 #[derive(Debug)]
 struct Name;
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        if is_quoted(&text) {
+        if !text.is_empty() && is_quoted(&text) {
             return Ok(Self);
         }
         Err(D::Error::custom(format_args!("'{}' is no name", text.escape_debug())))

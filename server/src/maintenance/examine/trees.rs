@@ -10,8 +10,9 @@ use pawl_policy::{FileId, FileType, Handle};
 use sha2::{Digest, Sha256};
 
 use super::blobs::{Blobs, Located};
+use super::node::Kind;
 use super::sealed::{MasterKey, NotOpened, decompressed};
-use super::written::{Id, Tree, parsed};
+use super::written::{EMPTIED, Id, Tree, parsed};
 use super::{ExamineError, Opener};
 
 /// A tree that is larger is nobody's directory: millions of files in one.
@@ -36,12 +37,15 @@ struct Met {
     /// Which tree names which, the one that is named first.
     edges: Vec<(Number, Number)>,
     bad: BTreeMap<Number, String>,
+    emptied: BTreeSet<Number>,
 }
 
 /// Why a tree, or what is below it, is bad, by the roots that were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Bad {
     pub(super) roots: BTreeMap<Id, String>,
+    /// Roots that an honest restic wrote, and that not every restic reads. They are nobody's junk either.
+    pub(super) emptied: BTreeSet<Id>,
     /// Packs whose content does not hash to their name. What is bad because of them is damaged, and nobody's junk.
     pub(super) damaged: BTreeSet<FileId>,
 }
@@ -69,7 +73,8 @@ pub(super) async fn walk(
                     Err(why) => elsewhere(opener, blobs, id, &why).await?,
                 };
                 match tree {
-                    Ok(tree) => met.follow(blobs, number, &tree, &mut next),
+                    Ok(Found::Tree(tree)) => met.follow(blobs, number, &tree, &mut next),
+                    Ok(Found::Emptied) => drop(met.emptied.insert(number)),
                     Err(why) => {
                         met.bad.insert(number, why.text);
                         damaged.extend(damage(opener, &why.packs).await?);
@@ -80,7 +85,14 @@ pub(super) async fn walk(
         drop(reading);
         frontier = next;
     }
-    Ok(Bad { roots: met.bad_roots(roots), damaged })
+    Ok(met.sorted_out(roots, damaged))
+}
+
+/// What a tree turned out to be.
+enum Found {
+    Tree(Tree),
+    /// The one of [`EMPTIED`].
+    Emptied,
 }
 
 /// Why a tree could not be read, and the packs that were to hold it.
@@ -133,18 +145,18 @@ impl Met {
 
     /// Looks at what a tree names.
     fn follow(&mut self, blobs: &Blobs, number: Number, tree: &Tree, next: &mut Vec<Number>) {
-        for node in tree.nodes.iter().flatten() {
-            match (node.kind.as_str(), node.subtree) {
-                ("dir", Some(subtree)) => {
+        for node in &tree.nodes {
+            match (node.kind, node.subtree) {
+                (Kind::Directory, Some(subtree)) => {
                     next.extend(self.meet(subtree));
                     if let Some(child) = self.numbers.get(&subtree) {
                         self.edges.push((*child, number));
                     }
                 }
-                ("dir", None) => {
+                (Kind::Directory, None) => {
                     self.bad.insert(number, "a directory in it has no tree".to_owned());
                 }
-                _ => {}
+                (Kind::Other, _) => {}
             }
             let missing = node.content.iter().flatten().find(|blob| !blobs.has_data(blob));
             if let Some(missing) = missing {
@@ -158,23 +170,35 @@ impl Met {
         }
     }
 
-    /// The roots below which something is bad.
-    fn bad_roots(mut self, roots: &BTreeSet<Id>) -> BTreeMap<Id, String> {
+    /// What is to be said of these roots.
+    fn sorted_out(mut self, roots: &BTreeSet<Id>, damaged: BTreeSet<FileId>) -> Bad {
         self.edges.sort_unstable();
-        let mut reached = self.bad.clone();
-        let mut work: Vec<_> = self.bad.into_iter().collect();
+        let bad = self.above(self.bad.iter().map(|(number, why)| (*number, why.as_str())));
+        let emptied = self.above(self.emptied.iter().map(|number| (*number, "")));
+        let why = |root: &Id| Some((*root, (*bad.get(self.numbers.get(root)?)?).to_owned()));
+        let is_emptied = |root: &&Id| self.numbers.get(root).is_some_and(|root| emptied.contains_key(root));
+        Bad {
+            roots: roots.iter().filter_map(why).collect(),
+            emptied: roots.iter().filter(is_emptied).copied().collect(),
+            damaged,
+        }
+    }
+
+    /// These trees, and all that hold them; each with what was said of one below.
+    fn above<'a>(&self, these: impl Iterator<Item = (Number, &'a str)>) -> BTreeMap<Number, &'a str> {
+        let mut reached: BTreeMap<_, _> = these.collect();
+        let mut work: Vec<_> = reached.iter().map(|(number, why)| (*number, *why)).collect();
         while let Some((number, why)) = work.pop() {
             let first = self.edges.partition_point(|(child, _)| *child < number);
             let edges = self.edges.get(first..).unwrap_or_default().iter();
             for (_, parent) in edges.take_while(|(child, _)| *child == number) {
                 if !reached.contains_key(parent) {
-                    reached.insert(*parent, why.clone());
-                    work.push((*parent, why.clone()));
+                    reached.insert(*parent, why);
+                    work.push((*parent, why));
                 }
             }
         }
-        let why = |root: &Id| Some((*root, reached.get(self.numbers.get(root)?)?.clone()));
-        roots.iter().filter_map(why).collect()
+        reached
     }
 }
 
@@ -192,7 +216,7 @@ async fn elsewhere(
     blobs: &Blobs,
     id: Id,
     why: &NotOpened,
-) -> Result<Result<Tree, Unread>, ExamineError> {
+) -> Result<Result<Found, Unread>, ExamineError> {
     let mut packs = BTreeSet::new();
     for place in blobs.places(&id).take(PLACES_TRIED) {
         let Some(pack) = blobs.pack(place) else { continue };
@@ -231,7 +255,7 @@ fn runs(blobs: &Blobs, mut wanted: Vec<(Number, Id, Located)>) -> Vec<Run> {
     runs
 }
 
-type Read = (Number, Id, Result<Tree, NotOpened>);
+type Read = (Number, Id, Result<Found, NotOpened>);
 
 async fn read_run(opener: &Opener<'_>, run: Run) -> Result<Vec<Read>, ExamineError> {
     if u64::from(run.until.saturating_sub(run.from)) > TREE_BYTES_MAX {
@@ -257,7 +281,7 @@ async fn read_run(opener: &Opener<'_>, run: Run) -> Result<Vec<Read>, ExamineErr
     }
 }
 
-fn opened(key: &MasterKey, bytes: &[u8], start: u32, id: Id, place: Located) -> Result<Tree, NotOpened> {
+fn opened(key: &MasterKey, bytes: &[u8], start: u32, id: Id, place: Located) -> Result<Found, NotOpened> {
     let start = usize::try_from(start).unwrap_or(usize::MAX);
     let len = usize::try_from(place.length).unwrap_or(usize::MAX);
     let sealed = bytes.get(start..).and_then(|rest| rest.get(..len)).ok_or(NotOpened::Short)?;
@@ -269,5 +293,8 @@ fn opened(key: &MasterKey, bytes: &[u8], start: u32, id: Id, place: Located) -> 
     if found != id.0 {
         return Err(NotOpened::NotAuthentic);
     }
-    parsed(&content)
+    if content == EMPTIED {
+        return Ok(Found::Emptied);
+    }
+    parsed(&content).map(Found::Tree)
 }

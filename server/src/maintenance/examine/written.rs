@@ -131,10 +131,13 @@ impl<'de> Deserialize<'de> for BlobKind {
 /// A directory in a snapshot.
 #[derive(Debug, Deserialize)]
 pub(super) struct Tree {
-    /// restic's `repair snapshots` wrote null for a directory that it had to empty, and never nothing at all.
-    #[serde(deserialize_with = "Option::deserialize")]
-    pub(super) nodes: Option<Vec<Node>>,
+    /// Neither absent nor null: restic 0.19 reads neither.
+    pub(super) nodes: Vec<Node>,
 }
+
+/// What `restic repair snapshots` (0.16 to 0.18) left in the place of a directory that it could not read, to the byte. restic
+/// 0.19 does not read it, and puts what it reads in its place.
+pub(super) const EMPTIED: &[u8] = b"{\"nodes\":null}\n";
 
 /// Reads what was unpacked.
 pub(super) fn parsed<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
