@@ -8,6 +8,7 @@ pub mod command;
 pub mod content;
 pub mod disk;
 pub mod faults;
+pub mod faulty;
 pub mod forger;
 pub mod http;
 pub mod log;
