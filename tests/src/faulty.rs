@@ -32,6 +32,8 @@ const VALUES: &[&str] = &[
     r#"{"id":null}"#,
     r#""""#,
     r#""x""#,
+    r#""data""#,
+    r#""tree""#,
     r#""\ud800""#,
     r#""\ud83d\ude00""#,
     r#""\u0000""#,

@@ -304,6 +304,31 @@ fn an_index_that_would_have_prune_keep_noise_for_good_data_is_hidden() {
     ground.assert_hides(&[&index, &snapshot], "and it is not");
 }
 
+/// A173: A thief stores an index in which honest blobs have another type or length than they have, so that restic takes each
+/// for two, and its check fails every night.
+#[test]
+fn an_index_that_says_other_types_or_lengths_is_hidden() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let index = ground.restic.succeed(["list", "index", "--no-lock"]);
+    let index = ground.restic.succeed(["cat", "index", index.lines().next().unwrap(), "--no-lock"]);
+    let honest: Value = serde_json::from_str(&index).unwrap();
+    let lies = ["type", "uncompressed_length"].map(|key| {
+        let mut lie = honest.clone();
+        for pack in lie["packs"].as_array_mut().unwrap() {
+            let compressed = |blob: &&mut Value| blob.get("uncompressed_length").is_some();
+            for blob in pack["blobs"].as_array_mut().unwrap().iter_mut().filter(compressed) {
+                let is_tree = blob["type"] == "tree";
+                let other = if is_tree { "data" } else { "tree" };
+                blob[key] = if key == "type" { other.into() } else { json!(1234) };
+            }
+        }
+        ground.thief.store("index", lie.to_string().as_bytes())
+    });
+    let lies: Vec<_> = lies.iter().map(String::as_str).collect();
+    ground.assert_hides(&lies, "is not what that says of itself");
+}
+
 /// What restic's own `repair snapshots` left in the place of what it could not read stays, and is named every night until
 /// somebody mends it: restic 0.19 does not read it, and so prunes no more.
 #[test]

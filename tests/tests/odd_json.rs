@@ -30,7 +30,7 @@ const KEYS_TRIED: usize = 18;
 /// Characters that are shown of a document.
 const SHOWN: usize = 400;
 
-/// Chooses what is wrong. `PAWL_SEED` sets another.
+/// Chooses what is wrong, as far as restic itself writes the same again. `PAWL_SEED` sets another.
 fn seed() -> u64 {
     env::var_os("PAWL_SEED").map_or(20_261_121, |seed| seed.to_str().unwrap().parse().unwrap())
 }
@@ -223,14 +223,17 @@ impl Ground {
         command.args(["maintain", "run", "web1"]).args(self.server.place());
         command.arg("--restic").arg(program).arg("--password-file").arg(password);
         let mut run = Run::start(command);
-        let hidden = wait::until("something is hidden, or the night ends", || {
+        let has_ended = wait::until("something is hidden, or the night ends", || {
             let has_ended = run.has_ended();
-            let hidden = self.hidden();
-            (has_ended || !hidden.is_empty()).then_some(hidden)
+            (has_ended || !self.hidden().is_empty()).then_some(has_ended)
         });
-        assert!(!hidden.is_empty() || run.seen().contains("examine  well"), "{}", run.seen());
-        run.kill();
-        hidden
+        if has_ended {
+            let finished = run.end();
+            assert!(finished.stdout.contains("examine  "), "{finished:#?}");
+        } else {
+            run.kill();
+        }
+        self.hidden()
     }
 
     /// What the record says was hidden.

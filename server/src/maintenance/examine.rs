@@ -9,6 +9,7 @@ mod index;
 mod node;
 mod password;
 mod sealed;
+mod snapshots;
 pub(super) mod state;
 mod trees;
 mod written;
@@ -23,15 +24,13 @@ use sha2::{Digest, Sha256};
 
 use super::listing;
 use super::session::{self, Session};
-use super::verify;
-use super::verify::state::States;
 use crate::files::FileError;
 use crate::pace::Pace;
 use crate::store::maintenance::{MaintenanceStore, Place};
 use crate::store::{AppendStore, Span, StoreError, StoredFile};
 use sealed::{KeyFile, MasterKey, NotOpened, unpacked};
-use state::State;
-use written::{Id, Lock, Snapshot, parsed};
+use state::Growing;
+use written::{Lock, parsed};
 
 /// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.
 const UNPACKED_BYTES_MAX: u64 = 256 << 20;
@@ -109,15 +108,15 @@ pub(super) async fn examine(
     password: &[u8],
 ) -> Result<Examined, ExamineError> {
     let data = &session.config.data;
-    let mut state = State::load(data, repository)?;
+    let mut growing = Growing::load(data, repository)?;
     let mut examined = Examined::default();
-    let key = unlock(session, repository, password, &mut state, &mut examined).await?;
+    let key = unlock(session, repository, password, &mut growing, &mut examined).await?;
     let opener = Opener { session, repository, key: Arc::new(key) };
-    opener.look(&mut state, &mut examined).await?;
+    let good = opener.look(&mut growing, &mut examined).await?;
     if !examined.junk.is_empty() {
         examined.batch = hide::hide(session, repository, &mut examined.junk).await?;
     }
-    state.save(data, repository)?;
+    growing.finish(good)?;
     Ok(examined)
 }
 
@@ -126,11 +125,11 @@ async fn unlock(
     session: &Session,
     repository: &RepositoryName,
     password: &[u8],
-    state: &mut State,
+    growing: &mut Growing<'_>,
     examined: &mut Examined,
 ) -> Result<MasterKey, ExamineError> {
     let mut keys = listing::ids(session, repository, FileType::Keys).await?;
-    keys.sort_by_key(|id| state.key.as_ref() != Some(&id.to_string()));
+    keys.sort_by_key(|id| growing.state().key.as_ref() != Some(&id.to_string()));
     let mut found = None;
     for id in &keys {
         let handle = Handle::File(FileType::Keys, *id);
@@ -160,7 +159,8 @@ async fn unlock(
     if config.is_none_or(|config| master.open(config).is_err()) {
         return Err(ExamineError::OtherKey(id));
     }
-    state.key = Some(id.to_string());
+    growing.set_key(id.to_string());
+    let state = growing.state();
     let is_junk = |handle: &Handle| examined.junk.iter().any(|junk| junk.handle == *handle);
     let keys = keys.into_iter().map(|id| Handle::File(FileType::Keys, id));
     let keys: Vec<_> = keys.filter(|handle| !is_junk(handle)).collect();
@@ -192,35 +192,31 @@ enum Opened<T> {
 }
 
 impl Opener<'_> {
-    /// Looks at everything in the order in which nothing that is added meanwhile is missed: what needs others first.
-    async fn look(&self, state: &mut State, examined: &mut Examined) -> Result<(), ExamineError> {
-        let of = async |file_type| listing::ids(self.session, self.repository, file_type).await;
-        let mut good: BTreeSet<Handle> =
-            of(FileType::Keys).await?.into_iter().map(|id| Handle::File(FileType::Keys, id)).collect();
-        for id in of(FileType::Locks).await? {
-            self.sort::<Lock>(Handle::File(FileType::Locks, id), examined).await?;
+    /// Looks at everything in the order in which nothing that is added meanwhile is missed: what needs others first. Returns
+    /// what is good.
+    async fn look(
+        &self,
+        growing: &mut Growing<'_>,
+        examined: &mut Examined,
+    ) -> Result<BTreeSet<Handle>, ExamineError> {
+        let of = async |file_type| {
+            let ids = listing::ids(self.session, self.repository, file_type).await;
+            ids.map(|ids| ids.into_iter().map(move |id| Handle::File(file_type, id)))
+        };
+        let mut good: BTreeSet<Handle> = of(FileType::Keys).await?.collect();
+        for lock in of(FileType::Locks).await? {
+            self.sort::<Lock>(lock, examined).await?;
         }
-        let snapshots = of(FileType::Snapshots).await?;
-        let malformed_before = examined.malformed;
-        let mut new = Vec::new();
-        for id in &snapshots {
-            let handle = Handle::File(FileType::Snapshots, *id);
-            if state.is_good(&handle) {
-                good.insert(handle);
-            } else if let Some(snapshot) = self.sort::<Snapshot>(handle, examined).await? {
-                new.push((handle, snapshot.tree));
-            }
-        }
-        let malformed = examined.malformed - malformed_before;
-        if state.is_new() && malformed * 2 > snapshots.len() {
-            return Err(ExamineError::Loss { junk: malformed, all: snapshots.len() });
-        }
-        let indexes = index::read(self, of(FileType::Index).await?, state, !new.is_empty(), examined).await?;
+        let (known, new): (Vec<_>, Vec<_>) =
+            of(FileType::Snapshots).await?.partition(|handle| growing.state().is_good(handle));
+        let all = known.len() + new.len();
+        good.extend(known);
+        let indexes = listing::ids(self.session, self.repository, FileType::Index).await?;
+        let indexes = index::read(self, indexes, growing, !new.is_empty(), examined).await?;
         good.extend(indexes.good.iter().copied());
-        good.extend(self.judge(new, &indexes, (state, snapshots.len()), examined).await?);
+        good.extend(snapshots::judge(self, (new, all), &indexes, growing, examined).await?);
         good.retain(|handle| examined.junk.iter().all(|junk| junk.handle != *handle));
-        state.replace(good.into_iter());
-        Ok(())
+        Ok(good)
     }
 
     /// Opens a file; if it is junk, notes that.
@@ -240,52 +236,6 @@ impl Opener<'_> {
             Opened::Gone => examined.opened -= 1,
         }
         Ok(None)
-    }
-
-    /// Which of the new snapshots are good: all that they hold is there.
-    async fn judge(
-        &self,
-        new: Vec<(Handle, Id)>,
-        indexes: &index::Read,
-        (state, all): (&State, usize),
-        examined: &mut Examined,
-    ) -> Result<Vec<Handle>, ExamineError> {
-        if new.is_empty() {
-            return Ok(Vec::new());
-        }
-        let is_damaged = indexes.is_incomplete || self.has_damage()?;
-        let roots = new.iter().map(|(_, tree)| *tree).collect();
-        let bad = trees::walk(self, &indexes.blobs, &roots).await?;
-        for pack in &bad.damaged {
-            examined.noticed.push(damaged(&Handle::File(FileType::Data, *pack)));
-        }
-        let (bad_ones, good): (Vec<_>, Vec<_>) =
-            new.into_iter().partition(|(_, tree)| bad.roots.contains_key(tree));
-        if is_damaged || !bad.damaged.is_empty() {
-            let unsure = |(handle, tree): &(Handle, Id)| {
-                let why = bad.roots.get(tree).map(String::as_str).unwrap_or_default();
-                format!("{handle} is not whole ({why}), and the repository has damage that may be the reason")
-            };
-            examined.noticed.extend(bad_ones.iter().map(unsure));
-        } else if state.is_new() && bad_ones.len() * 2 > all {
-            return Err(ExamineError::Loss { junk: bad_ones.len(), all });
-        } else {
-            examined.junk.extend(bad_ones.iter().map(|(handle, tree)| Junk {
-                handle: *handle,
-                creator: None,
-                reason: bad.roots.get(tree).cloned().unwrap_or_default(),
-            }));
-        }
-        let (emptied, good): (Vec<_>, Vec<_>) =
-            good.into_iter().partition(|(_, tree)| bad.emptied.contains(tree));
-        examined.noticed.extend(emptied.iter().map(|(handle, _)| emptied_by_repair(handle)));
-        Ok(good.into_iter().map(|(handle, _)| handle).collect())
-    }
-
-    /// Whether verification knows of damage that still stands.
-    fn has_damage(&self) -> Result<bool, ExamineError> {
-        let states = States::at(&verify::directory(&self.session.config.data));
-        Ok(!states.load(self.repository)?.damaged.is_empty())
     }
 
     async fn open<T: serde::de::DeserializeOwned + Send + 'static>(
@@ -333,13 +283,6 @@ impl Opener<'_> {
 fn damaged(handle: &Handle) -> String {
     format!(
         "{handle} is damaged: its content does not hash to its name; `pawl maintain verify` looks for a good copy"
-    )
-}
-
-fn emptied_by_repair(handle: &Handle) -> String {
-    format!(
-        "{handle} holds a directory that `restic repair snapshots` emptied, as restic 0.16 to 0.18 did, and restic 0.19 does \
-         not read it; `restic repair snapshots --forget` of restic 0.19, at the door of maintenance, mends that"
     )
 }
 

@@ -75,6 +75,11 @@ impl Blobs {
         self.contested.contains(pack) || is_several()
     }
 
+    /// Whether more than one thing is said of it.
+    pub(super) fn is_pack_contested(&self, pack: &Id) -> bool {
+        self.contested.contains(pack)
+    }
+
     /// Whether there is such a blob of data.
     pub(super) fn has_data(&self, id: &Id) -> bool {
         self.data.binary_search(&start(id)).is_ok()

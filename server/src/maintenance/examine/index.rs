@@ -11,14 +11,17 @@ use sha2::{Digest, Sha256};
 
 use super::blobs::Blobs;
 use super::sealed::decompressed;
-use super::state::State;
-use super::written::{Blob, Id, Index, Pack};
+use super::snapshots::has_damage;
+use super::state::Growing;
+use super::written::{Blob, BlobKind, Id, Index, Pack};
 use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
 use crate::maintenance::listing;
 use crate::store::maintenance::MaintenanceStore;
 
 /// Bytes of a pack beside its blobs: what seals the header, and its length at the end.
-const HEADER_BYTES: u64 = 32 + 4;
+const HEADER_BYTES: u64 = (SEAL_BYTES + LENGTH_BYTES) as u64;
+const SEAL_BYTES: u32 = 32;
+const LENGTH_BYTES: u32 = 4;
 /// Bytes of the header for a blob, and more for one that is compressed.
 const ENTRY_BYTES: u64 = 37;
 const COMPRESSED_ENTRY_BYTES: u64 = 41;
@@ -38,12 +41,12 @@ pub(super) struct Read {
 pub(super) async fn read(
     opener: &Opener<'_>,
     ids: Vec<FileId>,
-    state: &State,
+    growing: &mut Growing<'_>,
     all: bool,
     examined: &mut Examined,
 ) -> Result<Read, ExamineError> {
     let handles = ids.into_iter().map(|id| Handle::File(FileType::Index, id));
-    let (known, new): (Vec<_>, Vec<_>) = handles.partition(|handle| state.is_good(handle));
+    let (known, new): (Vec<_>, Vec<_>) = handles.partition(|handle| growing.state().is_good(handle));
     if new.is_empty() && !all {
         return Ok(Read { good: known, ..Read::default() });
     }
@@ -56,7 +59,7 @@ pub(super) async fn read(
     let mut new = reading.take_in(new, examined).await?;
     examined.opened += new.len() as u64;
     reading.blobs.sort();
-    let junk = reading.judge(&mut new, was_whole).await?;
+    let junk = reading.judge(&mut new, was_whole, growing).await?;
     let has_junk = !junk.is_empty();
     examined.junk.extend(junk);
     let good: Vec<_> = known.into_iter().chain(new).collect();
@@ -115,13 +118,21 @@ impl Reading<'_> {
     }
 
     /// Takes those out of new indexes that say what is not so.
-    async fn judge(&self, new: &mut Vec<Handle>, was_whole: bool) -> Result<Vec<Junk>, ExamineError> {
+    async fn judge(
+        &self,
+        new: &mut Vec<Handle>,
+        was_whole: bool,
+        growing: &mut Growing<'_>,
+    ) -> Result<Vec<Junk>, ExamineError> {
         let (mut junk, mut good) = (Vec::new(), Vec::new());
         for handle in new.drain(..) {
             let Opened::Good(index) = self.opener.open::<Index>(&handle).await? else { continue };
             match self.lie(&index, was_whole).await? {
                 Some(reason) => junk.push(Junk { handle, creator: None, reason }),
-                None => good.push(handle),
+                None => {
+                    growing.add([handle])?;
+                    good.push(handle);
+                }
             }
         }
         *new = good;
@@ -152,13 +163,21 @@ impl Reading<'_> {
             return Ok(Some(format!("it names packs of which none was ever there, such as {first}")));
         }
         for pack in index.packs.iter().flatten().filter(|pack| self.packs.contains_key(&pack.id)) {
+            if self.blobs.is_pack_contested(&pack.id)
+                && !self.has_this_header(pack).await?
+                && self.is_pack_right(pack).await?
+            {
+                return Ok(Some(format!(
+                    "what it says of the pack {} is not what that says of itself",
+                    pack.id
+                )));
+            }
             for blob in pack.blobs.iter().flatten() {
                 if !self.blobs.is_contested(&pack.id, blob) || self.is_there(pack, blob).await? {
                     continue;
                 }
                 // A pack that is damaged says nothing about who named it; verification finds it.
-                if self.opener.is_right(&Handle::File(FileType::Data, FileId::from_sha256(pack.id.0))).await?
-                {
+                if self.is_pack_right(pack).await? {
                     return Ok(Some(format!(
                         "it says of the blob {} that it is in the pack {}, and it is not",
                         blob.id, pack.id
@@ -169,12 +188,28 @@ impl Reading<'_> {
         Ok(None)
     }
 
+    async fn is_pack_right(&self, pack: &Pack) -> Result<bool, ExamineError> {
+        self.opener.is_right(&Handle::File(FileType::Data, FileId::from_sha256(pack.id.0))).await
+    }
+
+    /// Whether a pack, whose size is known to be that of what is said of it, says the same in its header. A blob of another
+    /// type or length than another index says is two for restic, and its check then finds the pack too short.
+    async fn has_this_header(&self, pack: &Pack) -> Result<bool, ExamineError> {
+        let expected = header(pack);
+        let bytes = u32::try_from(size(pack)).unwrap_or(u32::MAX);
+        let until = bytes.saturating_sub(LENGTH_BYTES);
+        let sealed_len = u32::try_from(expected.len()).unwrap_or(u32::MAX).saturating_add(SEAL_BYTES);
+        let id = FileId::from_sha256(pack.id.0);
+        let sealed = self.opener.part(id, until.saturating_sub(sealed_len), until).await?;
+        Ok(self.opener.key.open(sealed).is_ok_and(|found| found == expected))
+    }
+
     /// Whether a blob is where it is said to be.
     async fn is_there(&self, pack: &Pack, blob: &Blob) -> Result<bool, ExamineError> {
         let until = blob.offset.saturating_add(blob.length);
         let sealed = self.opener.part(FileId::from_sha256(pack.id.0), blob.offset, until).await?;
         let key = std::sync::Arc::clone(&self.opener.key);
-        let (id, is_compressed) = (blob.id, blob.uncompressed_length.is_some_and(|bytes| bytes > 0));
+        let (id, is_compressed) = (blob.id, unpacked(blob).is_some());
         let look = move || {
             let plain = key.open(sealed)?;
             let content = if is_compressed { decompressed(&plain, BLOB_BYTES_MAX)? } else { plain };
@@ -189,10 +224,29 @@ impl Reading<'_> {
 /// The size that a pack has if all of this is in it, and nothing else.
 fn size(pack: &Pack) -> u64 {
     let of = |blob: &Blob| {
-        let is_compressed = blob.uncompressed_length.is_some_and(|bytes| bytes > 0);
-        u64::from(blob.length) + if is_compressed { COMPRESSED_ENTRY_BYTES } else { ENTRY_BYTES }
+        u64::from(blob.length) + if unpacked(blob).is_some() { COMPRESSED_ENTRY_BYTES } else { ENTRY_BYTES }
     };
     pack.blobs.iter().flatten().map(of).sum::<u64>() + HEADER_BYTES
+}
+
+/// The header that a pack has if this is in it.
+fn header(pack: &Pack) -> Vec<u8> {
+    let mut blobs: Vec<_> = pack.blobs.iter().flatten().collect();
+    blobs.sort_by_key(|blob| blob.offset);
+    let mut header = Vec::new();
+    for blob in blobs {
+        let unpacked = unpacked(blob);
+        header.push(u8::from(blob.kind == BlobKind::Tree) | (u8::from(unpacked.is_some()) << 1));
+        header.extend(blob.length.to_le_bytes());
+        header.extend(unpacked.iter().flat_map(|bytes| bytes.to_le_bytes()));
+        header.extend(blob.id.0);
+    }
+    header
+}
+
+/// Bytes that come out of a blob, if it is compressed.
+fn unpacked(blob: &Blob) -> Option<u32> {
+    blob.uncompressed_length.filter(|bytes| *bytes > 0)
 }
 
 impl Opener<'_> {
@@ -206,6 +260,6 @@ impl Opener<'_> {
         let is_known = |handle: &Handle| {
             !holders.of(handle).is_empty() || holders.are_rescued(handle) || tombstones.contains(handle)
         };
-        Ok(handles.iter().any(is_known) || self.has_damage()?)
+        Ok(handles.iter().any(is_known) || has_damage(self)?)
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use pawl_policy::{Handle, RepositoryName};
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,19 @@ use crate::files::{self, FileError};
 /// not be.
 const RULES: u32 = 1;
 
+/// Time between two writings while it grows, at least, and by how much more than the writing itself takes.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+const WRITING_TIMES: u32 = 50;
+
 /// What is remembered of a repository.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::maintenance) struct State {
     /// By which rules; none are written where they had no number yet.
     #[serde(default)]
     rules: u32,
+    /// Whether everything that was there was looked at once: the first look is over.
+    #[serde(default)]
+    whole: bool,
     /// Indexes, snapshots and keys by `TYPE/ID`.
     #[serde(default)]
     good: BTreeSet<String>,
@@ -31,12 +39,12 @@ pub(in crate::maintenance) struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { rules: RULES, good: BTreeSet::new(), key: None }
+        Self { rules: RULES, whole: false, good: BTreeSet::new(), key: None }
     }
 }
 
 impl State {
-    pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
+    fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
         remembered::load(&path(data, repository)).map(by_these_rules)
     }
 
@@ -48,14 +56,14 @@ impl State {
         remembered::understand(&path(data, repository)).map(by_these_rules)
     }
 
-    pub(super) fn save(&self, data: &Path, repository: &RepositoryName) -> Result<(), FileError> {
+    fn save(&self, data: &Path, repository: &RepositoryName) -> Result<(), FileError> {
         files::make_directory(&directory(data), 0o700)?;
         remembered::save(&path(data, repository), self)
     }
 
-    /// Whether nothing was ever found good.
+    /// Whether the first look is not over.
     pub(in crate::maintenance) fn is_new(&self) -> bool {
-        self.good.is_empty()
+        !self.whole
     }
 
     pub(in crate::maintenance) fn is_good(&self, handle: &Handle) -> bool {
@@ -63,8 +71,73 @@ impl State {
     }
 
     /// These are good, and nothing else that was is there any more.
-    pub(super) fn replace(&mut self, good: impl Iterator<Item = Handle>) {
-        self.good = good.map(|handle| handle.to_string()).collect();
+    fn replace(&mut self, good: impl IntoIterator<Item = Handle>) {
+        self.good = good.into_iter().map(|handle| handle.to_string()).collect();
+        self.whole = true;
+    }
+}
+
+/// A state that is written as it grows, and when the work ends early, so that the next run goes on from there. What is in it
+/// was examined, whenever it is written.
+#[derive(Debug)]
+pub(super) struct Growing<'a> {
+    data: &'a Path,
+    repository: &'a RepositoryName,
+    state: State,
+    is_written: bool,
+    /// When it may be written again.
+    due: Instant,
+}
+
+impl<'a> Growing<'a> {
+    pub(super) fn load(data: &'a Path, repository: &'a RepositoryName) -> Result<Self, FileError> {
+        let state = State::load(data, repository)?;
+        Ok(Self { data, repository, state, is_written: true, due: Instant::now() })
+    }
+
+    pub(super) const fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn set_key(&mut self, id: String) {
+        self.state.key = Some(id);
+    }
+
+    /// These are good as well.
+    pub(super) fn add(&mut self, good: impl IntoIterator<Item = Handle>) -> Result<(), FileError> {
+        let before = self.state.good.len();
+        self.state.good.extend(good.into_iter().map(|handle| handle.to_string()));
+        self.is_written &= self.state.good.len() == before;
+        if self.is_written || Instant::now() < self.due {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    /// Everything was looked at. These are good, and nothing else that was is there any more.
+    pub(super) fn finish(mut self, good: impl IntoIterator<Item = Handle>) -> Result<(), FileError> {
+        self.state.replace(good);
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), FileError> {
+        let began = Instant::now();
+        self.is_written = true; // what could not be written now is not tried again at the end
+        self.state.save(self.data, self.repository)?;
+        let now = Instant::now();
+        self.due = now + WRITE_EVERY.max(now.duration_since(began).saturating_mul(WRITING_TIMES));
+        Ok(())
+    }
+}
+
+impl Drop for Growing<'_> {
+    fn drop(&mut self) {
+        if self.is_written {
+            return;
+        }
+        if let Err(error) = self.write() {
+            tracing::warn!(%error, "what was examined will be examined again");
+        }
     }
 }
 
@@ -90,11 +163,11 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let repository: RepositoryName = "web1".parse().unwrap();
         let handle: Handle = format!("snapshots/{}", "5f".repeat(32)).parse().unwrap();
-        let mut state = State::load(data.path(), &repository).unwrap();
-        assert!(state.is_new() && !state.is_good(&handle));
-        state.replace(std::iter::once(handle));
-        state.save(data.path(), &repository).unwrap();
-        assert!(State::load(data.path(), &repository).unwrap().is_good(&handle));
+        let growing = Growing::load(data.path(), &repository).unwrap();
+        assert!(growing.state().is_new() && !growing.state().is_good(&handle));
+        growing.finish([handle]).unwrap();
+        let state = State::load(data.path(), &repository).unwrap();
+        assert!(state.is_good(&handle) && !state.is_new());
 
         let path = path(data.path(), &repository);
         let written = std::fs::read_to_string(&path).unwrap();
@@ -107,5 +180,25 @@ mod tests {
             let told = State::understand(data.path(), &repository).unwrap();
             assert!([loaded, told].iter().all(|state| state.is_new() && !state.is_good(&handle)), "{other}");
         }
+    }
+
+    #[test]
+    fn what_grew_is_kept_when_the_work_ends_early_and_the_first_look_is_not_over() {
+        let data = tempfile::tempdir().unwrap();
+        let repository: RepositoryName = "web1".parse().unwrap();
+        let handle = |digit: &str| -> Handle { format!("index/{}", digit.repeat(64)).parse().unwrap() };
+        let mut growing = Growing::load(data.path(), &repository).unwrap();
+        growing.add([handle("1")]).unwrap();
+        let loaded = || State::load(data.path(), &repository).unwrap();
+        assert!(loaded().is_good(&handle("1")), "the first is written at once");
+        growing.add([handle("2")]).unwrap();
+        assert!(!loaded().is_good(&handle("2")), "the next one soon, and not yet");
+        drop(growing);
+        assert!(["1", "2"].iter().all(|digit| loaded().is_good(&handle(digit))) && loaded().is_new());
+
+        let mut growing = Growing::load(data.path(), &repository).unwrap();
+        growing.add([handle("3")]).unwrap();
+        growing.finish([handle("2")]).unwrap();
+        assert!(loaded().is_good(&handle("2")) && !loaded().is_good(&handle("3")) && !loaded().is_new());
     }
 }

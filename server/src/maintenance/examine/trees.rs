@@ -46,46 +46,54 @@ pub(super) struct Bad {
     pub(super) roots: BTreeMap<Id, String>,
     /// Roots that an honest restic wrote, and that not every restic reads. They are nobody's junk either.
     pub(super) emptied: BTreeSet<Id>,
+}
+
+/// A walk that can go on from other roots, and reads no tree twice.
+pub(super) struct Walk<'a> {
+    opener: &'a Opener<'a>,
+    blobs: &'a Blobs,
+    met: Met,
     /// Packs whose content does not hash to their name. What is bad because of them is damaged, and nobody's junk.
     pub(super) damaged: BTreeSet<FileId>,
 }
 
-/// Walks from these roots to every tree below.
-pub(super) async fn walk(
-    opener: &Opener<'_>,
-    blobs: &Blobs,
-    roots: &BTreeSet<Id>,
-) -> Result<Bad, ExamineError> {
-    let mut met = Met::default();
-    let mut damaged = BTreeSet::new();
-    let mut frontier: Vec<_> = roots.iter().filter_map(|root| met.meet(*root)).collect();
-    while !frontier.is_empty() {
-        let mut next = Vec::new();
-        let wanted = met.wanted(blobs, &frontier);
-        let mut reading = stream::iter(runs(blobs, wanted))
-            .map(|run| read_run(opener, run))
-            .buffer_unordered(RUNS_AT_A_TIME);
-        // Each is followed as it comes: all of a level at once may be more than there is memory.
-        while let Some(trees) = reading.try_next().await? {
-            for (number, id, first) in trees {
-                let tree = match first {
-                    Ok(tree) => Ok(tree),
-                    Err(why) => elsewhere(opener, blobs, id, &why).await?,
-                };
-                match tree {
-                    Ok(Found::Tree(tree)) => met.follow(blobs, number, &tree, &mut next),
-                    Ok(Found::Emptied) => drop(met.emptied.insert(number)),
-                    Err(why) => {
-                        met.bad.insert(number, why.text);
-                        damaged.extend(damage(opener, &why.packs).await?);
+impl<'a> Walk<'a> {
+    pub(super) fn new(opener: &'a Opener<'a>, blobs: &'a Blobs) -> Self {
+        Self { opener, blobs, met: Met::default(), damaged: BTreeSet::new() }
+    }
+
+    /// Walks from these roots to every tree below.
+    pub(super) async fn from(&mut self, roots: &BTreeSet<Id>) -> Result<Bad, ExamineError> {
+        let Self { opener, blobs, met, damaged } = self;
+        let mut frontier: Vec<_> = roots.iter().filter_map(|root| met.meet(*root)).collect();
+        while !frontier.is_empty() {
+            let mut next = Vec::new();
+            let wanted = met.wanted(blobs, &frontier);
+            let mut reading = stream::iter(runs(blobs, wanted))
+                .map(|run| read_run(opener, run))
+                .buffer_unordered(RUNS_AT_A_TIME);
+            // Each is followed as it comes: all of a level at once may be more than there is memory.
+            while let Some(trees) = reading.try_next().await? {
+                for (number, id, first) in trees {
+                    let tree = match first {
+                        Ok(tree) => Ok(tree),
+                        Err(why) => elsewhere(opener, blobs, id, &why).await?,
+                    };
+                    match tree {
+                        Ok(Found::Tree(tree)) => met.follow(blobs, number, &tree, &mut next),
+                        Ok(Found::Emptied) => drop(met.emptied.insert(number)),
+                        Err(why) => {
+                            met.bad.insert(number, why.text);
+                            damaged.extend(damage(opener, &why.packs).await?);
+                        }
                     }
                 }
             }
+            drop(reading);
+            frontier = next;
         }
-        drop(reading);
-        frontier = next;
+        Ok(met.sorted_out(roots))
     }
-    Ok(met.sorted_out(roots, damaged))
 }
 
 /// What a tree turned out to be.
@@ -171,7 +179,10 @@ impl Met {
     }
 
     /// What is to be said of these roots.
-    fn sorted_out(mut self, roots: &BTreeSet<Id>, damaged: BTreeSet<FileId>) -> Bad {
+    fn sorted_out(&mut self, roots: &BTreeSet<Id>) -> Bad {
+        if self.bad.is_empty() && self.emptied.is_empty() {
+            return Bad::default();
+        }
         self.edges.sort_unstable();
         let bad = self.above(self.bad.iter().map(|(number, why)| (*number, why.as_str())));
         let emptied = self.above(self.emptied.iter().map(|number| (*number, "")));
@@ -180,7 +191,6 @@ impl Met {
         Bad {
             roots: roots.iter().filter_map(why).collect(),
             emptied: roots.iter().filter(is_emptied).copied().collect(),
-            damaged,
         }
     }
 

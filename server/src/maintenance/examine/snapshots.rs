@@ -1,0 +1,108 @@
+//! Which new snapshots are good: all that they hold is there.
+//!
+//! Invariant: a snapshot is good once it was read, and all below it, in one run. They are judged a portion at a time, so that
+//! a run that is cut leaves the less to the next.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use pawl_policy::{FileType, Handle};
+
+use super::state::Growing;
+use super::trees::Walk;
+use super::written::Snapshot;
+use super::{ExamineError, Examined, Junk, Opener, damaged, index};
+use crate::maintenance::verify;
+use crate::maintenance::verify::state::States;
+
+/// What a portion is to take. Larger ones read more at a time, and more of them is lost when a run is cut.
+const PORTION: Duration = Duration::from_secs(20);
+
+/// Judges new ones, of so many in all. Returns those that are good.
+pub(super) async fn judge(
+    opener: &Opener<'_>,
+    (new, all): (Vec<Handle>, usize),
+    indexes: &index::Read,
+    growing: &mut Growing<'_>,
+    examined: &mut Examined,
+) -> Result<Vec<Handle>, ExamineError> {
+    let malformed_before = examined.malformed;
+    let mut walk = Walk::new(opener, &indexes.blobs);
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    let (mut left, mut portion) = (new.as_slice(), 1);
+    while !left.is_empty() {
+        let (now, later) = left.split_at(portion.min(left.len()));
+        left = later;
+        let began = Instant::now();
+        let judged = judge_portion(opener, now, &mut walk, examined).await?;
+        growing.add(judged.good.iter().copied())?;
+        good.extend(judged.good);
+        bad.extend(judged.bad);
+        portion = if began.elapsed() < PORTION { portion.saturating_mul(2) } else { (portion / 2).max(1) };
+    }
+    let malformed = examined.malformed.saturating_sub(malformed_before);
+    let is_loss = |junk: usize| growing.state().is_new() && junk.saturating_mul(2) > all;
+    if is_loss(malformed) {
+        return Err(ExamineError::Loss { junk: malformed, all });
+    }
+    let packs = walk.damaged.iter().map(|pack| Handle::File(FileType::Data, *pack));
+    examined.noticed.extend(packs.map(|pack| damaged(&pack)));
+    if indexes.is_incomplete || !walk.damaged.is_empty() || has_damage(opener)? {
+        let unsure = |(handle, why)| {
+            format!("{handle} is not whole ({why}), and the repository has damage that may be the reason")
+        };
+        examined.noticed.extend(bad.into_iter().map(unsure));
+    } else if is_loss(bad.len()) {
+        return Err(ExamineError::Loss { junk: bad.len(), all });
+    } else {
+        examined.junk.extend(bad.into_iter().map(|(handle, reason)| Junk { handle, creator: None, reason }));
+    }
+    Ok(good)
+}
+
+#[derive(Default)]
+struct Judged {
+    good: Vec<Handle>,
+    /// Those of which something is missing, and what.
+    bad: Vec<(Handle, String)>,
+}
+
+async fn judge_portion(
+    opener: &Opener<'_>,
+    portion: &[Handle],
+    walk: &mut Walk<'_>,
+    examined: &mut Examined,
+) -> Result<Judged, ExamineError> {
+    let mut opened = Vec::new();
+    for handle in portion {
+        if let Some(snapshot) = opener.sort::<Snapshot>(*handle, examined).await? {
+            opened.push((*handle, snapshot.tree));
+        }
+    }
+    let roots: BTreeSet<_> = opened.iter().map(|(_, tree)| *tree).collect();
+    let below = walk.from(&roots).await?;
+    let mut judged = Judged::default();
+    for (handle, tree) in opened {
+        if let Some(why) = below.roots.get(&tree) {
+            judged.bad.push((handle, why.clone()));
+        } else if below.emptied.contains(&tree) {
+            examined.noticed.push(emptied_by_repair(&handle));
+        } else {
+            judged.good.push(handle);
+        }
+    }
+    Ok(judged)
+}
+
+/// Whether verification knows of damage that still stands.
+pub(super) fn has_damage(opener: &Opener<'_>) -> Result<bool, ExamineError> {
+    let states = States::at(&verify::directory(&opener.session.config.data));
+    Ok(!states.load(opener.repository)?.damaged.is_empty())
+}
+
+fn emptied_by_repair(handle: &Handle) -> String {
+    format!(
+        "{handle} holds a directory that `restic repair snapshots` emptied, as restic 0.16 to 0.18 did, and restic 0.19 does \
+         not read it; `restic repair snapshots --forget` of restic 0.19, at the door of maintenance, mends that"
+    )
+}
