@@ -325,6 +325,8 @@ fn an_index_that_says_other_types_or_lengths_is_hidden() {
         }
         ground.thief.store("index", lie.to_string().as_bytes())
     });
+    let old = Restic::at(Version::V0_14, ground.restic.repository());
+    assert_ne!(old.run(["check", "--no-lock"]).code, Some(0), "restic takes each for two");
     let lies: Vec<_> = lies.iter().map(String::as_str).collect();
     ground.assert_hides(&lies, "is not what that says of itself");
 }

@@ -107,9 +107,10 @@ fn what_the_door_takes_for_a_key_every_restic_tries() {
     let (mut taken, mut refused) = (Vec::new(), 0);
     for _ in 0..KEYS {
         let key = faulty(&original, &mut random);
-        match is_taken(&key) {
-            true => taken.push(String::from_utf8_lossy(&key).into_owned()),
-            false => refused += 1,
+        if is_taken(&key) {
+            taken.push(String::from_utf8_lossy(&key).into_owned());
+        } else {
+            refused += 1;
         }
         if taken.len() + 1 == KEYS_TRIED {
             break;

@@ -127,13 +127,12 @@ impl Reading<'_> {
         let (mut junk, mut good) = (Vec::new(), Vec::new());
         for handle in new.drain(..) {
             let Opened::Good(index) = self.opener.open::<Index>(&handle).await? else { continue };
-            match self.lie(&index, was_whole).await? {
-                Some(reason) => junk.push(Junk { handle, creator: None, reason }),
-                None => {
-                    growing.add([handle])?;
-                    good.push(handle);
-                }
+            if let Some(reason) = self.lie(&index, was_whole).await? {
+                junk.push(Junk { handle, creator: None, reason });
+                continue;
             }
+            growing.add([handle])?;
+            good.push(handle);
         }
         *new = good;
         Ok(junk)

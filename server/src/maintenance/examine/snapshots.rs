@@ -73,16 +73,16 @@ async fn judge_portion(
     walk: &mut Walk<'_>,
     examined: &mut Examined,
 ) -> Result<Judged, ExamineError> {
-    let mut opened = Vec::new();
+    let mut read = Vec::new();
     for handle in portion {
         if let Some(snapshot) = opener.sort::<Snapshot>(*handle, examined).await? {
-            opened.push((*handle, snapshot.tree));
+            read.push((*handle, snapshot.tree));
         }
     }
-    let roots: BTreeSet<_> = opened.iter().map(|(_, tree)| *tree).collect();
+    let roots: BTreeSet<_> = read.iter().map(|(_, tree)| *tree).collect();
     let below = walk.from(&roots).await?;
     let mut judged = Judged::default();
-    for (handle, tree) in opened {
+    for (handle, tree) in read {
         if let Some(why) = below.roots.get(&tree) {
             judged.bad.push((handle, why.clone()));
         } else if below.emptied.contains(&tree) {

@@ -175,7 +175,7 @@ mod tests {
         assert!(written.contains(&rules), "{written}");
         let other = written.replace(&rules, &format!("\"rules\": {},", RULES + 1));
         for other in [other, written.replace(&rules, "")] {
-            std::fs::write(&path, &other).unwrap();
+            files::replace(&path, &other, 0o640).unwrap();
             let loaded = State::load(data.path(), &repository).unwrap();
             let told = State::understand(data.path(), &repository).unwrap();
             assert!([loaded, told].iter().all(|state| state.is_new() && !state.is_good(&handle)), "{other}");
