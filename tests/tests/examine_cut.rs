@@ -18,11 +18,11 @@ use pawl_tests::wait;
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Snapshots, each with a tree of its own, and every how manieth is broken.
+/// Snapshots, each with a tree of its own, and one in so many is broken.
 const SNAPSHOTS: usize = 60;
 const BROKEN: usize = 6;
 /// Entries of each tree: enough for a while.
-const ENTRIES: usize = 6000;
+const ENTRIES: usize = 10_000;
 
 struct Ground {
     server: Server,
