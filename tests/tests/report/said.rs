@@ -114,7 +114,7 @@ fn days_ago_ms(days: u64) -> u64 {
 fn examined(ground: &Ground, good: &[&String]) {
     let good: Vec<_> = good.iter().map(|id| format!("snapshots/{id}")).collect();
     let state = ground.server.data().join(".pawl/maintenance/examined/web1.json");
-    plant(&state, json!({"good": good}).to_string().as_bytes());
+    plant(&state, json!({"rules": 1, "whole": true, "good": good}).to_string().as_bytes());
 }
 
 /// A168: A thief of a host, who has stopped its backups, adds snapshots of noise, so that nobody hears the silence.
