@@ -304,7 +304,7 @@ fn an_index_that_would_have_prune_keep_noise_for_good_data_is_hidden() {
     ground.assert_hides(&[&index, &snapshot], "and it is not");
 }
 
-/// A173: A thief stores an index in which honest blobs have another type or length than they have, so that restic takes each
+/// A175: A thief stores an index in which honest blobs have another type or length than they have, so that restic takes each
 /// for two, and its check fails every night.
 #[test]
 fn an_index_that_says_other_types_or_lengths_is_hidden() {

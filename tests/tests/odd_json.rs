@@ -52,7 +52,7 @@ struct Ground {
     right: Stored,
 }
 
-/// A172: A thief stores trees, snapshots, indexes and locks in which one thing is wrong in a way that nobody thought
+/// A174: A thief stores trees, snapshots, indexes and locks in which one thing is wrong in a way that nobody thought
 /// of, and that Pawl takes for right.
 #[test]
 #[ignore = "asks two versions of restic about hundreds of documents; scripts/test --full runs it"]
