@@ -145,17 +145,31 @@ fn snapshots_of_what_is_not_there_are_hidden() {
     let file = json!({"nodes": [{"name": "f", "type": "file", "content": [lost]}]}).to_string();
     let below =
         json!({"nodes": [{"name": "d", "type": "dir", "subtree": id_of(file.as_bytes())}]}).to_string();
+    let like =
+        json!({"nodes": [{"name": "f", "type": "file", "content": [like_one_that_is_there(&ground)]}]});
+    let like = like.to_string();
     let broken = b"{\"nodes\":\"none\"}";
-    let pack = thief.store_trees(&[file.as_bytes(), below.as_bytes(), broken]);
+    let pack = thief.store_trees(&[file.as_bytes(), below.as_bytes(), like.as_bytes(), broken]);
     thief.store_index(&[(&pack.id, &pack.blobs)]);
     let files = [
         thief.store_snapshot(&id_of(b"a tree that nobody has")),
         thief.store_snapshot(&id_of(below.as_bytes())),
+        thief.store_snapshot(&id_of(like.as_bytes())),
         thief.store_snapshot(&id_of(broken)),
     ];
     assert_ne!(ground.restic.run(["prune", "--dry-run", "--no-lock"]).code, Some(0), "restic's prune stops");
     let files: Vec<_> = files.iter().map(String::as_str).collect();
     ground.assert_hides(&files, "is in no index");
+}
+
+/// The id of a blob that is there, but for its last digit.
+fn like_one_that_is_there(ground: &Ground) -> String {
+    let blobs = ground.restic.succeed(["list", "blobs", "--no-lock"]);
+    let mut id = blobs.lines().find_map(|blob| blob.strip_prefix("data ")).unwrap().to_owned();
+    let other = if id.ends_with('0') { '1' } else { '0' };
+    id.pop();
+    id.push(other);
+    id
 }
 
 /// A171: A thief stores snapshots whose trees only look as if restic could read them: an entry's name, time or attribute is

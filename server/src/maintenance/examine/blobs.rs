@@ -4,13 +4,15 @@
 //! of one blob or one pack is known to be so.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 use sha2::{Digest, Sha256};
 
 use super::written::{Blob, BlobKind, Id, Index, Pack};
 
-/// Digits of a blob's id that are kept: nobody finds a second blob that begins with the same 16 bytes.
-type Start = u128;
+/// What is kept of the id of a blob of data. It is a hash under keys of this run: a thief, who chooses the ids that a tree
+/// names, could otherwise choose one of which what is kept is that of a blob that is there.
+type Mark = u128;
 
 /// Where a blob lies in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +35,9 @@ pub(super) struct Blobs {
     /// Packs of which something else was said as well.
     contested: HashSet<Id>,
     trees: Vec<(Id, Located)>,
-    data: Vec<Start>,
+    data: Vec<Mark>,
+    /// The keys of marks.
+    keys: [RandomState; 2],
 }
 
 impl Blobs {
@@ -50,7 +54,7 @@ impl Blobs {
             self.packs.push(pack.id);
             for blob in pack.blobs.iter().flatten() {
                 match blob.kind {
-                    BlobKind::Data => self.data.push(start(&blob.id)),
+                    BlobKind::Data => self.data.push(self.mark(&blob.id)),
                     BlobKind::Tree => self.trees.push((blob.id, located(blob, number))),
                 }
             }
@@ -67,8 +71,9 @@ impl Blobs {
     pub(super) fn is_contested(&self, pack: &Id, blob: &Blob) -> bool {
         let is_several = || match blob.kind {
             BlobKind::Data => {
-                let first = self.data.partition_point(|other| *other < start(&blob.id));
-                self.data.get(first + 1) == Some(&start(&blob.id))
+                let mark = self.mark(&blob.id);
+                let first = self.data.partition_point(|other| *other < mark);
+                self.data.get(first + 1) == Some(&mark)
             }
             BlobKind::Tree => self.places(&blob.id).nth(1).is_some(),
         };
@@ -82,7 +87,7 @@ impl Blobs {
 
     /// Whether there is such a blob of data.
     pub(super) fn has_data(&self, id: &Id) -> bool {
-        self.data.binary_search(&start(id)).is_ok()
+        self.data.binary_search(&self.mark(id)).is_ok()
     }
 
     /// Where a tree may be.
@@ -96,6 +101,11 @@ impl Blobs {
     /// The pack of a place.
     pub(super) fn pack(&self, place: Located) -> Option<Id> {
         self.packs.get(usize::try_from(place.pack).ok()?).copied()
+    }
+
+    fn mark(&self, id: &Id) -> Mark {
+        let [high, low] = self.keys.each_ref().map(|key| Mark::from(key.hash_one(id)));
+        high << 64 | low
     }
 }
 
@@ -116,10 +126,6 @@ fn digest(pack: &Pack) -> [u8; 32] {
         }
     }
     hash.finalize().into()
-}
-
-fn start(id: &Id) -> Start {
-    id.0.first_chunk().copied().map_or(0, u128::from_be_bytes)
 }
 
 #[cfg(test)]
@@ -158,6 +164,18 @@ mod tests {
         assert_eq!(blobs.places(&id(11)).count(), 1);
         assert_eq!((blobs.places(&id(12)).count(), blobs.places(&id(9)).count()), (0, 0));
         assert!(blobs.has_data(&id(20)) && !blobs.has_data(&id(21)));
+    }
+
+    #[test]
+    fn no_part_of_an_id_makes_it_another() {
+        let mut blobs = Blobs::default();
+        blobs.add(&index(&[(1, &[blob(20, "data", 0)])]), &HashMap::from([(id(1), 9)]));
+        blobs.sort();
+        for byte in 0..32 {
+            let mut like = id(20);
+            like.0[byte] ^= 1;
+            assert!(!blobs.has_data(&like), "{like}");
+        }
     }
 
     #[test]
