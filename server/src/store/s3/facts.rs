@@ -1,7 +1,7 @@
 //! What Pawl itself knows of a file, kept with it as the object's metadata.
 //!
 //! Invariant: facts come with the object in one call, and a missing or unreadable fact never makes a file look younger
-//! or more widely visible than it is: the version's own time stands in for `received`.
+//! or more widely visible than it is: the version's own time stands in for `received`, also where that is said to be later.
 
 use std::collections::HashMap;
 
@@ -18,6 +18,9 @@ const AUDIENCE: &str = "pawl-audience";
 const CONTENT: &str = "pawl-sha256";
 /// Tells this upload from all others, so that a lost reply can be told from somebody else's upload.
 const UPLOAD: &str = "pawl-upload";
+
+/// By how much the clock of a server may be ahead of the store's, in milliseconds, and be believed.
+const AHEAD_MS_MAX: u64 = 60 * 60 * 1000;
 
 /// The facts of a new file, and the mark of its upload.
 #[derive(Debug, Clone)]
@@ -79,9 +82,7 @@ impl Head {
             size: size(output.content_length()),
             facts: Facts {
                 creator: get(CREATOR).and_then(|name| name.parse().ok()),
-                received_ms: get(RECEIVED)
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or_else(|| millis(output.last_modified())),
+                received_ms: received_ms(get(RECEIVED), millis(output.last_modified())),
                 audience: match get(AUDIENCE).map(String::as_str) {
                     None | Some("all") => Audience::All,
                     Some(_) => Audience::Maintenance, // an unknown word hides the file
@@ -95,6 +96,13 @@ impl Head {
             etag: output.e_tag().map(str::to_owned),
         }
     }
+}
+
+/// When a file was received. Nobody receives one after it is there: who says so has a wrong clock, or is a thief who would
+/// have all that waits to be purged wait for ever.
+fn received_ms(recorded: Option<&String>, modified_ms: u64) -> u64 {
+    let recorded = recorded.and_then(|text| text.parse().ok());
+    recorded.filter(|ms| *ms <= modified_ms.saturating_add(AHEAD_MS_MAX)).unwrap_or(modified_ms)
 }
 
 /// A length as the store says it.
@@ -114,4 +122,26 @@ pub(super) fn new_mark() -> Result<String, StoreError> {
     let mut mark = [0; 16];
     getrandom::fill(&mut mark).map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok(hex::encode(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_was_not_received_after_it_was_there() {
+        let modified_ms = 1_795_000_000_000;
+        let received = |recorded: u64| received_ms(Some(&recorded.to_string()), modified_ms);
+        for believed in [0, modified_ms - 1, modified_ms, modified_ms + AHEAD_MS_MAX] {
+            assert_eq!(received(believed), believed);
+        }
+        for not_believed in [modified_ms + AHEAD_MS_MAX + 1, u64::MAX] {
+            assert_eq!(received(not_believed), modified_ms);
+        }
+        let unreadable = "soon".to_owned();
+        assert_eq!(
+            [received_ms(None, modified_ms), received_ms(Some(&unreadable), modified_ms)],
+            [modified_ms; 2]
+        );
+    }
 }
