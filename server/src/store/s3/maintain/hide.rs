@@ -162,6 +162,10 @@ impl S3Maintenance {
         };
         let is_it = |version: &Version| version.id.as_ref() == Some(&entry.version);
         if history.shown().is_some_and(is_it) {
+            // The tombstone first: without the entry it would say that the file had been out of sight.
+            if batch.reason == Reason::Deleted && leaves_a_tombstone(handle) {
+                self.take_note_back(&self.store.layout.tombstone(&batch.repository, handle)).await?;
+            }
             self.take_entry_back(&batch.id, handle).await?;
             return Ok(Purged::NeverHidden);
         }
