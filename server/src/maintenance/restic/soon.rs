@@ -133,8 +133,9 @@ mod tests {
             for goes_on in ["wait", "exit 0"] {
                 let place = tempfile::tempdir().unwrap();
                 let pid = place.path().join("pid");
-                let script = format!("sleep 600 & echo $! > {}; {goes_on}", pid.display());
-                let killed = run(sh(&script), among, Duration::from_secs(2), &Stop::default()).unwrap_err();
+                let script =
+                    format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; {goes_on}", pid.display());
+                let killed = run(sh(&script), among, Duration::from_secs(5), &Stop::default()).unwrap_err();
                 assert_eq!(killed.kind(), io::ErrorKind::TimedOut, "{killed}");
                 let pid = std::fs::read_to_string(&pid).unwrap();
                 let started = Instant::now();

@@ -20,13 +20,14 @@ impl LockStore for LocalMaintenance {
     }
 
     async fn suspend_locks(&self, repository: &RepositoryName, until_ms: u64) -> Result<(), StoreError> {
-        let (keeper, path) = (self.keeper()?, layout::suspension(repository));
+        // Told first, so that no suspension is untold whatever comes between.
+        self.keeper()?.tell_deed(told(Act::SuspendLocks { until_ms }, user(), repository)).await?;
+        let path = layout::suspension(repository);
         self.blocking(move |disk| {
             mark(disk, &path, until_ms)?;
-            remove_marks(disk, &path, Some(until_ms))
+            remove_marks(disk, &path, Some(until_ms)).map(drop)
         })
-        .await?;
-        Ok(keeper.tell_deed(told(Act::SuspendLocks { until_ms }, user(), repository)).await?)
+        .await
     }
 
     async fn resume_locks(&self, repository: &RepositoryName) -> Result<(), StoreError> {

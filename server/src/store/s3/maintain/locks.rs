@@ -21,11 +21,11 @@ impl LockStore for S3Maintenance {
     }
 
     async fn suspend_locks(&self, repository: &RepositoryName, until_ms: u64) -> Result<(), StoreError> {
-        let keeper = self.keeper()?;
+        // Told first, so that no suspension is untold whatever comes between.
+        self.keeper()?.tell_deed(told(Act::SuspendLocks { until_ms }, user(), repository)).await?;
         let mark = format!("{}{until_ms}", self.store.layout.suspension(repository));
         self.store.mark(&mark).await?;
-        self.remove_marks(repository, Some(&mark)).await?;
-        Ok(keeper.tell_deed(told(Act::SuspendLocks { until_ms }, user(), repository)).await?)
+        self.remove_marks(repository, Some(&mark)).await.map(drop)
     }
 
     async fn resume_locks(&self, repository: &RepositoryName) -> Result<(), StoreError> {
