@@ -345,6 +345,51 @@ fn an_index_that_says_other_types_or_lengths_is_hidden() {
     ground.assert_hides(&lies, "is not what that says of itself");
 }
 
+/// restic before 0.10 named a pack in two indexes, where one was full in the middle of it, and before 0.14 twice in one.
+/// What nobody else names is not taken out of sight.
+#[test]
+fn indexes_that_name_packs_in_parts_are_nobodys_junk() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let before = ground.restic.snapshots().len();
+    let tree = |name: &str| json!({"nodes": [{"name": name, "type": "file", "content": []}]}).to_string();
+    for (number, is_one_index) in [false, true].into_iter().enumerate() {
+        let trees = ["a", "b", "c"].map(|name| tree(&format!("{name}{number}")));
+        let pack = ground.thief.store_trees(&trees.each_ref().map(String::as_bytes));
+        let (first, rest) = pack.blobs.split_at(1);
+        if is_one_index {
+            ground.thief.store_index(&[(&pack.id, first), (&pack.id, rest)]);
+        } else {
+            ground.thief.store_index(&[(&pack.id, first)]);
+            ground.thief.store_index(&[(&pack.id, rest)]);
+        }
+        for tree in &trees {
+            ground.thief.store_snapshot(&id_of(tree.as_bytes()));
+        }
+    }
+    Restic::at(Version::V0_14, ground.restic.repository()).succeed(["check", "--no-lock"]);
+    let night = ground.run(); // that of 0.19 takes such packs for damaged
+    assert_eq!(night.stdout.matches("names a part of a pack").count(), 2, "{night:#?}");
+    assert!(ground.junk().is_empty(), "{:#?}", ground.junk());
+    assert_eq!(ground.restic.snapshots().len(), before + 6);
+}
+
+/// A176: A thief stores an index that names a part of an honest pack, so that restic's check takes that for damaged.
+#[test]
+fn an_index_that_names_a_part_of_an_honest_pack_is_hidden() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let index = ground.restic.succeed(["list", "index", "--no-lock"]);
+    let index = ground.restic.succeed(["cat", "index", index.lines().next().unwrap(), "--no-lock"]);
+    let mut part: Value = serde_json::from_str(&index).unwrap();
+    for pack in part["packs"].as_array_mut().unwrap() {
+        pack["blobs"].as_array_mut().unwrap().pop();
+    }
+    let part = ground.thief.store("index", part.to_string().as_bytes());
+    assert_ne!(ground.restic.run(["check", "--no-lock", "--read-data"]).code, Some(0), "restic chokes on it");
+    ground.assert_hides(&[&part], "names a part of a pack");
+}
+
 /// What restic's own `repair snapshots` left in the place of what it could not read stays, and is named every night until
 /// somebody mends it: restic 0.19 does not read it, and so prunes no more.
 #[test]

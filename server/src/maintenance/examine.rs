@@ -7,6 +7,7 @@ mod blobs;
 mod hide;
 mod index;
 mod node;
+mod pack;
 mod password;
 mod sealed;
 mod snapshots;
@@ -164,7 +165,7 @@ async fn unlock(
     let is_junk = |handle: &Handle| examined.junk.iter().any(|junk| junk.handle == *handle);
     let keys = keys.into_iter().map(|id| Handle::File(FileType::Keys, id));
     let keys: Vec<_> = keys.filter(|handle| !is_junk(handle)).collect();
-    for handle in keys.iter().filter(|handle| !state.is_new() && !state.is_good(handle)) {
+    for handle in keys.iter().filter(|handle| state.knows_keys() && !state.is_good(handle)) {
         let creator = session.files.facts(repository, handle).await?.and_then(|facts| facts.creator);
         let creator = creator.map_or("somebody".to_owned(), |name| name.to_string());
         examined

@@ -32,6 +32,8 @@ pub(super) struct Blobs {
     packs: Vec<Id>,
     /// What was first said of a pack.
     said: HashMap<Id, [u8; 32]>,
+    /// Packs of which that was said again.
+    twice: HashSet<Id>,
     /// Packs of which something else was said as well.
     contested: HashSet<Id>,
     trees: Vec<(Id, Located)>,
@@ -46,7 +48,10 @@ impl Blobs {
         for pack in index.packs.iter().flatten().filter(|pack| packs.contains_key(&pack.id)) {
             let digest = digest(pack);
             match self.said.get(&pack.id) {
-                Some(said) if *said == digest => continue,
+                Some(said) if *said == digest => {
+                    self.twice.insert(pack.id);
+                    continue;
+                }
                 Some(_) => drop(self.contested.insert(pack.id)),
                 None => drop(self.said.insert(pack.id, digest)),
             }
@@ -67,21 +72,39 @@ impl Blobs {
         self.data.sort_unstable();
     }
 
-    /// Whether more than one place is named for it, or for what else is in its pack.
-    pub(super) fn is_contested(&self, pack: &Id, blob: &Blob) -> bool {
-        let is_several = || match blob.kind {
+    /// Whether more than one place is named for it.
+    pub(super) fn is_several(&self, blob: &Blob) -> bool {
+        self.has_more_places(blob, 1)
+    }
+
+    /// Whether each of these, which an index says of one pack, is named somewhere else as well.
+    pub(super) fn are_elsewhere(&self, blobs: &[&Blob]) -> bool {
+        let mut here = HashMap::<_, (&Blob, usize)>::new();
+        for blob in blobs {
+            here.entry((blob.kind == BlobKind::Tree, blob.id)).or_insert((blob, 0)).1 += 1;
+        }
+        here.values().all(|(blob, here)| self.has_more_places(blob, *here))
+    }
+
+    /// Whether more places than this are named for it. What is said of a pack in the same words counts once.
+    fn has_more_places(&self, blob: &Blob, number: usize) -> bool {
+        match blob.kind {
             BlobKind::Data => {
                 let mark = self.mark(&blob.id);
                 let first = self.data.partition_point(|other| *other < mark);
-                self.data.get(first + 1) == Some(&mark)
+                self.data.get(first.saturating_add(number)) == Some(&mark)
             }
-            BlobKind::Tree => self.places(&blob.id).nth(1).is_some(),
-        };
-        self.contested.contains(pack) || is_several()
+            BlobKind::Tree => self.places(&blob.id).nth(number).is_some(),
+        }
     }
 
-    /// Whether more than one thing is said of it.
-    pub(super) fn is_pack_contested(&self, pack: &Id) -> bool {
+    /// Whether the same is said of a pack more than once.
+    pub(super) fn is_said_twice(&self, pack: &Id) -> bool {
+        self.twice.contains(pack)
+    }
+
+    /// Whether more than one thing is said of a pack.
+    pub(super) fn is_contested(&self, pack: &Id) -> bool {
         self.contested.contains(pack)
     }
 
@@ -188,16 +211,17 @@ mod tests {
         blobs.sort();
         let first = |index: &Index, pack: usize| {
             let pack = &index.packs.as_ref().unwrap()[pack];
-            blobs.is_contested(&pack.id, &pack.blobs.as_ref().unwrap()[0])
+            [blobs.is_contested(&pack.id), blobs.is_several(&pack.blobs.as_ref().unwrap()[0])]
         };
-        assert!(!first(&honest, 0) && !first(&honest, 1));
+        assert_eq!([first(&honest, 0), first(&honest, 1)], [[false; 2]; 2]);
         let lie = index(&[(2, &[blob(10, "data", 0)]), (3, &[blob(13, "data", 0), blob(14, "data", 9)])]);
         blobs.add(&lie, &packs);
         blobs.sort();
         let first = |index: &Index, pack: usize| {
             let pack = &index.packs.as_ref().unwrap()[pack];
-            blobs.is_contested(&pack.id, &pack.blobs.as_ref().unwrap()[0])
+            [blobs.is_contested(&pack.id), blobs.is_several(&pack.blobs.as_ref().unwrap()[0])]
         };
-        assert!(first(&lie, 0) && first(&lie, 1) && first(&honest, 0));
+        assert_eq!([first(&lie, 0), first(&honest, 0)], [[false, true]; 2]);
+        assert_eq!(first(&lie, 1), [true, true]);
     }
 }

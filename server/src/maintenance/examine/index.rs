@@ -4,27 +4,21 @@
 //! was compared with the pack and is wrong. Every blob for which a new index names another place than there was is read:
 //! restic believes an index, and its prune would keep the wrong one of two.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pawl_policy::{FileId, FileType, Handle};
 use sha2::{Digest, Sha256};
 
 use super::blobs::Blobs;
+use super::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES, unpacked};
 use super::sealed::decompressed;
 use super::snapshots::has_damage;
 use super::state::Growing;
-use super::written::{Blob, BlobKind, Id, Index, Pack};
+use super::written::{Blob, Id, Index};
 use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
 use crate::maintenance::listing;
 use crate::store::maintenance::MaintenanceStore;
 
-/// Bytes of a pack beside its blobs: what seals the header, and its length at the end.
-const HEADER_BYTES: u64 = (SEAL_BYTES + LENGTH_BYTES) as u64;
-const SEAL_BYTES: u32 = 32;
-const LENGTH_BYTES: u32 = 4;
-/// Bytes of the header for a blob, and more for one that is compressed.
-const ENTRY_BYTES: u64 = 37;
-const COMPRESSED_ENTRY_BYTES: u64 = 41;
 /// restic's largest blob has 8 MiB, but for directories with millions of files.
 const BLOB_BYTES_MAX: u64 = 1 << 30;
 
@@ -54,22 +48,15 @@ pub(super) async fn read(
     let packs: HashMap<_, _> = packs.into_iter().map(|entry| (Id(*entry.id.sha256()), entry.size)).collect();
     let mut reading =
         Reading { opener, packs, blobs: Blobs::default(), is_incomplete: false, lost: BTreeSet::new() };
-    let known = reading.take_in(known, examined).await?;
+    let known = reading.take_in(&known, examined).await?;
     let was_whole = reading.lost.is_empty() && !reading.is_incomplete;
-    let mut new = reading.take_in(new, examined).await?;
+    let mut new = reading.take_in(&new, examined).await?;
     examined.opened += new.len() as u64;
     reading.blobs.sort();
-    let junk = reading.judge(&mut new, was_whole, growing).await?;
-    let has_junk = !junk.is_empty();
-    examined.junk.extend(junk);
+    let parts = reading.take_lies_out(&known, &mut new, was_whole, examined).await?;
+    reading.take_parts_out(&known, &mut new, parts, examined).await?;
+    growing.add(new.iter().copied());
     let good: Vec<_> = known.into_iter().chain(new).collect();
-    if has_junk {
-        // What they said counts for nothing.
-        reading.blobs = Blobs::default();
-        reading.lost.clear();
-        reading.take_in(good.clone(), examined).await?;
-        reading.blobs.sort();
-    }
     if let Some(first) = reading.lost.first() {
         let number = reading.lost.len();
         examined.noticed.push(format!("indexes name {number} packs that are not there, such as {first}"));
@@ -92,11 +79,11 @@ impl Reading<'_> {
     /// Adds what these say. Returns those that could be read.
     async fn take_in(
         &mut self,
-        handles: Vec<Handle>,
+        handles: &[Handle],
         examined: &mut Examined,
     ) -> Result<Vec<Handle>, ExamineError> {
         let mut read = Vec::new();
-        for handle in handles {
+        for &handle in handles {
             match self.opener.open::<Index>(&handle).await? {
                 Opened::Good(index) => {
                     let named = index.packs.iter().flatten().map(|pack| pack.id);
@@ -117,96 +104,154 @@ impl Reading<'_> {
         Ok(read)
     }
 
-    /// Takes those out of new indexes that say what is not so.
-    async fn judge(
-        &self,
+    /// Reads all of these anew: what others said counts for nothing.
+    async fn begin_again(
+        &mut self,
+        handles: &[&[Handle]],
+        examined: &mut Examined,
+    ) -> Result<(), ExamineError> {
+        self.blobs = Blobs::default();
+        self.lost.clear();
+        for handles in handles {
+            self.take_in(handles, examined).await?;
+        }
+        self.blobs.sort();
+        Ok(())
+    }
+
+    /// Takes those out of new indexes that say what is not so. Returns those of the rest that say of a pack only a part of what
+    /// is in it.
+    async fn take_lies_out(
+        &mut self,
+        known: &[Handle],
         new: &mut Vec<Handle>,
         was_whole: bool,
-        growing: &mut Growing<'_>,
-    ) -> Result<Vec<Junk>, ExamineError> {
-        let (mut junk, mut good) = (Vec::new(), Vec::new());
-        for handle in new.drain(..) {
+        examined: &mut Examined,
+    ) -> Result<Vec<Handle>, ExamineError> {
+        let (mut good, mut parts) = (Vec::new(), Vec::new());
+        for &handle in new.iter() {
             let Opened::Good(index) = self.opener.open::<Index>(&handle).await? else { continue };
             if let Some(reason) = self.lie(&index, was_whole).await? {
-                junk.push(Junk { handle, creator: None, reason });
+                examined.junk.push(Junk { handle, creator: None, reason });
                 continue;
             }
-            growing.add([handle])?;
             good.push(handle);
+            let is_part = |(id, blobs): (&Id, &Vec<&Blob>)| {
+                self.packs.get(id).is_some_and(|bytes| pack::size(blobs) != *bytes)
+            };
+            if said(&index).iter().any(is_part) {
+                parts.push(handle);
+            }
         }
+        let has_lies = good.len() < new.len();
         *new = good;
-        Ok(junk)
+        if has_lies {
+            self.begin_again(&[known, new], examined).await?;
+        }
+        Ok(parts)
+    }
+
+    /// Takes those out of new indexes that name a part of a pack, and nothing that others do not name: restic's check takes
+    /// the pack for damaged. What nobody else names is never lost: restic before 0.10 named packs in parts.
+    async fn take_parts_out(
+        &mut self,
+        known: &[Handle],
+        new: &mut Vec<Handle>,
+        parts: Vec<Handle>,
+        examined: &mut Examined,
+    ) -> Result<(), ExamineError> {
+        let mut needless = BTreeSet::new();
+        for handle in parts {
+            let Opened::Good(index) = self.opener.open::<Index>(&handle).await? else { continue };
+            let is_needless = said(&index)
+                .iter()
+                .filter(|(id, _)| self.packs.contains_key(id))
+                .all(|(id, blobs)| self.blobs.is_said_twice(id) || self.blobs.are_elsewhere(blobs));
+            if is_needless {
+                let reason = "it names a part of a pack, and nothing that others do not name".to_owned();
+                examined.junk.push(Junk { handle, creator: None, reason });
+                needless.insert(handle);
+            } else {
+                examined.noticed.push(format!(
+                    "{handle} names a part of a pack, as restic before 0.10 did; `restic repair index` at the door of \
+                     maintenance mends that"
+                ));
+            }
+        }
+        if !needless.is_empty() {
+            new.retain(|handle| !needless.contains(handle));
+            self.begin_again(&[known, new], examined).await?;
+        }
+        Ok(())
     }
 
     /// What an index says that is not so.
     async fn lie(&self, index: &Index, was_whole: bool) -> Result<Option<String>, ExamineError> {
-        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
-        for pack in index.packs.iter().flatten() {
-            let id = pack.id;
-            if !seen.insert(id) {
-                return Ok(Some(format!("it names the pack {id} twice")));
-            }
-            match self.packs.get(&id) {
-                None => missing.push(id),
-                Some(bytes) if size(pack) != *bytes => {
-                    return Ok(Some(format!(
-                        "what it says of the pack {id} adds up to {} bytes, and that has {bytes}",
-                        size(pack)
-                    )));
-                }
-                Some(_) => {}
-            }
-        }
+        let said = said(index);
+        let missing: Vec<_> = said.keys().filter(|id| !self.packs.contains_key(id)).copied().collect();
         if !missing.is_empty() && was_whole && !self.opener.were_there(&missing).await? {
             let first = missing.first().map(ToString::to_string).unwrap_or_default();
             return Ok(Some(format!("it names packs of which none was ever there, such as {first}")));
         }
-        for pack in index.packs.iter().flatten().filter(|pack| self.packs.contains_key(&pack.id)) {
-            if self.blobs.is_pack_contested(&pack.id)
-                && !self.has_this_header(pack).await?
-                && self.is_pack_right(pack).await?
-            {
-                return Ok(Some(format!(
-                    "what it says of the pack {} is not what that says of itself",
-                    pack.id
-                )));
-            }
-            for blob in pack.blobs.iter().flatten() {
-                if !self.blobs.is_contested(&pack.id, blob) || self.is_there(pack, blob).await? {
-                    continue;
-                }
+        for (id, blobs) in &said {
+            if let Some(bytes) = self.packs.get(id)
+                && let Some(lie) = self.lie_of(id, *bytes, blobs).await?
                 // A pack that is damaged says nothing about who named it; verification finds it.
-                if self.is_pack_right(pack).await? {
-                    return Ok(Some(format!(
-                        "it says of the blob {} that it is in the pack {}, and it is not",
-                        blob.id, pack.id
-                    )));
-                }
+                && self.is_pack_right(id).await?
+            {
+                return Ok(Some(lie));
             }
         }
         Ok(None)
     }
 
-    async fn is_pack_right(&self, pack: &Pack) -> Result<bool, ExamineError> {
-        self.opener.is_right(&Handle::File(FileType::Data, FileId::from_sha256(pack.id.0))).await
+    /// What is said of a pack of this size and is not so, by what is in it.
+    async fn lie_of(&self, id: &Id, bytes: u64, blobs: &[&Blob]) -> Result<Option<String>, ExamineError> {
+        let mut places = HashSet::new();
+        if blobs.iter().any(|blob| !places.insert(blob.offset)) {
+            return Ok(Some(format!("it names what is in the pack {id} twice")));
+        }
+        // A part of what is there is no lie: another index may name the rest.
+        let is_plain = pack::size(blobs) == bytes && !self.blobs.is_contested(id);
+        if !is_plain && !self.is_in_header(id, bytes, blobs).await? {
+            return Ok(Some(format!("what it says of the pack {id} is not what that says of itself")));
+        }
+        for blob in blobs.iter().filter(|blob| self.blobs.is_several(blob)) {
+            if !self.is_there(id, blob).await? {
+                let blob = blob.id;
+                return Ok(Some(format!(
+                    "it says of the blob {blob} that it is in the pack {id}, and it is not"
+                )));
+            }
+        }
+        Ok(None)
     }
 
-    /// Whether a pack, whose size is known to be that of what is said of it, says the same in its header. A blob of another
-    /// type or length than another index says is two for restic, and its check then finds the pack too short.
-    async fn has_this_header(&self, pack: &Pack) -> Result<bool, ExamineError> {
-        let expected = header(pack);
-        let bytes = u32::try_from(size(pack)).unwrap_or(u32::MAX);
-        let until = bytes.saturating_sub(LENGTH_BYTES);
-        let sealed_len = u32::try_from(expected.len()).unwrap_or(u32::MAX).saturating_add(SEAL_BYTES);
-        let id = FileId::from_sha256(pack.id.0);
-        let sealed = self.opener.part(id, until.saturating_sub(sealed_len), until).await?;
-        Ok(self.opener.key.open(sealed).is_ok_and(|found| found == expected))
+    async fn is_pack_right(&self, id: &Id) -> Result<bool, ExamineError> {
+        self.opener.is_right(&Handle::File(FileType::Data, FileId::from_sha256(id.0))).await
+    }
+
+    /// Whether a pack says the same of all of these. A blob of another type or length than another index says is two for
+    /// restic, and its check then finds the pack too short.
+    async fn is_in_header(&self, id: &Id, bytes: u64, blobs: &[&Blob]) -> Result<bool, ExamineError> {
+        let id = FileId::from_sha256(id.0);
+        let Some(end) = u32::try_from(bytes).ok().and_then(|bytes| bytes.checked_sub(LENGTH_BYTES)) else {
+            return Ok(false);
+        };
+        let length = self.opener.part(id, end, end.saturating_add(LENGTH_BYTES)).await?;
+        let length = length.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+        let Some(begin) = end.checked_sub(length).filter(|_| length <= HEADER_BYTES_MAX) else {
+            return Ok(false);
+        };
+        let sealed = self.opener.part(id, begin, end).await?;
+        let header = self.opener.key.open(sealed).ok().and_then(|header| pack::entries(&header));
+        Ok(header.is_some_and(|header| blobs.iter().all(|blob| header.contains(&Entry::from(*blob)))))
     }
 
     /// Whether a blob is where it is said to be.
-    async fn is_there(&self, pack: &Pack, blob: &Blob) -> Result<bool, ExamineError> {
+    async fn is_there(&self, pack: &Id, blob: &Blob) -> Result<bool, ExamineError> {
         let until = blob.offset.saturating_add(blob.length);
-        let sealed = self.opener.part(FileId::from_sha256(pack.id.0), blob.offset, until).await?;
+        let sealed = self.opener.part(FileId::from_sha256(pack.0), blob.offset, until).await?;
         let key = std::sync::Arc::clone(&self.opener.key);
         let (id, is_compressed) = (blob.id, unpacked(blob).is_some());
         let look = move || {
@@ -220,32 +265,13 @@ impl Reading<'_> {
     }
 }
 
-/// The size that a pack has if all of this is in it, and nothing else.
-fn size(pack: &Pack) -> u64 {
-    let of = |blob: &Blob| {
-        u64::from(blob.length) + if unpacked(blob).is_some() { COMPRESSED_ENTRY_BYTES } else { ENTRY_BYTES }
-    };
-    pack.blobs.iter().flatten().map(of).sum::<u64>() + HEADER_BYTES
-}
-
-/// The header that a pack has if this is in it.
-fn header(pack: &Pack) -> Vec<u8> {
-    let mut blobs: Vec<_> = pack.blobs.iter().flatten().collect();
-    blobs.sort_by_key(|blob| blob.offset);
-    let mut header = Vec::new();
-    for blob in blobs {
-        let unpacked = unpacked(blob);
-        header.push(u8::from(blob.kind == BlobKind::Tree) | (u8::from(unpacked.is_some()) << 1));
-        header.extend(blob.length.to_le_bytes());
-        header.extend(unpacked.iter().flat_map(|bytes| bytes.to_le_bytes()));
-        header.extend(blob.id.0);
+/// What an index says, by packs: restic before 0.14 named trees and data of one apart.
+fn said(index: &Index) -> BTreeMap<Id, Vec<&Blob>> {
+    let mut said: BTreeMap<Id, Vec<&Blob>> = BTreeMap::new();
+    for pack in index.packs.iter().flatten() {
+        said.entry(pack.id).or_default().extend(pack.blobs.iter().flatten());
     }
-    header
-}
-
-/// Bytes that come out of a blob, if it is compressed.
-fn unpacked(blob: &Blob) -> Option<u32> {
-    blob.uncompressed_length.filter(|bytes| *bytes > 0)
+    said
 }
 
 impl Opener<'_> {

@@ -35,7 +35,7 @@ pub(super) async fn judge(
         left = later;
         let began = Instant::now();
         let judged = judge_portion(opener, now, &mut walk, examined).await?;
-        growing.add(judged.good.iter().copied())?;
+        growing.add(judged.good.iter().copied());
         good.extend(judged.good);
         bad.extend(judged.bad);
         portion = if began.elapsed() < PORTION { portion.saturating_mul(2) } else { (portion / 2).max(1) };
@@ -52,8 +52,8 @@ pub(super) async fn judge(
             format!("{handle} is not whole ({why}), and the repository has damage that may be the reason")
         };
         examined.noticed.extend(bad.into_iter().map(unsure));
-    } else if is_loss(bad.len()) {
-        return Err(ExamineError::Loss { junk: bad.len(), all });
+    } else if is_loss(bad.len().saturating_add(malformed)) {
+        return Err(ExamineError::Loss { junk: bad.len().saturating_add(malformed), all });
     } else {
         examined.junk.extend(bad.into_iter().map(|(handle, reason)| Junk { handle, creator: None, reason }));
     }

@@ -66,6 +66,11 @@ impl State {
         !self.whole
     }
 
+    /// Whether it is known which keys there were.
+    pub(super) fn knows_keys(&self) -> bool {
+        self.good.iter().any(|file| is_key(file))
+    }
+
     pub(in crate::maintenance) fn is_good(&self, handle: &Handle) -> bool {
         self.good.contains(&handle.to_string())
     }
@@ -103,15 +108,14 @@ impl<'a> Growing<'a> {
         self.state.key = Some(id);
     }
 
-    /// These are good as well.
-    pub(super) fn add(&mut self, good: impl IntoIterator<Item = Handle>) -> Result<(), FileError> {
+    /// These are good as well. That this cannot be written is only warned of: what was found bad is still to be hidden.
+    pub(super) fn add(&mut self, good: impl IntoIterator<Item = Handle>) {
         let before = self.state.good.len();
         self.state.good.extend(good.into_iter().map(|handle| handle.to_string()));
         self.is_written &= self.state.good.len() == before;
-        if self.is_written || Instant::now() < self.due {
-            return Ok(());
+        if !self.is_written && Instant::now() >= self.due {
+            self.try_to_write();
         }
-        self.write()
     }
 
     /// Everything was looked at. These are good, and nothing else that was is there any more.
@@ -120,30 +124,42 @@ impl<'a> Growing<'a> {
         self.write()
     }
 
+    fn try_to_write(&mut self) {
+        if let Err(error) = self.write() {
+            tracing::warn!(%error, "what was examined will be examined again");
+        }
+    }
+
     fn write(&mut self) -> Result<(), FileError> {
         let began = Instant::now();
-        self.is_written = true; // what could not be written now is not tried again at the end
-        self.state.save(self.data, self.repository)?;
+        let saved = self.state.save(self.data, self.repository);
+        self.is_written = true; // what could not be written now is written with the next, and not tried again at the end
         let now = Instant::now();
         self.due = now + WRITE_EVERY.max(now.duration_since(began).saturating_mul(WRITING_TIMES));
-        Ok(())
+        saved
     }
 }
 
 impl Drop for Growing<'_> {
     fn drop(&mut self) {
-        if self.is_written {
-            return;
-        }
-        if let Err(error) = self.write() {
-            tracing::warn!(%error, "what was examined will be examined again");
+        if !self.is_written {
+            self.try_to_write();
         }
     }
 }
 
-/// What counts of what was remembered.
+/// What counts of what was remembered. Of other rules, which keys there were: that one is new is told whatever the rules.
 fn by_these_rules(remembered: Option<State>) -> State {
-    remembered.filter(|state| state.rules == RULES).unwrap_or_default()
+    let Some(state) = remembered else { return State::default() };
+    if state.rules == RULES {
+        return state;
+    }
+    let keys = state.good.into_iter().filter(|file| is_key(file));
+    State { good: keys.collect(), key: state.key, ..State::default() }
+}
+
+fn is_key(file: &str) -> bool {
+    file.starts_with("keys/")
 }
 
 fn directory(data: &Path) -> PathBuf {
@@ -163,9 +179,10 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let repository: RepositoryName = "web1".parse().unwrap();
         let handle: Handle = format!("snapshots/{}", "5f".repeat(32)).parse().unwrap();
+        let key: Handle = format!("keys/{}", "5f".repeat(32)).parse().unwrap();
         let growing = Growing::load(data.path(), &repository).unwrap();
         assert!(growing.state().is_new() && !growing.state().is_good(&handle));
-        growing.finish([handle]).unwrap();
+        growing.finish([handle, key]).unwrap();
         let state = State::load(data.path(), &repository).unwrap();
         assert!(state.is_good(&handle) && !state.is_new());
 
@@ -178,7 +195,11 @@ mod tests {
             files::replace(&path, &other, 0o640).unwrap();
             let loaded = State::load(data.path(), &repository).unwrap();
             let told = State::understand(data.path(), &repository).unwrap();
-            assert!([loaded, told].iter().all(|state| state.is_new() && !state.is_good(&handle)), "{other}");
+            assert!(
+                [&loaded, &told].iter().all(|state| state.is_new() && !state.is_good(&handle)),
+                "{other}"
+            );
+            assert!(loaded.knows_keys() && loaded.is_good(&key), "that a key is new is told all the same");
         }
     }
 
@@ -188,16 +209,17 @@ mod tests {
         let repository: RepositoryName = "web1".parse().unwrap();
         let handle = |digit: &str| -> Handle { format!("index/{}", digit.repeat(64)).parse().unwrap() };
         let mut growing = Growing::load(data.path(), &repository).unwrap();
-        growing.add([handle("1")]).unwrap();
+        growing.add([handle("1")]);
         let loaded = || State::load(data.path(), &repository).unwrap();
         assert!(loaded().is_good(&handle("1")), "the first is written at once");
-        growing.add([handle("2")]).unwrap();
+        growing.due = Instant::now() + Duration::from_hours(1);
+        growing.add([handle("2")]);
         assert!(!loaded().is_good(&handle("2")), "the next one soon, and not yet");
         drop(growing);
         assert!(["1", "2"].iter().all(|digit| loaded().is_good(&handle(digit))) && loaded().is_new());
 
         let mut growing = Growing::load(data.path(), &repository).unwrap();
-        growing.add([handle("3")]).unwrap();
+        growing.add([handle("3")]);
         growing.finish([handle("2")]).unwrap();
         assert!(loaded().is_good(&handle("2")) && !loaded().is_good(&handle("3")) && !loaded().is_new());
     }
