@@ -21,8 +21,8 @@ use serde_json::Value;
 /// Snapshots, each with a tree of its own, and one in so many is broken.
 const SNAPSHOTS: usize = 60;
 const BROKEN: usize = 6;
-/// Entries of each tree: enough for a while.
-const ENTRIES: usize = 10_000;
+/// Entries of each tree: enough that all of them take several times what lies between two writings, on a fast machine too.
+const ENTRIES: usize = 25_000;
 
 struct Ground {
     server: Server,
