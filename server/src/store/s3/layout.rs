@@ -119,6 +119,11 @@ impl Layout {
         format!("{}.pawl/maintenance/lock", self.prefix)
     }
 
+    /// Where machines say that they are about to take that lock.
+    pub(super) fn maintenance_turns(&self) -> String {
+        format!("{}.pawl/maintenance/turns/", self.prefix)
+    }
+
     /// Where a run shows that it lives.
     pub(super) fn maintenance_beats(&self, run: &str) -> String {
         format!("{}.pawl/maintenance/beats/{run}/", self.prefix)

@@ -14,6 +14,7 @@ mod lock;
 mod locks;
 mod notes;
 mod repositories;
+mod turn;
 mod walk;
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! The lock of maintenance in the bucket, which machines share that have no file system in common.
 //!
-//! Invariant: who holds it stored it without replacing and, where several can win, first; whoever cannot say any more
-//! that it holds it stops. Whether a holder lives is judged by the store's clock alone. On one machine, the lock on its own
-//! directory comes first, so that what a run of this machine left behind can be taken over at once.
+//! Invariant: who holds it stored it in its turn, without replacing; whoever cannot say any more that it holds it stops.
+//! Whether a holder lives is judged by the store's clock alone. On one machine, the lock on its own directory comes first,
+//! so that what a run of this machine left behind can be taken over at once.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::S3Maintenance;
+use super::turn::Turn;
 use crate::store::StoreError;
 use crate::store::s3::facts::new_mark;
 use crate::store::s3::failure::{Failure, failure, store_error};
@@ -24,9 +26,8 @@ pub(super) struct Pulse {
     pub(super) silent_max: Duration,
     /// And only after so much longer do others take its place.
     pub(super) expired: Duration,
-    /// So long who took another's place waits before it looks once more: on a store that heeds no condition of a deletion,
-    /// somebody else may have come to the same end at the same moment, and removed its lock for the one that had expired.
-    pub(super) settled: Duration,
+    /// Whoever was about to take it is waited for so long.
+    pub(super) turn_expired: Duration,
 }
 
 impl Pulse {
@@ -34,7 +35,7 @@ impl Pulse {
         beat_every: Duration::from_mins(2),
         silent_max: Duration::from_mins(10),
         expired: Duration::from_mins(20),
-        settled: Duration::from_secs(5),
+        turn_expired: Duration::from_mins(10),
     };
 }
 
@@ -61,6 +62,8 @@ pub struct MaintenanceLock {
     this: S3Maintenance,
     run: String,
     pulse: Pulse,
+    /// When it was last shown that the holder lives.
+    shown: Mutex<Instant>,
 }
 
 impl S3Maintenance {
@@ -70,24 +73,35 @@ impl S3Maintenance {
     }
 
     pub(super) async fn lock_with(&self, machine: &str, pulse: Pulse) -> Result<MaintenanceLock, StoreError> {
+        let turn = self.turn(machine, pulse).await?;
+        let lock = self.take_lock(machine, pulse, &turn).await;
+        turn.end(self).await;
+        lock
+    }
+
+    /// As long as the turn lasts nobody else comes so far: a lock that is gone stays gone, and what is stored is alone.
+    async fn take_lock(
+        &self,
+        machine: &str,
+        pulse: Pulse,
+        turn: &Turn,
+    ) -> Result<MaintenanceLock, StoreError> {
         let holder = Holder { machine: machine.to_owned(), run: new_mark()?, process: std::process::id() };
-        let mut has_expired = false;
         if let Some(Held { holder: other, etag }) = self.lock_holder().await? {
             if other.machine != machine {
                 let silent_ms = self.silent_ms(&other, &holder).await?;
                 if u128::from(silent_ms) < pulse.expired.as_millis() {
                     return Err(taken(&other, silent_ms, pulse));
                 }
-                has_expired = true;
             }
+            turn.must_last()?;
             self.end_lock(etag).await?;
         }
-        let key = self.store.layout.maintenance_lock();
+        let (key, began) = (self.store.layout.maintenance_lock(), Instant::now());
         let text = serde_json::to_vec(&holder).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        turn.must_last()?;
         let stored = self.write_down(&key, text).await?;
-        if has_expired {
-            tokio::time::sleep(pulse.settled).await;
-        }
+        turn.must_last()?;
         match self.lock_holder().await? {
             Some(found) if found.holder == holder => {}
             Some(other) => return Err(taken(&other.holder, 0, pulse)),
@@ -96,10 +110,10 @@ impl S3Maintenance {
                 return Err(StoreError::Unavailable(cause));
             }
         }
-        Ok(MaintenanceLock { this: self.clone(), run: holder.run, pulse })
+        Ok(MaintenanceLock { this: self.clone(), run: holder.run, pulse, shown: Mutex::new(began) })
     }
 
-    /// Who holds the lock: the oldest version since it was last given back, for some stores let several win.
+    /// Who holds the lock: the oldest version since it was last given back, should the store have let several win.
     pub(super) async fn lock_holder(&self) -> Result<Option<Held>, StoreError> {
         let (bucket, key) = (&self.store.settings.bucket, self.store.layout.maintenance_lock());
         let history = self.store.history(bucket, &key).await?;
@@ -184,19 +198,17 @@ fn taken(other: &Holder, silent_ms: u64, pulse: Pulse) -> StoreError {
 impl MaintenanceLock {
     /// Shows again and again that the holder lives. Returns if it cannot, or lost the lock: then the run has to stop.
     pub async fn keep(&self) -> StoreError {
-        let mut shown = Instant::now();
         let mut before = None;
         for beat in 0_u64.. {
             tokio::time::sleep(self.pulse.beat_every).await;
             match self.beat(beat).await {
                 Ok(true) => {
-                    shown = Instant::now();
                     if let Some(key) = before.replace(self.beat_key(beat)) {
                         let _ = self.this.take_note_back(&key).await; // it is only in the way
                     }
                 }
                 Ok(false) => break,
-                Err(error) if shown.elapsed() >= self.pulse.silent_max => return error,
+                Err(error) if self.is_silent() => return error,
                 Err(error) => {
                     tracing::warn!(%error, "the lock of maintenance could not be renewed; trying again");
                 }
@@ -214,12 +226,22 @@ impl MaintenanceLock {
         if self.this.lock_holder().await?.is_none_or(|held| held.holder.run != self.run) {
             return Ok(false);
         }
+        let began = Instant::now();
         self.this.store.mark(&self.beat_key(beat)).await?;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = began;
         Ok(true)
+    }
+
+    /// Whether it has given no sign for so long that others may soon take its place.
+    fn is_silent(&self) -> bool {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= self.pulse.silent_max
     }
 
     /// Gives it back. What fails is no harm: it expires, and this machine need not wait for that.
     pub async fn give_back(self) {
+        if self.is_silent() {
+            return; // some stores would remove the lock of whoever takes its place at this moment
+        }
         let Ok(Some(Held { holder, etag })) = self.this.lock_holder().await else { return };
         if holder.run != self.run {
             return;

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::*;
 use crate::store::s3::maintain::lock::Pulse;
 
@@ -12,7 +14,15 @@ const QUICK: Pulse = Pulse {
     beat_every: Duration::from_millis(500),
     silent_max: Duration::from_secs(6),
     expired: Duration::from_secs(15),
-    settled: Duration::from_secs(4),
+    turn_expired: Duration::from_secs(40),
+};
+
+/// For what must not expire while it is looked at.
+const SLOW: Pulse = Pulse {
+    beat_every: Duration::from_mins(1),
+    silent_max: Duration::from_mins(30),
+    expired: Duration::from_hours(1),
+    turn_expired: Duration::from_hours(1),
 };
 
 async fn past_expiry() {
@@ -50,6 +60,9 @@ on_each! {
     of_two_that_take_over_at_once_one_gets_the_lock
     a_run_of_the_same_machine_takes_over_at_once
     a_lock_that_changed_hands_is_not_removed_for_the_one_before
+    of_many_machines_at_once_one_gets_the_lock
+    whoever_is_not_alone_steps_back
+    a_turn_that_was_cut_off_is_not_waited_for_for_ever
 }
 
 async fn of_two_machines_at_once_one_gets_the_lock(this: S3Maintenance) {
@@ -106,4 +119,32 @@ async fn a_lock_that_changed_hands_is_not_removed_for_the_one_before(this: S3Mai
     let _held = this.lock("two").await.unwrap();
     let _ = this.end_lock(etag).await;
     assert!(refusal(this.lock("three").await).contains("machine two"));
+}
+
+async fn of_many_machines_at_once_one_gets_the_lock(this: S3Maintenance) {
+    let machines = ["one", "two", "three", "four"];
+    let (held, refused): (Vec<_>, Vec<_>) =
+        join_all(machines.map(|machine| this.lock(machine))).await.into_iter().partition(Result::is_ok);
+    assert_eq!(held.len(), 1, "{refused:?}");
+    for lock in refused {
+        assert!(refusal(lock).contains("other maintenance is at work"));
+    }
+}
+
+/// Whatever the store lets win: of two that look for each other, none comes so far as to try.
+async fn whoever_is_not_alone_steps_back(this: S3Maintenance) {
+    let turn = this.turn("one", SLOW).await.unwrap();
+    assert!(refusal(this.lock_with("other", SLOW).await).contains("other maintenance is at work"));
+    assert!(this.lock_holder().await.unwrap().is_none(), "it was not even tried");
+    turn.end(&this).await;
+    this.lock_with("other", QUICK).await.unwrap().give_back().await;
+
+    let _cut_off = this.turn("one", QUICK).await.unwrap();
+    this.lock_with("one", QUICK).await.unwrap(); // a machine does not wait for itself
+}
+
+async fn a_turn_that_was_cut_off_is_not_waited_for_for_ever(this: S3Maintenance) {
+    let _cut_off = this.turn("one", QUICK).await.unwrap();
+    tokio::time::sleep(QUICK.turn_expired + Duration::from_secs(2)).await;
+    this.lock_with("other", QUICK).await.unwrap();
 }
