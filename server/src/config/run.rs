@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::written::Refused;
-use crate::cli::Settings;
+use crate::cli::{Settings, Until};
 
 const TABLE: &str = "maintenance.run";
 /// Of these one is meant: whoever says one leaves the other.
@@ -91,6 +91,10 @@ fn settings(within: &str, table: &Table) -> Result<Settings, Refused> {
     if settings.restic.password_file.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err((TABLE, format!("{within}password_file: expected an absolute path")));
     }
+    if let Some(Until::Once(_)) = settings.until {
+        let reason = "expected a time of the day such as 06:00; a moment is over for good, and is for the command line";
+        return Err((TABLE, format!("{within}until: {reason}")));
+    }
     Ok(settings)
 }
 
@@ -166,6 +170,11 @@ mod tests {
             ("keep-daily = 1", "keep-daily: there is no such key"),
             ("max_share = '200%'", "max_share: expected 0% to 100%"),
             ("until = 'late'", "until: expected a time of the day"),
+            ("until = '2099-11-22T05:00:00Z'", "maintenance.run: until: expected a time of the day"),
+            (
+                "[repositories.web1]\nuntil = '2099-11-22T05:00:00Z'",
+                "repositories.\"web1\".until: expected a time of the day",
+            ),
             ("check_portions = 0", "check_portions: expected 1 to 256"),
             ("lock_wait = true", "lock_wait: expected a text, a number, or a list of these; found a boolean"),
             ("lock_wait = ['1m', '2m']", "lock_wait: "),
