@@ -173,23 +173,29 @@ async fn good_bytes_that_were_rescued_are_put_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_noted_before_a_crash_is_hidden_by_trying_again_and_never_purged_while_it_is_shown() {
-    let f = both(moto()).await;
-    f.hosts.initialised().await;
-    let bytes = content(1, 1000);
-    let handle = f.stored(FileType::Data, &bytes).await;
-    let batch = f.begin(Reason::Deleted).await;
-    // As far as it comes before the marker.
-    let web1 = "web1".parse().unwrap();
-    let head = f.maintenance.shown(&web1, &handle).await.unwrap().unwrap();
-    f.maintenance.note_entry(&batch, &handle, &head, 1).await.unwrap();
-    let header = f.maintenance.batch(&batch).await.unwrap();
-    assert_eq!(f.maintenance.purge_file(&header, &handle).await.unwrap(), Purged::NeverHidden);
-    assert_eq!(f.hidden(&batch).await, []);
-    assert_eq!(f.hosts.place.bucket().get(&name(FileType::Data, &bytes)).unwrap(), bytes);
-    f.maintenance.note_entry(&batch, &handle, &head, 1).await.unwrap();
-    assert_eq!(f.hide(handle, &batch).await, Hid::Now);
-    assert_eq!(f.hidden(&batch).await.len(), 1);
-    assert_eq!(f.maintenance.bring_back(&batch, &handle).await.unwrap(), Created::Stored);
+    for file_type in [FileType::Data, FileType::Snapshots] {
+        let f = both(moto()).await;
+        f.hosts.initialised().await;
+        let bytes = content(1, 1000);
+        let handle = f.stored(file_type, &bytes).await;
+        let batch = f.begin(Reason::Deleted).await;
+        // As far as it comes before the marker.
+        let web1 = "web1".parse().unwrap();
+        let head = f.maintenance.shown(&web1, &handle).await.unwrap().unwrap();
+        f.maintenance.note_entry(&batch, &handle, &head, 1).await.unwrap();
+        if file_type == FileType::Snapshots {
+            f.maintenance.store.mark(&f.maintenance.store.layout.tombstone(&web1, &handle)).await.unwrap();
+        }
+        let header = f.maintenance.batch(&batch).await.unwrap();
+        assert_eq!(f.maintenance.purge_file(&header, &handle).await.unwrap(), Purged::NeverHidden);
+        assert_eq!(f.hidden(&batch).await, []);
+        assert_eq!(f.maintenance.tombstones(&web1).await.unwrap(), BTreeSet::new());
+        assert_eq!(f.hosts.place.bucket().get(&name(file_type, &bytes)).unwrap(), bytes);
+        f.maintenance.note_entry(&batch, &handle, &head, 1).await.unwrap();
+        assert_eq!(f.hide(handle, &batch).await, Hid::Now);
+        assert_eq!(f.hidden(&batch).await.len(), 1);
+        assert_eq!(f.maintenance.bring_back(&batch, &handle).await.unwrap(), Created::Stored);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
