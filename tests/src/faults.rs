@@ -87,6 +87,8 @@ pub enum Fault {
     CutAnswer(usize),
     /// It waits so long before the server sees it.
     Delay(Duration),
+    /// It is answered with bytes that are no answer; the server never sees it.
+    Gibberish,
     /// Nothing of it is read any more, nor is it answered, until [`Faults::let_through`].
     Stall,
     /// The server sees it without this header, in lower case, such as `if-none-match`.

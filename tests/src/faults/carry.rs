@@ -40,6 +40,7 @@ fn requests(line: &Shared, number: usize, client: &TcpStream, server: &TcpStream
                 continue;
             }
             Some(Fault::Cut) => return Ok(()),
+            Some(Fault::Gibberish) => return (&*client).write_all(b"-gibberish\r\n\r\n"),
             Some(Fault::Delay(time)) => thread::sleep(*time),
             Some(Fault::Stall) => {
                 if !line.stand_still() {

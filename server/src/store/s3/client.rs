@@ -18,6 +18,9 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 
 use super::failure::chain;
 use super::settings::S3Settings;
@@ -118,13 +121,31 @@ impl Clients {
         let quick = config
             .clone()
             .timeout_config(connecting.clone().operation_attempt_timeout(ATTEMPT_MAX).build())
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .retry_classifier(Gibberish);
         let streaming = config.timeout_config(connecting.build()).retry_config(RetryConfig::disabled());
         Ok(Self {
             patience: Patience::default(),
             quick: Client::from_conf(quick.build()),
             streaming: Client::from_conf(streaming.build()),
         })
+    }
+}
+
+/// What came back was no answer at all. Ceph was seen to leave bytes behind on a connection that is used again, which the SDK
+/// takes for final. What is tried again for it is safe to repeat, as after a connection that broke.
+#[derive(Debug)]
+struct Gibberish;
+
+impl ClassifyRetry for Gibberish {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let Some(Err(error)) = context.output_or_error() else { return RetryAction::NoActionIndicated };
+        let is_gibberish = error.as_connector_error().is_some_and(ConnectorError::is_other);
+        if is_gibberish { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
+    }
+
+    fn name(&self) -> &'static str {
+        "no answer at all"
     }
 }
 

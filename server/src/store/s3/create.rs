@@ -16,6 +16,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::facts::{Head, NewFacts};
 use super::put::{self, Ended, Target, checksum};
+use super::settings::Instances;
 use super::{S3Store, usage};
 use crate::body::{BodyError, CHUNK_BYTES, ConfigBody, Upload, VerifiedBody};
 use crate::store::{CreateError, Created, StoreError};
@@ -26,7 +27,7 @@ const UNDECLARED_BYTES_MAX: usize = 1 << 20;
 /// How long a file that is sent again waits until the stored copy's turn to be read has come.
 const HASHING_WAIT_MAX: Duration = Duration::from_mins(1);
 
-/// One upload of a name at a time, for stores that let two of them win. Elsewhere nobody waits.
+/// One upload of a name at a time, for stores that let two of them win. Elsewhere nobody waits but for `config`.
 #[derive(Debug, Default)]
 pub(super) struct NameLocks(Mutex<HashMap<String, Weak<AsyncMutex<()>>>>);
 
@@ -255,8 +256,12 @@ impl Newcomer<'_> {
         self.store.bucket(&self.permit.action().handle)
     }
 
+    /// The probe may have raced and not seen two win. Of a file that is no harm, as both have sent its name's content; of
+    /// `config` it would be, so that a server that is the only one does not rely on the store.
     async fn alone(&self) -> Option<OwnedMutexGuard<()>> {
-        if self.store.findings.lets_one_win() {
+        let is_config = self.permit.action().handle == Handle::Config;
+        let decides = is_config && self.store.settings.instances == Instances::One;
+        if self.store.findings.lets_one_win() && !decides {
             return None;
         }
         Some(self.store.names.lock(&self.key).await)

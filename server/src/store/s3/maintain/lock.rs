@@ -101,7 +101,7 @@ impl S3Maintenance {
         let text = serde_json::to_vec(&holder).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         turn.must_last()?;
         let stored = self.write_down(&key, text).await?;
-        turn.must_last()?;
+        turn.must_have_held(self).await?;
         match self.lock_holder().await? {
             Some(found) if found.holder == holder => {}
             Some(other) => return Err(taken(&other.holder, 0, pulse)),
@@ -148,6 +148,8 @@ impl S3Maintenance {
             Ok(_) => Ok(()),
             Err(error) => match failure(&error) {
                 Failure::Absent => Ok(()),
+                // Its holder may have given it back at this moment.
+                Failure::Taken if self.store.head(bucket, &key).await?.is_none() => Ok(()),
                 Failure::Taken | Failure::Conflict => Err(StoreError::Unavailable(
                     "another run of maintenance took the lock of this bucket at this moment; wait until it has ended"
                         .to_owned(),

@@ -66,9 +66,14 @@ impl S3Maintenance {
     }
 
     async fn want_turn(&self, key: &str, pulse: Pulse) -> Result<Turn, StoreError> {
-        let began = Instant::now();
-        self.store.mark(key).await?;
-        Ok(Turn { key: key.to_owned(), began, lasts: pulse.turn_expired / 2 })
+        let turn = Turn { key: key.to_owned(), began: Instant::now(), lasts: pulse.turn_expired / 2 };
+        match self.store.mark(key).await {
+            Ok(()) => Ok(turn),
+            Err(error) => {
+                turn.end(self).await; // it may be there all the same
+                Err(error)
+            }
+        }
     }
 
     /// Looks for others until there is none, or this machine has to step back.
@@ -86,8 +91,7 @@ impl S3Maintenance {
         let prefix = self.store.layout.maintenance_turns();
         let all = names::all(&self.store, &self.store.settings.bucket, &prefix).await?;
         let own_ms = all.iter().find(|object| object.key == turn.key).map(|own| own.modified_ms);
-        let own_ms =
-            own_ms.ok_or_else(|| StoreError::Unavailable("a turn of maintenance vanished".to_owned()))?;
+        let own_ms = own_ms.ok_or_else(vanished)?;
         // Of a machine that was cut off. By the store's clock alone, as it is with the lock itself.
         let has_expired = |other: &Object| {
             u128::from(own_ms.saturating_sub(other.modified_ms)) > pulse.turn_expired.as_millis()
@@ -106,6 +110,16 @@ impl S3Maintenance {
 }
 
 impl Turn {
+    /// Fails if somebody may have looked and not seen it: it took too long, so that it was taken for one that was cut off, or a
+    /// deletion that was on its way since an earlier run has arrived.
+    pub(super) async fn must_have_held(&self, this: &S3Maintenance) -> Result<(), StoreError> {
+        self.must_last()?;
+        match this.store.head(&this.store.settings.bucket, &self.key).await? {
+            Some(_) => Ok(()),
+            None => Err(vanished()),
+        }
+    }
+
     /// Fails if it may have been taken for one that was cut off.
     pub(super) fn must_last(&self) -> Result<(), StoreError> {
         if self.began.elapsed() < self.lasts {
@@ -129,6 +143,11 @@ fn in_the_way(pulse: Pulse) -> StoreError {
          latest in {} min",
         pulse.turn_expired.as_secs().div_ceil(60)
     ))
+}
+
+fn vanished() -> StoreError {
+    let cause = "another run of maintenance began in this bucket at this moment; try again";
+    StoreError::Unavailable(cause.to_owned())
 }
 
 fn up_to(max: Duration) -> Result<Duration, StoreError> {

@@ -40,6 +40,24 @@ async fn a_lost_reply_is_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_answer_are_no_end() {
+    let f = initialised().await;
+    let small = content(1, 1000);
+    for (method, target) in [("PUT", "/data/"), ("HEAD", "/data/"), ("GET", "list-type")] {
+        f.fail(Which::first(method, target), Fault::Gibberish);
+    }
+    assert_eq!(f.create(FileType::Data, &small).await, Outcome::Stored);
+    f.store.facts.forget(&f.store.layout.file(&repository(), &data(&small)));
+    assert!(f.store.facts(&repository(), &data(&small)).await.unwrap().is_some());
+    assert_eq!(f.list(FileType::Data).await.map(|files| files.len()), Some(1));
+    assert_eq!(f.place.line.as_ref().unwrap().faults(), 3);
+    // What was streamed is not sent a second time: the host does it.
+    f.fail(Which::first("PUT", "/data/"), Fault::Gibberish);
+    assert_eq!(f.create(FileType::Data, &content(2, LARGE)).await, Outcome::Failed);
+    assert_eq!(f.create(FileType::Data, &content(2, LARGE)).await, Outcome::Stored);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_did_not_reach_the_store_is_not_said_to_be_stored() {
     let f = initialised().await;
     f.fail(Which::all("PUT", "/data/"), Fault::Cut);

@@ -12,8 +12,8 @@ use crate::store::s3::maintain::lock::Pulse;
 /// A life in seconds: S3 tells whole ones. Some, as a store on a busy machine takes its time.
 const QUICK: Pulse = Pulse {
     beat_every: Duration::from_millis(500),
-    silent_max: Duration::from_secs(6),
-    expired: Duration::from_secs(15),
+    silent_max: Duration::from_secs(20),
+    expired: Duration::from_secs(30),
     turn_expired: Duration::from_secs(40),
 };
 
@@ -122,7 +122,7 @@ async fn a_lock_that_changed_hands_is_not_removed_for_the_one_before(this: S3Mai
 }
 
 async fn of_many_machines_at_once_one_gets_the_lock(this: S3Maintenance) {
-    let machines = ["one", "two", "three", "four"];
+    let machines = ["one", "two", "three"];
     let (held, refused): (Vec<_>, Vec<_>) =
         join_all(machines.map(|machine| this.lock(machine))).await.into_iter().partition(Result::is_ok);
     assert_eq!(held.len(), 1, "{refused:?}");
