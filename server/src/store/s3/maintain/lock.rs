@@ -149,7 +149,7 @@ impl S3Maintenance {
             Err(error) => match failure(&error) {
                 Failure::Absent => Ok(()),
                 // Its holder may have given it back at this moment.
-                Failure::Taken if self.store.head(bucket, &key).await?.is_none() => Ok(()),
+                Failure::Taken if self.lock_holder().await?.is_none() => Ok(()),
                 Failure::Taken | Failure::Conflict => Err(StoreError::Unavailable(
                     "another run of maintenance took the lock of this bucket at this moment; wait until it has ended"
                         .to_owned(),

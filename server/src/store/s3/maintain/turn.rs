@@ -44,8 +44,11 @@ impl S3Maintenance {
     pub(super) async fn turn(&self, machine: &str, pulse: Pulse) -> Result<Turn, StoreError> {
         let key =
             format!("{}{}", self.store.layout.maintenance_turns(), hex::encode(Sha256::digest(machine)));
-        // What a run of this machine left behind is older than what this one wants.
-        self.take_note_back(&key).await?;
+        // What a run of this machine left behind is older than what this one wants. Looked for in the list, as all turns are:
+        // a store may refuse to say of a single name that it is not there.
+        if self.turns().await?.iter().any(|left| left.key == key) {
+            self.take_note_back(&key).await?;
+        }
         let asked = Instant::now();
         loop {
             let turn = self.want_turn(&key, pulse).await?;
@@ -87,9 +90,12 @@ impl S3Maintenance {
         }
     }
 
+    async fn turns(&self) -> Result<Vec<Object>, StoreError> {
+        names::all(&self.store, &self.store.settings.bucket, &self.store.layout.maintenance_turns()).await
+    }
+
     async fn others(&self, turn: &Turn, pulse: Pulse) -> Result<Seen, StoreError> {
-        let prefix = self.store.layout.maintenance_turns();
-        let all = names::all(&self.store, &self.store.settings.bucket, &prefix).await?;
+        let all = self.turns().await?;
         let own_ms = all.iter().find(|object| object.key == turn.key).map(|own| own.modified_ms);
         let own_ms = own_ms.ok_or_else(vanished)?;
         // Of a machine that was cut off. By the store's clock alone, as it is with the lock itself.
@@ -114,10 +120,8 @@ impl Turn {
     /// deletion that was on its way since an earlier run has arrived.
     pub(super) async fn must_have_held(&self, this: &S3Maintenance) -> Result<(), StoreError> {
         self.must_last()?;
-        match this.store.head(&this.store.settings.bucket, &self.key).await? {
-            Some(_) => Ok(()),
-            None => Err(vanished()),
-        }
+        let is_there = this.turns().await?.iter().any(|turn| turn.key == self.key);
+        if is_there { Ok(()) } else { Err(vanished()) }
     }
 
     /// Fails if it may have been taken for one that was cut off.
