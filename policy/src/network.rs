@@ -13,6 +13,9 @@ pub struct Network {
     prefix: u32,
 }
 
+/// The addresses of IPv4 that are mapped into IPv6 share so many bits: `::ffff:0:0/96` (RFC 4291, 2.5.5.2).
+const MAPPED_PREFIX: u32 = 96;
+
 /// The text is no network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvalidNetwork {
@@ -86,7 +89,13 @@ impl FromStr for Network {
         if first_bits(bits, prefix) != bits {
             return Err(InvalidNetwork::HostBits);
         }
-        Ok(Self { address, prefix })
+        // Bits of the mapping behind the prefix would have been found above.
+        match (address.to_canonical(), prefix.checked_sub(MAPPED_PREFIX)) {
+            (canonical @ IpAddr::V4(_), Some(prefix)) if address.is_ipv6() => {
+                Ok(Self { address: canonical, prefix })
+            }
+            _ => Ok(Self { address, prefix }),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ fn an_address_lies_in_its_network_only() {
         ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
         ("10.0.0.0/8", "10.255.1.2", "11.0.0.0"),
         ("192.0.2.0/24", "::ffff:192.0.2.9", "::ffff:192.0.3.9"),
+        ("::ffff:192.0.2.0/120", "192.0.2.9", "192.0.3.9"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.7", "192.0.2.8"),
+        ("::ffff:0:0/96", "203.0.113.5", "2001:db8::1"),
         ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
         ("2001:db8::1", "2001:db8::1", "2001:db8::2"),
         ("0.0.0.0/0", "203.0.113.5", "2001:db8::1"),
@@ -38,6 +41,7 @@ fn what_is_no_network_says_why() {
         ("2001:db8::/129", InvalidNetwork::Prefix),
         ("192.0.2.1/24", InvalidNetwork::HostBits),
         ("2001:db8::1/64", InvalidNetwork::HostBits),
+        ("::ffff:0:0/90", InvalidNetwork::HostBits),
     ] {
         assert_eq!(text.parse::<Network>(), Err(expected), "{text:?}");
     }

@@ -34,7 +34,8 @@ impl Cost {
     pub(crate) fn watch(pid: u32) -> Outcome<Self> {
         let mut pids = vec![pid];
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let children = fs::read_to_string(task?.path().join("children"))?;
+            // A thread that has nothing to do may end meanwhile: its entry is gone, or its process no longer found (ESRCH).
+            let Ok(children) = fs::read_to_string(task?.path().join("children")) else { continue };
             pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
         }
         for pid in &pids {

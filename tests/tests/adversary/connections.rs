@@ -45,7 +45,7 @@ fn guessing_is_throttled_and_locks_nobody_out() {
 /// A6: somebody sends a request's head so slowly that it never ends.
 #[test]
 fn a_head_that_never_ends_is_cut_off() {
-    let server = Server::build().config("limits.header_seconds = 1").start();
+    let server = Server::build().config("limits.header_seconds = 3").start();
     let web1 = initialised(&server, "web1");
     let before = server.stored();
 

@@ -33,7 +33,7 @@ fn http2(server: &Server, credential: &Credential, options: &[&str], target: &st
 /// A48: somebody begins a TLS handshake and does not end it.
 #[test]
 fn a_handshake_that_never_ends_is_cut_off() {
-    let server = Server::build().tls().config("limits.header_seconds = 1").start();
+    let server = Server::build().tls().config("limits.header_seconds = 3").start();
     let credential = server.add_host("web1", &[]);
     let before = server.stored();
     for start in [b"".as_slice(), b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {

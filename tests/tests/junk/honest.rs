@@ -99,7 +99,7 @@ fn a_loss_is_not_hidden() {
 fn what_is_damaged_is_nobodys_junk() {
     for file_type in ["index", "snapshots", "data"] {
         // Where verification reads a damaged file tonight, the night ends with it; else it is examined.
-        let is_examined = (0..8).any(|_| {
+        let is_examined = (0..24).any(|_| {
             let seldom = "[maintenance]\ndelay_days = 3650\nverify_days = 1825\n"; // it reads next to nothing
             let ground = Ground::on(Server::build().config(seldom).start());
             for file in walk(&ground.server.data().join("web1").join(file_type)) {

@@ -24,7 +24,14 @@ fn opened(page: &str, width: u32) -> String {
     let file = home.path().join("page.html");
     plant(&file, page.as_bytes());
     let mut command = Command::new("chromium");
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-quic",
+        "--no-first-run",
+    ]);
     command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
     command.arg(format!("--user-data-dir={}", home.path().join("profile").display()));
     command.arg(format!("--window-size={width},2000")).args([

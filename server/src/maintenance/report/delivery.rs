@@ -19,6 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a command says when it fails is repeated so far, in bytes.
 const SAID_BYTES_MAX: u64 = 2000;
+/// What it said is there as soon as it has ended, unless something that it left behind could still say more.
+const SAID_WITHIN: Duration = Duration::from_secs(10);
 
 /// Variables that a command gets, with what they hold if they are not set: what it takes to find programs and to write
 /// letters.
@@ -81,7 +83,7 @@ fn run(words: &[String], content: &str, timeout: Duration) -> Result<(), String>
         let _ = input.map(|mut input| input.write_all(content.as_bytes()));
     });
     let status = wait(&mut child, timeout).map_err(|error| failed(error.to_string()))?;
-    let said = hear.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+    let said = hear.recv_timeout(SAID_WITHIN).unwrap_or_default();
     match status {
         None => Err(failed(format!("it did not end within {} s, and was stopped", timeout.as_secs()))),
         Some(status) if status.success() => Ok(()),

@@ -232,13 +232,13 @@ mod tests {
         let back = f.stored(FileType::Index, &back).await;
         let web1: RepositoryName = "web1".parse().unwrap();
         let disk = &f.maintenance.disk;
-        std::thread::sleep(Duration::from_millis(20)); // inodes' times may be those of the kernel's last tick
+        std::thread::sleep(Duration::from_millis(200)); // inodes' times may be those of the kernel's last tick
         bury(disk, &web1, &cut).unwrap();
         assert_eq!(f.maintenance.tombstones(&web1).await.unwrap(), BTreeSet::new());
 
         let batch = f.begin(Reason::Deleted).await;
         assert_eq!(f.hide(back, &batch).await, Hid::Now);
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(200));
         let [hidden, shown] = [layout::hidden(&batch, &back), layout::file(&web1, &back)]
             .map(|path| f.hosts.place.path().join(path));
         by_another_hand(&hidden, &shown);
