@@ -22,6 +22,7 @@ use crate::bucket::{Bucket, Kind};
 use crate::command::{Finished, pawl, pawl_command};
 use crate::http::Client;
 use crate::log::Log;
+use crate::port::Port;
 use crate::process::Process;
 use crate::s3::S3;
 use crate::wait;
@@ -62,6 +63,8 @@ pub struct Server {
     env: Vec<(String, String)>,
     passed: Option<Passed>,
     address: SocketAddr,
+    /// Holds the port that the command line names, so that nobody else gets it while the server does not run.
+    _port: Option<Port>,
     url: String,
     log: Log,
     output: Log,
