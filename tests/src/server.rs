@@ -23,7 +23,7 @@ use crate::command::{Finished, pawl, pawl_command};
 use crate::http::Client;
 use crate::log::Log;
 use crate::port::Port;
-use crate::process::Process;
+use crate::process::{KEEPER, Process};
 use crate::s3::S3;
 use crate::wait;
 
@@ -35,7 +35,6 @@ pub use builder::Builder;
 pub use ground::{PREFIX, key_of};
 pub use passed::Passed;
 
-const KEEPER: &str = "pawl-keeper";
 const READY: &str = "listening on http";
 
 /// What `pawl host add --json` printed.
