@@ -158,7 +158,8 @@ impl Machine {
 
     /// What a unit, or all that a pattern names, has logged.
     pub(crate) fn log(&self, unit: &str) -> String {
-        self.run(&format!("journalctl --quiet --output cat --unit '{unit}'"))
+        // What a unit has printed just now is on its way to the journal.
+        self.run(&format!("journalctl --sync; journalctl --quiet --output cat --unit '{unit}'"))
     }
 }
 
