@@ -6,7 +6,7 @@ use pawl_tests::wait::until;
 use serde_json::Value;
 
 use super::machine::{Machine, write};
-use super::{MAINTAIN, back_up_and_restore, deployed, host};
+use super::{MAINTAIN, NO_NIGHT, back_up_and_restore, deployed, host};
 
 /// The number of a unit's process.
 fn process(machine: &Machine, unit: &str) -> String {
@@ -102,8 +102,14 @@ fn the_night_verifies_and_purges_and_gives_the_door_to_admins_back() {
     let restic = host(&machine, "web2");
     restic.succeed(["init"]);
     back_up_and_restore(&restic);
-    let next = machine.run("systemctl show --property NextElapseUSecRealtime --value pawl-maintain.timer");
-    assert!(!next.trim().is_empty(), "the timer waits for nothing");
+    let next = || machine.run("systemctl show --property NextElapseUSecRealtime --value pawl-maintain.timer");
+    assert!(next().contains("2099"), "the README's commands started no timer");
+    // Stopped, it says nothing of a next time; started for a moment, as it is shipped, what it waits for.
+    machine.run(&format!("systemctl stop pawl-maintain.timer; rm {NO_NIGHT}; systemctl daemon-reload"));
+    machine.run("systemctl start pawl-maintain.timer");
+    let night = next();
+    machine.run("systemctl stop pawl-maintain.timer");
+    assert!(!night.trim().is_empty() && !night.contains("2099"), "the timer waits for nothing: {night}");
 
     machine.run("systemctl enable --now pawl-maintenance.service");
     let before = process(&machine, "pawl-maintenance.service");
