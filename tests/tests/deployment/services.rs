@@ -146,7 +146,7 @@ fn the_night_forgets_and_prunes_with_every_restic() {
     let run = "[maintenance.run]\nkeep_daily = 14\npassword_file = \"/etc/pawl/management.password\"\n";
     write(&path, &format!("{config}\n{run}"));
     for name in ["restic-0.14", "restic-0.19"] {
-        std::fs::copy(program(name), machine.path("/usr/bin/restic")).unwrap();
+        machine.bring(&program(name), "/usr/bin/restic");
         machine.run("systemctl start pawl-maintain.service");
     }
     let log = machine.log("pawl-maintain.service");
@@ -167,7 +167,7 @@ fn an_admin_works_at_the_door_that_the_unit_opens() {
     let added: Value = serde_json::from_str(&added).unwrap();
     let (url, password) = (added["url"].as_str().unwrap(), added["password"].as_str().unwrap());
     let url = url.replace("http+unix://", &format!("http+unix://ana:{password}@"));
-    std::fs::copy(program("restic-0.19"), machine.path("/usr/bin/restic")).unwrap();
+    machine.bring(&program("restic-0.19"), "/usr/bin/restic");
     let run = |command: &str| {
         let variables = format!("RESTIC_REPOSITORY='{url}web2/' RESTIC_PASSWORD='{PASSWORD}'");
         machine.run(&format!("export {variables}; restic --no-cache {command}"))
