@@ -9,6 +9,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::program::Run;
+
 /// What a finished command left behind.
 #[derive(Debug)]
 pub struct Finished {
@@ -75,6 +77,18 @@ pub fn pawl_command() -> Command {
     let mut command = Command::new(pawl_binary());
     command.env("NO_COLOR", "1").env_remove("RUST_LOG").env_remove("CLICOLOR_FORCE");
     command
+}
+
+/// Runs `pawl` with these arguments of a server that must refuse to start. One that serves instead would never end, and is
+/// waited for no longer than for anything else.
+///
+/// # Panics
+///
+/// When it cannot be started, or serves.
+pub fn pawl_in_vain<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Finished {
+    let mut command = pawl_command();
+    command.args(args);
+    Run::start(command).end()
 }
 
 /// Runs `pawl` with these arguments to its end.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::port::Port;
 use crate::wait;
 
 mod carry;
@@ -100,7 +101,8 @@ pub enum Fault {
 /// The line.
 #[derive(Debug)]
 pub struct Faults {
-    address: SocketAddr,
+    /// Held, so that nobody else gets the port while the server is away.
+    port: Port,
     shared: Arc<Shared>,
 }
 
@@ -142,18 +144,19 @@ impl Faults {
     /// A line to the server, without any fault yet.
     #[must_use]
     pub fn in_front_of(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = Port::hold(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = port.address();
+        let listener = TcpListener::bind(address).unwrap();
         let shared = Arc::new(Shared { server, state: Mutex::default(), changed: Condvar::new() });
         let line = Arc::clone(&shared);
         thread::spawn(move || line.listen(Some(listener), address));
-        Self { address, shared }
+        Self { port, shared }
     }
 
     /// Where the client connects to.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Adds a rule. Of several that match a request, the one that was added first decides.
@@ -180,13 +183,13 @@ impl Faults {
             let _ = connection.shutdown(Shutdown::Both); // it may be closed already
         }
         drop(state);
-        wait::until("connections are refused", || TcpStream::connect(self.address).is_err().then_some(()));
+        wait::until("connections are refused", || TcpStream::connect(self.address()).is_err().then_some(()));
     }
 
     /// The server is there again.
     pub fn come_back(&self) {
         self.shared.state().is_away = false;
-        wait::until("connections are taken", || TcpStream::connect(self.address).ok());
+        wait::until("connections are taken", || TcpStream::connect(self.address()).ok());
     }
 
     /// The requests so far, as in `PUT /bucket/key?x-id=PutObject`.

@@ -15,6 +15,7 @@ pub mod log;
 pub mod maintenance;
 pub mod memory;
 pub mod moto;
+pub mod port;
 pub mod power;
 pub mod process;
 pub mod program;

@@ -16,7 +16,6 @@ use serde_json::Value;
 
 use crate::clients::{Restic, Version};
 use crate::command::{Finished, pawl, pawl_command};
-use crate::process::Process;
 use crate::program::Run;
 use crate::server::{Credential, Server};
 use crate::wait;
@@ -111,12 +110,7 @@ impl Maintenance {
 
     /// Kills it as `kill -9` does.
     pub fn kill(&mut self) {
-        let run = self.run.take().expect("the door runs");
-        let keeper = Process::child_of(run.pid(), "pawl-keeper");
-        run.kill();
-        if let Some(keeper) = keeper {
-            wait::until("the keeper ends after its door", || (!keeper.is_alive()).then_some(()));
-        }
+        self.run.take().expect("the door runs").kill();
     }
 
     /// Runs `pawl maintain` with these arguments on the same data.

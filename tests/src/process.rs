@@ -9,6 +9,9 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+/// What a keeper is called.
+pub(crate) const KEEPER: &str = "pawl-keeper";
+
 /// A process of a server.
 #[derive(Debug)]
 pub struct Process {

@@ -18,7 +18,7 @@ use rustix::process::Signal;
 
 use crate::command::Finished;
 use crate::log::Log;
-use crate::process::Process;
+use crate::process::{KEEPER, Process};
 use crate::wait;
 
 /// Path of a client that `scripts/setup` fetched.
@@ -111,10 +111,22 @@ impl Run {
         }
     }
 
-    /// Kills it as `kill -9` does.
+    /// Kills it as `kill -9` does, and waits as [`Self::end_by`] does.
     pub fn kill(self) {
-        self.signal(Signal::KILL);
-        let _ = self.end();
+        let _ = self.end_by(Signal::KILL);
+    }
+
+    /// Sends it a signal and waits until it has ended, and its keeper if it is a `pawl`: a keeper outlives a `pawl` that is
+    /// killed until its last `fsync` ends, and holds what the next one needs that long.
+    #[must_use]
+    pub fn end_by(self, signal: Signal) -> Finished {
+        let keeper = Process::child_of(self.pid(), KEEPER);
+        self.signal(signal);
+        let finished = self.end();
+        if let Some(keeper) = keeper {
+            wait::until("the keeper ends after its door", || (!keeper.is_alive()).then_some(()));
+        }
+        finished
     }
 
     /// Waits until it has ended.

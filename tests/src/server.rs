@@ -22,7 +22,8 @@ use crate::bucket::{Bucket, Kind};
 use crate::command::{Finished, pawl, pawl_command};
 use crate::http::Client;
 use crate::log::Log;
-use crate::process::Process;
+use crate::port::Port;
+use crate::process::{KEEPER, Process};
 use crate::s3::S3;
 use crate::wait;
 
@@ -34,7 +35,6 @@ pub use builder::Builder;
 pub use ground::{PREFIX, key_of};
 pub use passed::Passed;
 
-const KEEPER: &str = "pawl-keeper";
 const READY: &str = "listening on http";
 
 /// What `pawl host add --json` printed.
@@ -62,6 +62,8 @@ pub struct Server {
     env: Vec<(String, String)>,
     passed: Option<Passed>,
     address: SocketAddr,
+    /// Holds the port that the command line names, so that nobody else gets it while the server does not run.
+    _port: Option<Port>,
     url: String,
     log: Log,
     output: Log,

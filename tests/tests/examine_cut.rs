@@ -39,8 +39,7 @@ fn a_look_that_is_cut_goes_on_where_it_was() {
             assert!(!run.has_ended(), "it ended too early: {}", run.seen());
             (ground.good().len() > good.len()).then_some(())
         });
-        run.signal(signal);
-        let finished = run.end();
+        let finished = run.end_by(signal);
         let now = ground.good();
         assert!(now.is_superset(&good) && now.len() > good.len(), "{finished:#?}");
         assert!(now.len() < SNAPSHOTS - ground.broken.len(), "everything was done: {finished:#?}");

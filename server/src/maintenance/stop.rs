@@ -44,6 +44,12 @@ impl Stop {
         Ok(Self { told: Some(told), until: None })
     }
 
+    /// Over when this says so.
+    #[cfg(test)]
+    pub(super) const fn when(told: watch::Receiver<bool>) -> Self {
+        Self { told: Some(told), until: None }
+    }
+
     /// Over at this moment as well.
     pub(super) fn and_at(&self, until: Option<Timestamp>) -> Self {
         Self { told: self.told.clone(), until }

@@ -12,6 +12,7 @@ use super::passed::Passed;
 use super::{PREFIX, Server};
 use crate::bucket::{Bucket, REGION};
 use crate::log::Log;
+use crate::port::Port;
 
 /// How many servers use one bucket.
 #[derive(Debug, Clone, Copy, Default)]
@@ -154,6 +155,9 @@ impl Builder {
             write!(file, "data = \"{data}\"\nlisten = {listen}\n{tls}{}{table}", self.config).unwrap();
             ["--config".to_owned(), path.to_str().unwrap().to_owned()]
         };
+        let wanted = self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let names_port = self.places.is_empty() && self.passed.is_none();
+        let port = names_port.then(|| Port::hold(wanted));
         let mut server = Server {
             dir,
             data,
@@ -163,7 +167,8 @@ impl Builder {
             listen_by_config: !self.places.is_empty(),
             env: self.env,
             passed: self.passed,
-            address: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+            address: port.as_ref().map_or(wanted, Port::address),
+            _port: port,
             url: String::new(),
             log: Log::default(),
             output: Log::default(),

@@ -1,6 +1,6 @@
 //! Errors in the config file.
 
-use pawl_tests::command::{Finished, pawl};
+use pawl_tests::command::{Finished, pawl_in_vain};
 
 use super::write;
 
@@ -10,7 +10,7 @@ fn start(toml: &str) -> Finished {
     let path = dir.path().join("broken.toml");
     write(&path, &toml.replace("{dir}", dir.path().to_str().unwrap()));
     let config = path.to_str().unwrap();
-    pawl(["serve", "--config", config, "--listen", "127.0.0.1:0"]).expect_code(1)
+    pawl_in_vain(["serve", "--config", config, "--listen", "127.0.0.1:0"]).expect_code(1)
 }
 
 /// The same, and the error must name the file.
@@ -94,7 +94,7 @@ fn a_missing_file_is_an_error_that_names_it() {
         ["serve", "--config", "/no/such/pawl.toml", "--listen=127.0.0.1:0"],
         ["host", "list", "--config", "/no/such/pawl.toml"],
     ] {
-        let finished = pawl(args).expect_code(1);
+        let finished = pawl_in_vain(args).expect_code(1);
         assert!(finished.stderr.contains("/no/such/pawl.toml"), "{finished:#?}");
     }
 }

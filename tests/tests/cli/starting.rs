@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use pawl_tests::command::pawl;
+use pawl_tests::command::pawl_in_vain;
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::http::{Client, Connection, Request};
 use pawl_tests::server::Server;
@@ -126,7 +126,8 @@ fn an_address_in_use_is_an_error_that_names_it() {
     let address = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let finished = pawl(["serve", "--data", data.to_str().unwrap(), "--listen", &address]).expect_code(1);
+    let finished =
+        pawl_in_vain(["serve", "--data", data.to_str().unwrap(), "--listen", &address]).expect_code(1);
     assert!(finished.stderr.contains(&address), "{finished:#?}");
 }
 
@@ -136,7 +137,7 @@ fn data_that_is_no_directory_is_an_error_that_names_it() {
     let data = dir.path().join("occupied");
     write(&data, "a file");
     let finished =
-        pawl(["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"]).expect_code(1);
+        pawl_in_vain(["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"]).expect_code(1);
     assert!(finished.stderr.contains("occupied"), "{finished:#?}");
 }
 

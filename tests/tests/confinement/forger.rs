@@ -178,7 +178,8 @@ impl Forger {
     pub(crate) fn hang_up(self) {
         let Self { socket, mut keeper, .. } = self;
         drop(socket);
-        assert!(keeper.wait().unwrap().success());
+        let ended = wait::until("the keeper ends after its door", || keeper.try_wait().unwrap());
+        assert!(ended.success(), "{ended}");
     }
 
     fn receive(&self) -> Option<(Vec<u8>, Vec<OwnedFd>)> {

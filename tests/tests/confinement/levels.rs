@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pawl_tests::clients::{Restic, Version};
-use pawl_tests::command::{Finished, pawl_binary, pawl_command};
+use pawl_tests::command::{Finished, pawl_binary, pawl_in_vain};
 use pawl_tests::content::noise;
 use pawl_tests::program::Run;
 use pawl_tests::server::{Credential, Server};
@@ -205,7 +205,7 @@ fn two_doors_are_not_served_at_once() {
     let data = pair.stand.data.to_str().unwrap();
     let alone = pair.stand.dir().join("alone.toml");
     plant(&alone, format!("data = \"{data}\"\nlisten = \"127.0.0.1:0\"\n").as_bytes());
-    let other = finished(&pawl_command().args(["serve", "--config"]).arg(&alone).output().unwrap());
+    let other = pawl_in_vain(["serve", "--config", alone.to_str().unwrap()]);
     assert!(other.stderr.contains("another pawl is serving this directory"), "{other:?}");
     assert!(!door.has_ended(), "{}", door.seen());
 }

@@ -110,7 +110,9 @@ fn within_reach(program: &Path) -> PathBuf {
         fs::create_dir_all(&dir).unwrap();
         fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
         let new = dir.join(format!("new-{}", std::process::id()));
-        fs::copy(&built, &new).unwrap();
+        // By a process of its own: one that another thread is just starting would inherit the file that is written here,
+        // and as long as it holds it nobody can run the program.
+        run("cp", &[built.to_str().unwrap(), new.to_str().unwrap()]);
         fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
         run("mv", &["--no-target-directory", new.to_str().unwrap(), copy.to_str().unwrap()]);
     }

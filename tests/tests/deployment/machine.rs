@@ -129,6 +129,12 @@ impl Machine {
         self.dir.path().join("root").join(path.trim_start_matches('/'))
     }
 
+    /// Puts a program of this machine there. By a process of its own: one that is just being started by another test would
+    /// inherit the file that is written, and hold it for a moment in which it cannot be run.
+    pub(crate) fn bring(&self, program: &Path, path: &str) {
+        here("cp", &[program.to_str().unwrap(), self.path(path).to_str().unwrap()]);
+    }
+
     /// Runs these lines of a shell there as root, which must succeed, and returns what they printed.
     pub(crate) fn run(&self, lines: &str) -> String {
         let finished = self.try_run(lines);
@@ -158,7 +164,8 @@ impl Machine {
 
     /// What a unit, or all that a pattern names, has logged.
     pub(crate) fn log(&self, unit: &str) -> String {
-        self.run(&format!("journalctl --quiet --output cat --unit '{unit}'"))
+        // What a unit has printed just now is on its way to the journal.
+        self.run(&format!("journalctl --sync; journalctl --quiet --output cat --unit '{unit}'"))
     }
 }
 

@@ -30,6 +30,10 @@ use machine::{Machine, NAME};
 /// Maintenance, as the README says that it is called.
 const MAINTAIN: &str = "runuser -u pawl-keeper -- pawl maintain";
 
+/// Has the timer of the night wait for a time that no test is run at: otherwise a night may begin by itself in the middle
+/// of a test.
+const NO_NIGHT: &str = "/etc/systemd/system/pawl-maintain.timer.d/no-night.conf";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -62,6 +66,7 @@ fn delivered() -> Machine {
         let name = file.file_name().unwrap().to_str().unwrap();
         plant(&machine.path("/root").join(name), &std::fs::read(&file).unwrap());
     }
+    plant(&machine.path(NO_NIGHT), b"[Timer]\nOnCalendar=\nOnCalendar=2099-01-01\n");
     machine
 }
 

@@ -6,7 +6,7 @@ use pawl_tests::wait::until;
 use serde_json::Value;
 
 use super::machine::{Machine, write};
-use super::{MAINTAIN, back_up_and_restore, deployed, host};
+use super::{MAINTAIN, NO_NIGHT, back_up_and_restore, deployed, host};
 
 /// The number of a unit's process.
 fn process(machine: &Machine, unit: &str) -> String {
@@ -102,8 +102,14 @@ fn the_night_verifies_and_purges_and_gives_the_door_to_admins_back() {
     let restic = host(&machine, "web2");
     restic.succeed(["init"]);
     back_up_and_restore(&restic);
-    let next = machine.run("systemctl show --property NextElapseUSecRealtime --value pawl-maintain.timer");
-    assert!(!next.trim().is_empty(), "the timer waits for nothing");
+    let next = || machine.run("systemctl show --property NextElapseUSecRealtime --value pawl-maintain.timer");
+    assert!(next().contains("2099"), "the README's commands started no timer");
+    // Stopped, it says nothing of a next time; started for a moment, as it is shipped, what it waits for.
+    machine.run(&format!("systemctl stop pawl-maintain.timer; rm {NO_NIGHT}; systemctl daemon-reload"));
+    machine.run("systemctl start pawl-maintain.timer");
+    let night = next();
+    machine.run("systemctl stop pawl-maintain.timer");
+    assert!(!night.trim().is_empty() && !night.contains("2099"), "the timer waits for nothing: {night}");
 
     machine.run("systemctl enable --now pawl-maintenance.service");
     let before = process(&machine, "pawl-maintenance.service");
@@ -140,7 +146,7 @@ fn the_night_forgets_and_prunes_with_every_restic() {
     let run = "[maintenance.run]\nkeep_daily = 14\npassword_file = \"/etc/pawl/management.password\"\n";
     write(&path, &format!("{config}\n{run}"));
     for name in ["restic-0.14", "restic-0.19"] {
-        std::fs::copy(program(name), machine.path("/usr/bin/restic")).unwrap();
+        machine.bring(&program(name), "/usr/bin/restic");
         machine.run("systemctl start pawl-maintain.service");
     }
     let log = machine.log("pawl-maintain.service");
@@ -161,7 +167,7 @@ fn an_admin_works_at_the_door_that_the_unit_opens() {
     let added: Value = serde_json::from_str(&added).unwrap();
     let (url, password) = (added["url"].as_str().unwrap(), added["password"].as_str().unwrap());
     let url = url.replace("http+unix://", &format!("http+unix://ana:{password}@"));
-    std::fs::copy(program("restic-0.19"), machine.path("/usr/bin/restic")).unwrap();
+    machine.bring(&program("restic-0.19"), "/usr/bin/restic");
     let run = |command: &str| {
         let variables = format!("RESTIC_REPOSITORY='{url}web2/' RESTIC_PASSWORD='{PASSWORD}'");
         machine.run(&format!("export {variables}; restic --no-cache {command}"))

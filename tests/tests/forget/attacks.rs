@@ -79,8 +79,7 @@ fn a_flood_of_tiny_snapshots_takes_no_place() {
 #[test]
 fn an_empty_snapshot_a_little_newer_each_day_wins_nothing() {
     let (ground, good) = good();
-    ground.empty();
-    let empty: Vec<_> = (0..GOOD).map(|day| ground.backup((20 - day) * DAY - 60, &[])).collect();
+    let empty = ground.daily_and_empty(GOOD);
     let rules = ["--keep-daily", "10"];
     assert!(ground.restic_would_remove(&rules).len() >= 9, "plain restic falls for it");
     assert_survives(&ground, &good, &empty, &rules, "shrunken");

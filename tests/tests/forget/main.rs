@@ -45,6 +45,9 @@ struct Ground {
     host: Client,
     files: PathBuf,
     options: Vec<String>,
+    /// Seconds that backups of every day are older, so that what is a little newer is still of the same day in UTC: an
+    /// hour in the last hour of a day.
+    before_midnight: u64,
 }
 
 impl Ground {
@@ -66,7 +69,9 @@ impl Ground {
         let program = program("restic-0.19");
         let options = ["--restic", program.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
         let options = options.map(str::to_owned).to_vec();
-        Self { server, credential, restic, host, files, options }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let before_midnight = if now % DAY >= DAY - HOUR { HOUR } else { 0 };
+        Self { server, credential, restic, host, files, options, before_midnight }
     }
 
     /// Backs the host's files up, and has Pawl believe that it received the snapshot so many seconds ago. It claims that
@@ -90,7 +95,13 @@ impl Ground {
 
     /// A good backup a day, from so many days ago on, the oldest first.
     fn daily(&self, from: u64, days: u64) -> Vec<String> {
-        (0..days).map(|day| self.backup((from - day) * DAY, &[])).collect()
+        (0..days).map(|day| self.backup((from - day) * DAY + self.before_midnight, &[])).collect()
+    }
+
+    /// An empty backup a day, from 20 days ago on, each a minute newer than the one that [`Self::daily`] makes that day.
+    fn daily_and_empty(&self, days: u64) -> Vec<String> {
+        self.empty();
+        (0..days).map(|day| self.backup((20 - day) * DAY + self.before_midnight - 60, &[])).collect()
     }
 
     /// An empty directory at the path of the host's files.

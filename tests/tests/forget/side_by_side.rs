@@ -78,10 +78,7 @@ fn flood(ground: &Ground) {
 }
 
 fn newer(ground: &Ground) {
-    ground.empty();
-    for day in 0..GOOD {
-        ground.backup((20 - day) * DAY - 60, &[]);
-    }
+    ground.daily_and_empty(GOOD);
 }
 
 fn rewritten(ground: &Ground) {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use pawl_tests::faults::{Fault, Which};
 use pawl_tests::maintenance::{maintain_at_time, start_at_time};
 use pawl_tests::on_each_s3;
-use pawl_tests::process::Process;
 use pawl_tests::program::Run;
 use pawl_tests::s3::S3;
 use pawl_tests::wait;
@@ -24,18 +23,14 @@ fn changes(host: &Host) -> usize {
     host.line.seen().iter().filter(|line| changes.iter().any(|method| line.starts_with(method))).count()
 }
 
-/// Kills it once it has changed so much, and waits until its keeper has gone. Says whether it was still at work.
+/// Kills it once it has changed so much. Says whether it was still at work.
 fn kill_after(host: &Host, mut run: Run, more: usize) -> bool {
     let before = changes(host);
     wait::until("something was changed", || {
         (changes(host) >= before + more || run.has_ended()).then_some(())
     });
     let was_at_work = !run.has_ended();
-    let keeper = Process::child_of(run.pid(), "pawl-keeper");
     run.kill();
-    if let Some(keeper) = keeper {
-        wait::until("the keeper ends after its command", || (!keeper.is_alive()).then_some(()));
-    }
     // What it had asked of the store must not change what the test looks at.
     host.line.wait_until_quiet();
     was_at_work

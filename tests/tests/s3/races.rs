@@ -12,6 +12,7 @@ use pawl_tests::content::{id_of, noise};
 use pawl_tests::http::{Client, Response};
 use pawl_tests::moto::Moto;
 use pawl_tests::on_each_s3;
+use pawl_tests::program::Run;
 use pawl_tests::rgw::Rgw;
 use pawl_tests::s3::S3;
 use pawl_tests::server::{Server, key_of};
@@ -197,10 +198,10 @@ fn several_servers_are_refused_where_several_writers_win() {
     command
         .env("AWS_ACCESS_KEY_ID", &bucket.access().key)
         .env("AWS_SECRET_ACCESS_KEY", &bucket.access().secret);
-    let refused = command.output().unwrap();
-    let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success(), "{printed}");
+    // Ends at the deadline of all waiting if the server starts.
+    let refused = Run::start(command).end();
+    assert_ne!(refused.code, Some(0), "{refused:#?}");
     for words in ["lets several writers of one name win", "s3.instances = \"one\""] {
-        assert!(printed.contains(words), "{printed}");
+        assert!(refused.stderr.contains(words), "{refused:#?}");
     }
 }

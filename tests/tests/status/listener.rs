@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use pawl_tests::clients;
-use pawl_tests::command::pawl;
+use pawl_tests::command::pawl_in_vain;
 use pawl_tests::http::{Body, Client, Connection, Request};
 use pawl_tests::server::Server;
 use pawl_tests::status::{ANNOUNCED, ON, Status};
@@ -28,7 +28,7 @@ fn others_are_told_only_if_the_configuration_says_public() {
         data.to_str().unwrap()
     );
     plant(&config, text.as_bytes());
-    let refused = pawl(["serve", "--config", config.to_str().unwrap()]).expect_code(1);
+    let refused = pawl_in_vain(["serve", "--config", config.to_str().unwrap()]).expect_code(1);
     assert!(refused.stderr.contains("pawl.toml: status.listen: "), "{}", refused.stderr);
     assert!(refused.stderr.contains("status.public = true"), "{}", refused.stderr);
     assert!(!data.exists());

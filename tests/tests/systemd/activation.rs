@@ -3,18 +3,30 @@
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pawl_tests::command::Finished;
 use pawl_tests::http::Client;
 use pawl_tests::server::{Passed, Server};
+use pawl_tests::wait::DEADLINE;
 
 use super::is_known;
 
 /// A server that is passed this and must not start.
 fn refuses(sockets: Vec<OwnedFd>, names: Option<&str>) -> String {
     let data = tempfile::tempdir().unwrap();
-    let output = Passed::new(sockets, names).command().args(["serve", "--data"]).arg(data.path()).output();
-    let output = output.expect("a shell starts");
+    let mut command = Passed::new(sockets, names).command();
+    command.args(["serve", "--data"]).arg(data.path()).stderr(Stdio::piped());
+    let mut server = command.spawn().expect("a shell starts");
+    // One that does start would never end.
+    let began = Instant::now();
+    while server.try_wait().unwrap().is_none() && began.elapsed() < DEADLINE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _ = server.kill(); // it fails only if it has ended
+    let output = server.wait_with_output().unwrap();
     let finished = Finished {
         code: output.status.code(),
         stdout: String::new(),

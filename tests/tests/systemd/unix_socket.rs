@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use pawl_tests::clients::{Restic, Version};
-use pawl_tests::command::{Finished, pawl};
+use pawl_tests::command::{Finished, pawl_in_vain};
 use pawl_tests::content::noise;
 use pawl_tests::server::Server;
 use pawl_tests::store::{Stored, plant};
@@ -29,7 +29,7 @@ fn place() -> (TempDir, String, PathBuf) {
 /// Starts a second server, which must fail, at this place.
 fn fails_at(place: &str) -> Finished {
     let data = tempfile::tempdir().unwrap();
-    pawl(["serve", "--data", data.path().to_str().unwrap(), "--listen", place]).expect_code(1)
+    pawl_in_vain(["serve", "--data", data.path().to_str().unwrap(), "--listen", place]).expect_code(1)
 }
 
 /// What `pawl host add` prints to paste has the credential in it.
@@ -94,7 +94,8 @@ fn what_is_no_socket_is_not_replaced_and_a_path_must_be_absolute() {
     assert!(refused.stderr.contains(&place), "{refused:#?}");
     assert_eq!(std::fs::read(&path).unwrap(), b"a letter");
 
-    let refused = pawl(["serve", "--data", dir.path().to_str().unwrap(), "--listen", "unix:pawl.sock"]);
+    let refused =
+        pawl_in_vain(["serve", "--data", dir.path().to_str().unwrap(), "--listen", "unix:pawl.sock"]);
     assert!(refused.expect_code(2).stderr.contains("absolute path"));
 }
 
@@ -103,7 +104,7 @@ fn a_server_that_cannot_start_leaves_no_socket() {
     let (_dir, place, path) = place();
     let first = Server::start();
     let refused =
-        pawl(["serve", "--data", first.data().to_str().unwrap(), "--listen", &place]).expect_code(1);
+        pawl_in_vain(["serve", "--data", first.data().to_str().unwrap(), "--listen", &place]).expect_code(1);
     assert!(refused.stderr.contains("another pawl"), "{refused:#?}");
     assert!(path.symlink_metadata().is_err(), "the socket was left behind");
 }

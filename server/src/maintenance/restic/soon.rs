@@ -103,6 +103,8 @@ fn wait(child: &mut Child, within: Duration, stop: &Stop) -> io::Result<Output> 
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
 
     fn sh(script: &str) -> Command {
@@ -135,7 +137,17 @@ mod tests {
                 let pid = place.path().join("pid");
                 let script =
                     format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; {goes_on}", pid.display());
-                let killed = run(sh(&script), among, Duration::from_secs(5), &Stop::default()).unwrap_err();
+                // Told to stop as soon as it has said what it started, however long that takes on a busy machine.
+                let (tell, told) = watch::channel(false);
+                let said = pid.clone();
+                let telling = thread::spawn(move || {
+                    while !said.exists() && !tell.is_closed() {
+                        thread::sleep(POLL);
+                    }
+                    tell.send_replace(true);
+                });
+                let killed = run(sh(&script), among, Duration::from_mins(5), &Stop::when(told)).unwrap_err();
+                telling.join().unwrap();
                 assert_eq!(killed.kind(), io::ErrorKind::TimedOut, "{killed}");
                 let pid = std::fs::read_to_string(&pid).unwrap();
                 let started = Instant::now();
