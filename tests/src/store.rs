@@ -15,6 +15,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
@@ -240,6 +241,18 @@ pub fn plant(path: &Path, content: &[u8]) {
     } else {
         fs::write(path, content).unwrap_or_else(|error| panic!("{} not planted: {error}", path.display()));
     }
+}
+
+/// Writes a program that can be started at once. By a process of its own: what another thread starts at this moment would
+/// inherit the descriptor of a file that is being written, and no such file can be started.
+pub fn plant_program(path: &Path, content: &str) {
+    let mut writer = Command::new("sh");
+    writer.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut writer = writer.spawn().expect("sh starts");
+    let mut input = writer.stdin.take().expect("it is piped");
+    input.write_all(content.as_bytes()).expect("sh reads");
+    drop(input);
+    assert!(writer.wait().expect("sh ends").success(), "{} not planted", path.display());
 }
 
 /// Removes a file or an empty directory, as an admin could.

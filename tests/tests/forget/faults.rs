@@ -1,7 +1,7 @@
 //! What stands in the way is said, and nothing is removed; run again without it, the work is done.
 
 use pawl_tests::program::program;
-use pawl_tests::store::plant;
+use pawl_tests::store::{plant, plant_program};
 
 use super::{Ground, maintain};
 
@@ -16,8 +16,7 @@ fn a_missing_an_old_and_a_locked_out_restic_remove_nothing() {
     plant(&wrong, b"wrong");
     let [restic, none] = [program("restic-0.19"), "/nowhere/restic".into()];
     let old = ground.server.dir().join("restic-0.13");
-    plant(&old, b"#!/bin/sh\necho restic 0.13.1 compiled with go1.18\n");
-    std::fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    plant_program(&old, "#!/bin/sh\necho restic 0.13.1 compiled with go1.18\n");
     let [password, wrong] = [&password, &wrong].map(|path| path.to_str().unwrap());
     for (restic, password, reason) in [
         (&none, password, "cannot start /nowhere/restic"),

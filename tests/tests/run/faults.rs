@@ -8,7 +8,7 @@ use pawl_tests::command::pawl_binary;
 use pawl_tests::maintenance::Maintenance;
 use pawl_tests::program::program;
 use pawl_tests::server::Server;
-use pawl_tests::store::{plant, remove};
+use pawl_tests::store::{plant, plant_program, remove};
 use pawl_tests::wait;
 
 use super::{Ground, RULES, WELL, chmod, ends, last_line, step};
@@ -17,11 +17,9 @@ use super::{Ground, RULES, WELL, chmod, ends, last_line, step};
 fn a_restic_that_is_missing_or_none_and_a_wrong_password_stop_the_repository() {
     let ground = Ground::new(&["web1"]);
     let none = ground.server.dir().join("no-restic");
-    plant(&none, b"#!/bin/sh\necho rustic 0.9\n");
-    chmod(&none, 0o755);
+    plant_program(&none, "#!/bin/sh\necho rustic 0.9\n");
     let old = ground.server.dir().join("old-restic");
-    plant(&old, b"#!/bin/sh\necho restic 0.13.1 compiled with go1.18\n");
-    chmod(&old, 0o755);
+    plant_program(&old, "#!/bin/sh\necho restic 0.13.1 compiled with go1.18\n");
     for (restic, reason) in [
         ("/nowhere/restic".into(), "cannot start /nowhere/restic"),
         (none, "is no restic"),
@@ -130,8 +128,10 @@ fn a_repository_that_cannot_be_read_fails_by_itself() {
 fn a_password_command_can_ask_at_a_terminal() {
     let ground = Ground::new(&["web1"]);
     let ask = ground.server.dir().join("ask");
-    plant(&ask, b"#!/bin/sh\nprintf 'Password: ' > /dev/tty; read password < /dev/tty; echo \"$password\"\n");
-    chmod(&ask, 0o755);
+    plant_program(
+        &ask,
+        "#!/bin/sh\nprintf 'Password: ' > /dev/tty; read password < /dev/tty; echo \"$password\"\n",
+    );
     let restic = ground.scripted("[ $1 = version ] || exit 0"); // which asks for none itself
     let mut words = vec!["maintain", "run", "--restic", restic.to_str().unwrap(), "--password-command"];
     words.extend([ask.to_str().unwrap()].into_iter().chain(ground.server.place()));

@@ -30,7 +30,7 @@ use pawl_tests::content::{id_of, noise};
 use pawl_tests::maintenance::maintain;
 use pawl_tests::program::{self, program};
 use pawl_tests::server::Server;
-use pawl_tests::store::plant;
+use pawl_tests::store::{plant, plant_program};
 use serde_json::Value;
 
 const DAY: u64 = 24 * 3600;
@@ -117,11 +117,7 @@ impl Ground {
     fn scripted(&self, lines: &str) -> PathBuf {
         let path = self.server.dir().join(format!("restic-{}", id_of(lines.as_bytes())));
         let real = program("restic-0.19");
-        plant(
-            &path,
-            format!("#!/bin/bash\nreal={}\n{lines}\nexec $real \"$@\"\n", real.display()).as_bytes(),
-        );
-        chmod(&path, 0o755);
+        plant_program(&path, &format!("#!/bin/bash\nreal={}\n{lines}\nexec $real \"$@\"\n", real.display()));
         path
     }
 
