@@ -58,7 +58,7 @@ pub(super) async fn fixture(server: S3) -> Fixture<S3Store, Place> {
 }
 
 /// A store behind a line, which fails from now on as the test says.
-async fn behind_a_line() -> Fixture<S3Store, Place> {
+pub(super) async fn behind_a_line() -> Fixture<S3Store, Place> {
     let server = S3::Moto(Moto::start());
     let bucket = server.bucket("backup", Kind::Versioned);
     let line = Faults::in_front_of(server.address());
@@ -72,14 +72,18 @@ impl Place {
         &self.bucket
     }
 
+    pub(super) fn line(&self) -> &Faults {
+        self.line.as_ref().unwrap()
+    }
+
     pub(super) fn state(&self) -> &Path {
         self.state.path()
     }
 }
 
 impl Fixture<S3Store, Place> {
-    fn fail(&self, which: Which, fault: Fault) {
-        self.place.line.as_ref().unwrap().add(which, fault);
+    pub(super) fn fail(&self, which: Which, fault: Fault) {
+        self.place.line().add(which, fault);
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) enum Noted {
 }
 
 impl S3Maintenance {
-    /// Writes a note down, unless there is one of its name. Says whether it is new.
+    /// Writes a note down, unless there is another of its name. Says whether it stands there.
     pub(super) async fn write_down(&self, key: &str, content: Vec<u8>) -> Result<bool, StoreError> {
         let target = Target {
             bucket: self.store.settings.bucket.clone(),
@@ -80,8 +80,8 @@ impl S3Maintenance {
         let (clients, settings) = (&self.store.clients, &self.store.settings);
         match put::whole(&clients.quick, settings, target, Bytes::from(content.clone())).await? {
             Ended::Stored(_) => Ok(true),
-            Ended::Taken => Ok(false),
-            Ended::Unclear(_) => match self.read_note(key).await? {
+            // The reply to an attempt before may have been lost: then it is this very note that is in the way.
+            Ended::Taken | Ended::Unclear(_) => match self.read_note(key).await? {
                 Some(found) => Ok(found == content),
                 None => Err(StoreError::Unavailable("it is not known whether a note was stored".to_owned())),
             },

@@ -34,7 +34,7 @@ async fn a_lost_reply_is_looked_up() {
         f.fail(Which::first("PUT", "/data/"), Fault::LoseAnswer);
         let content = content(1, len);
         assert_eq!(f.create(FileType::Data, &content).await, Outcome::Stored, "{len}");
-        assert_eq!(f.place.line.as_ref().unwrap().faults(), 1);
+        assert_eq!(f.place.line().faults(), 1);
         assert_eq!(f.read(FileType::Data, id_of(&content)).await, Some(content));
     }
 }
@@ -50,7 +50,7 @@ async fn bytes_that_are_no_answer_are_no_end() {
     f.store.facts.forget(&f.store.layout.file(&repository(), &data(&small)));
     assert!(f.store.facts(&repository(), &data(&small)).await.unwrap().is_some());
     assert_eq!(f.list(FileType::Data).await.map(|files| files.len()), Some(1));
-    assert_eq!(f.place.line.as_ref().unwrap().faults(), 3);
+    assert_eq!(f.place.line().faults(), 3);
     // What was streamed is not sent a second time: the host does it.
     f.fail(Which::first("PUT", "/data/"), Fault::Gibberish);
     assert_eq!(f.create(FileType::Data, &content(2, LARGE)).await, Outcome::Failed);
@@ -74,7 +74,7 @@ async fn a_conflict_is_an_error_unless_the_other_one_stored_the_same() {
     let content = content(1, LARGE);
     assert_eq!(f.create(FileType::Data, &content).await, Outcome::Failed);
     let key = f.store.layout.file(&repository(), &data(&content));
-    f.place.line.as_ref().unwrap().heal();
+    f.place.line().heal();
     assert_eq!(f.create(FileType::Data, &content).await, Outcome::Stored);
     f.fail(Which::all("PUT", "/data/"), Fault::Answer(409, "ConditionalRequestConflict"));
     assert_eq!(f.create(FileType::Data, &content).await, Outcome::AlreadyThere);
@@ -86,7 +86,7 @@ async fn a_store_that_is_busy_is_asked_again_where_the_content_is_still_there() 
     let f = initialised().await;
     f.fail(Which::first("PUT", "/data/"), Fault::Answer(503, "SlowDown"));
     assert_eq!(f.create(FileType::Data, &content(1, 1000)).await, Outcome::Stored);
-    f.place.line.as_ref().unwrap().heal();
+    f.place.line().heal();
     f.fail(Which::first("PUT", "/data/"), Fault::Answer(503, "SlowDown"));
     assert_eq!(f.create(FileType::Data, &content(2, LARGE)).await, Outcome::Failed);
     assert_eq!(f.create(FileType::Data, &content(2, LARGE)).await, Outcome::Stored);
@@ -98,7 +98,7 @@ async fn a_refusal_of_the_store_is_neither_absence_nor_a_hosts_fault() {
     let content = content(1, 1000);
     assert_eq!(f.create(FileType::Data, &content).await, Outcome::Stored);
     for (status, code) in [(403, "AccessDenied"), (500, "InternalError"), (404, "NoSuchBucket")] {
-        f.place.line.as_ref().unwrap().heal();
+        f.place.line().heal();
         for method in ["GET", "HEAD", "PUT"] {
             f.fail(Which::all(method, ""), Fault::Answer(status, code));
         }
@@ -116,7 +116,7 @@ async fn a_refusal_of_the_store_is_neither_absence_nor_a_hosts_fault() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_known_while_the_store_is_away() {
     let f = initialised().await;
-    let line = f.place.line.as_ref().unwrap();
+    let line = f.place.line();
     line.go_away();
     assert!(f.store.survey(&principal(), &repository(), &data(b"new")).await.is_err());
     assert_eq!(f.create(FileType::Data, &content(1, LARGE)).await, Outcome::Failed);
@@ -174,7 +174,7 @@ async fn a_long_listing_is_whole_or_an_error() {
     };
     let listed: Result<Vec<_>, _> = f.store.list(permit).await.unwrap().try_collect().await;
     assert!(matches!(listed, Err(StoreError::Unavailable(_))));
-    assert_eq!(f.place.line.as_ref().unwrap().faults(), 1);
+    assert_eq!(f.place.line().faults(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
