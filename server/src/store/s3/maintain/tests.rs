@@ -14,6 +14,7 @@ use crate::store::conformance::{Fixture, Outcome, content, id_of, key, upload};
 use crate::store::s3::tests::{Place as Server, behind_a_line, fixture};
 
 mod locking;
+mod lost;
 mod rights;
 mod tampering;
 
