@@ -83,12 +83,14 @@ fn run(words: &[String], content: &str, timeout: Duration) -> Result<(), String>
         let _ = input.map(|mut input| input.write_all(content.as_bytes()));
     });
     let status = wait(&mut child, timeout).map_err(|error| failed(error.to_string()))?;
-    let said = hear.recv_timeout(SAID_WITHIN).unwrap_or_default();
     match status {
         None => Err(failed(format!("it did not end within {} s, and was stopped", timeout.as_secs()))),
         Some(status) if status.success() => Ok(()),
-        Some(status) if said.is_empty() => Err(failed(format!("it ended with {status}"))),
-        Some(status) => Err(failed(format!("it ended with {status}: {}", super::words::Words::from(said)))),
+        Some(status) => {
+            let said = hear.recv_timeout(SAID_WITHIN).unwrap_or_default();
+            let why = if said.is_empty() { said } else { format!(": {}", super::words::Words::from(said)) };
+            Err(failed(format!("it ended with {status}{why}")))
+        }
     }
 }
 
