@@ -243,6 +243,13 @@ pub fn plant(path: &Path, content: &[u8]) {
     }
 }
 
+/// Writes a secret, which only its owner may read.
+pub fn plant_secret(path: &Path, content: &[u8]) {
+    plant(path, content);
+    let private = fs::set_permissions(path, Permissions::from_mode(0o600));
+    private.unwrap_or_else(|error| panic!("{} not made private: {error}", path.display()));
+}
+
 /// Writes a program that can be started at once. By a process of its own: what another thread starts at this moment would
 /// inherit the descriptor of a file that is being written, and no such file can be started.
 pub fn plant_program(path: &Path, content: &str) {

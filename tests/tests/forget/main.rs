@@ -30,7 +30,7 @@ use pawl_tests::http::Client;
 use pawl_tests::maintenance::maintain;
 use pawl_tests::program::program;
 use pawl_tests::server::{Credential, Server};
-use pawl_tests::store::{plant, remove};
+use pawl_tests::store::{plant, plant_secret, remove};
 use serde_json::Value;
 
 const HOUR: u64 = 3600;
@@ -64,8 +64,7 @@ impl Ground {
             plant(&files.join(format!("file-{name}")), &noise(&format!("{name}"), 1000));
         }
         let password = server.dir().join("password");
-        plant(&password, b"secret");
-        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        plant_secret(&password, b"secret");
         let program = program("restic-0.19");
         let options = ["--restic", program.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
         let options = options.map(str::to_owned).to_vec();

@@ -17,7 +17,7 @@ use pawl_tests::forger::Forger;
 use pawl_tests::maintenance::maintain;
 use pawl_tests::program::program;
 use pawl_tests::server::Server;
-use pawl_tests::store::plant;
+use pawl_tests::store::{plant, plant_secret};
 use serde_json::{Value, json};
 
 /// A repository with good backups, and a thief who has all that its host has.
@@ -42,12 +42,7 @@ impl Ground {
         restic.backup(&files);
         plant(&files.join("a/later"), b"more");
         restic.backup(&files);
-        plant(&server.dir().join("password"), b"secret");
-        std::fs::set_permissions(
-            server.dir().join("password"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o600),
-        )
-        .unwrap();
+        plant_secret(&server.dir().join("password"), b"secret");
         let thief = Forger::new(&restic, server.client(&credential), "web1");
         Self { server, restic, thief }
     }

@@ -30,7 +30,7 @@ use pawl_tests::content::{id_of, noise};
 use pawl_tests::maintenance::maintain;
 use pawl_tests::program::{self, program};
 use pawl_tests::server::Server;
-use pawl_tests::store::{plant, plant_program};
+use pawl_tests::store::{plant, plant_program, plant_secret};
 use serde_json::Value;
 
 const DAY: u64 = 24 * 3600;
@@ -51,8 +51,7 @@ impl Ground {
 
     fn on(server: Server, names: &[&'static str]) -> Self {
         let password = server.dir().join("management.password");
-        plant(&password, b"secret");
-        chmod(&password, 0o600);
+        plant_secret(&password, b"secret");
         let hosts = names.iter().map(|name| {
             let restic = Restic::new(Version::V0_19, &clients::ready(&server, name));
             for file in 0..10 {
