@@ -1,7 +1,7 @@
-//! moto: an S3 and IAM server in memory, quick to start and one for each test.
+//! moto: an S3 and IAM server in memory. `scripts/test` starts one, which all tests use at the same time.
 //!
-//! Invariant: none outlives its value. It checks neither checksums nor the conditions of policies, and no credential
-//! before [`Moto::require_credentials`]: what is to be refused for one of these is tried on Ceph RGW.
+//! Invariant: users and buckets have names that no other test has. moto checks neither checksums nor the conditions of
+//! policies, and credentials only for a [`Moto::checked_bucket`]: what one of these should refuse is tried on Ceph RGW.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,12 +10,14 @@
     reason = "a test that cannot go on should stop"
 )]
 
+use std::env;
 use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::bucket::{Access, Bucket, Kind};
 use crate::http::{Body, Client, Request, Response};
 use crate::program::{Run, tool};
+use crate::s3::unique;
 use crate::wait;
 
 /// What runs it.
@@ -23,17 +25,31 @@ const SERVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/moto/serve.py");
 /// What it prints when it listens.
 const READY: &str = "Running on http://";
 
-/// A server of its own.
+/// With this, the name of a bucket begins for which moto checks credentials. `serve.py` knows it too.
+const CHECKED: &str = "checked-";
+
+/// A running moto.
 #[derive(Debug)]
 pub struct Moto {
     address: SocketAddr,
-    _run: Run,
+    _own: Option<Run>,
 }
 
 impl Moto {
-    /// Starts one on a free port.
+    /// The server that all tests of a run share: `scripts/test` says where it listens. Without one, as when a single test
+    /// is started by hand, a server for this test alone.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn shared() -> Self {
+        match env::var_os("PAWL_MOTO") {
+            None => Self::start(),
+            Some(url) => {
+                let address = url.to_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+                Self { address: address.expect("PAWL_MOTO is like http://127.0.0.1:5000"), _own: None }
+            }
+        }
+    }
+
+    fn start() -> Self {
         let mut command = Command::new(tool("moto/bin/python3"));
         command.args([SERVE, "-H", "127.0.0.1", "-p", "0"]);
         let mut run = Run::start(command);
@@ -44,7 +60,7 @@ impl Moto {
             let (address, _) = after.split_once(char::is_whitespace)?;
             address.trim_end_matches("\u{1b}[0m").parse().ok()
         });
-        Self { address, _run: run }
+        Self { address, _own: Some(run) }
     }
 
     /// Where it listens.
@@ -53,22 +69,29 @@ impl Moto {
         self.address
     }
 
-    /// A new bucket, seen with a credential that may do everything.
+    /// A new bucket that anybody may use, seen with a credential that may do everything. Its name gets an ending.
     #[must_use]
     pub fn bucket(&self, name: &str, kind: Kind) -> Bucket {
+        let name = unique(name);
         let owner = self.user(
-            &format!("owner-of-{name}"),
-            &[r#"{"Version":"2012-10-17","Statement":[
-            {"Effect":"Allow","Action":"*","Resource":"*"}]}"#],
+            "owner",
+            &[r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#],
         );
-        let bucket = Bucket::at(self.address, &owner, name);
+        let bucket = Bucket::at(self.address, &owner, &name);
         bucket.make(kind);
         bucket
     }
 
-    /// A new user with these IAM policies. Only while no credential is asked for.
+    /// A new bucket for which moto checks signatures and the policies of users.
+    #[must_use]
+    pub fn checked_bucket(&self, name: &str, kind: Kind) -> Bucket {
+        self.bucket(&format!("{CHECKED}{name}"), kind)
+    }
+
+    /// A new user with these IAM policies. Its name gets an ending.
     #[must_use]
     pub fn user(&self, name: &str, policies: &[&str]) -> Access {
+        let name = &unique(name);
         let _ = self.iam(&[("Action", "CreateUser"), ("UserName", name)]);
         for (number, policy) in policies.iter().enumerate() {
             let number = format!("policy-{number}");
@@ -85,12 +108,6 @@ impl Moto {
             after.split('<').next().unwrap().to_owned()
         };
         Access { key: field("AccessKeyId"), secret: field("SecretAccessKey") }
-    }
-
-    /// From here on, signatures and IAM policies are checked.
-    pub fn require_credentials(&self) {
-        let request = Request::new("POST", "/moto-api/reset-auth").body(Body::Sized(b"0".to_vec()));
-        assert_eq!(Client::nobody(self.address).send(request).unwrap().status, 200);
     }
 
     /// A request to IAM, which is told from one to S3 by what the signature is said to be for.

@@ -10,7 +10,6 @@
 )]
 
 use std::env;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,6 +18,7 @@ use serde_json::Value;
 
 use crate::bucket::{Access, Bucket, Kind};
 use crate::program::target;
+use crate::s3::unique;
 
 /// The server that runs.
 #[derive(Debug)]
@@ -88,9 +88,4 @@ impl Rgw {
         assert!(finished.status.success(), "{args:?}: {finished:?}");
         serde_json::from_slice(&finished.stdout).unwrap()
     }
-}
-
-/// A name that nobody else has: other tests may run at the same time, in this process and in others.
-fn unique(name: &str) -> String {
-    format!("{name}-{:016x}", RandomState::new().build_hasher().finish())
 }

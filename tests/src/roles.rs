@@ -22,16 +22,15 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// A new bucket on this server. From here on moto asks for credentials.
+    /// A new bucket on this server, which checks credentials.
     #[must_use]
     pub fn new(s3: &S3, prefix: &str, kind: Kind) -> Self {
         let roles = ["writer", "reader", "maintenance"];
         let (owner, [writer, reader, maintenance]) = match s3 {
             S3::Moto(moto) => {
-                let owner = moto.bucket("backup", kind);
+                let owner = moto.checked_bucket("backup", kind);
                 let policy = |role| printed(&owner, prefix, &["--account", "123456789012", "--role", role]);
                 let users = roles.map(|role| moto.user(role, &[&policy(role)]));
-                moto.require_credentials();
                 (owner, users)
             }
             S3::Rgw(rgw) => {

@@ -1,5 +1,8 @@
 """Runs moto's server. Arguments are those of moto_server.
 
+One server is used by many tests. It checks signatures and IAM policies for buckets whose name begins with `checked-`, and
+for no others; anybody can make users.
+
 moto 5.2.5 calls the answers to some questions by another name than S3 does. boto does not look at it; the Rust SDK does,
 and takes the answer for none. Here they get the name that S3 gives them.
 
@@ -10,6 +13,8 @@ stores then, so that several win. Here it does both for one writer at a time.
 import sys
 import threading
 
+from moto import settings
+from moto.core.authorization import ActionAuthenticatorMixin
 from moto.s3.responses import S3Response
 from moto.server import main
 
@@ -44,6 +49,17 @@ def one_at_a_time(self):
         return put_object(self)
 
 
+check_s3 = ActionAuthenticatorMixin._authenticate_and_authorize_s3_action
+
+
+def check_some(self, bucket_name=None, key_name=None):
+    if bucket_name and bucket_name.startswith("checked-"):
+        check_s3(self, bucket_name, key_name)
+
+
+settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
+ActionAuthenticatorMixin._authenticate_and_authorize_normal_action = lambda self, resource="*": None
+ActionAuthenticatorMixin._authenticate_and_authorize_s3_action = check_some
 S3Response.serialized = renamed
 S3Response.put_object = one_at_a_time
 sys.exit(main())

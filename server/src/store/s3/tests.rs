@@ -59,7 +59,7 @@ pub(super) async fn fixture(server: S3) -> Fixture<S3Store, Place> {
 
 /// A store behind a line, which fails from now on as the test says.
 pub(super) async fn behind_a_line() -> Fixture<S3Store, Place> {
-    let server = S3::Moto(Moto::start());
+    let server = S3::Moto(Moto::shared());
     let bucket = server.bucket("backup", Kind::Versioned);
     let line = Faults::in_front_of(server.address());
     let state = tempfile::tempdir().unwrap();
@@ -88,7 +88,7 @@ impl Fixture<S3Store, Place> {
 }
 
 fn moto() -> S3 {
-    S3::Moto(Moto::start())
+    S3::Moto(Moto::shared())
 }
 
 fn rgw() -> S3 {

@@ -30,7 +30,7 @@ fn with_maintenance(hosts: Fixture<S3Store, Server>) -> Both<S3Store, S3Maintena
 }
 
 fn moto() -> S3 {
-    S3::Moto(Moto::start())
+    S3::Moto(Moto::shared())
 }
 
 fn rgw() -> S3 {
