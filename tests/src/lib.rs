@@ -26,6 +26,7 @@ pub mod roles;
 pub mod s3;
 pub mod script;
 pub mod server;
+pub mod shared;
 pub mod status;
 pub mod store;
 pub mod wait;

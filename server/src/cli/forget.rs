@@ -55,6 +55,9 @@ pub struct Forget {
     /// there are stale, for up to 31 minutes
     #[arg(long, value_name = "TIME", default_value_t)]
     pub lock_wait: LockWait,
+    /// As if a lock that was permitted took no longer than this to arrive
+    #[arg(long, hide = true, value_name = "TIME")]
+    pub locks_arrive_within: Option<LockWait>,
     /// Remove nothing, and say what would be
     #[arg(long)]
     pub dry_run: bool,

@@ -17,7 +17,7 @@ use pawl_policy::retention::{Filter, Held, Judged, Plan, Verdict, judge};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
 use super::door::PrivateDoor;
-use super::locks::{Patience, Quiet};
+use super::locks::{ON_ITS_WAY, Patience, Quiet};
 use super::session::{self, Session};
 use super::stop::Stop;
 use crate::cli::{Forget, Retention, UsersRestic};
@@ -46,7 +46,8 @@ pub(super) fn run(options: &Forget) -> Outcome {
                 dry_run: options.dry_run,
                 restic: &options.restic,
             };
-            let patience = Patience { wait: options.lock_wait.0, stop: Stop::default() };
+            let on_its_way = options.locks_arrive_within.map_or(ON_ITS_WAY, |time| time.0);
+            let patience = Patience { wait: options.lock_wait.0, on_its_way, stop: Stop::default() };
             let mut quiet = Quiet::of(session, &options.repository, patience);
             let forgotten = forget(session, &wanted, &mut quiet).await;
             let locks = quiet.end().await;

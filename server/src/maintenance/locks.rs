@@ -31,7 +31,7 @@ use watch::Watch;
 const POLL: Duration = Duration::from_secs(5);
 /// So long a lock may be on its way that was permitted before the suspension began. One that arrives later comes from
 /// somebody who does not heed it.
-const ON_ITS_WAY: Duration = Duration::from_mins(1);
+pub(super) const ON_ITS_WAY: Duration = Duration::from_mins(1);
 /// So often somebody may be faster than our restic, before new locks are suspended to let it through.
 const FASTER_MAX: u32 = 3;
 
@@ -40,6 +40,8 @@ const FASTER_MAX: u32 = 3;
 pub(super) struct Patience {
     /// Until the making of new ones is suspended.
     pub(super) wait: Duration,
+    /// How long locks may be on their way once it is: [`ON_ITS_WAY`], but in tests.
+    pub(super) on_its_way: Duration,
     /// When all of it has to end: nothing is begun that would take longer.
     pub(super) stop: Stop,
 }
@@ -73,6 +75,8 @@ pub(super) struct Quiet<'a> {
     began: Instant,
     /// How long locks were waited for in all.
     waited: Duration,
+    /// Whether the log says that locks are waited for.
+    said: bool,
     watch: Watch,
     suspension: Option<Suspension>,
     report: Report,
@@ -83,7 +87,8 @@ impl<'a> Quiet<'a> {
     pub(super) fn of(session: &'a Session, repository: &RepositoryName, patience: Patience) -> Self {
         let (began, watch, report) = (Instant::now(), Watch::default(), Report::default());
         let repository = repository.clone();
-        Self { session, repository, patience, began, waited: Duration::ZERO, watch, suspension: None, report }
+        let (waited, said) = (Duration::ZERO, false);
+        Self { session, repository, patience, began, waited, said, watch, suspension: None, report }
     }
 
     /// Does `work`, for which restic needs an exclusive lock at a door of this session, once no lock of others is in its
@@ -177,15 +182,21 @@ impl<'a> Quiet<'a> {
                 return Ok(false);
             }
             self.check_until(now_ms(), &left)?;
+            if !self.said {
+                self.said = true;
+                tracing::info!(repository = %self.repository, by = holders(&left), "locked; waiting");
+            }
             self.pause(POLL.min(self.patience.wait.saturating_sub(waited))).await?;
         }
     }
 
     /// Removes the locks that are there as they go stale. One that comes now is not waited for.
     async fn let_go_stale(&mut self) -> Result<(), LocksError> {
-        self.pause(ON_ITS_WAY).await?;
+        self.pause(self.patience.on_its_way).await?;
         let settled_ms = now_ms();
         let there: BTreeSet<FileId> = self.locks().await?.iter().map(|lock| lock.id).collect();
+        let locks = there.len();
+        tracing::info!(repository = %self.repository, locks, "hosts make no new locks; waiting until these are stale");
         loop {
             let left = self.tidy().await?;
             let (of_before, since): (Vec<_>, Vec<_>) =
@@ -233,25 +244,28 @@ impl<'a> Quiet<'a> {
     fn check_time(&self, left: &[Lock]) -> Result<(), LocksError> {
         let now_ms = now_ms();
         let stale_ms = |lock: &Lock| lock.facts.received_ms.min(now_ms).saturating_add(LOCK_STALE_AFTER_MS);
-        let settled_ms = now_ms.saturating_add(u64::try_from(ON_ITS_WAY.as_millis()).unwrap_or(u64::MAX));
+        let settled_ms =
+            now_ms.saturating_add(u64::try_from(self.patience.on_its_way.as_millis()).unwrap_or(u64::MAX));
         let ready_ms = left.iter().map(stale_ms).max().unwrap_or(0).max(settled_ms);
         self.check_until(ready_ms, left)
     }
 
     fn check_until(&self, moment_ms: u64, left: &[Lock]) -> Result<(), LocksError> {
         match self.patience.stop.until_ms() {
-            Some(until_ms) if moment_ms >= until_ms => {
-                let holders: BTreeSet<_> = left.iter().map(|lock| watch::name(&lock.facts)).collect();
-                let holders: Vec<_> = holders.into_iter().collect();
-                Err(LocksError::NoTime(format!(
-                    "{} is locked by {}, and the time for this run would be over before it could be had alone",
-                    self.repository,
-                    holders.join(", ")
-                )))
-            }
+            Some(until_ms) if moment_ms >= until_ms => Err(LocksError::NoTime(format!(
+                "{} is locked by {}, and the time for this run would be over before it could be had alone",
+                self.repository,
+                holders(left)
+            ))),
             _ => Ok(()),
         }
     }
+}
+
+/// Who made these locks, as a list of names.
+fn holders(locks: &[Lock]) -> String {
+    let holders: BTreeSet<_> = locks.iter().map(|lock| watch::name(&lock.facts)).collect();
+    holders.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Removes locks as maintenance may, and says how many.

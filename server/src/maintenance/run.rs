@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use jiff::{Timestamp, Zoned};
 
-use super::locks::{Patience, Quiet};
+use super::locks::{ON_ITS_WAY, Patience, Quiet};
 use super::purge;
 use super::report::{self as reporting, Comparison, Delivered};
 use super::session::{self, Session};
@@ -191,7 +191,7 @@ async fn tend(
     compare::compare(session, ward, comparison).await?;
     examine::examine(session, ward).await?;
     let wait = ward.settings.lock_wait.unwrap_or_default().0;
-    let patience = Patience { wait, stop: ward.stop.clone() };
+    let patience = Patience { wait, on_its_way: ON_ITS_WAY, stop: ward.stop.clone() };
     let mut quiet = Quiet::of(session, &ward.repository, patience);
     let done = with_restic(session, ward, &mut quiet).await;
     let started = Instant::now();

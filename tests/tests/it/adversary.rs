@@ -83,8 +83,8 @@ fn every_attack_has_a_number_of_its_own() {
         assert!(name.starts_with(&format!("a{number:02}_")), "{name} is A{number}");
         found.entry(number).or_default().push(name);
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/adversary");
-    for file in fs::read_dir(folder).unwrap().flatten().filter(|file| file.file_name() != "main.rs") {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/adversary");
+    for file in fs::read_dir(folder).unwrap().flatten() {
         for number in read(&file.path()).lines().filter(|line| line.starts_with("///")).filter_map(number) {
             found.entry(number).or_default().push(file.file_name().to_string_lossy().into_owned());
         }

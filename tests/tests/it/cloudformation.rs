@@ -6,10 +6,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use pawl_tests::command::pawl;
 use pawl_tests::program::tool;
+use pawl_tests::shared::made_once;
 use pawl_tests::store::plant;
 use serde_json::{Value, json};
 
@@ -41,10 +41,10 @@ fn stack(parameters: &[&str]) -> Value {
     stack
 }
 
-/// A stack with all parameters as they are by themselves, made once.
-fn plain() -> &'static Value {
-    static STACK: OnceLock<Value> = OnceLock::new();
-    STACK.get_or_init(|| stack(&[]))
+/// A stack with all parameters as they are by themselves, made once for all tests.
+fn plain() -> Value {
+    let made = made_once("stack.json", |path| plant(path, stack(&[]).to_string().as_bytes()));
+    serde_json::from_slice(&std::fs::read(made).unwrap()).unwrap()
 }
 
 /// What `pawl policy s3` prints for the account and bucket of the stack.
@@ -102,7 +102,8 @@ fn in_the_words_of_cloudformation(rule: &Value) -> Value {
 
 #[test]
 fn the_bucket_keeps_versions_is_not_public_and_can_have_object_lock() {
-    let plain = &plain()["bucket"];
+    let plain = plain();
+    let plain = &plain["bucket"];
     assert_eq!(plain["VersioningConfiguration"]["Status"], "Enabled");
     let not_public = plain["PublicAccessBlockConfiguration"].as_object().unwrap();
     assert!(not_public.len() == 4 && not_public.values().all(|value| value == true), "{not_public:?}");

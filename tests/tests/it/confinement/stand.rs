@@ -2,18 +2,17 @@
 //!
 //! Invariant: an attack gets a copy of its own; what it destroys is nobody else's.
 
-use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pawl_tests::clients::{Restic, Version};
 use pawl_tests::content::noise;
 use pawl_tests::disk::Disk;
 use pawl_tests::server::Server;
+use pawl_tests::shared::{copy, made_once};
 use pawl_tests::store::plant;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -63,7 +62,7 @@ impl Stand {
             run("rm", &["-rf", above.join(name).to_str().unwrap()]);
         }
         let data = self.data.to_str().unwrap();
-        run("cp", &["-a", original().to_str().unwrap(), data]);
+        copy(&original(), &self.data);
         run("chown", &["-R", &format!("{}:{NOBODY}", self.owner), data]);
     }
 
@@ -99,24 +98,23 @@ pub(crate) fn as_user(user: &str, program: &Path) -> Command {
 /// A copy of the program where every user gets to, however deep in somebody's home it was built. Always the same place,
 /// so that runs do not pile up.
 fn within_reach(program: &Path) -> PathBuf {
-    static COPIED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let built = program.canonicalize().unwrap();
     let mut hash = DefaultHasher::new();
     built.hash(&mut hash);
     let dir = std::env::temp_dir().join(format!("pawl-tests-{:016x}", hash.finish()));
-    let copy = dir.join(built.file_name().unwrap());
-    let mut copied = COPIED.lock().unwrap_or_else(PoisonError::into_inner);
-    if copied.insert(copy.clone()) {
+    let reached = dir.join(built.file_name().unwrap());
+    let known = |path: &Path| fs::metadata(path).and_then(|file| Ok((file.len(), file.modified()?))).ok();
+    if known(&reached) != known(&built) {
         fs::create_dir_all(&dir).unwrap();
         fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
         let new = dir.join(format!("new-{}", std::process::id()));
         // By a process of its own: one that another thread is just starting would inherit the file that is written here,
         // and as long as it holds it nobody can run the program.
-        run("cp", &[built.to_str().unwrap(), new.to_str().unwrap()]);
+        run("cp", &["--preserve=timestamps", built.to_str().unwrap(), new.to_str().unwrap()]);
         fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
-        run("mv", &["--no-target-directory", new.to_str().unwrap(), copy.to_str().unwrap()]);
+        run("mv", &["--no-target-directory", new.to_str().unwrap(), reached.to_str().unwrap()]);
     }
-    copy
+    reached
 }
 
 /// Whether somebody listens at this socket. Its name is there a little earlier.
@@ -140,12 +138,9 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// The directory that copies are made of, with two snapshots of real restic in it.
-fn original() -> &'static Path {
-    static ORIGINAL: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, data) = ORIGINAL.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        let mut server = Server::build().data(&data).start();
+fn original() -> PathBuf {
+    made_once("confinement", |data| {
+        let mut server = Server::build().data(data).start();
         let restic = Restic::new(Version::V0_18, &server.add_host("web1", &[]));
         restic.succeed(["init"]);
         let source = restic.home().join("source");
@@ -156,9 +151,7 @@ fn original() -> &'static Path {
         }
         server.signal(Signal::TERM);
         assert_eq!(server.wait().code(), Some(0));
-        (dir, data)
-    });
-    data
+    })
 }
 
 pub(crate) fn run(program: &str, arguments: &[&str]) {

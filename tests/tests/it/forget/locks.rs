@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pawl_tests::clients::Version;
 use pawl_tests::command::{Finished, pawl, pawl_command};
@@ -20,10 +20,11 @@ use super::Ground;
 const RULES: [&str; 2] = ["--keep-last", "4"];
 /// By restic's own rule a lock is stale after 30 minutes.
 const STALE: Duration = Duration::from_mins(31);
-/// Locks that were on their way when the suspension began are waited for so long.
-const ON_ITS_WAY: Duration = Duration::from_mins(1);
-/// A run that suspends locks takes longer than a minute.
-const RUN_MAX: Duration = Duration::from_mins(10);
+/// So many seconds Pawl waits here for locks that were on their way when the suspension began, instead of a minute. A lock
+/// that a test makes at once is stored by then, on however busy a machine.
+const ARRIVE_WITHIN: &str = "10s";
+/// What Pawl logs when a lock that arrives from then on is not waited for.
+const WAITS_FOR_STALE: &str = "waiting until these are stale";
 const SUSPENDED: &str = "maintenance is waiting for this repository; locks are suspended until ";
 
 with_each_restic! {
@@ -82,6 +83,7 @@ impl Ground {
     fn start_forgetting(&self, lock_wait: &str) -> Run {
         let mut command = pawl_command();
         command.args(["maintain", "forget", "web1", "--json", "--lock-wait", lock_wait]).args(RULES);
+        command.args(["--locks-arrive-within", ARRIVE_WITHIN]);
         command.args(&self.options).args(self.server.place());
         Run::start(command)
     }
@@ -122,16 +124,6 @@ impl Ground {
 fn audit(ground: &Ground, options: &[&str]) -> String {
     let args = ["audit", "show"].into_iter().chain(options.iter().copied()).chain(ground.server.place());
     pawl(args).expect_code(0).stdout
-}
-
-/// Waits for a run that may take longer than a test usually waits.
-fn end(mut run: Run) -> Finished {
-    let deadline = Instant::now() + RUN_MAX;
-    while !run.has_ended() {
-        assert!(Instant::now() < deadline, "it does not end: {}", run.seen());
-        thread::sleep(Duration::from_millis(100));
-    }
-    run.end()
 }
 
 /// Something that is done again and again until this is dropped.
@@ -195,11 +187,13 @@ fn a_running_backup_is_waited_for(version: Version) {
     // It can be looked at all the same.
     let _ = ground.forget(&[&RULES[..], &["--dry-run"]].concat()).expect_code(0);
     let mut run = ground.start_forgetting("1h");
-    thread::sleep(Duration::from_secs(8));
-    assert!(!run.has_ended(), "{}", run.seen());
+    wait::until("the backup is waited for", || {
+        assert!(!run.has_ended(), "{}", run.seen());
+        run.seen().contains("locked; waiting").then_some(())
+    });
     assert_eq!((ground.there().len(), ground.marks().len()), (good.len(), 0));
     backup.end();
-    let report = end(run).expect_code(0).json();
+    let report = run.end().expect_code(0).json();
     assert_eq!(
         (&report["locks"]["suspended"], &report["locks"]["stale_removed"]),
         (&false.into(), &0.into())
@@ -233,7 +227,7 @@ fn a_lock_that_is_renewed_for_ever_stops_nobody(version: Version) {
     assert!(!run.has_ended());
     assert_eq!(ground.there().len(), good.len());
     ground.let_locks_go_stale();
-    let finished = end(run);
+    let finished = run.end();
     drop((thief, backup));
     let report = assert_forgotten(&ground, finished, 1);
     assert_eq!(report["suspended"], true);
@@ -276,7 +270,7 @@ fn who_is_always_faster_with_a_lock_stops_nobody() {
             assert_eq!(host.ask("DELETE", &target).unwrap().status, 200);
         }
     });
-    let finished = end(ground.start_forgetting("10s"));
+    let finished = ground.start_forgetting("10s").end();
     drop(thief);
     assert!(matches!(finished.code, Some(0 | 1)), "{finished:#?}");
     assert_eq!(ground.there().len(), 5, "{finished:#?}");
@@ -298,8 +292,10 @@ fn locks_that_come_in_spite_of_a_suspension_are_not_heeded() {
     assert_eq!(ground.host.post(&format!("/web1/locks/{}", id_of(&lock)), &lock).unwrap().status, 200);
     let mut run = ground.start_forgetting("0s");
     wait::until("locks are suspended", || (!ground.marks().is_empty()).then_some(()));
-    thread::sleep(ON_ITS_WAY + Duration::from_secs(5));
-    assert!(!run.has_ended(), "the first lock is not waited for");
+    wait::until("the first lock is waited for", || {
+        assert!(!run.has_ended(), "the first lock is not waited for: {}", run.seen());
+        run.seen().contains(WAITS_FOR_STALE).then_some(())
+    });
     let (locks, aside) = (ground.server.data().join("web1/locks"), ground.server.dir().join("aside"));
     let mut number = 0;
     let door = Again::every(Duration::from_millis(20), move || {
@@ -311,7 +307,7 @@ fn locks_that_come_in_spite_of_a_suspension_are_not_heeded() {
     });
     wait::until("some locks have come", || (ground.locks().len() > 5).then_some(()));
     ground.server.back_date(&format!("web1/locks/{}", id_of(&lock)), STALE);
-    let finished = end(run);
+    let finished = run.end();
     drop(door);
     let report = assert_forgotten(&ground, finished, 1);
     let kept_by = report["kept_by"].as_array().unwrap();
@@ -353,7 +349,7 @@ fn a_suspension_is_out_of_a_hosts_reach() {
     assert_eq!(ground.lock("over").status, 200);
     plant(&marks.join("until tomorrow"), b"");
     assert_eq!(ground.lock("unclear").status, 503);
-    let report = assert_forgotten(&ground, end(ground.start_forgetting("0s")), 0);
+    let report = assert_forgotten(&ground, ground.start_forgetting("0s").end(), 0);
     assert_eq!(report["suspended"], false);
 }
 
@@ -382,6 +378,6 @@ fn a_suspension_of_a_run_that_was_killed_ends_by_itself() {
     let path = ground.server.data().join("web1/locks").join(id_of(&expired));
     plant(&path, &expired);
     pawl_tests::store::back_date(&path, Duration::from_hours(2));
-    let report = assert_forgotten(&ground, end(ground.start_forgetting("0s")), 0);
+    let report = assert_forgotten(&ground, ground.start_forgetting("0s").end(), 0);
     assert_eq!((&report["suspended"], &report["stale_removed"]), (&false.into(), &2.into()), "{report}");
 }
