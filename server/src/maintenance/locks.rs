@@ -184,7 +184,7 @@ impl<'a> Quiet<'a> {
             self.check_until(now_ms(), &left)?;
             if !self.said {
                 self.said = true;
-                tracing::info!(repository = %self.repository, by = holders(&left), "locked; waiting");
+                tracing::warn!(repository = %self.repository, by = holders(&left), "locked; waiting");
             }
             self.pause(POLL.min(self.patience.wait.saturating_sub(waited))).await?;
         }
@@ -196,7 +196,7 @@ impl<'a> Quiet<'a> {
         let settled_ms = now_ms();
         let there: BTreeSet<FileId> = self.locks().await?.iter().map(|lock| lock.id).collect();
         let locks = there.len();
-        tracing::info!(repository = %self.repository, locks, "hosts make no new locks; waiting until these are stale");
+        tracing::warn!(repository = %self.repository, locks, "hosts make no new locks; waiting until these are stale");
         loop {
             let left = self.tidy().await?;
             let (of_before, since): (Vec<_>, Vec<_>) =

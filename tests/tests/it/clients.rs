@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
 mod backup;
+mod cross;
 mod direct;
 mod init;
 mod locks;

@@ -222,7 +222,8 @@ fn a_bucket_takes_the_same_three_lines() {
     let bucket = moto.bucket("backup", Kind::Versioned);
     let config = blocks("toml bucket")[0]
         .replace("/var/lib/pawl", &in_dir(&terminal))
-        .replace("https://s3.example.org", &bucket.endpoint_url());
+        .replace("https://s3.example.org", &bucket.endpoint_url())
+        .replace("bucket = \"backup\"", &format!("bucket = {:?}", bucket.name()));
     // moto's credential may do everything, and it checks no content: that must be said.
     let config = format!(
         "listen = \"127.0.0.1:0\"\n{config}\naccept = [\"powerful-credential\", \"unchecked-content\"]\n"
