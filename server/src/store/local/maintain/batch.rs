@@ -221,9 +221,7 @@ impl Entries {
 pub(super) fn note_seen(disk: &Disk, id: &BatchId, day: Date) -> Result<(), StoreError> {
     read(disk, id)?;
     let seen = directory::open_or_make(&disk.data, &layout::days_seen(id))?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(&seen, day.to_string(), flags, Mode::from_raw_mode(0o640))?;
-    Ok(rustix::fs::fsync(&seen)?)
+    Ok(directory::mark(seen.as_fd(), &day.to_string())?)
 }
 
 /// The days that were noted.
