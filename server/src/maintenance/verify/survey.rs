@@ -11,7 +11,7 @@ use pawl_policy::{Audience, Caps, DAY_MS, FileType, Handle, RepositoryName};
 use super::finding::{Finding, Kind};
 use super::state::State;
 use crate::store::StoreError;
-use crate::store::maintenance::{Batch, Found, MaintenanceStore, Reason};
+use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub(super) async fn survey<S: MaintenanceStore>(
     store: &S,
     repository: &RepositoryName,
     caps: &Caps,
-    state: &State,
+    state: &mut State,
 ) -> Result<Seen, StoreError> {
     let mut seen = Seen::default();
     // Asked before the walk: what is deleted while it goes on is not visible again.
@@ -81,7 +81,30 @@ pub(super) async fn survey<S: MaintenanceStore>(
     seen.doubtful.extend(visible.contains(&Handle::Config).then_some(Handle::Config));
     seen.doubtful.retain(|handle| visible.contains(handle));
     whole(&mut seen, &visible);
+    forget_explained(store, repository, state, &seen).await?;
     Ok(seen)
+}
+
+/// Damage of earlier runs is forgotten once the file is out of sight and a batch explains it.
+async fn forget_explained<S: MaintenanceStore>(
+    store: &S,
+    repository: &RepositoryName,
+    state: &mut State,
+    seen: &Seen,
+) -> Result<(), StoreError> {
+    let known: Vec<Handle> = state.damaged.values().filter_map(Finding::handle).collect();
+    // A damaged copy that was moved away explains nothing: the right one is not back.
+    let visible = seen.files.iter().map(|(handle, _)| *handle).collect();
+    let missing = missing(store, repository, &visible).await?;
+    for handle in
+        known.into_iter().filter(|handle| !seen.doubtful.contains(handle) && !missing.contains(handle))
+    {
+        let versions = store.versions(repository, &handle).await?;
+        if versions.iter().any(|version| matches!(version.place, Place::Hidden(_))) {
+            state.damaged.remove(&handle.to_string());
+        }
+    }
+    Ok(())
 }
 
 /// What is said of a repository that was verified once, which is remembered in `state`, and of which nothing is left: its
