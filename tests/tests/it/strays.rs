@@ -10,6 +10,7 @@
 )]
 
 mod headers;
+mod left_by_others;
 mod plain;
 
 use std::fs;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures_util::TryStreamExt;
-use pawl_policy::{Audience, Caps, DAY_MS, FileType, Handle, RepositoryName};
+use pawl_policy::{Audience, Caps, DAY_MS, FileId, FileType, Handle, RepositoryName};
 
 use super::finding::{Finding, Kind};
 use super::state::State;
@@ -122,8 +122,7 @@ pub(super) fn vanished(repository: &RepositoryName, state: &Path) -> Seen {
 fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
     match found {
         Found::Foreign { path, bytes } => {
-            let detail = format!("{bytes} bytes that are no file of restic's; expected none here");
-            seen.findings.push(Finding::of_path(path, Kind::Foreign, detail));
+            seen.findings.push(foreign(path, bytes));
             None
         }
         Found::Unexplained { handle, what } => {
@@ -157,6 +156,43 @@ fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
             Some(handle)
         }
     }
+}
+
+/// What file managers and network drives leave in every directory that they see.
+const LEFT_BY_OTHERS: [&str; 9] = [
+    ".DS_Store",
+    "._.DS_Store",
+    ".Spotlight-V100",
+    ".directory",
+    "@eaDir",
+    "#recycle",
+    "Thumbs.db",
+    "desktop.ini",
+    ".stfolder",
+];
+
+/// Something that is no file of restic's. What is known to be harmless is a note, and keeps purge from nothing.
+fn foreign(path: String, bytes: u64) -> Finding {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if LEFT_BY_OTHERS.contains(&name) || name.starts_with("._") {
+        let detail = "a file manager or a network drive left it; it harms nothing, and can be removed";
+        return Finding::of_path(path, Kind::Unusual, detail);
+    }
+    if is_unfinished(name) {
+        let detail = "another server left it when an upload was cut; it harms nothing, and can be removed";
+        return Finding::of_path(path, Kind::Unusual, detail);
+    }
+    let detail = format!(
+        "{bytes} bytes that are no file of restic's; expected none here: remove it, or move it out of the repository. \
+         Until then nothing is purged here"
+    );
+    Finding::of_path(path, Kind::Foreign, detail)
+}
+
+/// Whether rest-server or restic's local backend called a file so that they had not finished: `ID-tmp-NUMBER`.
+fn is_unfinished(name: &str) -> bool {
+    let Some((id, number)) = name.split_once("-tmp-") else { return false };
+    id.parse::<FileId>().is_ok() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Files whose damaged copy was moved away, and that are not visible.
