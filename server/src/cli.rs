@@ -20,7 +20,7 @@ use crate::config::{Listen, LogFormat, LogLevel};
 use crate::confine::Level;
 use crate::s3_policy;
 pub use forget::{Adopt, Forget, Retention};
-pub use host::{AddHost, Host, HostRole, NewCertificate};
+pub use host::{AddHost, AddRepository, GrantOptions, Host, HostRole, NewCertificate};
 pub use lock_wait::{InvalidWait, LockWait};
 pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
 pub use report::Report;

@@ -5,6 +5,7 @@
 
 mod chosen;
 mod client_ca;
+mod error;
 mod hosts;
 mod htpasswd;
 mod loaded;
@@ -12,7 +13,7 @@ mod loaded;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ use chosen::ChosenCheck;
 pub use client_ca::{
     CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX, CertificateOrder, Fingerprint, client_ca_path,
 };
-pub use hosts::{GrantEntry, Host, Hosts, HostsError, Secret, admins_path, hosts_path};
+pub use error::HostsError;
+pub use hosts::{GrantEntry, Host, Hosts, Secret, admins_path, hosts_path};
 use loaded::{Known, Loaded, Reloader, StoredSecret};
 
 /// Somebody who proved who they are.
@@ -49,6 +51,32 @@ impl Principal {
     pub fn grant(&self, repository: &RepositoryName) -> Option<Cow<'_, Grant>> {
         let given = self.grants.iter().find(|grant| grant.repository == *repository).map(Cow::Borrowed);
         given.or_else(|| self.elsewhere.map(|role| Cow::Owned(Grant::new(repository.clone(), role))))
+    }
+}
+
+/// What an htpasswd file has beside the hosts file.
+#[derive(Debug)]
+pub struct OfHtpasswd {
+    /// Users that are no hosts, each with the repository of its name, to which it backs up.
+    pub users: Vec<(PrincipalName, RepositoryName)>,
+    /// Lines that let nobody in, in words.
+    pub bad: Vec<String>,
+}
+
+impl OfHtpasswd {
+    /// Reads it.
+    pub fn read(file: &Path, hosts: &Hosts) -> Result<Self, HostsError> {
+        let (users, bad) = htpasswd::read(file)?;
+        let users = users.into_iter().map(|(name, _)| name);
+        let others = users.filter(|name| !hosts.hosts.contains_key(name.as_str()));
+        let file = file.display();
+        Ok(Self {
+            users: others.filter_map(|name| Some((name.clone(), loaded::own_repository(&name)?))).collect(),
+            bad: bad
+                .iter()
+                .map(|bad| format!("{file}, line {}: lets nobody in: {}", bad.number, bad.cause))
+                .collect(),
+        })
     }
 }
 

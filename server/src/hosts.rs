@@ -3,26 +3,30 @@
 //! Invariant: a password is printed once, by the command that made it, and kept nowhere. A host's key is in the file
 //! that was asked for and nowhere else.
 
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use pawl_policy::{PrincipalName, RepositoryName};
 use serde::Serialize;
 
-use crate::cli::{AddHost, Host as Command, HostRole, NewCertificate, Place, PolicyTable};
+use crate::cli::{AddHost, AddRepository, GrantOptions, Host as Command, HostRole, NewCertificate, Place};
 use crate::config::{Config, LISTEN_DEFAULT, Tls};
-use crate::credentials::{CertificateOrder, GrantEntry, Host, Hosts, HostsError, Secret, hosts_path};
+use crate::credentials::{CertificateOrder, GrantEntry, Host, Hosts, Secret, hosts_path};
 use crate::files;
 use crate::http::tls::ca_file;
 use crate::print::{self, Outcome};
 use crate::serve::{configuration, url_of, url_path};
 
+mod list;
+
+pub use list::policy_table;
+
 /// Runs the command.
 pub fn run(command: Command) -> Outcome {
     match command {
         Command::Add(options) => add(&options),
-        Command::List { place, json } => list(&place, json),
+        Command::AddRepository(options) => add_repository(&options),
+        Command::List { place, json } => list::list(&place, json),
         Command::Revoke { name, place } => revoke(&name, &place),
         Command::Rotate { name, certificate, place, json } => rotate(&name, &certificate, &place, json),
     }
@@ -97,6 +101,17 @@ fn add(options: &AddHost) -> Outcome {
     if options.json { print::json(&invitation) } else { print::line(&invitation.to_paste()) }
 }
 
+fn add_repository(options: &AddRepository) -> Outcome {
+    let config = place(&options.place)?;
+    let AddRepository { name, repositories, grant, .. } = options;
+    let grants = grants_for(repositories, grant)?;
+    Hosts::update(&hosts_path(&config.data), |hosts| hosts.grant(name, &grants))?;
+    for grant in &grants {
+        print::line(&format!("{name} may use {} ({}) from now on.", grant.repository, grant.role))?;
+    }
+    Ok(())
+}
+
 fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Error>> {
     let mut repositories = options.repositories.clone();
     if repositories.is_empty() {
@@ -105,11 +120,18 @@ fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Erro
         })?;
         repositories.push(own);
     }
+    grants_for(&repositories, &options.grant)
+}
+
+fn grants_for(
+    repositories: &[RepositoryName],
+    options: &GrantOptions,
+) -> Result<Vec<GrantEntry>, Box<dyn std::error::Error>> {
     let role = match options.role {
         HostRole::Backup => "backup",
         HostRole::Restore => "restore",
     };
-    let grant = |repository: RepositoryName| GrantEntry {
+    let grant = |repository: &RepositoryName| GrantEntry {
         repository: repository.to_string(),
         role: role.to_owned(),
         may_add_keys: options.may_add_keys,
@@ -118,7 +140,7 @@ fn grants(options: &AddHost) -> Result<Vec<GrantEntry>, Box<dyn std::error::Erro
         quota: options.quota.map(exactly),
         quota_files: options.quota_files,
     };
-    let grants: Vec<_> = repositories.into_iter().map(grant).collect();
+    let grants: Vec<_> = repositories.iter().map(grant).collect();
     for grant in &grants {
         grant.parse()?;
     }
@@ -168,118 +190,6 @@ fn add_plain(config: &Config, name: &PrincipalName) -> Result<Invitation, Box<dy
         hosts.add(name, Host { secret_sha256, grants: grants.clone(), ..Host::default() }, None)
     })?;
     Ok(Invitation::new(config, name, Some(&secret), &grants)?)
-}
-
-#[derive(Debug, Serialize)]
-struct Listed<'a> {
-    user: &'a str,
-    password_in_htpasswd: bool,
-    way_in: &'static str,
-    #[serde(flatten)]
-    host: Shown<'a>,
-}
-
-/// What the hosts file says of a host, without hashes.
-#[derive(Debug, Serialize)]
-struct Shown<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requests_per_second: Option<NonZeroU32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_per_second: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total_quota: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total_quota_files: Option<u64>,
-    grants: &'a [GrantEntry],
-}
-
-impl<'a> Shown<'a> {
-    fn of(host: &'a Host) -> Self {
-        Self {
-            requests_per_second: host.requests_per_second,
-            bytes_per_second: host.bytes_per_second.as_deref(),
-            total_quota: host.total_quota.as_deref(),
-            total_quota_files: host.total_quota_files,
-            grants: &host.grants,
-        }
-    }
-}
-
-fn list(at: &Place, json: bool) -> Outcome {
-    let config = place(at)?;
-    let hosts = Hosts::read(&hosts_path(&config.data))?;
-    let listed: Vec<Listed<'_>> = hosts
-        .hosts
-        .iter()
-        .map(|(user, host)| Listed {
-            user,
-            password_in_htpasswd: host.secret_sha256.is_none() && host.certificate_sha256.is_none(),
-            way_in: host.way_in(),
-            host: Shown::of(host),
-        })
-        .collect();
-    if json {
-        return print::json(&listed);
-    }
-    if listed.is_empty() {
-        return print::line("There are no hosts; `pawl host add NAME` adds one.");
-    }
-    for Listed { user, way_in, host, .. } in listed {
-        if host.grants.is_empty() {
-            print::line(&format!("{user:<24} revoked"))?;
-        }
-        for grant in host.grants {
-            let GrantEntry { role, repository, .. } = grant;
-            print::line(&format!("{user:<24} {role:<8} {repository}{}, by {way_in}", limits(&host, grant)))?;
-        }
-    }
-    Ok(())
-}
-
-/// `pawl policy table`: the whole table, or what one principal can do.
-pub fn policy_table(options: PolicyTable) -> Outcome {
-    let Some(name) = options.principal else { return print::line(pawl_policy::table().trim_end()) };
-    let config = place(&Place { data: options.data, config: options.config })?;
-    let hosts = Hosts::read(&hosts_path(&config.data))?;
-    let Some(host) = hosts.hosts.get(name.as_str()) else { return Err(HostsError::Unknown(name).into()) };
-    for entry in &host.grants {
-        let grant = entry.parse()?;
-        print::line(&format!(
-            "{name} in {}: {}{}\n",
-            grant.repository,
-            grant.role,
-            limits(&Shown::of(host), entry)
-        ))?;
-        print::line(&pawl_policy::table_for(grant.role, grant.may_add_keys))?;
-    }
-    print::line("In any other repository: nothing.")
-}
-
-/// What a grant is limited by, in words.
-fn limits(host: &Shown<'_>, grant: &GrantEntry) -> String {
-    let mut words = String::new();
-    if grant.may_add_keys {
-        words.push_str(", may add keys");
-    }
-    if !grant.networks.is_empty() {
-        words.push_str(", from ");
-        words.push_str(&grant.networks.join(" "));
-    }
-    for (label, value) in [
-        (", until ", grant.expires.clone()),
-        (", up to ", grant.quota.clone()),
-        (", files up to ", grant.quota_files.map(|files| files.to_string())),
-        (", in all up to ", host.total_quota.map(str::to_owned)),
-        (", files in all up to ", host.total_quota_files.map(|files| files.to_string())),
-        (", requests a second ", host.requests_per_second.map(|requests| requests.to_string())),
-        (", bytes a second ", host.bytes_per_second.map(str::to_owned)),
-    ] {
-        if let Some(value) = value {
-            words.push_str(label);
-            words.push_str(&value);
-        }
-    }
-    words
 }
 
 fn revoke(name: &PrincipalName, at: &Place) -> Outcome {

@@ -15,6 +15,7 @@ pub(crate) mod layout;
 pub(crate) mod lease;
 mod lock;
 mod message;
+pub(crate) mod named;
 mod order;
 mod process;
 mod repository;

@@ -25,6 +25,7 @@ mod report;
 mod restic;
 mod restore;
 mod run;
+mod secret;
 mod serve;
 mod session;
 mod stop;

@@ -63,6 +63,11 @@ pub fn bytes(bytes: &[u8]) -> Outcome {
     }
 }
 
+/// Prints what is worth knowing beside the results, on standard error.
+pub fn warning(text: &str) {
+    let _ = std::io::stderr().write_all(format!("pawl: {text}\n").as_bytes()); // nowhere left to say it
+}
+
 /// Prints an error and its causes.
 pub fn error(error: &dyn Error) {
     use std::fmt::Write as _;

@@ -6,12 +6,53 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::store::remove;
+
+/// A small file system of its own at a place that the test chose. It is unmounted when this is dropped.
+#[derive(Debug)]
+pub struct Mount(PathBuf);
+
+impl Mount {
+    /// Mounts it on this directory, or says loudly that nothing is tested.
+    #[must_use]
+    pub fn on(place: &Path) -> Option<Self> {
+        mount("size=1m", place).then(|| Self(place.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        unmount(&self.0);
+    }
+}
+
+/// Whether it was mounted. Only root may.
+fn mount(options: &str, place: &Path) -> bool {
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place).output();
+    let is_mounted = matches!(&mount, Ok(output) if output.status.success());
+    assert!(
+        is_mounted || !rustix::process::geteuid().is_root(),
+        "root may not mount a tmpfs here, so this cannot be tested: {mount:?}"
+    );
+    if !is_mounted {
+        eprintln!("NOT TESTED: only root can mount a small disk");
+    }
+    is_mounted
+}
+
+/// Lazily: the server's last files may still be open.
+fn unmount(place: &Path) {
+    let unmounted = Command::new("umount").arg("--lazy").arg(place).status();
+    assert!(
+        unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(),
+        "the disk is unmounted"
+    );
+}
 
 /// A disk of its own. It is unmounted when this is dropped.
 #[derive(Debug)]
@@ -24,22 +65,11 @@ impl Disk {
     #[must_use]
     pub fn new(options: &str) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place.path()).output();
-        match mount {
-            Ok(output) if output.status.success() => {
-                fs::create_dir(place.path().join("names")).unwrap();
-                Some(Self { place })
-            }
-            other => {
-                assert!(
-                    !rustix::process::geteuid().is_root(),
-                    "root may not mount a tmpfs here, so a full disk cannot be tested: {other:?}"
-                );
-                eprintln!("NOT TESTED: only root can mount a small disk to fill");
-                None
-            }
+        if !mount(options, place.path()) {
+            return None;
         }
+        fs::create_dir(place.path().join("names")).unwrap();
+        Some(Self { place })
     }
 
     /// Where a server's data goes.
@@ -90,11 +120,6 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: the server's last files may still be open.
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.place.path()).status();
-        assert!(
-            unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(),
-            "the disk is unmounted"
-        );
+        unmount(self.place.path());
     }
 }

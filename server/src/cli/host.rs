@@ -29,6 +29,11 @@ With --and-password the host has to bring both.
 The password is shown once; only its hash is kept. The same goes for a certificate: it and its key are in the file
 and nowhere else. A running server knows the host at once.")]
     Add(AddHost),
+    /// Let a host use more repositories; its credential stays
+    #[command(after_long_help = "\
+Example:
+  pawl host add-repository web1 --repository hosts/web1-mail --quota 50GiB --data ./pawl-data")]
+    AddRepository(AddRepository),
     /// List hosts and what they may do
     List {
         /// Data directory or configuration
@@ -75,15 +80,9 @@ pub struct NewCertificate {
     pub days: u16,
 }
 
-/// Options of `pawl host add`.
+/// What a host may do in a repository.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
-pub struct AddHost {
-    /// The host's name, which is its user name as well
-    pub name: PrincipalName,
-    /// A repository it may use, 1 to 4 segments; can be repeated [default: the host's own name]
-    #[arg(long = "repository", value_name = "NAME")]
-    pub repositories: Vec<RepositoryName>,
+pub struct GrantOptions {
     /// What it may do there
     #[arg(long, value_enum, default_value_t = HostRole::Backup)]
     pub role: HostRole,
@@ -102,6 +101,36 @@ pub struct AddHost {
     /// Only as long as the repository holds fewer files
     #[arg(long, value_name = "NUMBER")]
     pub quota_files: Option<u64>,
+}
+
+/// Options of `pawl host add-repository`.
+#[derive(Debug, Args)]
+pub struct AddRepository {
+    /// The host
+    pub name: PrincipalName,
+    /// A repository it may use, 1 to 4 segments; can be repeated
+    #[arg(long = "repository", value_name = "NAME", required = true)]
+    pub repositories: Vec<RepositoryName>,
+    /// What it may do there
+    #[command(flatten)]
+    pub grant: GrantOptions,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Options of `pawl host add`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub struct AddHost {
+    /// The host's name, which is its user name as well
+    pub name: PrincipalName,
+    /// A repository it may use, 1 to 4 segments; can be repeated [default: the host's own name]
+    #[arg(long = "repository", value_name = "NAME")]
+    pub repositories: Vec<RepositoryName>,
+    /// What it may do there
+    #[command(flatten)]
+    pub grant: GrantOptions,
     /// Only as long as it has stored less than this in all its repositories
     #[arg(long, value_name = "SIZE")]
     pub total_quota: Option<ByteSize>,

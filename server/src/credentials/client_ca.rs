@@ -14,7 +14,7 @@ use rcgen::{
 };
 use sha2::{Digest, Sha256};
 
-use super::hosts::HostsError;
+use super::error::HostsError;
 use crate::files::{self, FileError};
 
 /// The directory of the authority's key in DATA.

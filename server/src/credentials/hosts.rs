@@ -8,12 +8,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
-use pawl_policy::{Grant, InvalidName, InvalidNetwork, PrincipalName, Quota, RepositoryName, Role};
+use pawl_policy::{Grant, InvalidNetwork, PrincipalName, Quota, RepositoryName, Role};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::client_ca::{CertificateOrder, Fingerprint};
-use crate::files::{self, FileError};
+use super::error::HostsError;
+use crate::files;
 use crate::pace::Pace;
 use crate::time;
 
@@ -32,73 +33,7 @@ pub fn admins_path(data: &Path) -> PathBuf {
 }
 
 /// Commands of maintenance act under such a name, and remove the locks that were left under it.
-const OF_MAINTENANCE: &str = "uid-";
-
-/// What is wrong with the hosts file or a change to it.
-#[derive(Debug, thiserror::Error)]
-pub enum HostsError {
-    /// It cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// It is not what `pawl host` writes.
-    #[error("{}: {cause}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        cause: String,
-    },
-    /// A name on the command line is none.
-    #[error("'{0}' is not a name: {1}")]
-    Name(String, InvalidName),
-    /// The name is kept for maintenance.
-    #[error(
-        "no host can be named '{0}': names that begin with {OF_MAINTENANCE} are those of users who maintain repositories"
-    )]
-    Reserved(PrincipalName),
-    /// The host to be added is there.
-    #[error(
-        "host '{0}' exists; `pawl host rotate {0}` renews its credential, `pawl host revoke {0}` removes it"
-    )]
-    Exists(PrincipalName),
-    /// The host to be changed is not there.
-    #[error("there is no host '{0}'; `pawl host list` shows those that are")]
-    Unknown(PrincipalName),
-    /// The admin to be added is there.
-    #[error(
-        "admin '{0}' exists; `pawl maintain admin rotate {0}` renews the password, `… revoke {0}` removes it"
-    )]
-    AdminExists(PrincipalName),
-    /// The admin to be changed is not there.
-    #[error("there is no admin '{0}'; `pawl maintain admin list` shows those that are")]
-    UnknownAdmin(PrincipalName),
-    /// The host's password is in an htpasswd file.
-    #[error("the password of host '{0}' is in the htpasswd file; change it there")]
-    InHtpasswd(PrincipalName),
-    /// A host's certificate cannot be renewed without a file for the new one.
-    #[error("host '{0}' has a certificate: say where the new one goes with --certificate FILE")]
-    NoFile(PrincipalName),
-    /// A host without a certificate gets none by renewing.
-    #[error(
-        "host '{0}' has no certificate to renew; `pawl host revoke {0}`, then add it with --certificate FILE"
-    )]
-    NoCertificate(PrincipalName),
-    /// The authority's key is away.
-    #[error(
-        "{}: the key of {} is not there: put it back, or remove both, which ends the certificates of all hosts",
-        .0.display(), .1.display()
-    )]
-    NoAuthorityKey(PathBuf, PathBuf),
-    /// A certificate cannot be made.
-    #[error("cannot make a certificate: {0}")]
-    Certificate(#[from] rcgen::Error),
-    /// The clock stands before 1970.
-    #[error("cannot make a certificate: the clock of this machine is wrong")]
-    Clock,
-    /// No randomness for a secret.
-    #[error("the system gives no randomness: {0}")]
-    Randomness(#[from] getrandom::Error),
-}
+pub(super) const OF_MAINTENANCE: &str = "uid-";
 
 /// A host's password: 256 random bits. Its `Debug` form does not show them.
 pub struct Secret(String);
@@ -292,6 +227,19 @@ impl Hosts {
             host.certificate_sha256 = Some(order.issue(name)?.to_string());
         }
         self.hosts.insert(name.to_string(), host);
+        Ok(())
+    }
+
+    /// Gives a host more repositories. What it may do in others stays.
+    pub fn grant(&mut self, name: &PrincipalName, grants: &[GrantEntry]) -> Result<(), HostsError> {
+        let host = self.hosts.get_mut(name.as_str()).filter(|host| !host.is_revoked());
+        let host = host.ok_or_else(|| HostsError::Unknown(name.clone()))?;
+        for grant in grants {
+            if host.grants.iter().any(|there| there.repository == grant.repository) {
+                return Err(HostsError::Granted(name.clone(), grant.repository.clone()));
+            }
+            host.grants.push(grant.clone());
+        }
         Ok(())
     }
 

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName, Role};
 
+use super::Principal;
 use super::chosen::ChosenPassword;
 use super::client_ca::Fingerprint;
-use super::hosts::{Hosts, HostsError, Secret};
-use super::{Principal, htpasswd};
-use crate::files::{self, FileError, Stamp};
+use super::error::HostsError;
+use super::hosts::{Hosts, Secret};
+use super::htpasswd::{self, BadLine};
+use crate::files::{self, Stamp};
 use crate::pace::Pace;
 
 /// What is known of a secret.
@@ -76,10 +78,11 @@ impl Loaded {
     fn read(hosts: &Path, htpasswd: Option<&Path>) -> Result<Self, HostsError> {
         let mut elsewhere = HashMap::new();
         if let Some(path) = htpasswd {
-            let missing = || FileError::new("read", path, std::io::ErrorKind::NotFound.into());
-            let text = files::read(path)?.ok_or_else(missing)?;
-            for (name, secret) in htpasswd::parse(&text, &path.display().to_string()) {
-                elsewhere.insert(name, secret);
+            let (users, bad) = htpasswd::read(path)?;
+            elsewhere.extend(users);
+            for BadLine { number, cause } in bad {
+                let file = path.display();
+                tracing::warn!(%file, line = number, cause, "this htpasswd line lets nobody in");
             }
         }
         let mut loaded = Self::default();
@@ -109,7 +112,10 @@ impl Loaded {
             loaded.insert(Principal { name, pace, grants, elsewhere: None }, secret, certificate);
         }
         for (name, secret) in elsewhere {
-            let grants = own_repository(name.as_str()).into_iter().collect();
+            let grants = own_repository(&name)
+                .into_iter()
+                .map(|repository| Grant::new(repository, Role::Backup))
+                .collect();
             let principal = Principal { name, pace: Pace::default(), grants, elsewhere: None };
             loaded.insert(principal, Some(StoredSecret::Chosen(secret)), None);
         }
@@ -165,9 +171,8 @@ fn cost(password: &ChosenPassword) -> Option<u32> {
 }
 
 /// A user of the htpasswd file alone backs up to the repository of its own name.
-fn own_repository(name: &str) -> Option<Grant> {
-    let repository: RepositoryName = name.parse().ok()?;
-    Some(Grant::new(repository, Role::Backup))
+pub(super) fn own_repository(name: &PrincipalName) -> Option<RepositoryName> {
+    name.as_str().parse().ok()
 }
 
 /// Where it is read from.

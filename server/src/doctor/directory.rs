@@ -2,6 +2,7 @@
 //!
 //! Invariant: it is only looked at.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use super::Line;
 use super::adversaries::Store;
 use super::machine::is_open_to_others;
 use crate::config::Config;
+use crate::keeper::named;
 use crate::store::local;
 
 /// So many are enough to see what is wrong.
@@ -27,6 +29,7 @@ pub(super) fn look(config: &Config) -> Result<(Vec<Line>, Store), Box<dyn std::e
     }
     let mut lines = vec![of_space(data)?];
     lines.extend(of_owners(data)?);
+    lines.extend(of_unusable(data)?);
     lines.push(Line::note(
         "a directory keeps no versions by itself",
         "whoever is root on this machine can destroy it. Keep a second store elsewhere, from which `pawl maintain \
@@ -65,17 +68,19 @@ fn of_owners(data: &Path) -> std::io::Result<Vec<Line>> {
         if lines.len() >= FAULTS_MAX {
             return Ok(lines);
         }
-        if is_open_to_others(&place)? {
-            let text = format!("{} can be written to by others than its owner", place.display());
-            let remedy = format!("they could delete backups: chmod go-w {}", place.display());
-            lines.push(Line::fault(text, remedy));
+        match of_owner(&place, owner).and_then(|found| Ok((found, below(data, &place)?))) {
+            Ok((found, below)) => {
+                lines.extend(found);
+                ahead.extend(below);
+            }
+            Err(error) => {
+                let text = format!("{} cannot be looked at: {error}", place.display());
+                lines.push(Line::fault(
+                    text,
+                    "look at it as the user that owns the data directory, or as root",
+                ));
+            }
         }
-        let other = std::fs::metadata(&place)?.uid();
-        if other != owner {
-            let text = format!("{} belongs to user {other}, and what it lies in to {owner}", place.display());
-            lines.push(Line::fault(text, "that user could delete backups: give all of it to one"));
-        }
-        ahead.extend(below(data, &place)?);
     }
     for (name, mask) in SECRET {
         let path = data.join(name);
@@ -92,6 +97,33 @@ fn of_owners(data: &Path) -> std::io::Result<Vec<Line>> {
         lines.push(Line::good(text));
     }
     Ok(lines)
+}
+
+fn of_owner(place: &Path, owner: u32) -> std::io::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    if is_open_to_others(place)? {
+        let text = format!("{} can be written to by others than its owner", place.display());
+        let remedy = format!("they could delete backups: chmod go-w {}", place.display());
+        lines.push(Line::fault(text, remedy));
+    }
+    let other = std::fs::metadata(place)?.uid();
+    if other != owner {
+        let text = format!("{} belongs to user {other}, and what it lies in to {owner}", place.display());
+        lines.push(Line::fault(text, "that user could delete backups: give all of it to one"));
+    }
+    Ok(lines)
+}
+
+/// Directories with a repository's name that `pawl serve` cannot serve.
+fn of_unusable(data: &Path) -> Result<Vec<Line>, Box<dyn std::error::Error>> {
+    let directory = std::fs::File::open(data)?;
+    let found = named::named_directories(directory.as_fd())?.into_iter();
+    let told = found.filter_map(|found| {
+        let fault = found.fault?;
+        let text = format!("{} cannot be served", data.join(found.name.as_str()).display());
+        Some(Line::fault(text, named::reason(fault)))
+    });
+    Ok(told.take(FAULTS_MAX).collect())
 }
 
 /// The directories in this one that repositories are made of; not those that spread `data` apart, which are many and made

@@ -53,6 +53,17 @@ pub enum TlsError {
     /// A certificate cannot be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
+    /// The private CA's key is away.
+    #[error(
+        "{}: the key of {} is not there: put it back; or remove both, which makes a new CA that all hosts have to trust \
+         anew", .key.display(), .certificate.display()
+    )]
+    NoCaKey {
+        /// The certificate that hosts trust.
+        certificate: PathBuf,
+        /// Where its key should be.
+        key: PathBuf,
+    },
     /// The address stands for all of the machine's, so that hosts cannot be told where to go.
     #[error(
         "{0} is every address of this machine, but a certificate needs names: set tls.names in the configuration"
@@ -264,18 +275,29 @@ pub fn issued(data: &Path, file: &str) -> CertificateFiles {
 
 fn certificate_authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, TlsError> {
     let (key_path, certificate_path) = (directory.join("ca.key"), directory.join("ca.crt"));
-    if let (Some(key), Some(_)) = (files::read(&key_path)?, files::read(&certificate_path)?) {
-        let wrong = |error: rcgen::Error| TlsError::Content {
-            path: key_path.clone(),
+    let certificate = files::read(&certificate_path)?;
+    let key = match files::read(&key_path)? {
+        Some(key) => KeyPair::from_pem(&key).map_err(|error| TlsError::Content {
+            path: key_path,
             expected: "the private CA's key in PEM",
             cause: error.to_string(),
-        };
-        return Ok(Issuer::new(ca_params(), KeyPair::from_pem(&key).map_err(wrong)?));
+        })?,
+        // Hosts trust the certificate that is there: a new key would lock all of them out.
+        None if certificate.is_some() => {
+            return Err(TlsError::NoCaKey { certificate: certificate_path, key: key_path });
+        }
+        None => {
+            let key = KeyPair::generate()?;
+            files::replace(&key_path, &key.serialize_pem(), KEY_MODE)?;
+            key
+        }
+    };
+    if certificate.is_none() {
+        // With the same name and key, so that hosts' copies of an earlier certificate go on working.
+        let certificate = ca_params().self_signed(&key)?;
+        files::replace(&certificate_path, &certificate.pem(), CERTIFICATE_MODE)?;
+        tracing::warn!(path = %certificate_path.display(), "made the certificate of the private CA");
     }
-    let key = KeyPair::generate()?;
-    let certificate = ca_params().self_signed(&key)?;
-    files::replace(&key_path, &key.serialize_pem(), KEY_MODE)?;
-    files::replace(&certificate_path, &certificate.pem(), CERTIFICATE_MODE)?;
     Ok(Issuer::new(ca_params(), key))
 }
 

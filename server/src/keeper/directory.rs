@@ -3,13 +3,15 @@
 //! Invariant: a path is resolved beneath DATA, through no symbolic link and onto no other file system; whoever makes a
 //! directory syncs its entry in its parent before using it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Directories are readable by the group, which in a deployment is the door's.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o750);
+/// Nobody writes to a mark.
+const MARK_MODE: Mode = Mode::from_raw_mode(0o440);
 
 /// Opens a directory beneath `data`.
 pub(crate) fn open(data: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
@@ -45,4 +47,15 @@ fn open_or_make_one(parent: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd>
     }
     rustix::fs::fsync(parent)?;
     open(parent, name)
+}
+
+/// Makes an empty file that says something by its name, durably. One that is there stays, and is not opened: it may be
+/// read-only.
+pub(crate) fn mark(directory: BorrowedFd<'_>, name: &str) -> rustix::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, name, flags, MARK_MODE) {
+        // An earlier call may have been cut before its sync.
+        Ok(_) | Err(Errno::EXIST) => rustix::fs::fsync(directory),
+        Err(error) => Err(error),
+    }
 }

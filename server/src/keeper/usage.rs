@@ -14,7 +14,8 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::ended::Ended;
-use super::{directory, facts, layout, order};
+use super::named::Named;
+use super::{directory, facts, layout, named, order};
 
 /// How soon a repository is counted that was asked for. restic tries again after a second.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
@@ -169,7 +170,9 @@ impl UsageBook {
         if all {
             match counted_repositories(data) {
                 Ok(repositories) => repositories.into_iter().for_each(|repository| self.ask_for(repository)),
-                Err(error) => tracing::warn!(%error, "cannot look for repositories to count"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot list the data directory to count what repositories hold")
+                }
             }
         }
         while !ended.wait(COUNT_EVERY) {
@@ -272,22 +275,21 @@ fn change_repository(root: BorrowedFd<'_>, change: impl Fn(Usage) -> Usage) -> r
     }
 }
 
-/// Every repository that was ever counted.
+/// Every repository that was ever counted. The log names each directory that cannot be served.
 fn counted_repositories(data: BorrowedFd<'_>) -> rustix::io::Result<Vec<RepositoryName>> {
     let mut found = Vec::new();
-    let mut ahead = vec![String::new()];
-    while let Some(above) = ahead.pop() {
-        let directory = directory::open(data, if above.is_empty() { "." } else { &above })?;
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
-            let Ok(repository) = path.parse::<RepositoryName>() else { continue };
-            let Ok(root) = directory::open(data, &path) else { continue };
-            if facts::usage(root)?.is_some() {
-                found.push(repository);
+    for Named { name, fault } in named::named_directories(data)? {
+        let usage = match fault {
+            Some(fault) => Err(fault),
+            None => directory::open(data, name.as_str()).and_then(facts::usage),
+        };
+        match usage {
+            Ok(Some(_)) => found.push(name),
+            Ok(None) | Err(Errno::NOENT) => {}
+            Err(fault) => {
+                let why = named::reason(fault);
+                tracing::error!(directory = %name, "a directory in the data directory cannot be served: {why}");
             }
-            ahead.push(path);
         }
     }
     Ok(found)

@@ -112,15 +112,26 @@ pub(super) fn run(place: &Place, json: bool) -> Outcome {
                 all.push(listed(&store, &batch, &weight, config.maintenance.delay_days()).await?);
             }
         }
-        if json {
-            return print::json(&all);
-        }
-        if all.is_empty() {
-            return print::line("Nothing is deleted that could be undone.");
-        }
-        for batch in &all {
-            print::line(&format!("{}; final from {}", batch.line(), batch.final_from))?;
-        }
-        print::line("\n`pawl maintain undelete BATCH` brings a batch back, and later ones of its repository.")
+        show(&all, json)?;
+        all_are_readable(&store).await
     })
+}
+
+fn show(all: &[Listed], json: bool) -> Outcome {
+    if json {
+        return print::json(&all);
+    }
+    if all.is_empty() {
+        return print::line("Nothing is deleted that could be undone.");
+    }
+    for batch in all {
+        print::line(&format!("{}; final from {}", batch.line(), batch.final_from))?;
+    }
+    print::line("\n`pawl maintain undelete BATCH` brings a batch back, and later ones of its repository.")
+}
+
+/// An error that names the batches whose headers cannot be read, if there are any. All others are worked on before.
+pub(super) async fn all_are_readable<M: MaintenanceStore>(store: &M) -> Outcome {
+    let unreadable: Vec<_> = store.unreadable_batches().await?.into_iter().map(|batch| batch.why).collect();
+    if unreadable.is_empty() { Ok(()) } else { Err(unreadable.join("\n").into()) }
 }

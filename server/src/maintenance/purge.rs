@@ -12,14 +12,14 @@ use jiff::tz::TimeZone;
 use pawl_policy::{Age, Clock, RepositoryName, Ripe, Unripe, Usage, ripe};
 use serde::Serialize;
 
-use super::deleted::{Listed, Weight, count, listed, weigh};
+use super::deleted::{Listed, Weight, all_are_readable, count, listed, weigh};
 use super::session::{self, Session, is_right};
 use super::{clock, progress, verify};
 use crate::cli::Purge;
 use crate::config::Config;
 use crate::pace::Pace;
 use crate::print::{self, Outcome};
-use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason};
+use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
 use crate::store::{StoreError, now_ms};
 
 /// What came of one batch.
@@ -45,7 +45,8 @@ pub(super) fn run(options: &Purge) -> Outcome {
             for batch in store.batches().await? {
                 verdicts.extend(looking.examine(&batch).await?);
             }
-            tell(&verdicts, options)
+            tell(&verdicts, options)?;
+            all_are_readable(&store).await
         });
     }
     session::act(&options.place, async |session| {
@@ -56,7 +57,8 @@ pub(super) fn run(options: &Purge) -> Outcome {
             store.note_seen(&batch.id, today()?).await?;
             verdicts.extend(looking.examine(&batch).await?);
         }
-        tell(&verdicts, options)
+        tell(&verdicts, options)?;
+        all_are_readable(store).await
     })
 }
 
@@ -181,10 +183,15 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
         let Self { store, options, .. } = *self;
         let bar = progress::bar(files, "purging");
         let (mut removed, mut kept, mut left) = (Usage::default(), Vec::new(), 0);
+        let unreadable = store.unreadable_batches().await?;
         let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
         while let Some(found) = entries.try_next().await? {
             for hidden in &found {
-                if let Some(why) = self.why_needed(batch, hidden).await? {
+                let why_needed = match self.holder(&unreadable, batch, hidden).await? {
+                    Some(holder) => Some(format!("batch {} holds it as well, and cannot be read", holder.id)),
+                    None => self.why_needed(batch, hidden).await?.map(str::to_owned),
+                };
+                if let Some(why) = why_needed {
                     kept.push(format!("{}: {why}", hidden.handle));
                 } else {
                     let purged = if options.dry_run {
@@ -209,6 +216,24 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             ));
         }
         Ok((removed, kept))
+    }
+
+    /// A batch that holds another copy of a file, and of which it is not known why.
+    async fn holder<'b>(
+        &self,
+        unreadable: &'b [UnreadableBatch],
+        batch: &Batch,
+        hidden: &Hidden,
+    ) -> Result<Option<&'b UnreadableBatch>, StoreError> {
+        for other in unreadable {
+            let place = Place::Hidden(other.id.clone());
+            match self.store.open_version(&batch.repository, &hidden.handle, &place).await {
+                Ok(_) => return Ok(Some(other)),
+                Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     /// Why a pending file cannot be spared, if so. It can if the visible one is right, or if a batch explains why there is

@@ -63,7 +63,8 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
             let job =
                 Job { options, config: &config, store: &store, source: source.as_ref(), states: &states };
             for repository in job.repositories().await? {
-                report.repositories.push(Box::pin(job.plan(&repository)).await?);
+                let planned = Box::pin(job.plan(&repository)).await;
+                report.repositories.push(job.alone(&repository, planned)?);
             }
             Ok(())
         })?;
@@ -74,7 +75,8 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
             let source = source(options, config).await?;
             let job = Job { options, config, store, source: source.as_ref(), states: &states };
             for repository in job.repositories().await? {
-                let mut part = Box::pin(job.carry_out(&repository)).await?;
+                let done = Box::pin(job.carry_out(&repository)).await;
+                let mut part = job.alone(&repository, done)?;
                 if options.set_aside {
                     index::repair(session, &job, &repository, &mut part).await?;
                 }
@@ -134,6 +136,21 @@ impl<S: MaintenanceStore> Job<'_, S> {
             );
         }
         Ok(wanted)
+    }
+
+    /// What came of a repository. Where several are meant, one that fails keeps nobody from the others.
+    fn alone(
+        &self,
+        repository: &RepositoryName,
+        part: Result<Part, Box<dyn Error>>,
+    ) -> Result<Part, Box<dyn Error>> {
+        match part {
+            Err(error) if self.options.repository.is_none() => {
+                let lost = vec![format!("nothing could be done here: {error}")];
+                Ok(Part { repository: repository.to_string(), lost, ..Part::default() })
+            }
+            other => other,
+        }
     }
 
     /// What would be done.

@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use jiff::{Timestamp, Zoned};
 
+use super::deleted::all_are_readable;
 use super::locks::{ON_ITS_WAY, Patience, Quiet};
 use super::purge;
 use super::report::{self as reporting, Comparison, Delivered};
@@ -125,6 +126,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
         ward.begin(&whole, options.compare.is_some())?;
     }
     verify::all(&store, &config, &mut report.wards).await?;
+    let unreadable = all_are_readable(&*store).await.err().map(|error| error.to_string());
     drop(store);
     let worked = Box::pin(act(config, &mut report.wards, comparison.as_ref())).await;
     for ward in &mut report.wards {
@@ -135,7 +137,8 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     if !report.wards.iter().any(Ward::has_left) {
         whole.end()?;
     }
-    Ok(())
+    // Said at the end: it is no reason to take this run up again.
+    unreadable.map_or(Ok(()), |why| Err(why.into()))
 }
 
 async fn hand_out(config: &Config, earlier: Option<&Path>) -> Result<Delivered, Box<dyn Error>> {

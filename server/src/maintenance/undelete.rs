@@ -72,6 +72,11 @@ async fn chosen(
     only: bool,
 ) -> Result<Vec<Batch>, Box<dyn std::error::Error>> {
     let all = session.store.batches().await?;
+    if let Some(batch) =
+        session.store.unreadable_batches().await?.into_iter().find(|batch| batch.id == *asked_for)
+    {
+        return Err(batch.why.into());
+    }
     let Some(first) = all.iter().find(|batch| batch.id == *asked_for) else {
         return Err(format!(
             "there is no batch {asked_for}: it was brought back or purged, or never was; `pawl maintain deleted` lists \

@@ -101,7 +101,7 @@ pub(super) async fn daily<S: MaintenanceStore>(
     };
     let (outcomes, _) = run::run(store, &states, &wanted, progress::of_bytes("verifying")).await?;
     let mut told = Vec::new();
-    for outcome in &outcomes {
+    for outcome in looked_at(&outcomes) {
         told.extend(deeds(outcome)?);
     }
     untold::keep(&config.data, told)?;
@@ -169,7 +169,7 @@ async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::
 /// Has what was found written into the audit log: now, or where other maintenance is at work, when it can be.
 fn tell(config: Config, report: &report::Report) -> Outcome {
     let mut told = Vec::new();
-    for outcome in report.repositories() {
+    for outcome in looked_at(report.repositories()) {
         told.extend(deeds(outcome)?);
     }
     untold::keep(&config.data, told)?;
@@ -177,6 +177,11 @@ fn tell(config: Config, report: &report::Report) -> Outcome {
         return Ok(()); // it is told by whoever comes next
     }
     session::act_logged(config, async |_| Ok(()))
+}
+
+/// The audit log tells nothing of a repository that could not be looked at.
+fn looked_at(outcomes: &[run::Outcome]) -> impl Iterator<Item = &run::Outcome> {
+    outcomes.iter().filter(|outcome| outcome.failed.is_none())
 }
 
 /// What is told of a repository.

@@ -16,7 +16,8 @@ use pawl_policy::{
 use super::local::{LocalMaintenance, LocalStore};
 use super::locks::{Lock, LockStore};
 use super::maintenance::{
-    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
+    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
+    UnreadableBatch, Version,
 };
 use super::s3::maintain::S3Maintenance;
 use super::s3::{S3File, S3Store};
@@ -215,6 +216,10 @@ impl MaintenanceStore for EitherMaintenance {
 
     async fn batches(&self) -> Result<Vec<Batch>, StoreError> {
         each!(self, store => store.batches().await)
+    }
+
+    async fn unreadable_batches(&self) -> Result<Vec<UnreadableBatch>, StoreError> {
+        each!(self, store => store.unreadable_batches().await)
     }
 
     async fn hidden(

@@ -12,6 +12,7 @@
 //! - usage is never less than what is visible, and falls when something is hidden.
 
 mod batch_id;
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::{CreateError, Created, Facts, StoreError, StoredFile};
 use crate::body::Upload;
 pub(crate) use batch_id::next_batch_id;
+pub use unreadable::UnreadableBatch;
 
 /// Why a batch's files were taken out of sight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -284,8 +286,11 @@ pub trait MaintenanceStore: Send + Sync + 'static {
         batch: &BatchId,
     ) -> impl Future<Output = Result<Hid, StoreError>> + Send;
 
-    /// All batches, in their order.
+    /// All batches whose headers can be read, in their order.
     fn batches(&self) -> impl Future<Output = Result<Vec<Batch>, StoreError>> + Send;
+
+    /// The batches whose headers cannot be read. Of which repository they are is not known; what they hold stays.
+    fn unreadable_batches(&self) -> impl Future<Output = Result<Vec<UnreadableBatch>, StoreError>> + Send;
 
     /// What is pending in a batch, in batches. An error ends the stream.
     fn hidden(

@@ -39,5 +39,6 @@ mod s3_policies;
 mod s3_thief;
 mod scale;
 mod status;
+mod strays;
 mod systemd;
 mod tidy;

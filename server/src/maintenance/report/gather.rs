@@ -102,6 +102,9 @@ pub(super) async fn gather(
     let expected = basis.expected(made, &seen, (store, config), is_looked_at).await?;
     let mut report = Report::new(made, expected);
     report.troubles.extend(basis.not_known.map(|why| Attention::look(None, why)));
+    report
+        .troubles
+        .extend(std::mem::take(&mut seen.unreadable).into_iter().map(|why| Attention::look(None, why)));
     if let Some(Earlier { with, expected, since }) = basis.earlier {
         let Losses { missing, logs } = Losses::of(&seen, store, &expected).await?;
         report.compared = Some(Compared { with, made: expected.made(), missing, logs });

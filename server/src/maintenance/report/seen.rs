@@ -30,6 +30,8 @@ pub(super) struct Seen {
     /// Snapshots that maintenance deleted and that can still be brought back.
     deleted: BTreeSet<(String, String)>,
     pub(super) audited: Audited,
+    /// Batches that cannot be looked at, and why.
+    pub(super) unreadable: Vec<String>,
 }
 
 /// What a repository has.
@@ -75,11 +77,17 @@ impl Seen {
         }
         // Behind the files: what is deleted meanwhile is seen twice rather than never.
         let (mut pending, mut deleted) = (Vec::new(), BTreeSet::new());
+        let mut unreadable: Vec<_> =
+            store.unreadable_batches().await?.into_iter().map(|batch| batch.why).collect();
+        let delay_days = config.maintenance.delay_days();
         for batch in store.batches().await? {
-            let weight = weigh(store, &batch, &mut deleted).await?;
             let is_wanted = wanted.is_empty() || wanted.contains(&batch.repository);
-            if weight.usage.files > 0 && is_wanted {
-                pending.push(listed(store, &batch, &weight, config.maintenance.delay_days()).await?);
+            match pending_in(store, &batch, &mut deleted, delay_days).await {
+                Ok(found) => pending.extend(found.filter(|_| is_wanted)),
+                Err(error) => {
+                    unreadable
+                        .push(format!("batch {} of {} cannot be read: {error}", batch.id, batch.repository));
+                }
             }
         }
         let data = config.data.clone();
@@ -88,7 +96,7 @@ impl Seen {
         let audited = tokio::task::spawn_blocking(move || {
             Audited::read(&data, expected.as_ref(), &since.unwrap_or_default())
         });
-        Ok(Self { repositories, gone, pending, deleted, audited: audited.await?? })
+        Ok(Self { repositories, gone, pending, deleted, audited: audited.await??, unreadable })
     }
 
     /// Whether a snapshot is there, or it is known why not. What cannot be read is another matter, and told as that.
@@ -155,6 +163,20 @@ async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Res
         contents.config = Box::pin(Standing::of(store, repository)).await?;
     }
     Ok(contents)
+}
+
+/// What a batch holds, if it holds anything.
+async fn pending_in(
+    store: &EitherMaintenance,
+    batch: &Batch,
+    deleted: &mut BTreeSet<(String, String)>,
+    delay_days: u32,
+) -> Result<Option<Listed>, StoreError> {
+    let weight = weigh(store, batch, deleted).await?;
+    if weight.usage.files == 0 {
+        return Ok(None);
+    }
+    listed(store, batch, &weight, delay_days).await.map(Some)
 }
 
 /// Adds up what a batch holds, and notes the snapshots among it if it is right that they are not visible.

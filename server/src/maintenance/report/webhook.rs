@@ -4,7 +4,6 @@
 //! a secret, is in an error.
 
 use std::error::Error;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,11 +16,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::aws_lc_rs;
 
+use super::super::secret;
 use crate::config::Format;
 use crate::files;
-
-/// Bits of the mode of a file of secrets that nobody but its owner should have.
-const OTHERS: u32 = 0o077;
 
 /// Posts it, and expects an answer that says that it was taken.
 pub(super) async fn post(
@@ -73,10 +70,7 @@ fn host(url: &str) -> &str {
 fn token(path: &Path) -> Result<HeaderValue, Box<dyn Error>> {
     let shown = path.display();
     let text = files::read(path)?.ok_or_else(|| format!("{shown}: there is no such file"))?;
-    let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
-    if mode & OTHERS != 0 {
-        return Err(format!("{shown}: others than its owner may read it; `chmod 600 {shown}`").into());
-    }
+    secret::refuse_shared(path)?;
     let value = HeaderValue::from_str(text.trim());
     let mut value = value.ok().filter(|value| !value.is_empty()).ok_or_else(|| {
         format!("{shown}: expected one line, the value of the header Authorization, such as `Bearer …`")

@@ -4,7 +4,6 @@
 //! there is a surprise, whatever restic makes of it.
 
 use std::error::Error;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use bytesize::ByteSize;
@@ -17,7 +16,7 @@ use super::super::forget::{self, Wanted};
 use super::super::locks::{self, Quiet};
 use super::super::restic::Version;
 use super::super::session::{self, Session};
-use super::super::{progress, purge as purging, restore as restoring};
+use super::super::{progress, purge as purging, restore as restoring, secret};
 use super::record::{Ended, HeldSnapshot, Step};
 use super::said::Said;
 use super::ward::Ward;
@@ -239,11 +238,7 @@ pub(super) async fn without_restic(session: &Session, ward: &Ward) -> Result<Opt
         return Ok(Some(Said::skipped("it was never initialised")));
     }
     if let Some(file) = &restic.password_file {
-        let shown = file.display();
-        let metadata = std::fs::metadata(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return Err(format!("{shown}: others than its owner may read it; `chmod 600 {shown}`").into());
-        }
+        secret::refuse_shared(file)?;
     }
     Ok(None)
 }

@@ -118,6 +118,7 @@ async fn together<S: MaintenanceStore>(
 
 fn note(ward: &mut Ward, outcome: Result<&Outcome, &str>, started: Instant) -> Result<(), FileError> {
     let said = match outcome {
+        Ok(Outcome { failed: Some(why), .. }) => Said::failed(why),
         Ok(outcome) => {
             remember(ward, outcome);
             said(outcome)

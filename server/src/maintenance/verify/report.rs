@@ -38,8 +38,16 @@ impl Report {
         findings.filter(|finding| finding.kind.severity() == severity).count()
     }
 
-    /// 0 if all is well.
+    /// How many repositories could not be looked at.
+    fn failed(&self) -> usize {
+        self.outcomes.iter().filter(|outcome| outcome.failed.is_some()).count()
+    }
+
+    /// 0 if all is well, 2 if not everything could be looked at.
     pub(super) fn exit_code(&self) -> u8 {
+        if self.failed() > 0 {
+            return 2;
+        }
         u8::from(self.count(Severity::Damage) + self.count(Severity::Suspicion) > 0)
     }
 
@@ -56,6 +64,11 @@ impl Report {
             }
         }
         lines.push(self.verdict());
+        match self.failed() {
+            0 => {}
+            1 => lines.push("1 repository could not be looked at.".to_owned()),
+            failed => lines.push(format!("{failed} repositories could not be looked at.")),
+        }
         lines.join("\n")
     }
 
@@ -74,6 +87,9 @@ impl Report {
 }
 
 fn summary(outcome: &Outcome) -> String {
+    if let Some(why) = &outcome.failed {
+        return format!("{}: cannot be looked at: {why}", outcome.repository);
+    }
     let oldest = match outcome.oldest_read_ms {
         Some(ms) => format!("all was read since {}", state::text(ms)),
         None => "some of it was never read yet".to_owned(),
@@ -147,6 +163,7 @@ fn repository(outcome: &Outcome) -> Value {
         "keys_for_all": outcome.keys.0,
         "keys_for_maintenance": outcome.keys.1,
         "all_read_since": outcome.oldest_read_ms.map(state::text),
+        "failed": outcome.failed,
     })
 }
 

@@ -21,10 +21,10 @@ use super::finding::{Finding, Kind};
 use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
 use super::state::{Run, State, States};
-use super::survey::{Seen, missing, survey, vanished};
+use super::survey::{Seen, survey, vanished};
 use crate::files::FileError;
 use crate::pace::Pace;
-use crate::store::maintenance::{MaintenanceStore, Place};
+use crate::store::maintenance::MaintenanceStore;
 use crate::store::{StoreError, now_ms};
 
 /// What is remembered goes to disk this often.
@@ -93,6 +93,8 @@ pub(in crate::maintenance) struct Outcome {
     /// Bytes of what is visible, by the day (since 1970, UTC) on which they were received.
     pub(in crate::maintenance) received: BTreeMap<u64, u64>,
     pub(in crate::maintenance) findings: Vec<Finding>,
+    /// Why it could not be looked at, if so. Then nothing else is known of it.
+    pub(in crate::maintenance) failed: Option<String>,
     /// Every file that is visible.
     pub(in crate::maintenance) visible: Vec<Handle>,
 }
@@ -103,6 +105,8 @@ struct Ward {
     state: State,
     seen: Seen,
     found: Vec<Finding>,
+    /// Why it could not be looked at, if so. What was remembered of it stays.
+    failed: Option<String>,
     files_checked: u64,
     bytes_read: u64,
 }
@@ -131,7 +135,7 @@ pub(super) async fn run<S: MaintenanceStore>(
         run.finish();
     }
     states.save_run(&run)?;
-    for ward in &mut wards {
+    for ward in wards.iter_mut().filter(|ward| ward.failed.is_none()) {
         ward.note_overdue(wanted.within_ms);
         ward.state.note_found(ward.seen.findings.iter().chain(&ward.found));
     }
@@ -159,39 +163,20 @@ async fn look_at_all<S: MaintenanceStore>(
         }
         let mut state = states.load(&repository)?;
         state.begin(now_ms());
+        let mut failed = None;
         let seen = if there.contains(&repository) {
-            let seen = survey(store, &repository, &wanted.caps, &state).await?;
-            forget_explained(store, &repository, &mut state, &seen).await?;
-            seen
+            // A failure costs this repository alone.
+            survey(store, &repository, &wanted.caps, &mut state).await.unwrap_or_else(|error| {
+                failed = Some(error.to_string());
+                Seen::default()
+            })
         } else {
             vanished(&repository, &states.path(&repository))
         };
         let found = Vec::new();
-        wards.push(Ward { repository, state, seen, found, files_checked: 0, bytes_read: 0 });
+        wards.push(Ward { repository, state, seen, found, failed, files_checked: 0, bytes_read: 0 });
     }
     Ok(wards)
-}
-
-/// Damage of earlier runs is forgotten once the file is out of sight and a batch explains it.
-async fn forget_explained<S: MaintenanceStore>(
-    store: &S,
-    repository: &RepositoryName,
-    state: &mut State,
-    seen: &Seen,
-) -> Result<(), VerifyError> {
-    let known: Vec<Handle> = state.damaged.values().filter_map(Finding::handle).collect();
-    // A damaged copy that was moved away explains nothing: the right one is not back.
-    let visible = seen.files.iter().map(|(handle, _)| *handle).collect();
-    let missing = missing(store, repository, &visible).await?;
-    for handle in
-        known.into_iter().filter(|handle| !seen.doubtful.contains(handle) && !missing.contains(handle))
-    {
-        let versions = store.versions(repository, &handle).await?;
-        if versions.iter().any(|version| matches!(version.place, Place::Hidden(_))) {
-            state.damaged.remove(&handle.to_string());
-        }
-    }
-    Ok(())
 }
 
 async fn read_all<S: MaintenanceStore>(
@@ -253,7 +238,7 @@ async fn read_all<S: MaintenanceStore>(
 }
 
 fn save(states: &States, wards: &[Ward], which: &BTreeSet<usize>) -> Result<(), VerifyError> {
-    for ward in which.iter().filter_map(|at| wards.get(*at)) {
+    for ward in which.iter().filter_map(|at| wards.get(*at)).filter(|ward| ward.failed.is_none()) {
         states.save(&ward.repository, &ward.state)?;
     }
     Ok(())
@@ -362,6 +347,9 @@ impl Ward {
         findings.append(&mut self.seen.findings);
         findings.append(&mut self.found);
         findings.sort_by(|a, b| (a.kind, &a.file).cmp(&(b.kind, &b.file)));
+        if self.failed.is_some() {
+            findings.clear(); // those of an earlier run
+        }
         Outcome {
             repository: self.repository,
             files: self.seen.files.len() as u64,
@@ -373,6 +361,7 @@ impl Ward {
             parts_verified,
             received: self.seen.received,
             findings,
+            failed: self.failed,
             visible: self.seen.files.into_iter().map(|(handle, _)| handle).collect(),
         }
     }

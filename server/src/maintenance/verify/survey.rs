@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures_util::TryStreamExt;
-use pawl_policy::{Audience, Caps, DAY_MS, FileType, Handle, RepositoryName};
+use pawl_policy::{Audience, Caps, DAY_MS, FileId, FileType, Handle, RepositoryName};
 
 use super::finding::{Finding, Kind};
 use super::state::State;
 use crate::store::StoreError;
-use crate::store::maintenance::{Batch, Found, MaintenanceStore, Reason};
+use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub(super) async fn survey<S: MaintenanceStore>(
     store: &S,
     repository: &RepositoryName,
     caps: &Caps,
-    state: &State,
+    state: &mut State,
 ) -> Result<Seen, StoreError> {
     let mut seen = Seen::default();
     // Asked before the walk: what is deleted while it goes on is not visible again.
@@ -81,7 +81,30 @@ pub(super) async fn survey<S: MaintenanceStore>(
     seen.doubtful.extend(visible.contains(&Handle::Config).then_some(Handle::Config));
     seen.doubtful.retain(|handle| visible.contains(handle));
     whole(&mut seen, &visible);
+    forget_explained(store, repository, state, &seen).await?;
     Ok(seen)
+}
+
+/// Damage of earlier runs is forgotten once the file is out of sight and a batch explains it.
+async fn forget_explained<S: MaintenanceStore>(
+    store: &S,
+    repository: &RepositoryName,
+    state: &mut State,
+    seen: &Seen,
+) -> Result<(), StoreError> {
+    let known: Vec<Handle> = state.damaged.values().filter_map(Finding::handle).collect();
+    // A damaged copy that was moved away explains nothing: the right one is not back.
+    let visible = seen.files.iter().map(|(handle, _)| *handle).collect();
+    let missing = missing(store, repository, &visible).await?;
+    for handle in
+        known.into_iter().filter(|handle| !seen.doubtful.contains(handle) && !missing.contains(handle))
+    {
+        let versions = store.versions(repository, &handle).await?;
+        if versions.iter().any(|version| matches!(version.place, Place::Hidden(_))) {
+            state.damaged.remove(&handle.to_string());
+        }
+    }
+    Ok(())
 }
 
 /// What is said of a repository that was verified once, which is remembered in `state`, and of which nothing is left: its
@@ -99,8 +122,7 @@ pub(super) fn vanished(repository: &RepositoryName, state: &Path) -> Seen {
 fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
     match found {
         Found::Foreign { path, bytes } => {
-            let detail = format!("{bytes} bytes that are no file of restic's; expected none here");
-            seen.findings.push(Finding::of_path(path, Kind::Foreign, detail));
+            seen.findings.push(foreign(path, bytes));
             None
         }
         Found::Unexplained { handle, what } => {
@@ -134,6 +156,43 @@ fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
             Some(handle)
         }
     }
+}
+
+/// What file managers and network drives leave in every directory that they see.
+const LEFT_BY_OTHERS: [&str; 9] = [
+    ".DS_Store",
+    "._.DS_Store",
+    ".Spotlight-V100",
+    ".directory",
+    "@eaDir",
+    "#recycle",
+    "Thumbs.db",
+    "desktop.ini",
+    ".stfolder",
+];
+
+/// Something that is no file of restic's. What is known to be harmless is a note, and keeps purge from nothing.
+fn foreign(path: String, bytes: u64) -> Finding {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    if LEFT_BY_OTHERS.contains(&name) || name.starts_with("._") {
+        let detail = "a file manager or a network drive left it; it harms nothing, and can be removed";
+        return Finding::of_path(path, Kind::Unusual, detail);
+    }
+    if is_unfinished(name) {
+        let detail = "another server left it when an upload was cut; it harms nothing, and can be removed";
+        return Finding::of_path(path, Kind::Unusual, detail);
+    }
+    let detail = format!(
+        "{bytes} bytes that are no file of restic's; expected none here: remove it, or move it out of the repository. \
+         Until then nothing is purged here"
+    );
+    Finding::of_path(path, Kind::Foreign, detail)
+}
+
+/// Whether rest-server or restic's local backend called a file so that they had not finished: `ID-tmp-NUMBER`.
+fn is_unfinished(name: &str) -> bool {
+    let Some((id, number)) = name.split_once("-tmp-") else { return false };
+    id.parse::<FileId>().is_ok() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Files whose damaged copy was moved away, and that are not visible.

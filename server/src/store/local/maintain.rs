@@ -27,7 +27,8 @@ use super::{LocalFile, join, open_file};
 use crate::body::Upload;
 use crate::keeper::{Act, KeeperClient, Told, UsageBook, layout};
 use crate::store::maintenance::{
-    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
+    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
+    UnreadableBatch, Version,
 };
 use crate::store::{CreateError, Created, Facts, StoreError};
 
@@ -135,7 +136,7 @@ impl MaintenanceStore for LocalMaintenance {
     type File = LocalFile;
 
     async fn repositories(&self) -> Result<Vec<RepositoryName>, StoreError> {
-        self.blocking(|disk| walk::repositories(disk.data.as_fd())).await
+        self.blocking(walk::repositories).await
     }
 
     async fn walk(
@@ -143,7 +144,7 @@ impl MaintenanceStore for LocalMaintenance {
         repository: &RepositoryName,
     ) -> Result<impl Stream<Item = Result<Vec<Found>, StoreError>> + Send + 'static, StoreError> {
         let repository = repository.clone();
-        let walker = self.blocking(move |disk| walk::Walker::new(&disk.data, &repository)).await?;
+        let walker = self.blocking(move |disk| walk::Walker::new(disk, &repository)).await?;
         Ok(stream::try_unfold(walker, |walker| async move {
             join(tokio::task::spawn_blocking(move || walker.next_batch()).await)
         }))
@@ -219,7 +220,12 @@ impl MaintenanceStore for LocalMaintenance {
     }
 
     async fn batches(&self) -> Result<Vec<Batch>, StoreError> {
-        self.blocking(batch::all).await
+        self.blocking(|disk| batch::all(disk).map(|all| all.into_iter().flatten().collect())).await
+    }
+
+    async fn unreadable_batches(&self) -> Result<Vec<UnreadableBatch>, StoreError> {
+        self.blocking(|disk| batch::all(disk).map(|all| all.into_iter().filter_map(Result::err).collect()))
+            .await
     }
 
     async fn hidden(

@@ -35,7 +35,8 @@ use super::{OpenError, S3File, S3Store, names, read};
 use crate::body::Upload;
 use crate::keeper::{Act, KeeperClient, Told};
 use crate::store::maintenance::{
-    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason, Version,
+    Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
+    UnreadableBatch, Version,
 };
 use crate::store::{CreateError, Created, Facts, Observed, StoreError};
 use hide::Moved;
@@ -221,7 +222,11 @@ impl MaintenanceStore for S3Maintenance {
     }
 
     async fn batches(&self) -> Result<Vec<Batch>, StoreError> {
-        self.all_batches().await
+        Ok(self.all_batches().await?.into_iter().flatten().collect())
+    }
+
+    async fn unreadable_batches(&self) -> Result<Vec<UnreadableBatch>, StoreError> {
+        self.unreadable().await
     }
 
     async fn hidden(

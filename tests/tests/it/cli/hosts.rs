@@ -226,3 +226,25 @@ fn no_host_is_named_like_a_user_who_maintains() {
     let listed = server.host(&["list", "--json"]).expect_code(0);
     assert!(!listed.stdout.contains("uid-0"), "{listed:#?}");
 }
+
+#[test]
+fn a_host_gets_another_repository_and_keeps_its_password() {
+    let server = Server::start();
+    let web1 = server.add_client("web1", &[]);
+    assert_eq!(web1.ask("POST", "/mail/web1/?create=true").unwrap().status, 403);
+    let more = ["add-repository", "web1", "--repository", "mail/web1", "--quota", "1MiB"];
+    let added = server.host(&more).expect_code(0);
+    assert!(added.stdout.contains("mail/web1"), "{added:#?}");
+    for repository in ["web1", "mail/web1"] {
+        assert_eq!(web1.ask("POST", &format!("/{repository}/?create=true")).unwrap().status, 200);
+    }
+    let listed = server.host(&["list"]).expect_code(0).stdout;
+    assert!(
+        listed.lines().any(|line| line.contains("mail/web1") && line.contains("up to 1.0 MiB")),
+        "{listed}"
+    );
+    let again = server.host(&more).expect_code(1);
+    assert!(again.stderr.contains("mail/web1"), "{again:#?}");
+    let unknown = server.host(&["add-repository", "web2", "--repository", "mail/web2"]).expect_code(1);
+    assert!(unknown.stderr.contains("no host 'web2'"), "{unknown:#?}");
+}

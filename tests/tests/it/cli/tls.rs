@@ -112,6 +112,36 @@ fn the_private_authority_outlives_a_restart() {
 }
 
 #[test]
+fn a_removed_certificate_of_the_authority_is_made_again_with_its_key() {
+    let mut server = Server::build().tls().start();
+    let credential = server.add_host("web1", &[]);
+    let pinned = server.dir().join("pinned.crt");
+    fs::copy(credential.ca_file.as_ref().unwrap(), &pinned).unwrap();
+    let key = fs::read(server.data().join(".pawl/tls/ca.key")).unwrap();
+    server.stop();
+    pawl_tests::store::remove(credential.ca_file.as_ref().unwrap());
+    server.start_again();
+    assert!(fs::read(server.data().join(".pawl/tls/ca.key")).unwrap() == key, "the key is another");
+    for ca in [&pinned, credential.ca_file.as_ref().unwrap()] {
+        assert_eq!(status(&server, &credential, ca).unwrap(), "404", "{}", ca.display());
+    }
+    let _ = server.log().wait_for_line(&["ca.crt", "made the certificate"]);
+}
+
+#[test]
+fn an_authority_whose_key_is_gone_is_not_replaced() {
+    let mut server = Server::build().tls().start();
+    server.stop();
+    let (ca, key) = (server.data().join(".pawl/tls/ca.crt"), server.data().join(".pawl/tls/ca.key"));
+    let before = fs::read(&ca).unwrap();
+    pawl_tests::store::remove(&key);
+    let refused = pawl_in_vain(["serve"].iter().chain(&server.place())).expect_code(1);
+    assert!(refused.stderr.contains("ca.key") && refused.stderr.contains("put it back"), "{refused:#?}");
+    assert_eq!(fs::read(&ca).unwrap(), before);
+    assert!(!key.exists());
+}
+
+#[test]
 fn http_2_and_http_1_are_both_spoken() {
     let server = Server::build().tls().start();
     let ca = server.add_host("web1", &[]).ca_file.unwrap();

@@ -141,3 +141,19 @@ fn when_the_file_is_gone_nobody_is_let_in_by_it() {
     users.server.signal(Signal::HUP);
     wait::until("the user is refused", || [401, 503].contains(&users.status("sha1", PASSWORD)).then_some(()));
 }
+
+#[test]
+fn users_of_the_file_alone_are_listed_and_lines_that_let_nobody_in_are_named() {
+    let users = Users::start(&format!("ana maria:{{SHA}}JhzQDvDwP+N4YqMN3P5XlOd+qBc=\n{LINES}"));
+    let listed = users.server.host(&["list"]).expect_code(0);
+    for name in ["sha1", "bcrypt-y", "bcrypt-b"] {
+        let line = listed.stdout.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.contains("backup") && line.contains("password in htpasswd"), "{line}");
+    }
+    assert!(listed.stderr.contains("line 1") && listed.stderr.contains("ASCII letters"), "{listed:#?}");
+    users.add("sha1");
+    let listed = users.server.host(&["list", "--json"]).expect_code(0).json();
+    let names: Vec<_> =
+        listed.as_array().unwrap().iter().map(|host| host["user"].as_str().unwrap()).collect();
+    assert_eq!(names, ["sha1", "bcrypt-y", "bcrypt-b"]);
+}

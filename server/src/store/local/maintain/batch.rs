@@ -16,7 +16,7 @@ use super::Disk;
 use crate::files;
 use crate::keeper::{directory, layout};
 use crate::store::local::open_file;
-use crate::store::maintenance::{Batch, Hidden, Reason, next_batch_id};
+use crate::store::maintenance::{Batch, Hidden, Reason, UnreadableBatch, next_batch_id};
 use crate::store::{Facts, StoreError, now_ms};
 
 const HEADER: &str = "batch.json";
@@ -57,7 +57,8 @@ fn write_header(directory: &OwnedFd, batch: &Batch) -> Result<(), StoreError> {
         reason: batch.reason,
         began_ms: batch.began_ms,
     };
-    let text = serde_json::to_string_pretty(&header).map_err(|error| unreadable(&batch.id, &error))?;
+    let text = serde_json::to_string_pretty(&header)
+        .map_err(|error| StoreError::Unavailable(format!("batch {}: {error}", batch.id)))?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(directory, HEADER_NEW, flags, Mode::from_raw_mode(0o640))?;
     let mut file = std::fs::File::from(file);
@@ -65,10 +66,6 @@ fn write_header(directory: &OwnedFd, batch: &Batch) -> Result<(), StoreError> {
     file.sync_all()?;
     rustix::fs::renameat_with(directory, HEADER_NEW, directory, HEADER, RenameFlags::NOREPLACE)?;
     Ok(rustix::fs::fsync(directory)?)
-}
-
-fn unreadable(id: &BatchId, cause: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Unavailable(format!("batch {id}: its header cannot be used: {cause}"))
 }
 
 /// The names of all batches, in order; those that have no header yet, or none any more, are among them.
@@ -97,32 +94,34 @@ pub(super) fn names(disk: &Disk, path: &str) -> Result<Vec<String>, StoreError> 
     Ok(names)
 }
 
-/// Every batch, in order.
-pub(super) fn all(disk: &Disk) -> Result<Vec<Batch>, StoreError> {
+/// Every batch, in order. A header that cannot be read costs its own batch only.
+pub(super) fn all(disk: &Disk) -> Result<Vec<Result<Batch, UnreadableBatch>>, StoreError> {
     let mut all = Vec::new();
     for id in ids(disk)? {
-        match read(disk, &id) {
-            Ok(batch) => all.push(batch),
-            // A crash came before its header was written, or after it was removed: nothing was ever in it, or is now.
-            Err(StoreError::NotFound) => {}
-            Err(error) => return Err(error),
-        }
+        // Without a header a crash came before it was written, or after it was removed: nothing was ever in it, or is now.
+        all.extend(understand(disk, &id).transpose());
     }
     Ok(all)
 }
 
 /// One batch.
 pub(super) fn read(disk: &Disk, id: &BatchId) -> Result<Batch, StoreError> {
+    understand(disk, id).map_err(|batch| StoreError::Unavailable(batch.why))?.ok_or(StoreError::NotFound)
+}
+
+fn understand(disk: &Disk, id: &BatchId) -> Result<Option<Batch>, UnreadableBatch> {
     let path = disk.path.join(layout::batch(id)).join(HEADER);
-    let text = files::read(&path).map_err(|error| unreadable(id, &error))?.ok_or(StoreError::NotFound)?;
-    let header: Header = serde_json::from_str(&text).map_err(|error| unreadable(id, &error))?;
-    Ok(Batch {
+    let unreadable =
+        |cause: &dyn std::fmt::Display| UnreadableBatch::new(id.clone(), &path.display().to_string(), cause);
+    let Some(text) = files::read(&path).map_err(|error| unreadable(&error))? else { return Ok(None) };
+    let header: Header = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
+    Ok(Some(Batch {
         id: id.clone(),
-        repository: header.repository.parse().map_err(|error| unreadable(id, &error))?,
-        principal: header.principal.parse().map_err(|error| unreadable(id, &error))?,
+        repository: header.repository.parse().map_err(|error| unreadable(&error))?,
+        principal: header.principal.parse().map_err(|error| unreadable(&error))?,
         reason: header.reason,
         began_ms: header.began_ms,
-    })
+    }))
 }
 
 /// The batch, if it was begun for this repository and this reason.
@@ -221,9 +220,7 @@ impl Entries {
 pub(super) fn note_seen(disk: &Disk, id: &BatchId, day: Date) -> Result<(), StoreError> {
     read(disk, id)?;
     let seen = directory::open_or_make(&disk.data, &layout::days_seen(id))?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(&seen, day.to_string(), flags, Mode::from_raw_mode(0o640))?;
-    Ok(rustix::fs::fsync(&seen)?)
+    Ok(directory::mark(seen.as_fd(), &day.to_string())?)
 }
 
 /// The days that were noted.

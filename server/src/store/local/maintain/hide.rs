@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use pawl_policy::{Audience, BatchId, FileType, Handle, RepositoryName};
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, RenameFlags};
 use rustix::io::Errno;
 
 use super::back::is_right;
@@ -72,9 +72,7 @@ const fn leaves_a_tombstone(handle: &Handle) -> bool {
 
 fn bury(disk: &Disk, repository: &RepositoryName, handle: &Handle) -> Result<(), StoreError> {
     let tombstones = directory::open_or_make(&disk.data, &layout::tombstone_directory(repository, handle))?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(&tombstones, layout::file_name(handle), flags, Mode::from_raw_mode(0o440))?;
-    Ok(rustix::fs::fsync(&tombstones)?)
+    Ok(directory::mark(tombstones.as_fd(), &layout::file_name(handle))?)
 }
 
 /// Removes the mark of a file that is visible again.
@@ -215,6 +213,17 @@ mod tests {
         let (host, web1) = ("host-1".parse().unwrap(), "web1".parse().unwrap());
         let survey = f.hosts.store.survey(&host, &web1, &Handle::Config).await.unwrap();
         assert_eq!(survey.repository, RepositoryState::Initialised);
+    }
+
+    /// As a crash leaves it between the mark and the rename.
+    #[tokio::test]
+    async fn a_deletion_that_was_cut_short_is_completed_by_the_next() {
+        let f = both();
+        f.hosts.initialised().await;
+        let handle = f.stored(FileType::Snapshots, &content(1, 1000)).await;
+        bury(&f.maintenance.disk, &"web1".parse().unwrap(), &handle).unwrap();
+        let batch = f.begin(Reason::Deleted).await;
+        assert_eq!(f.hide(handle, &batch).await, Hid::Now);
     }
 
     #[expect(clippy::disallowed_methods, reason = "does what only another than Pawl does")]

@@ -2,8 +2,10 @@
 //!
 //! Invariant: a mark is a name that says when it ends; it is durable before an earlier one goes.
 
+use std::os::fd::AsFd;
+
 use pawl_policy::{FileId, FileType, RepositoryName};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::batch::names;
@@ -56,9 +58,7 @@ fn locks(disk: &Disk, path: &str) -> Result<Vec<Lock>, StoreError> {
 
 fn mark(disk: &Disk, path: &str, until_ms: u64) -> Result<(), StoreError> {
     let marks = directory::open_or_make(&disk.data, path)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(&marks, until_ms.to_string(), flags, Mode::from_raw_mode(0o440))?;
-    Ok(rustix::fs::fsync(&marks)?)
+    Ok(directory::mark(marks.as_fd(), &until_ms.to_string())?)
 }
 
 /// Removes all marks but this one, and says whether there were any.

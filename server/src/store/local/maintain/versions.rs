@@ -73,7 +73,7 @@ fn look(
 
 /// The batches of a repository, in their order.
 pub(super) fn batches(disk: &Disk, repository: &RepositoryName) -> Result<Vec<BatchId>, StoreError> {
-    let batches = batch::all(disk)?.into_iter();
+    let batches = batch::all(disk)?.into_iter().flatten();
     Ok(batches.filter(|batch| batch.repository == *repository).map(|batch| batch.id).collect())
 }
 

@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use pawl_policy::{FileId, FileType, Handle, RepositoryName, RepositoryState};
 use rustix::fs::{AtFlags, Dir, FileType as Kind};
 use rustix::io::Errno;
 
+use super::Disk;
 use crate::keeper::lease::{self, Writers};
+use crate::keeper::named::{self, Named};
 use crate::keeper::{commit::STORED_MODE, directory, facts, layout, repository_state};
 use crate::store::local::open_file;
 use crate::store::maintenance::Found;
@@ -18,35 +21,28 @@ use crate::store::{Facts, StoreError};
 /// Names looked at before what was found is handed over.
 const BATCH_ENTRIES: usize = 500;
 
-/// Every repository beneath DATA.
-pub(super) fn repositories(data: BorrowedFd<'_>) -> Result<Vec<RepositoryName>, StoreError> {
-    let mut found = Vec::new();
-    let mut ahead = vec![String::new()];
-    while let Some(above) = ahead.pop() {
-        let directory = directory::open(data, if above.is_empty() { "." } else { &above })?;
-        for entry in Dir::read_from(directory)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
-            let Ok(repository) = path.parse::<RepositoryName>() else { continue };
-            match directory::open(data, &path) {
-                Ok(_) => {}
-                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => continue, // no directory, or a link
-                Err(error) => return Err(error.into()),
-            }
-            if repository_state(data, &repository)? != RepositoryState::Absent {
-                found.push(repository);
-            }
-            ahead.push(path);
-        }
-    }
+/// Every repository beneath DATA. A directory that cannot be looked at may hold one, and is listed: whoever looks at it is
+/// told why that fails.
+pub(super) fn repositories(disk: &Disk) -> Result<Vec<RepositoryName>, StoreError> {
+    let data = disk.data.as_fd();
+    let directories = named::named_directories(data).map_err(|fault| failed(&disk.path, fault))?;
+    let may_be_one = |named: &Named| {
+        named.fault.is_some() || !matches!(repository_state(data, &named.name), Ok(RepositoryState::Absent))
+    };
+    let mut found: Vec<_> = directories.into_iter().filter(may_be_one).map(|named| named.name).collect();
     found.sort();
     Ok(found)
+}
+
+fn failed(path: &Path, fault: Errno) -> StoreError {
+    StoreError::Unavailable(format!("{}: {}", path.display(), named::reason(fault)))
 }
 
 /// Reads one directory of a repository after the other.
 pub(super) struct Walker {
     data: OwnedFd,
+    /// The data directory's path, for errors.
+    place: PathBuf,
     repository: RepositoryName,
     ahead: VecDeque<Level>,
     current: Option<(Level, OwnedFd, Dir)>,
@@ -62,12 +58,15 @@ enum Level {
 }
 
 impl Walker {
-    pub(super) fn new(data: &OwnedFd, repository: &RepositoryName) -> Result<Self, StoreError> {
-        if repository_state(data.as_fd(), repository)? == RepositoryState::Absent {
-            return Err(StoreError::NotFound);
+    pub(super) fn new(disk: &Disk, repository: &RepositoryName) -> Result<Self, StoreError> {
+        let data = disk.data.as_fd();
+        match named::check(data, repository).and_then(|()| repository_state(data, repository)) {
+            Ok(RepositoryState::Absent) | Err(Errno::NOENT) => return Err(StoreError::NotFound),
+            Ok(_) => {}
+            Err(fault) => return Err(failed(&disk.path.join(repository.as_str()), fault)),
         }
-        let (data, repository) = (data.try_clone()?, repository.clone());
-        Ok(Self { data, repository, ahead: VecDeque::from([Level::Root]), current: None })
+        let (data, place, repository) = (disk.data.try_clone()?, disk.path.clone(), repository.clone());
+        Ok(Self { data, place, repository, ahead: VecDeque::from([Level::Root]), current: None })
     }
 
     /// The next findings; `None` at the end.
@@ -85,7 +84,10 @@ impl Walker {
             match entries.next() {
                 None => self.current = None,
                 Some(entry) => {
-                    let entry = entry?;
+                    let entry = entry.map_err(|fault| {
+                        let path = path_of(&self.repository, level);
+                        failed(&self.place.join(path), fault)
+                    })?;
                     if matches!(entry.file_name().to_bytes(), b"." | b"..") {
                         continue;
                     }
@@ -98,7 +100,7 @@ impl Walker {
                         Err(_) => {
                             let (level, name) =
                                 (level.clone(), entry.file_name().to_string_lossy().into_owned());
-                            found.extend(self.examine(&level, &name, Kind::RegularFile, 0)?);
+                            found.extend(self.examine(&level, &name, Kind::RegularFile, 0));
                             continue;
                         }
                     };
@@ -106,41 +108,27 @@ impl Walker {
                         (Kind::from_raw_mode(stat.st_mode), u64::try_from(stat.st_size).unwrap_or(0));
                     let name = entry.file_name().to_string_lossy().into_owned();
                     let level = level.clone();
-                    found.extend(self.examine(&level, &name, kind, bytes)?);
+                    found.extend(self.examine(&level, &name, kind, bytes));
                 }
             }
         }
         Ok(Some((found, self)))
     }
 
-    fn path(&self, level: &Level) -> String {
-        match level {
-            Level::Root => self.repository.to_string(),
-            Level::Type(file_type) => layout::type_directory(&self.repository, *file_type),
-            Level::FanOut(name) => format!("{}/data/{name}", self.repository),
-        }
-    }
-
     fn open(&mut self, level: Level) -> Result<(), StoreError> {
-        match directory::open(&self.data, &self.path(&level)) {
-            Ok(directory) => {
-                let entries = Dir::read_from(&directory)?;
-                self.current = Some((level, directory, entries));
-            }
+        let path = path_of(&self.repository, &level);
+        let opened = directory::open(&self.data, &path)
+            .and_then(|directory| Dir::read_from(&directory).map(|entries| (directory, entries)));
+        match opened {
+            Ok((directory, entries)) => self.current = Some((level, directory, entries)),
             Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
+            Err(fault) => return Err(failed(&self.place.join(path), fault)),
         }
         Ok(())
     }
 
     /// What a name is, where it stands; a directory of restic's is read later.
-    fn examine(
-        &mut self,
-        level: &Level,
-        name: &str,
-        kind: Kind,
-        bytes: u64,
-    ) -> Result<Option<Found>, StoreError> {
+    fn examine(&mut self, level: &Level, name: &str, kind: Kind, bytes: u64) -> Option<Found> {
         let id = name.parse::<FileId>().ok();
         let handle = match (level, id) {
             (Level::Root, _) if name == "config" => Some(Handle::Config),
@@ -152,26 +140,26 @@ impl Walker {
             (Level::Type(_) | Level::FanOut(_), _) => None,
         };
         if let (Some(handle), Kind::RegularFile) = (handle, kind) {
-            return Ok(self.file(handle, bytes));
+            return self.file(handle, bytes);
         }
         if kind == Kind::Directory {
             match level {
                 Level::Root if name.parse::<FileType>().is_ok() => {
                     self.ahead.extend(name.parse().ok().map(Level::Type));
-                    return Ok(None);
+                    return None;
                 }
-                Level::Root if self.holds_repositories(name)? => return Ok(None),
+                Level::Root if self.may_hold_repositories(name) => return None,
                 Level::Type(FileType::Data) if is_fan_out(name) => {
                     self.ahead.push_back(Level::FanOut(name.to_owned()));
-                    return Ok(None);
+                    return None;
                 }
                 Level::Root | Level::Type(_) | Level::FanOut(_) => {}
             }
         }
-        let below = self.path(level);
+        let below = path_of(&self.repository, level);
         let path = format!("{below}/{name}");
         let path = path.strip_prefix(&format!("{}/", self.repository)).unwrap_or(&path);
-        Ok(Some(Found::Foreign { path: path.escape_debug().to_string(), bytes }))
+        Some(Found::Foreign { path: path.escape_debug().to_string(), bytes })
     }
 
     /// One that cannot be looked at must not keep the others from being looked at.
@@ -203,24 +191,29 @@ impl Walker {
         Ok(Found::File { handle, bytes, facts, unusual, being_written: is_being_written(&file) })
     }
 
-    /// Whether a directory in a repository belongs to others below it.
-    fn holds_repositories(&self, name: &str) -> Result<bool, StoreError> {
+    /// Whether a directory in a repository belongs to others below it, as far as it can be looked at.
+    fn may_hold_repositories(&self, name: &str) -> bool {
         let mut ahead = vec![format!("{}/{name}", self.repository)];
         while let Some(path) = ahead.pop() {
             let Ok(repository) = path.parse::<RepositoryName>() else { continue };
-            if repository_state(self.data.as_fd(), &repository)? != RepositoryState::Absent {
-                return Ok(true);
+            match named::names_below(self.data.as_fd(), Some(&repository)) {
+                Ok(below) => ahead.extend(below.iter().map(RepositoryName::to_string)),
+                Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => continue,
+                Err(_) => return true,
             }
-            for entry in Dir::read_from(directory::open(&self.data, &path)?)? {
-                let entry = entry?;
-                let Ok(below) = entry.file_name().to_str() else { continue };
-                let path = format!("{path}/{below}");
-                if directory::open(&self.data, &path).is_ok() {
-                    ahead.push(path);
-                }
+            if !matches!(repository_state(self.data.as_fd(), &repository), Ok(RepositoryState::Absent)) {
+                return true;
             }
         }
-        Ok(false)
+        false
+    }
+}
+
+fn path_of(repository: &RepositoryName, level: &Level) -> String {
+    match level {
+        Level::Root => repository.to_string(),
+        Level::Type(file_type) => layout::type_directory(repository, *file_type),
+        Level::FanOut(name) => format!("{repository}/data/{name}"),
     }
 }
 

@@ -12,7 +12,7 @@ use pawl_policy::{BatchId, Handle, PrincipalName, RepositoryName, RepositoryStat
 use serde::{Deserialize, Serialize};
 
 use super::{PARALLEL, S3Maintenance};
-use crate::store::maintenance::{Batch, Hidden, Reason, next_batch_id};
+use crate::store::maintenance::{Batch, Hidden, Reason, UnreadableBatch, next_batch_id};
 use crate::store::s3::names::{self, Object};
 use crate::store::{StoreError, now_ms};
 
@@ -48,10 +48,6 @@ impl Headers {
     }
 }
 
-fn unreadable(id: &BatchId, cause: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Unavailable(format!("batch {id}: its header cannot be used: {cause}"))
-}
-
 impl S3Maintenance {
     /// Begins a batch.
     pub(super) async fn begin(
@@ -71,9 +67,10 @@ impl S3Maintenance {
             Batch { id, repository: repository.clone(), principal: principal.clone(), reason, began_ms };
         let header =
             Header { repository: repository.to_string(), principal: principal.to_string(), reason, began_ms };
-        let text = serde_json::to_vec(&header).map_err(|error| unreadable(&batch.id, &error))?;
+        let failed = |cause: String| StoreError::Unavailable(format!("batch {}: {cause}", batch.id));
+        let text = serde_json::to_vec(&header).map_err(|error| failed(error.to_string()))?;
         if !self.write_down(&self.header_key(&batch.id), text).await? {
-            return Err(unreadable(&batch.id, &"its name is taken"));
+            return Err(failed("its name is taken".to_owned()));
         }
         self.headers.put(&batch);
         Ok(batch)
@@ -98,46 +95,56 @@ impl S3Maintenance {
         Ok(ids)
     }
 
-    /// Every batch, in order.
-    pub(super) async fn all_batches(&self) -> Result<Vec<Batch>, StoreError> {
+    /// Every batch, in order. A header that says nothing that can be used costs its own batch only.
+    pub(super) async fn all_batches(&self) -> Result<Vec<Result<Batch, UnreadableBatch>>, StoreError> {
         let ids = self.batch_ids().await?;
-        let read = stream::iter(ids).map(|id| self.batch_if_any(id)).buffered(PARALLEL);
-        let batches: Vec<Option<Batch>> = read.try_collect().await?;
+        let read = stream::iter(ids).map(|id| self.understand(id)).buffered(PARALLEL);
+        let batches: Vec<Option<_>> = read.try_collect().await?;
         Ok(batches.into_iter().flatten().collect())
+    }
+
+    /// The batches whose headers cannot be read.
+    pub(super) async fn unreadable(&self) -> Result<Vec<UnreadableBatch>, StoreError> {
+        Ok(self.all_batches().await?.into_iter().filter_map(Result::err).collect())
+    }
+
+    /// The batches in which a file of this repository may be: its own, and those of which that is not known.
+    pub(super) async fn possible_batches(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<Vec<BatchId>, StoreError> {
+        let batches = self.all_batches().await?.into_iter();
+        let of = |batch: Result<Batch, UnreadableBatch>| match batch {
+            Ok(batch) => (batch.repository == *repository).then_some(batch.id),
+            Err(unreadable) => Some(unreadable.id),
+        };
+        Ok(batches.filter_map(of).collect())
     }
 
     /// The batches of one repository, in order.
     pub(super) async fn batches_of(&self, repository: &RepositoryName) -> Result<Vec<Batch>, StoreError> {
-        let mut batches = self.all_batches().await?;
-        batches.retain(|batch| batch.repository == *repository);
-        Ok(batches)
-    }
-
-    /// Without a header nothing was ever in it, or is now.
-    async fn batch_if_any(&self, id: BatchId) -> Result<Option<Batch>, StoreError> {
-        match self.batch(&id).await {
-            Ok(batch) => Ok(Some(batch)),
-            Err(StoreError::NotFound) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let batches = self.all_batches().await?.into_iter().flatten();
+        Ok(batches.filter(|batch| batch.repository == *repository).collect())
     }
 
     /// One batch.
     pub(super) async fn batch(&self, id: &BatchId) -> Result<Batch, StoreError> {
-        if let Some(batch) = self.headers.get(id) {
-            return Ok(batch);
+        let batch = self.understand(id.clone()).await?.ok_or(StoreError::NotFound)?;
+        batch.map_err(|unreadable| StoreError::Unavailable(unreadable.why))
+    }
+
+    /// Reads a header. Without one nothing was ever in the batch, or is now.
+    async fn understand(&self, id: BatchId) -> Result<Option<Result<Batch, UnreadableBatch>>, StoreError> {
+        if let Some(batch) = self.headers.get(&id) {
+            return Ok(Some(Ok(batch)));
         }
-        let text = self.read_note(&self.header_key(id)).await?.ok_or(StoreError::NotFound)?;
-        let header: Header = serde_json::from_slice(&text).map_err(|error| unreadable(id, &error))?;
-        let batch = Batch {
-            id: id.clone(),
-            repository: header.repository.parse().map_err(|error| unreadable(id, &error))?,
-            principal: header.principal.parse().map_err(|error| unreadable(id, &error))?,
-            reason: header.reason,
-            began_ms: header.began_ms,
-        };
-        self.headers.put(&batch);
-        Ok(batch)
+        let key = self.header_key(&id);
+        let Some(text) = self.read_note(&key).await? else { return Ok(None) };
+        let read = from_header(&id, &key, &text);
+        if let Ok(batch) = &read {
+            self.headers.put(batch);
+        }
+        Ok(Some(read))
     }
 
     /// The batch, if it was begun for this repository and this reason.
@@ -204,6 +211,18 @@ impl S3Maintenance {
         self.headers.forget(id);
         Ok(())
     }
+}
+
+fn from_header(id: &BatchId, key: &str, text: &[u8]) -> Result<Batch, UnreadableBatch> {
+    let unreadable = |cause: &dyn std::fmt::Display| UnreadableBatch::new(id.clone(), key, cause);
+    let header: Header = serde_json::from_slice(text).map_err(|error| unreadable(&error))?;
+    Ok(Batch {
+        id: id.clone(),
+        repository: header.repository.parse().map_err(|error| unreadable(&error))?,
+        principal: header.principal.parse().map_err(|error| unreadable(&error))?,
+        reason: header.reason,
+        began_ms: header.began_ms,
+    })
 }
 
 /// What a page of notes says.

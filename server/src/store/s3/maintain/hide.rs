@@ -191,9 +191,9 @@ impl S3Maintenance {
 
     /// The versions of a name that other batches hold.
     async fn held_by_others(&self, batch: &Batch, handle: &Handle) -> Result<HashSet<String>, StoreError> {
-        let mut others = self.batches_of(&batch.repository).await?;
-        others.retain(|other| other.id != batch.id);
-        let read = stream::iter(others).map(|other| async move { self.entry(&other.id, handle).await });
+        let mut others = self.possible_batches(&batch.repository).await?;
+        others.retain(|other| *other != batch.id);
+        let read = stream::iter(others).map(|other| async move { self.entry(&other, handle).await });
         let entries: Vec<_> = read.buffered(PARALLEL).try_collect().await?;
         Ok(entries.into_iter().flatten().map(|entry| entry.version).collect())
     }
