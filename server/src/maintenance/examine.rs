@@ -27,11 +27,13 @@ use super::listing;
 use super::session::{self, Session};
 use crate::files::FileError;
 use crate::pace::Pace;
+use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{MaintenanceStore, Place};
 use crate::store::{AppendStore, Span, StoreError, StoredFile};
-use sealed::{KeyFile, MasterKey, NotOpened, unpacked};
-use state::Growing;
-use written::{Lock, parsed};
+pub(super) use sealed::MasterKey;
+use sealed::{KeyFile, NotOpened, unpacked};
+use state::{Growing, State};
+use written::{Index, Lock, parsed};
 
 /// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.
 const UNPACKED_BYTES_MAX: u64 = 256 << 20;
@@ -134,7 +136,7 @@ async fn unlock(
     let mut found = None;
     for id in &keys {
         let handle = Handle::File(FileType::Keys, *id);
-        let Some(content) = content(session, repository, &handle).await? else { continue };
+        let Some(content) = content(&session.store, repository, &handle).await? else { continue };
         let key = match KeyFile::parse(&content) {
             Ok(key) => key,
             Err(_) if !is_named(&content, id) => {
@@ -149,17 +151,10 @@ async fn unlock(
         if found.is_some() {
             continue;
         }
-        let password = password.to_owned();
-        let unlocked = tokio::task::spawn_blocking(move || key.unlock(&password)).await;
-        if let Ok(Ok(Some(master))) = unlocked {
-            found = Some((*id, master));
-        }
+        found = unlocked(key, password).await.map(|master| (*id, master));
     }
     let (id, master) = found.ok_or(ExamineError::Password(keys.len()))?;
-    let config = content(session, repository, &Handle::Config).await?;
-    if config.is_none_or(|config| master.open(config).is_err()) {
-        return Err(ExamineError::OtherKey(id));
-    }
+    check_key(session, repository, id, &master).await?;
     growing.set_key(id.to_string());
     let state = growing.state();
     let is_junk = |handle: &Handle| examined.junk.iter().any(|junk| junk.handle == *handle);
@@ -173,6 +168,59 @@ async fn unlock(
             .push(format!("{handle} is new, from {creator}: one more password opens the repository"));
     }
     Ok(master)
+}
+
+/// The master key, if this is the password of this key.
+async fn unlocked(key: KeyFile, password: &[u8]) -> Option<MasterKey> {
+    let password = password.to_owned();
+    tokio::task::spawn_blocking(move || key.unlock(&password)).await.ok()?.ok()?
+}
+
+/// Whether a master key is that of this repository.
+async fn check_key(
+    session: &Session,
+    repository: &RepositoryName,
+    id: FileId,
+    master: &MasterKey,
+) -> Result<(), ExamineError> {
+    let config = content(&session.store, repository, &Handle::Config).await?;
+    if config.is_none_or(|config| master.open(config).is_err()) {
+        return Err(ExamineError::OtherKey(id));
+    }
+    Ok(())
+}
+
+/// The master key of a repository that was examined before.
+pub(super) async fn master_key(
+    session: &Session,
+    repository: &RepositoryName,
+    password: &[u8],
+) -> Result<MasterKey, ExamineError> {
+    let known = State::load(&session.config.data, repository)?.key;
+    let mut keys = listing::ids(session, repository, FileType::Keys).await?;
+    keys.sort_by_key(|id| known.as_ref() != Some(&id.to_string()));
+    for id in &keys {
+        let handle = Handle::File(FileType::Keys, *id);
+        let Some(content) = content(&session.store, repository, &handle).await? else { continue };
+        let Ok(key) = KeyFile::parse(&content) else { continue };
+        if let Some(master) = unlocked(key, password).await {
+            check_key(session, repository, *id, &master).await?;
+            return Ok(master);
+        }
+    }
+    Err(ExamineError::Password(keys.len()))
+}
+
+/// The packs that an index names; nothing if it is not there, or says nothing that can be read.
+pub(super) async fn packs_of_index(
+    store: &EitherMaintenance,
+    repository: &RepositoryName,
+    key: &Arc<MasterKey>,
+    id: FileId,
+) -> Result<Option<BTreeSet<FileId>>, StoreError> {
+    let opened = open::<Index>(store, repository, key, &Handle::File(FileType::Index, id), id).await?;
+    let Opened::Good(index) = opened else { return Ok(None) };
+    Ok(Some(index.packs.iter().flatten().map(|pack| FileId::from_sha256(pack.id.0)).collect()))
 }
 
 /// Reads files of a repository, and opens them.
@@ -246,23 +294,7 @@ impl Opener<'_> {
         let Handle::File(_, id) = *handle else {
             return Err(ExamineError::Other("a config is not opened like a file".to_owned()));
         };
-        let Some(content) = content(self.session, self.repository, handle).await? else {
-            return Ok(Opened::Gone);
-        };
-        let key = Arc::clone(&self.key);
-        let work = move || {
-            if !is_named(&content, &id) {
-                return Opened::Damaged;
-            }
-            let plain = key.open(content).and_then(|plain| unpacked(plain, UNPACKED_BYTES_MAX));
-            match plain.and_then(|plain| parsed(&plain)) {
-                Ok(found) => Opened::Good(found),
-                Err(why) => Opened::Junk(why),
-            }
-        };
-        // What a host wrote may bring a decompressor down. Its file is not worth more than that.
-        let opened = tokio::task::spawn_blocking(work).await;
-        Ok(opened.unwrap_or(Opened::Junk(NotOpened::NotCompressed)))
+        Ok(open(&self.session.store, self.repository, &self.key, handle, id).await?)
     }
 
     /// Bytes of a pack, fewer if it ends before.
@@ -281,6 +313,31 @@ impl Opener<'_> {
     }
 }
 
+/// Opens a file that is named by its content.
+async fn open<T: serde::de::DeserializeOwned + Send + 'static>(
+    store: &EitherMaintenance,
+    repository: &RepositoryName,
+    key: &Arc<MasterKey>,
+    handle: &Handle,
+    id: FileId,
+) -> Result<Opened<T>, StoreError> {
+    let Some(content) = content(store, repository, handle).await? else { return Ok(Opened::Gone) };
+    let key = Arc::clone(key);
+    let work = move || {
+        if !is_named(&content, &id) {
+            return Opened::Damaged;
+        }
+        let plain = key.open(content).and_then(|plain| unpacked(plain, UNPACKED_BYTES_MAX));
+        match plain.and_then(|plain| parsed(&plain)) {
+            Ok(found) => Opened::Good(found),
+            Err(why) => Opened::Junk(why),
+        }
+    };
+    // What a host wrote may bring a decompressor down. Its file is not worth more than that.
+    let opened = tokio::task::spawn_blocking(work).await;
+    Ok(opened.unwrap_or(Opened::Junk(NotOpened::NotCompressed)))
+}
+
 fn damaged(handle: &Handle) -> String {
     format!(
         "{handle} is damaged: its content does not hash to its name; `pawl maintain verify` looks for a good copy"
@@ -294,11 +351,11 @@ fn is_named(content: &[u8], id: &FileId) -> bool {
 
 /// A file's bytes; nothing if it is not there any more.
 async fn content(
-    session: &Session,
+    store: &EitherMaintenance,
     repository: &RepositoryName,
     handle: &Handle,
-) -> Result<Option<Vec<u8>>, ExamineError> {
-    let file = match session.store.open_version(repository, handle, &Place::Current).await {
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match store.open_version(repository, handle, &Place::Current).await {
         Err(StoreError::NotFound) => return Ok(None),
         file => file?,
     };

@@ -44,7 +44,7 @@ impl Default for State {
 }
 
 impl State {
-    fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
+    pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
         remembered::load(&path(data, repository)).map(by_these_rules)
     }
 

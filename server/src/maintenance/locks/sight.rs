@@ -1,4 +1,4 @@
-//! Which locks our own restic sees through private doors.
+//! Which locks our own restic sees through private doors, and which indexes it stored there.
 //!
 //! Invariant: all of them, but while hosts' locks are suspended and those of before are gone: then it sees those that it
 //! stored through one of these, whatever facts others have.
@@ -27,6 +27,8 @@ struct Known {
     own: BTreeSet<FileId>,
     /// Repositories in which no others are seen, and until when.
     only_own: BTreeMap<RepositoryName, u64>,
+    /// Indexes that were stored through a door.
+    indexes: BTreeMap<RepositoryName, BTreeSet<FileId>>,
     /// Locks that were not shown.
     ignored: BTreeMap<RepositoryName, BTreeSet<FileId>>,
 }
@@ -62,6 +64,11 @@ impl Sight {
     /// Locks that were not shown since this was asked last.
     pub(super) fn ignored(&self, repository: &RepositoryName) -> BTreeSet<FileId> {
         self.known().ignored.remove(repository).unwrap_or_default()
+    }
+
+    /// Indexes of a repository that were stored through a door.
+    pub(in crate::maintenance) fn own_indexes(&self, repository: &RepositoryName) -> BTreeSet<FileId> {
+        self.known().indexes.get(repository).cloned().unwrap_or_default()
     }
 
     /// Whether a lock is seen.
@@ -113,8 +120,13 @@ impl AppendStore for Sighted {
         caps: &Caps,
     ) -> Result<Created, CreateError> {
         let created = self.store.create(permit, upload, caps).await?;
-        if let Handle::File(FileType::Locks, id) = permit.action().handle {
-            self.sight.known().own.insert(id);
+        let Create { repository, handle } = permit.action();
+        match *handle {
+            Handle::File(FileType::Locks, id) => drop(self.sight.known().own.insert(id)),
+            Handle::File(FileType::Index, id) => {
+                self.sight.known().indexes.entry(repository.clone()).or_default().insert(id);
+            }
+            _ => {}
         }
         Ok(created)
     }

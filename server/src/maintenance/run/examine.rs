@@ -6,7 +6,7 @@ use super::super::examine::{self as examining, Examined};
 use super::super::session::Session;
 use super::record::{Junk, Step};
 use super::said::Said;
-use super::steps::{unless_told, without_restic};
+use super::steps::{password, unless_told, without_restic};
 use super::ward::Ward;
 use crate::files::FileError;
 
@@ -19,8 +19,7 @@ pub(super) async fn examine(session: &Session, ward: &mut Ward) -> Result<(), Fi
         if let Some(why) = without_restic(session, ward).await? {
             return Ok(why);
         }
-        let restic = ward.settings.restic.clone();
-        let password = tokio::task::spawn_blocking(move || restic.password()).await??;
+        let password = password(ward).await?;
         let examined = Box::pin(examining::examine(session, &ward.repository, &password));
         let examined = async { Ok(examined.await?) };
         let examined = unless_told(ward, examined).await?;
