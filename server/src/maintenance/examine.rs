@@ -9,6 +9,7 @@ mod index;
 mod node;
 mod pack;
 mod password;
+mod past;
 mod sealed;
 mod snapshots;
 pub(super) mod state;
@@ -85,6 +86,8 @@ pub(super) struct Examined {
     pub(super) batch: Option<String>,
     /// What else somebody should know, a sentence each.
     pub(super) noticed: Vec<String>,
+    /// What was there and is not, and which snapshots need it, a sentence each.
+    pub(super) lost: Vec<String>,
     /// Files that open with the key, and that restic cannot read.
     #[serde(skip)]
     malformed: usize,
@@ -116,10 +119,11 @@ pub(super) async fn examine(
     let key = unlock(session, repository, password, &mut growing, &mut examined).await?;
     let opener = Opener { session, repository, key: Arc::new(key) };
     let good = opener.look(&mut growing, &mut examined).await?;
+    let is_lost = !examined.lost.is_empty();
     if !examined.junk.is_empty() {
         examined.batch = hide::hide(session, repository, &mut examined.junk).await?;
     }
-    growing.finish(good)?;
+    growing.finish(good, is_lost)?;
     Ok(examined)
 }
 
@@ -261,7 +265,8 @@ impl Opener<'_> {
         let all = known.len() + new.len();
         good.extend(known);
         let indexes = listing::ids(self.session, self.repository, FileType::Index).await?;
-        let indexes = index::read(self, indexes, growing, !new.is_empty(), examined).await?;
+        let read_all = !new.is_empty() || growing.state().has_lost();
+        let indexes = index::read(self, indexes, growing, read_all, examined).await?;
         good.extend(indexes.good.iter().copied());
         good.extend(snapshots::judge(self, (new, all), &indexes, growing, examined).await?);
         good.retain(|handle| examined.junk.iter().all(|junk| junk.handle != *handle));

@@ -7,6 +7,7 @@
 
 mod honest;
 mod index;
+mod lost;
 
 use std::collections::BTreeSet;
 
@@ -83,6 +84,7 @@ impl Ground {
         assert!(gone.iter().all(|line| is_junk(line) || is_packing(line)), "{gone:#?}");
         self.restic.check();
         let _ = self.restic.restore(&self.restic.home().join("files"), &[]);
+        let _ = maintain(&self.server.place(), &["report", "--seen"]);
         let _ = self.run().expect_code(0);
     }
 }

@@ -47,7 +47,10 @@ pub(super) async fn judge(
     }
     let packs = walk.damaged.iter().map(|pack| Handle::File(FileType::Data, *pack));
     examined.noticed.extend(packs.map(|pack| damaged(&pack)));
-    if indexes.is_incomplete || !walk.damaged.is_empty() || has_damage(opener)? {
+    if indexes.has_lost {
+        let broken = |(handle, why)| format!("{handle} is not whole: {why}");
+        examined.lost.extend(bad.into_iter().map(broken));
+    } else if indexes.is_incomplete || !walk.damaged.is_empty() || has_damage(opener)? {
         let unsure = |(handle, why)| {
             format!("{handle} is not whole ({why}), and the repository has damage that may be the reason")
         };

@@ -144,7 +144,7 @@ impl Met {
             if let Some(place) = blobs.places(&id).next() {
                 wanted.push((*number, id, place));
             } else {
-                let text = format!("its tree {id} is in no index, or in a pack that is not there");
+                let text = format!("its tree {id} is {}", blobs.nowhere(&id));
                 self.bad.insert(*number, text);
             }
         }
@@ -170,9 +170,7 @@ impl Met {
             if let Some(missing) = missing {
                 self.bad.insert(
                     number,
-                    format!(
-                        "it needs the blob {missing}, which is in no index, or in a pack that is not there"
-                    ),
+                    format!("it needs the blob {missing}, which is {}", blobs.nowhere(missing)),
                 );
             }
         }

@@ -133,8 +133,10 @@ pub(super) async fn prune(
         if rules == Rules::default() && !was_deleted_from(session, ward).await? {
             return Ok(Said::skipped("nothing was deleted since the last time"));
         }
-        if ward.done(Step::Examine).is_some_and(|examined| examined.batch.is_some()) {
-            return Ok(Said::skipped("not in the night in which something was hidden: look at it first"));
+        if !ward.record.unseen.is_empty() {
+            return Ok(Said::skipped(
+                "not before somebody has looked at what was hidden: `pawl maintain report --seen` says that you have",
+            ));
         }
         if let Some(why) = without_restic(session, ward).await? {
             return Ok(why);
