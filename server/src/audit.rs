@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 pub use command::run;
 pub use queue::Queue;
-pub use verify::{Break, Broken, Past, Verified, verify, verify_past, verify_whole};
+pub use verify::{Break, Broken, Past, Verified, each_record, verify, verify_past, verify_whole};
 
 /// What stands in place of the line before the first one.
 pub(crate) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";

@@ -24,6 +24,6 @@ pub mod status;
 pub mod tls;
 mod upload;
 
-pub use deletions::{DeletionError, Deletions, Hiding, NoDeletions};
+pub use deletions::{Deleted, DeletionError, Deletions, Hiding, NoDeletions};
 pub use listen::serve;
 pub use service::Door;

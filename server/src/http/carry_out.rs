@@ -9,7 +9,7 @@ use hyper::header::RANGE;
 use hyper::{HeaderMap, Response};
 use pawl_policy::{FileType, Permit, Permitted, PrincipalName, Read, RepositoryName};
 
-use super::deletions::Deletions;
+use super::deletions::{Deleted, Deletions};
 use super::listing::{self, Version};
 use super::range::{self, Wanted};
 use super::record::Record;
@@ -68,8 +68,11 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 Ok(respond::done())
             }
             Permit::Delete(permit) => {
-                self.deletions.delete(&permit).await?;
-                record.note_outcome(OK, "deleted, reversibly");
+                let outcome = match self.deletions.delete(&permit).await? {
+                    Deleted::Hidden => "deleted, reversibly",
+                    Deleted::Kept => "kept: it came too lately to be pruned",
+                };
+                record.note_outcome(OK, outcome);
                 Ok(respond::done())
             }
         }

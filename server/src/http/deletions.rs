@@ -33,10 +33,22 @@ pub enum DeletionError {
     Store(#[from] StoreError),
 }
 
+/// What became of a file that somebody asked to delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// The file is hidden, or there was none.
+    Hidden,
+    /// The file stays visible: restic's prune may not remove it yet.
+    Kept,
+}
+
 /// Carries deletions out, or does not.
 pub trait Deletions: Send + Sync + 'static {
     /// Carries one out, so that it can be undone; done as well if there is no such file.
-    fn delete(&self, permit: &Permitted<Delete>) -> impl Future<Output = Result<(), DeletionError>> + Send;
+    fn delete(
+        &self,
+        permit: &Permitted<Delete>,
+    ) -> impl Future<Output = Result<Deleted, DeletionError>> + Send;
 
     /// Notes that a principal was refused a snapshot that is too young.
     fn note_kept(
@@ -72,7 +84,7 @@ pub trait Deletions: Send + Sync + 'static {
 pub struct NoDeletions;
 
 impl Deletions for NoDeletions {
-    async fn delete(&self, _: &Permitted<Delete>) -> Result<(), DeletionError> {
+    async fn delete(&self, _: &Permitted<Delete>) -> Result<Deleted, DeletionError> {
         Err(DeletionError::NotHere)
     }
 
@@ -144,15 +156,15 @@ impl<M: MaintenanceStore> Hiding<M> {
 }
 
 impl<M: MaintenanceStore> Deletions for Hiding<M> {
-    async fn delete(&self, permit: &Permitted<Delete>) -> Result<(), DeletionError> {
+    async fn delete(&self, permit: &Permitted<Delete>) -> Result<Deleted, DeletionError> {
         let batch = self.batch(permit, None).await?;
         if self.store.hide(permit, &batch).await? != Hid::Taken {
-            return Ok(());
+            return Ok(Deleted::Hidden);
         }
         // Deleted, stored again and deleted again, all within minutes.
         let another = self.batch(permit, Some(&batch)).await?;
         match self.store.hide(permit, &another).await? {
-            Hid::Now | Hid::Absent => Ok(()),
+            Hid::Now | Hid::Absent => Ok(Deleted::Hidden),
             Hid::Taken => {
                 Err(StoreError::Unavailable(format!("batch {another} has the file already")).into())
             }

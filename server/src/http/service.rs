@@ -15,7 +15,7 @@ use pawl_policy::{
 };
 
 use super::deadline::Working;
-use super::deletions::{Deletions, Hiding, NoDeletions};
+use super::deletions::{Deletions, NoDeletions};
 use super::gate::{Entered, Gate};
 use super::metrics::Metrics;
 use super::proxy::Proxies;
@@ -28,7 +28,6 @@ use crate::body::Upload;
 use crate::config::Limits;
 use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principal};
 use crate::peer::Peer;
-use crate::store::maintenance::MaintenanceStore;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
 use tokio::task::JoinError;
 
@@ -76,23 +75,21 @@ impl<S: AppendStore> Door<S> {
     }
 }
 
-impl<S: AppendStore, M: MaintenanceStore> Door<S, Hiding<M>> {
-    /// A door for the admins whom `credentials` knows, who hide in `hiding` what they delete.
+impl<S: AppendStore, D: Deletions> Door<S, D> {
+    /// A door for the admins whom `credentials` knows; `deletions` carries out what they delete.
     #[must_use]
     pub fn for_maintenance(
         store: S,
-        hiding: Hiding<M>,
+        deletions: D,
         snapshot_floor_ms: u64,
         credentials: Credentials,
         caps: Caps,
         limits: Limits,
         audit: Queue,
     ) -> Self {
-        Self::with(store, hiding, snapshot_floor_ms, credentials, caps, limits, audit)
+        Self::with(store, deletions, snapshot_floor_ms, credentials, caps, limits, audit)
     }
-}
 
-impl<S: AppendStore, D: Deletions> Door<S, D> {
     fn with(
         store: S,
         deletions: D,

@@ -4,6 +4,7 @@
 //! addresses as well.
 
 mod private;
+mod young;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,35 +15,38 @@ use crate::audit::Queue;
 use crate::config::{Config, Tls};
 use crate::credentials::Credentials;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
-use crate::http::{Door, Hiding};
+use crate::http::{Deletions, Door, Hiding};
 use crate::socket::Bound;
 use crate::store::AppendStore;
 use crate::store::either::{EitherMaintenance, EitherStore};
 pub(super) use private::PrivateDoor;
+use young::Sparing;
+pub(super) use young::Young;
 
 /// A door as it is made here.
 pub(super) type MaintenanceDoor = Door<EitherStore, Hiding<EitherMaintenance>>;
 
 /// A door that is seen through by nobody but our own restic.
-type OwnDoor = Door<Sighted, Hiding<EitherMaintenance>>;
+type OwnDoor = Door<Sighted, Sparing>;
 
 /// The server's certificate of the maintenance door, which is another than that of the door to hosts.
 const CERTIFICATE: &str = "maintenance.pem";
 
 /// A door in front of the session's store.
 pub(super) fn new(session: &Session, credentials: Credentials, audit: Queue) -> MaintenanceDoor {
-    in_front_of(session.files.clone(), session, credentials, audit)
+    let hiding = Hiding::new(session.store.clone());
+    in_front_of(session.files.clone(), hiding, session, credentials, audit)
 }
 
-fn in_front_of<S: AppendStore>(
+fn in_front_of<S: AppendStore, D: Deletions>(
     files: S,
+    deletions: D,
     session: &Session,
     credentials: Credentials,
     audit: Queue,
-) -> Door<S, Hiding<EitherMaintenance>> {
+) -> Door<S, D> {
     let Config { caps, limits, maintenance, .. } = &session.config;
-    let hiding = Hiding::new(session.store.clone());
-    Door::for_maintenance(files, hiding, maintenance.floor_ms(), credentials, *caps, *limits, audit)
+    Door::for_maintenance(files, deletions, maintenance.floor_ms(), credentials, *caps, *limits, audit)
 }
 
 /// The certificate for these sockets, if any needs one.

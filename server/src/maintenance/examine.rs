@@ -3,12 +3,14 @@
 //! Invariant: a file is junk only if its content is what its name says and restic nevertheless could not use it: damage
 //! is nobody's junk, and neither is what could not be read. Everything that is hidden can be brought back.
 
+mod ask;
 mod blobs;
 mod hide;
 mod index;
 mod node;
 mod pack;
 mod password;
+mod past;
 mod sealed;
 mod snapshots;
 pub(super) mod state;
@@ -25,13 +27,16 @@ use sha2::{Digest, Sha256};
 
 use super::listing;
 use super::session::{self, Session};
+use crate::cli::UsersRestic;
 use crate::files::FileError;
 use crate::pace::Pace;
+use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{MaintenanceStore, Place};
 use crate::store::{AppendStore, Span, StoreError, StoredFile};
-use sealed::{KeyFile, MasterKey, NotOpened, unpacked};
-use state::Growing;
-use written::{Lock, parsed};
+pub(super) use sealed::MasterKey;
+use sealed::{KeyFile, NotOpened, unpacked};
+use state::{Growing, State};
+use written::{Index, Lock, Written};
 
 /// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.
 const UNPACKED_BYTES_MAX: u64 = 256 << 20;
@@ -83,9 +88,26 @@ pub(super) struct Examined {
     pub(super) batch: Option<String>,
     /// What else somebody should know, a sentence each.
     pub(super) noticed: Vec<String>,
+    /// What was there and is not, and which snapshots need it, a sentence each.
+    pub(super) lost: Vec<String>,
     /// Files that open with the key, and that restic cannot read.
     #[serde(skip)]
     malformed: usize,
+    /// Indexes and snapshots that open with the key, that restic is still to be asked about, and why Pawl cannot read them.
+    #[serde(skip)]
+    not_understood: Vec<(Handle, String)>,
+}
+
+impl Examined {
+    /// Takes a file for junk, unless a newer restic may have written it.
+    fn note_unread(&mut self, handle: Handle, why: &NotOpened) {
+        let is_asked_about = matches!(handle.file_type(), Some(FileType::Index | FileType::Snapshots));
+        if is_asked_about && why.may_be_newer() {
+            self.not_understood.push((handle, why.to_string()));
+        } else {
+            self.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+        }
+    }
 }
 
 /// A file that restic cannot use.
@@ -106,18 +128,20 @@ fn as_text<S: serde::Serializer>(handle: &Handle, serializer: S) -> Result<S::Ok
 pub(super) async fn examine(
     session: &Session,
     repository: &RepositoryName,
+    restic: &UsersRestic,
     password: &[u8],
 ) -> Result<Examined, ExamineError> {
     let data = &session.config.data;
     let mut growing = Growing::load(data, repository)?;
     let mut examined = Examined::default();
     let key = unlock(session, repository, password, &mut growing, &mut examined).await?;
-    let opener = Opener { session, repository, key: Arc::new(key) };
+    let opener = Opener { session, repository, restic, key: Arc::new(key) };
     let good = opener.look(&mut growing, &mut examined).await?;
+    let is_lost = !examined.lost.is_empty();
     if !examined.junk.is_empty() {
         examined.batch = hide::hide(session, repository, &mut examined.junk).await?;
     }
-    growing.finish(good)?;
+    growing.finish(good, is_lost)?;
     Ok(examined)
 }
 
@@ -134,7 +158,7 @@ async fn unlock(
     let mut found = None;
     for id in &keys {
         let handle = Handle::File(FileType::Keys, *id);
-        let Some(content) = content(session, repository, &handle).await? else { continue };
+        let Some(content) = content(&session.store, repository, &handle).await? else { continue };
         let key = match KeyFile::parse(&content) {
             Ok(key) => key,
             Err(_) if !is_named(&content, id) => {
@@ -149,17 +173,10 @@ async fn unlock(
         if found.is_some() {
             continue;
         }
-        let password = password.to_owned();
-        let unlocked = tokio::task::spawn_blocking(move || key.unlock(&password)).await;
-        if let Ok(Ok(Some(master))) = unlocked {
-            found = Some((*id, master));
-        }
+        found = unlocked(key, password).await.map(|master| (*id, master));
     }
     let (id, master) = found.ok_or(ExamineError::Password(keys.len()))?;
-    let config = content(session, repository, &Handle::Config).await?;
-    if config.is_none_or(|config| master.open(config).is_err()) {
-        return Err(ExamineError::OtherKey(id));
-    }
+    check_key(session, repository, id, &master).await?;
     growing.set_key(id.to_string());
     let state = growing.state();
     let is_junk = |handle: &Handle| examined.junk.iter().any(|junk| junk.handle == *handle);
@@ -175,10 +192,64 @@ async fn unlock(
     Ok(master)
 }
 
+/// The master key, if this is the password of this key.
+async fn unlocked(key: KeyFile, password: &[u8]) -> Option<MasterKey> {
+    let password = password.to_owned();
+    tokio::task::spawn_blocking(move || key.unlock(&password)).await.ok()?.ok()?
+}
+
+/// Whether a master key is that of this repository.
+async fn check_key(
+    session: &Session,
+    repository: &RepositoryName,
+    id: FileId,
+    master: &MasterKey,
+) -> Result<(), ExamineError> {
+    let config = content(&session.store, repository, &Handle::Config).await?;
+    if config.is_none_or(|config| master.open(config).is_err()) {
+        return Err(ExamineError::OtherKey(id));
+    }
+    Ok(())
+}
+
+/// The master key of a repository that was examined before.
+pub(super) async fn master_key(
+    session: &Session,
+    repository: &RepositoryName,
+    password: &[u8],
+) -> Result<MasterKey, ExamineError> {
+    let known = State::load(&session.config.data, repository)?.key;
+    let mut keys = listing::ids(session, repository, FileType::Keys).await?;
+    keys.sort_by_key(|id| known.as_ref() != Some(&id.to_string()));
+    for id in &keys {
+        let handle = Handle::File(FileType::Keys, *id);
+        let Some(content) = content(&session.store, repository, &handle).await? else { continue };
+        let Ok(key) = KeyFile::parse(&content) else { continue };
+        if let Some(master) = unlocked(key, password).await {
+            check_key(session, repository, *id, &master).await?;
+            return Ok(master);
+        }
+    }
+    Err(ExamineError::Password(keys.len()))
+}
+
+/// The packs that an index names; nothing if it is not there, or says nothing that can be read.
+pub(super) async fn packs_of_index(
+    store: &EitherMaintenance,
+    repository: &RepositoryName,
+    key: &Arc<MasterKey>,
+    id: FileId,
+) -> Result<Option<BTreeSet<FileId>>, StoreError> {
+    let opened = open::<Index>(store, repository, key, &Handle::File(FileType::Index, id), id).await?;
+    let Opened::Good(index) = opened else { return Ok(None) };
+    Ok(Some(index.packs.iter().flatten().map(|pack| FileId::from_sha256(pack.id.0)).collect()))
+}
+
 /// Reads files of a repository, and opens them.
 pub(super) struct Opener<'a> {
     session: &'a Session,
     repository: &'a RepositoryName,
+    restic: &'a UsersRestic,
     key: Arc<MasterKey>,
 }
 
@@ -213,7 +284,8 @@ impl Opener<'_> {
         let all = known.len() + new.len();
         good.extend(known);
         let indexes = listing::ids(self.session, self.repository, FileType::Index).await?;
-        let indexes = index::read(self, indexes, growing, !new.is_empty(), examined).await?;
+        let read_all = !new.is_empty() || growing.state().has_lost();
+        let indexes = index::read(self, indexes, growing, read_all, examined).await?;
         good.extend(indexes.good.iter().copied());
         good.extend(snapshots::judge(self, (new, all), &indexes, growing, examined).await?);
         good.retain(|handle| examined.junk.iter().all(|junk| junk.handle != *handle));
@@ -221,7 +293,7 @@ impl Opener<'_> {
     }
 
     /// Opens a file; if it is junk, notes that.
-    async fn sort<T: serde::de::DeserializeOwned + Send + 'static>(
+    async fn sort<T: Written + Send + 'static>(
         &self,
         handle: Handle,
         examined: &mut Examined,
@@ -231,7 +303,7 @@ impl Opener<'_> {
             Opened::Good(found) => return Ok(Some(found)),
             Opened::Junk(why) => {
                 examined.malformed += usize::from(matches!(why, NotOpened::Malformed(_)));
-                examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+                examined.note_unread(handle, &why);
             }
             Opened::Damaged => examined.noticed.push(damaged(&handle)),
             Opened::Gone => examined.opened -= 1,
@@ -239,30 +311,11 @@ impl Opener<'_> {
         Ok(None)
     }
 
-    async fn open<T: serde::de::DeserializeOwned + Send + 'static>(
-        &self,
-        handle: &Handle,
-    ) -> Result<Opened<T>, ExamineError> {
+    async fn open<T: Written + Send + 'static>(&self, handle: &Handle) -> Result<Opened<T>, ExamineError> {
         let Handle::File(_, id) = *handle else {
             return Err(ExamineError::Other("a config is not opened like a file".to_owned()));
         };
-        let Some(content) = content(self.session, self.repository, handle).await? else {
-            return Ok(Opened::Gone);
-        };
-        let key = Arc::clone(&self.key);
-        let work = move || {
-            if !is_named(&content, &id) {
-                return Opened::Damaged;
-            }
-            let plain = key.open(content).and_then(|plain| unpacked(plain, UNPACKED_BYTES_MAX));
-            match plain.and_then(|plain| parsed(&plain)) {
-                Ok(found) => Opened::Good(found),
-                Err(why) => Opened::Junk(why),
-            }
-        };
-        // What a host wrote may bring a decompressor down. Its file is not worth more than that.
-        let opened = tokio::task::spawn_blocking(work).await;
-        Ok(opened.unwrap_or(Opened::Junk(NotOpened::NotCompressed)))
+        Ok(open(&self.session.store, self.repository, &self.key, handle, id).await?)
     }
 
     /// Bytes of a pack, fewer if it ends before.
@@ -281,6 +334,31 @@ impl Opener<'_> {
     }
 }
 
+/// Opens a file that is named by its content.
+async fn open<T: Written + Send + 'static>(
+    store: &EitherMaintenance,
+    repository: &RepositoryName,
+    key: &Arc<MasterKey>,
+    handle: &Handle,
+    id: FileId,
+) -> Result<Opened<T>, StoreError> {
+    let Some(content) = content(store, repository, handle).await? else { return Ok(Opened::Gone) };
+    let key = Arc::clone(key);
+    let work = move || {
+        if !is_named(&content, &id) {
+            return Opened::Damaged;
+        }
+        let plain = key.open(content).and_then(|plain| unpacked(plain, UNPACKED_BYTES_MAX));
+        match plain.and_then(|plain| T::read(&plain)) {
+            Ok(found) => Opened::Good(found),
+            Err(why) => Opened::Junk(why),
+        }
+    };
+    // What a host wrote may bring a decompressor down. Its file is not worth more than that.
+    let opened = tokio::task::spawn_blocking(work).await;
+    Ok(opened.unwrap_or(Opened::Junk(NotOpened::NotCompressed)))
+}
+
 fn damaged(handle: &Handle) -> String {
     format!(
         "{handle} is damaged: its content does not hash to its name; `pawl maintain verify` looks for a good copy"
@@ -294,11 +372,11 @@ fn is_named(content: &[u8], id: &FileId) -> bool {
 
 /// A file's bytes; nothing if it is not there any more.
 async fn content(
-    session: &Session,
+    store: &EitherMaintenance,
     repository: &RepositoryName,
     handle: &Handle,
-) -> Result<Option<Vec<u8>>, ExamineError> {
-    let file = match session.store.open_version(repository, handle, &Place::Current).await {
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match store.open_version(repository, handle, &Place::Current).await {
         Err(StoreError::NotFound) => return Ok(None),
         file => file?,
     };

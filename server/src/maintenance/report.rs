@@ -71,7 +71,7 @@ async fn make(
     let basis = Basis::of(Last::load(&config.data), options.compare.as_deref())?;
     let report = gather::gather(store, config, &options.repositories, basis, options.seen).await?;
     if options.seen {
-        keep(&config.data, &Last::delivered(report.expected.clone()))?;
+        keep(&config.data, &Last::seen(report.expected.clone()))?;
     }
     if let Some(path) = &options.html {
         write_page(&std::path::absolute(path)?, &page::page(&report))?;
@@ -112,7 +112,10 @@ async fn hand_out(report: &mut Report, config: &Config) -> Result<(), Box<dyn Er
     report.summary.delivered = true; // as whoever gets it reads it
     let delivered = delivery::deliver(report, &config.maintenance.report).await;
     let kept = match &delivered {
-        Ok(()) => keep(&config.data, &Last::delivered(report.expected.clone())),
+        Ok(()) => {
+            let before = Last::load(&config.data).ok().flatten();
+            keep(&config.data, &Last::delivered(report.expected.clone(), before.as_ref()))
+        }
         Err(_) => Ok(()),
     };
     report.summary.note_delivery(delivered.is_ok() && kept.is_ok());
@@ -143,6 +146,11 @@ pub(super) async fn deliver(
         keep(&config.data, &Last::kept(report.expected.clone(), last.as_ref()))?;
     }
     Ok(Delivered { to_somebody, attention: report.summary.attention })
+}
+
+/// When somebody last said that they have looked, in Unix milliseconds; nothing if nobody did, or that cannot be read.
+pub(super) fn looked_ms(data: &Path) -> Option<u64> {
+    Last::load(data).ok().flatten()?.looked_ms()
 }
 
 /// What became of a report.
@@ -212,7 +220,7 @@ mod tests {
         }
         let basis = Basis::of(Last::load(&place.config.data), None).unwrap();
         let seen = gather::gather(&place.store, &place.config, &[], basis, true).await.unwrap();
-        keep(&place.config.data, &Last::delivered(seen.expected)).unwrap();
+        keep(&place.config.data, &Last::seen(seen.expected)).unwrap();
         assert_eq!(losses(&place).await, 0);
         let kept = std::fs::metadata(place.data.path().join(".pawl/maintenance")).unwrap().permissions();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept) & 0o777, 0o700);

@@ -16,8 +16,9 @@ mod drill;
 mod faults;
 mod full;
 mod night;
+mod young;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::command::{Finished, pawl_command};
 use pawl_tests::content::{id_of, noise};
+use pawl_tests::forger::Forger;
+use pawl_tests::http::Client;
 use pawl_tests::maintenance::maintain;
 use pawl_tests::program::{self, program};
 use pawl_tests::server::Server;
@@ -41,6 +44,8 @@ const RULES: [&str; 2] = ["--keep-last", "4"];
 struct Ground {
     server: Server,
     hosts: Vec<(&'static str, Restic)>,
+    /// The same hosts, without restic.
+    clients: BTreeMap<&'static str, Client>,
     password: PathBuf,
 }
 
@@ -52,8 +57,11 @@ impl Ground {
     fn on(server: Server, names: &[&'static str]) -> Self {
         let password = server.dir().join("management.password");
         plant_secret(&password, b"secret");
+        let mut clients = BTreeMap::new();
         let hosts = names.iter().map(|name| {
-            let restic = Restic::new(Version::V0_19, &clients::ready(&server, name));
+            let credential = clients::ready(&server, name);
+            clients.insert(*name, server.client(&credential));
+            let restic = Restic::new(Version::V0_19, &credential);
             for file in 0..10 {
                 plant(
                     &restic.home().join(format!("files/file-{file}")),
@@ -62,13 +70,19 @@ impl Ground {
             }
             (*name, restic)
         });
-        let ground = Self { hosts: hosts.collect(), server, password };
+        let hosts = hosts.collect();
+        let ground = Self { hosts, clients, server, password };
         for name in names {
             for day in (10..16).rev() {
                 ground.backup(name, day);
             }
         }
         ground
+    }
+
+    /// Somebody who has all that a host has.
+    fn thief(&self, name: &str) -> Forger {
+        Forger::new(self.restic(name), self.clients[name].clone(), name)
     }
 
     fn restic(&self, name: &str) -> &Restic {
@@ -84,9 +98,24 @@ impl Ground {
         let claimed =
             Command::new("date").args(["-u", "-d", &format!("@{claimed}"), "+%F %T"]).output().unwrap();
         let claimed = String::from_utf8(claimed.stdout).unwrap();
+        let before = self.files(name);
         let id = restic.report_of_backup(&files, &["--host", name, "--time", claimed.trim()]).snapshot;
-        self.server.back_date(&format!("{name}/snapshots/{id}"), Duration::from_secs(day * DAY));
+        for file in self.files(name).difference(&before) {
+            self.server.back_date(file, Duration::from_secs(day * DAY));
+        }
         id
+    }
+
+    /// Names of all packs, indexes and snapshots that are visible.
+    fn files(&self, name: &str) -> BTreeSet<String> {
+        let stored = self.server.stored();
+        let names = stored.names().filter_map(|path| path.to_str());
+        let kinds = ["data", "index", "snapshots"].map(|kind| format!("{name}/{kind}/"));
+        let is_file = |path: &&str| {
+            let is_named = path.rsplit('/').next().is_some_and(|id| id.len() == 64);
+            is_named && kinds.iter().any(|kind| path.starts_with(kind.as_str()))
+        };
+        names.filter(is_file).map(|path| name_of(path)).collect()
     }
 
     /// The options that name this restic, and the password.
@@ -132,6 +161,15 @@ impl Ground {
             let locks = std::fs::read_dir(self.server.data().join(name).join("locks")).unwrap();
             assert_eq!(locks.count(), 0, "locks are left in {name}");
         }
+    }
+}
+
+/// The name of a file that lies there: `web1/data/ID` for `web1/data/ab/ID`.
+fn name_of(path: &str) -> String {
+    let parts: Vec<_> = path.split('/').collect();
+    match parts.as_slice() {
+        [repository, "data", _, id] => format!("{repository}/data/{id}"),
+        _ => path.to_owned(),
     }
 }
 

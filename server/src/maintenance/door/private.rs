@@ -11,7 +11,7 @@ use pawl_policy::RepositoryName;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::OwnDoor;
+use super::{OwnDoor, Sparing, Young};
 use crate::audit::Queue;
 use crate::config::{Config, Listen};
 use crate::credentials::{Credentials, Secret};
@@ -50,6 +50,16 @@ impl<'a> PrivateDoor<'a> {
         repository: &'a RepositoryName,
         restic: Version,
     ) -> Result<Self, Box<dyn Error>> {
+        Self::sparing(session, repository, restic, None).await
+    }
+
+    /// The same, and what is young stays whatever this restic deletes.
+    pub(in crate::maintenance) async fn sparing(
+        session: &'a Session,
+        repository: &'a RepositoryName,
+        restic: Version,
+        young: Option<Arc<Young>>,
+    ) -> Result<Self, Box<dyn Error>> {
         remove_own_locks(session, repository).await?;
         let secret = Secret::generate()?;
         let name = session::user()?;
@@ -61,7 +71,9 @@ impl<'a> PrivateDoor<'a> {
         let ca = certificates.is_some().then(|| tls::ca_file(&session.config.data));
         let audit = Queue::start(session.keeper.clone());
         let files = session.sight.clone().over(session.files.clone());
-        let door: Arc<OwnDoor> = Arc::new(super::in_front_of(files, session, credentials, audit.clone()));
+        let deletions = Sparing::new(session.store.clone(), young);
+        let door = super::in_front_of(files, deletions, session, credentials, audit.clone());
+        let door: Arc<OwnDoor> = Arc::new(door);
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(http::serve(bound, Arc::clone(&door), certificates, async {
             let _ = stopped.await; // or the sender is gone, which means the same

@@ -14,6 +14,9 @@ use super::written::{Blob, BlobKind, Id, Index, Pack};
 /// names, could otherwise choose one of which what is kept is that of a blob that is there.
 type Mark = u128;
 
+/// Blobs of lost packs that are remembered, to say what lacks them: 64 bytes each.
+const LOST_MAX: usize = 1 << 18;
+
 /// Where a blob lies in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Located {
@@ -38,6 +41,8 @@ pub(super) struct Blobs {
     contested: HashSet<Id>,
     trees: Vec<(Id, Located)>,
     data: Vec<Mark>,
+    /// Where blobs were whose pack is not there; not all of very many.
+    lost: HashMap<Id, Id>,
     /// The keys of marks.
     keys: [RandomState; 2],
 }
@@ -45,7 +50,13 @@ pub(super) struct Blobs {
 impl Blobs {
     /// Adds what an index names, as far as its packs are there. What was said before in the same words is one.
     pub(super) fn add(&mut self, index: &Index, packs: &HashMap<Id, u64>) {
-        for pack in index.packs.iter().flatten().filter(|pack| packs.contains_key(&pack.id)) {
+        for pack in index.packs.iter().flatten() {
+            if !packs.contains_key(&pack.id) {
+                let room = LOST_MAX.saturating_sub(self.lost.len());
+                let blobs = pack.blobs.iter().flatten().take(room);
+                self.lost.extend(blobs.map(|blob| (blob.id, pack.id)));
+                continue;
+            }
             let digest = digest(pack);
             match self.said.get(&pack.id) {
                 Some(said) if *said == digest => {
@@ -111,6 +122,14 @@ impl Blobs {
     /// Whether there is such a blob of data.
     pub(super) fn has_data(&self, id: &Id) -> bool {
         self.data.binary_search(&self.mark(id)).is_ok()
+    }
+
+    /// In what a blob lies that is nowhere, in words.
+    pub(super) fn nowhere(&self, id: &Id) -> String {
+        match self.lost.get(id) {
+            Some(pack) => format!("in data/{pack}, which is not there"),
+            None => "in no index, or in a pack that is not there".to_owned(),
+        }
     }
 
     /// Where a tree may be.

@@ -1,7 +1,7 @@
 //! What a repository's indexes say, and which of them do not say what is.
 //!
-//! Invariant: an index is junk only if restic cannot read it, or it names packs that never were, or what it says of a pack
-//! was compared with the pack and is wrong. Every blob for which a new index names another place than there was is read:
+//! Invariant: an index is junk only if restic cannot read it, or it names nothing but packs that never were, or what it says of
+//! a pack was compared with the pack and is wrong. One that names a pack that was lost is good, and tells of a loss. Every blob for which a new index names another place than there was is read:
 //! restic believes an index, and its prune would keep the wrong one of two.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,14 +11,15 @@ use sha2::{Digest, Sha256};
 
 use super::blobs::Blobs;
 use super::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES, unpacked};
+use super::past::Past;
 use super::sealed::decompressed;
-use super::snapshots::has_damage;
 use super::state::Growing;
 use super::written::{Blob, Id, Index};
 use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
 use crate::maintenance::listing;
-use crate::store::maintenance::MaintenanceStore;
 
+/// Lost packs that are named one by one.
+const LOST_NAMED: usize = 20;
 /// restic's largest blob has 8 MiB, but for directories with millions of files.
 const BLOB_BYTES_MAX: u64 = 1 << 30;
 
@@ -29,6 +30,8 @@ pub(super) struct Read {
     pub(super) blobs: Blobs,
     /// Whether what the indexes say is not all: one is damaged, or packs are gone.
     pub(super) is_incomplete: bool,
+    /// Whether packs are gone that nobody deleted.
+    pub(super) has_lost: bool,
 }
 
 /// Reads new indexes, and all if there are any, or if it has to be known where blobs are.
@@ -46,23 +49,30 @@ pub(super) async fn read(
     }
     let packs = listing::entries(opener.session, opener.repository, FileType::Data).await?;
     let packs: HashMap<_, _> = packs.into_iter().map(|entry| (Id(*entry.id.sha256()), entry.size)).collect();
-    let mut reading =
-        Reading { opener, packs, blobs: Blobs::default(), is_incomplete: false, lost: BTreeSet::new() };
+    let (blobs, lost, past) = (Blobs::default(), BTreeMap::new(), Past::default());
+    let of_0_1 = BTreeSet::new();
+    let mut reading = Reading { opener, packs, blobs, is_incomplete: false, lost, past, of_0_1 };
     let known = reading.take_in(&known, examined).await?;
     let was_whole = reading.lost.is_empty() && !reading.is_incomplete;
     let mut new = reading.take_in(&new, examined).await?;
     examined.opened += new.len() as u64;
+    let not_understood = std::mem::take(&mut examined.not_understood);
+    reading.is_incomplete |= opener.sort_out(not_understood, examined).await?;
     reading.blobs.sort();
+    reading.past = opener.past(reading.lost.keys().map(pack_named).collect()).await?;
     let parts = reading.take_lies_out(&known, &mut new, was_whole, examined).await?;
     reading.take_parts_out(&known, &mut new, parts, examined).await?;
+    let has_lost = reading.tell_lost(examined);
+    // What names a lost pack is opened again each night, until nothing is lost any more.
+    new.retain(|handle| !reading.names_lost(handle));
+    let of_0_1 = new.extract_if(.., |handle| reading.of_0_1.contains(handle));
+    examined.noticed.extend(of_0_1.map(|handle| {
+        format!("{handle} is of the form that restic before 0.2 wrote; `restic repair index` at the door of maintenance mends that")
+    }));
     growing.add(new.iter().copied());
     let good: Vec<_> = known.into_iter().chain(new).collect();
-    if let Some(first) = reading.lost.first() {
-        let number = reading.lost.len();
-        examined.noticed.push(format!("indexes name {number} packs that are not there, such as {first}"));
-    }
     let is_incomplete = reading.is_incomplete || !reading.lost.is_empty();
-    Ok(Read { good, blobs: reading.blobs, is_incomplete })
+    Ok(Read { good, blobs: reading.blobs, is_incomplete, has_lost })
 }
 
 struct Reading<'a> {
@@ -71,8 +81,11 @@ struct Reading<'a> {
     packs: HashMap<Id, u64>,
     blobs: Blobs,
     is_incomplete: bool,
-    /// Packs that are named and not there.
-    lost: BTreeSet<Id>,
+    /// Packs that are named and not there, and what names them.
+    lost: BTreeMap<Id, BTreeSet<Handle>>,
+    past: Past,
+    /// Indexes of restic before 0.2.
+    of_0_1: BTreeSet<Handle>,
 }
 
 impl Reading<'_> {
@@ -86,8 +99,14 @@ impl Reading<'_> {
         for &handle in handles {
             match self.opener.open::<Index>(&handle).await? {
                 Opened::Good(index) => {
-                    let named = index.packs.iter().flatten().map(|pack| pack.id);
-                    self.lost.extend(named.filter(|id| !self.packs.contains_key(id)));
+                    if index.is_of_0_1 {
+                        self.of_0_1.insert(handle);
+                    }
+                    for pack in index.packs.iter().flatten() {
+                        if !self.packs.contains_key(&pack.id) {
+                            self.lost.entry(pack.id).or_default().insert(handle);
+                        }
+                    }
                     self.blobs.add(&index, &self.packs);
                     read.push(handle);
                 }
@@ -97,7 +116,7 @@ impl Reading<'_> {
                     examined.noticed.push(damaged(&handle));
                 }
                 Opened::Junk(why) => {
-                    examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+                    examined.note_unread(handle, &why);
                 }
             }
         }
@@ -185,12 +204,43 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// Says which packs were there once and are not, unless maintenance took them away. Returns whether there are any.
+    fn tell_lost(&self, examined: &mut Examined) -> bool {
+        let (taken, lost): (Vec<_>, Vec<_>) =
+            self.lost.keys().partition(|pack| self.past.was_taken(&pack_named(pack)));
+        if let Some(first) = taken.first() {
+            let number = taken.len();
+            let text = format!("indexes name {number} packs that maintenance took away, such as {first}");
+            examined.noticed.push(text);
+        }
+        for pack in lost.iter().take(LOST_NAMED) {
+            let named_by: Vec<_> =
+                self.lost.get(*pack).into_iter().flatten().map(Handle::to_string).collect();
+            examined.lost.push(format!("data/{pack}, which {} names, is not there", named_by.join(", ")));
+        }
+        let more = lost.len().saturating_sub(LOST_NAMED);
+        examined
+            .lost
+            .extend((more > 0).then(|| format!("{more} more packs that indexes name are not there")));
+        !lost.is_empty()
+    }
+
+    /// Whether an index names a pack that is lost.
+    fn names_lost(&self, index: &Handle) -> bool {
+        let mut lost = self.lost.iter().filter(|(pack, _)| !self.past.was_taken(&pack_named(pack)));
+        lost.any(|(_, named_by)| named_by.contains(index))
+    }
+
     /// What an index says that is not so.
     async fn lie(&self, index: &Index, was_whole: bool) -> Result<Option<String>, ExamineError> {
         let said = said(index);
-        let missing: Vec<_> = said.keys().filter(|id| !self.packs.contains_key(id)).copied().collect();
-        if !missing.is_empty() && was_whole && !self.opener.were_there(&missing).await? {
-            let first = missing.first().map(ToString::to_string).unwrap_or_default();
+        let missing: Vec<_> = said.keys().filter(|id| !self.packs.contains_key(id)).map(pack_named).collect();
+        // One that names a pack that is there is of somebody who saw it, and may have seen the others.
+        if let Some(first) = missing.first()
+            && missing.len() == said.len()
+            && was_whole
+            && !self.past.knows_one_of(&missing)
+        {
             return Ok(Some(format!("it names packs of which none was ever there, such as {first}")));
         }
         for (id, blobs) in &said {
@@ -274,17 +324,7 @@ fn said(index: &Index) -> BTreeMap<Id, Vec<&Blob>> {
     said
 }
 
-impl Opener<'_> {
-    /// Whether Pawl knows of one of these packs although it is not there.
-    async fn were_there(&self, packs: &[Id]) -> Result<bool, ExamineError> {
-        let handles: BTreeSet<_> =
-            packs.iter().map(|id| Handle::File(FileType::Data, FileId::from_sha256(id.0))).collect();
-        let store = &self.session.store;
-        let holders = store.holders(self.repository, &handles).await?;
-        let tombstones = store.tombstones(self.repository).await?;
-        let is_known = |handle: &Handle| {
-            !holders.of(handle).is_empty() || holders.are_rescued(handle) || tombstones.contains(handle)
-        };
-        Ok(handles.iter().any(is_known) || has_damage(self)?)
-    }
+/// A pack, as it is named beside other files.
+fn pack_named(id: &Id) -> Handle {
+    Handle::File(FileType::Data, FileId::from_sha256(id.0))
 }

@@ -52,7 +52,7 @@ pub(super) enum NotOpened {
 }
 
 /// What encrypts and authenticates everything in a repository.
-pub(super) struct MasterKey {
+pub(in crate::maintenance) struct MasterKey {
     encrypt: [u8; 32],
     code_key: [u8; 16],
     code_point: [u8; 16],

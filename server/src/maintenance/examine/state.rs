@@ -29,6 +29,9 @@ pub(in crate::maintenance) struct State {
     /// Whether everything that was there was looked at once: the first look is over.
     #[serde(default)]
     whole: bool,
+    /// Whether indexes named packs that were lost.
+    #[serde(default)]
+    lost: bool,
     /// Indexes, snapshots and keys by `TYPE/ID`.
     #[serde(default)]
     good: BTreeSet<String>,
@@ -39,12 +42,12 @@ pub(in crate::maintenance) struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { rules: RULES, whole: false, good: BTreeSet::new(), key: None }
+        Self { rules: RULES, whole: false, lost: false, good: BTreeSet::new(), key: None }
     }
 }
 
 impl State {
-    fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
+    pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
         remembered::load(&path(data, repository)).map(by_these_rules)
     }
 
@@ -66,6 +69,11 @@ impl State {
         !self.whole
     }
 
+    /// Whether packs were lost when everything was last looked at.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Whether it is known which keys there were.
     pub(super) fn knows_keys(&self) -> bool {
         self.good.iter().any(|file| is_key(file))
@@ -76,7 +84,8 @@ impl State {
     }
 
     /// These are good, and nothing else that was is there any more.
-    fn replace(&mut self, good: impl IntoIterator<Item = Handle>) {
+    fn replace(&mut self, good: impl IntoIterator<Item = Handle>, lost: bool) {
+        self.lost = lost;
         self.good = good.into_iter().map(|handle| handle.to_string()).collect();
         self.whole = true;
     }
@@ -119,8 +128,12 @@ impl<'a> Growing<'a> {
     }
 
     /// Everything was looked at. These are good, and nothing else that was is there any more.
-    pub(super) fn finish(mut self, good: impl IntoIterator<Item = Handle>) -> Result<(), FileError> {
-        self.state.replace(good);
+    pub(super) fn finish(
+        mut self,
+        good: impl IntoIterator<Item = Handle>,
+        lost: bool,
+    ) -> Result<(), FileError> {
+        self.state.replace(good, lost);
         self.write()
     }
 
@@ -182,7 +195,7 @@ mod tests {
         let key: Handle = format!("keys/{}", "5f".repeat(32)).parse().unwrap();
         let growing = Growing::load(data.path(), &repository).unwrap();
         assert!(growing.state().is_new() && !growing.state().is_good(&handle));
-        growing.finish([handle, key]).unwrap();
+        growing.finish([handle, key], false).unwrap();
         let state = State::load(data.path(), &repository).unwrap();
         assert!(state.is_good(&handle) && !state.is_new());
 
@@ -220,7 +233,7 @@ mod tests {
 
         let mut growing = Growing::load(data.path(), &repository).unwrap();
         growing.add([handle("3")]);
-        growing.finish([handle("2")]).unwrap();
+        growing.finish([handle("2")], false).unwrap();
         assert!(loaded().is_good(&handle("2")) && !loaded().is_good(&handle("3")) && !loaded().is_new());
     }
 }

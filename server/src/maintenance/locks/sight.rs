@@ -1,4 +1,4 @@
-//! Which locks our own restic sees through private doors.
+//! Which locks our own restic sees through private doors, and which indexes it stored there.
 //!
 //! Invariant: all of them, but while hosts' locks are suspended and those of before are gone: then it sees those that it
 //! stored through one of these, whatever facts others have.
@@ -27,6 +27,10 @@ struct Known {
     own: BTreeSet<FileId>,
     /// Repositories in which no others are seen, and until when.
     only_own: BTreeMap<RepositoryName, u64>,
+    /// Indexes that were stored through a door.
+    indexes: BTreeMap<RepositoryName, BTreeSet<FileId>>,
+    /// Indexes that are not seen.
+    hidden_indexes: BTreeMap<RepositoryName, BTreeSet<FileId>>,
     /// Locks that were not shown.
     ignored: BTreeMap<RepositoryName, BTreeSet<FileId>>,
 }
@@ -64,6 +68,28 @@ impl Sight {
         self.known().ignored.remove(repository).unwrap_or_default()
     }
 
+    /// Indexes of a repository that were stored through a door.
+    pub(in crate::maintenance) fn own_indexes(&self, repository: &RepositoryName) -> BTreeSet<FileId> {
+        self.known().indexes.get(repository).cloned().unwrap_or_default()
+    }
+
+    /// Lets these indexes of a repository, and no others, not be seen.
+    pub(in crate::maintenance) fn hide_indexes(&self, repository: &RepositoryName, ids: BTreeSet<FileId>) {
+        self.known().hidden_indexes.insert(repository.clone(), ids);
+    }
+
+    /// Whether a file is seen.
+    fn lists(&self, repository: &RepositoryName, file_type: FileType, id: FileId) -> bool {
+        match file_type {
+            FileType::Locks => self.shows(repository, id),
+            FileType::Index => {
+                let known = self.known();
+                known.hidden_indexes.get(repository).is_none_or(|hidden| !hidden.contains(&id))
+            }
+            FileType::Data | FileType::Keys | FileType::Snapshots => true,
+        }
+    }
+
     /// Whether a lock is seen.
     pub(super) fn shows(&self, repository: &RepositoryName, id: FileId) -> bool {
         let mut known = self.known();
@@ -96,12 +122,12 @@ impl AppendStore for Sighted {
     ) -> Result<impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static, StoreError> {
         let List { repository, file_type } = permit.action().clone();
         let batches = self.store.list(permit).await?;
-        if file_type != FileType::Locks {
+        if !matches!(file_type, FileType::Locks | FileType::Index) {
             return Ok(Either::Left(batches));
         }
         let sight = self.sight.clone();
         Ok(Either::Right(batches.map_ok(move |mut batch| {
-            batch.retain(|entry| sight.shows(&repository, entry.id));
+            batch.retain(|entry| sight.lists(&repository, file_type, entry.id));
             batch
         })))
     }
@@ -113,8 +139,13 @@ impl AppendStore for Sighted {
         caps: &Caps,
     ) -> Result<Created, CreateError> {
         let created = self.store.create(permit, upload, caps).await?;
-        if let Handle::File(FileType::Locks, id) = permit.action().handle {
-            self.sight.known().own.insert(id);
+        let Create { repository, handle } = permit.action();
+        match *handle {
+            Handle::File(FileType::Locks, id) => drop(self.sight.known().own.insert(id)),
+            Handle::File(FileType::Index, id) => {
+                self.sight.known().indexes.entry(repository.clone()).or_default().insert(id);
+            }
+            _ => {}
         }
         Ok(created)
     }

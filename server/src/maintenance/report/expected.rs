@@ -194,6 +194,9 @@ impl Earlier {
 pub(super) struct Last {
     /// When a report was last delivered.
     delivered: Option<Timestamp>,
+    /// When somebody last said that they have looked.
+    #[serde(default)]
+    looked: Option<Timestamp>,
     /// The last records of the audit logs then.
     #[serde(default)]
     told: BTreeMap<String, u64>,
@@ -202,15 +205,28 @@ pub(super) struct Last {
 }
 
 impl Last {
+    /// Somebody has looked.
+    pub(super) fn seen(expected: Expected) -> Self {
+        let looked = Some(expected.made);
+        Self { delivered: looked, looked, told: expected.numbers(), expected }
+    }
+
     /// A report was delivered.
-    pub(super) fn delivered(expected: Expected) -> Self {
-        Self { delivered: Some(expected.made), told: expected.numbers(), expected }
+    pub(super) fn delivered(expected: Expected, before: Option<&Self>) -> Self {
+        let looked = before.and_then(|before| before.looked);
+        Self { delivered: Some(expected.made), looked, told: expected.numbers(), expected }
     }
 
     /// Nobody is named to whom one is delivered.
     pub(super) fn kept(expected: Expected, before: Option<&Self>) -> Self {
-        let delivered = before.and_then(|before| before.delivered);
-        Self { delivered, told: before.map(|before| before.told.clone()).unwrap_or_default(), expected }
+        let (delivered, looked) = before.map_or((None, None), |before| (before.delivered, before.looked));
+        let told = before.map(|before| before.told.clone()).unwrap_or_default();
+        Self { delivered, looked, told, expected }
+    }
+
+    /// When somebody last said that they have looked, in Unix milliseconds.
+    pub(super) fn looked_ms(&self) -> Option<u64> {
+        u64::try_from(self.looked?.as_millisecond()).ok()
     }
 
     /// What is kept; nothing if there was no report.
@@ -229,7 +245,7 @@ impl Last {
     }
 
     pub(super) fn into_earlier(self) -> Earlier {
-        let Self { delivered, told, expected } = self;
+        let Self { delivered, told, expected, looked: _ } = self;
         let since = Since { moment: delivered.map(moment), told };
         Earlier { with: "the last report".to_owned(), since, expected }
     }

@@ -2,13 +2,18 @@
 //!
 //! Invariant: it comes after damage was repaired, so that nothing is taken for junk that only is not back yet.
 
+use std::collections::BTreeSet;
+use std::error::Error;
+
 use super::super::examine::{self as examining, Examined};
+use super::super::report as reporting;
 use super::super::session::Session;
 use super::record::{Junk, Step};
 use super::said::Said;
-use super::steps::{unless_told, without_restic};
+use super::steps::{password, unless_told, without_restic};
 use super::ward::Ward;
 use crate::files::FileError;
+use crate::store::maintenance::MaintenanceStore;
 
 /// Files of junk that are named one by one; more are counted.
 const NAMED_MAX: usize = 20;
@@ -19,15 +24,17 @@ pub(super) async fn examine(session: &Session, ward: &mut Ward) -> Result<(), Fi
         if let Some(why) = without_restic(session, ward).await? {
             return Ok(why);
         }
+        let password = password(ward).await?;
         let restic = ward.settings.restic.clone();
-        let password = tokio::task::spawn_blocking(move || restic.password()).await??;
-        let examined = Box::pin(examining::examine(session, &ward.repository, &password));
+        let examined = Box::pin(examining::examine(session, &ward.repository, &restic, &password));
         let examined = async { Ok(examined.await?) };
         let examined = unless_told(ward, examined).await?;
+        let unseen = unseen(session, ward).await?;
         if !examined.junk.is_empty() {
             ward.record.junk = remembered(&examined);
         }
-        Ok(said(examined))
+        ward.record.unseen = unseen.iter().chain(&examined.batch).cloned().collect();
+        Ok(said(ward, examined, &unseen))
     })
     .await
 }
@@ -42,10 +49,29 @@ fn remembered(examined: &Examined) -> Vec<Junk> {
     junk.collect()
 }
 
-fn said(examined: Examined) -> Said {
-    let Examined { opened, junk, batch, noticed, .. } = examined;
+/// Batches of junk of earlier runs that are pending, and at which nobody has looked.
+async fn unseen(session: &Session, ward: &Ward) -> Result<BTreeSet<String>, Box<dyn Error>> {
+    if ward.record.unseen.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let looked_ms = reporting::looked_ms(&session.config.data).unwrap_or(0);
+    let batches = session.store.batches().await?.into_iter();
+    let unseen = batches.filter(|batch| batch.began_ms > looked_ms).map(|batch| batch.id.to_string());
+    Ok(unseen.filter(|batch| ward.record.unseen.contains(batch)).collect())
+}
+
+fn said(ward: &Ward, examined: Examined, unseen: &BTreeSet<String>) -> Said {
+    let Examined { opened, junk, batch, mut noticed, lost, .. } = examined;
     let text = format!("opened {opened} new files");
-    if junk.is_empty() && noticed.is_empty() {
+    if !unseen.is_empty() {
+        let batches: Vec<_> = unseen.iter().map(String::as_str).collect();
+        noticed.push(format!(
+            "nobody has looked at what was hidden in {}: `pawl maintain undelete` brings back what is no junk, `pawl maintain \
+             report --seen` says that you have looked",
+            batches.join(", ")
+        ));
+    }
+    if junk.is_empty() && noticed.is_empty() && lost.is_empty() {
         return Said::well(text);
     }
     let more = junk.len().saturating_sub(NAMED_MAX);
@@ -54,5 +80,19 @@ fn said(examined: Examined) -> Said {
         format!("hid {}, which {creator} stored: {}", junk.handle, junk.reason)
     });
     let named: Vec<_> = named.chain((more > 0).then(|| format!("hid {more} more"))).chain(noticed).collect();
-    Said::notice(text).and(named).undone_by(batch)
+    if lost.is_empty() {
+        return Said::notice(text).and(named).undone_by(batch);
+    }
+    let repository = &ward.repository;
+    let remedy = format!(
+        "`pawl maintain restore {repository} --from STORE --missing` brings back what another store has; without one back up \
+         again, so that hosts send what they still have, and run `restic repair index` and `restic repair snapshots --forget` \
+         at the maintenance door. An index of which nobody knows goes with `pawl maintain delete {repository} index/ID`"
+    );
+    let more = lost.len().saturating_sub(NAMED_MAX);
+    let more = (more > 0).then(|| format!("{more} more files lack what is lost"));
+    let lost = lost.into_iter().take(NAMED_MAX).chain(more);
+    Said::failed("packs are lost that indexes name; nothing is removed until that is mended")
+        .and(lost.chain([remedy]).chain(named))
+        .undone_by(batch)
 }

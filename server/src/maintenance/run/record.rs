@@ -2,7 +2,7 @@
 //!
 //! Invariant: it is safe to lose. A run without it begins its portions anew, and the report has less history to show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
@@ -40,6 +40,8 @@ pub(in crate::maintenance) struct Record {
     pub(in crate::maintenance) held: Vec<HeldSnapshot>,
     /// Junk that was hidden, the newest last; as many as were in the last run that found some.
     pub(in crate::maintenance) junk: Vec<Junk>,
+    /// Batches of junk at which nobody has looked yet.
+    pub(in crate::maintenance) unseen: BTreeSet<String>,
 }
 
 /// One run at a repository.

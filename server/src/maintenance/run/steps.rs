@@ -4,14 +4,15 @@
 //! there is a surprise, whatever restic makes of it.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytesize::ByteSize;
 use pawl_policy::retention::{Filter, Rules};
-use pawl_policy::{Handle, Usage};
+use pawl_policy::{DAY_MS, Handle, Usage};
 
 use super::super::deleted::{count, weigh};
-use super::super::door::PrivateDoor;
+use super::super::door::{PrivateDoor, Young};
 use super::super::forget::{self, Wanted};
 use super::super::locks::{self, Quiet};
 use super::super::restic::Version;
@@ -131,14 +132,19 @@ pub(super) async fn prune(
         if rules == Rules::default() && !was_deleted_from(session, ward).await? {
             return Ok(Said::skipped("nothing was deleted since the last time"));
         }
-        if ward.done(Step::Examine).is_some_and(|examined| examined.batch.is_some()) {
-            return Ok(Said::skipped("not in the night in which something was hidden: look at it first"));
+        if !ward.record.unseen.is_empty() {
+            return Ok(Said::skipped(
+                "not before somebody has looked at what was hidden: `pawl maintain report --seen` says that you have",
+            ));
         }
         if let Some(why) = without_restic(session, ward).await? {
             return Ok(why);
         }
         let before = session.store.batches().await?;
-        let refused = restic(session, ward, quiet, &["prune"], "pruning").await?;
+        let password = password(ward).await?;
+        let young = Arc::new(Young::of(session, &ward.repository, &password).await?);
+        let refused =
+            restic(session, ward, quiet, &["prune"], "pruning", Some(Arc::clone(&young))).await?;
         let mut hidden = Usage::default();
         let new = own_since(session, ward, &before).await?;
         for batch in &new {
@@ -149,9 +155,24 @@ pub(super) async fn prune(
             0 => Said::well(text),
             refused => Said::failed(format!("{text}; {}", refusals(refused))),
         };
-        Ok(said.undone_by(new.last().map(|batch| batch.id.to_string())))
+        let kept = young.kept(session).await?;
+        let kept = (kept.files > 0).then(|| {
+            format!(
+                "kept {}, {}, which came within the last {}: a backup that was cut may go on with that",
+                count(kept.files),
+                ByteSize(kept.bytes).display().iec(),
+                days(session.config.maintenance.floor_ms())
+            )
+        });
+        Ok(said.and(kept).undone_by(new.last().map(|batch| batch.id.to_string())))
     })
     .await
+}
+
+/// The repository's password.
+pub(super) async fn password(ward: &Ward) -> Result<Vec<u8>, Box<dyn Error>> {
+    let restic = ward.settings.restic.clone();
+    Ok(tokio::task::spawn_blocking(move || restic.password()).await??)
 }
 
 /// Has restic check the structure, and read the portion whose turn it is.
@@ -170,7 +191,7 @@ pub(super) async fn check(
         let subset = format!("--read-data-subset={portion}/{portions}");
         // Hosts wait meanwhile: then for the structure alone.
         let args: &[&str] = if quiet.is_suspended() { &["check"] } else { &["check", &subset] };
-        let refused = restic(session, ward, quiet, args, "checking").await?;
+        let refused = restic(session, ward, quiet, args, "checking", None).await?;
         if refused > 0 {
             return Ok(Said::failed(refusals(refused)));
         }
@@ -243,18 +264,20 @@ pub(super) async fn without_restic(session: &Session, ward: &Ward) -> Result<Opt
     Ok(None)
 }
 
-/// Runs restic at a door of ours, once no lock is in its way. Returns how many deletions were refused there.
+/// Runs restic at a door of ours, at which `young` stays, once no lock is in its way. Returns how many deletions were refused
+/// there.
 async fn restic(
     session: &Session,
     ward: &Ward,
     quiet: &mut Quiet<'_>,
     args: &[&str],
     verb: &'static str,
+    young: Option<Arc<Young>>,
 ) -> Result<u64, Box<dyn Error>> {
     let restic = &ward.settings.restic;
     let version = Version::of(restic.program())?;
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let door = PrivateDoor::open(session, &ward.repository, version).await?;
+    let door = PrivateDoor::sparing(session, &ward.repository, version, young).await?;
     let spinner = progress::spinner(format!("{verb} {}", ward.repository));
     let address = door.address();
     let work = async || restic.run(&address, args.clone()).await.map(drop);
@@ -264,6 +287,14 @@ async fn restic(
     door.close().await?;
     ran?;
     Ok(refused)
+}
+
+/// So many days.
+fn days(ms: u64) -> String {
+    match ms.div_ceil(DAY_MS) {
+        0 | 1 => "day".to_owned(),
+        days => format!("{days} days"),
+    }
 }
 
 fn refusals(refused: u64) -> String {

@@ -1,0 +1,156 @@
+//! What Pawl knows of packs that indexes name and that are not there.
+//!
+//! Invariant: a pack of which anything tells that it was there is lost unless maintenance took it away. That nothing tells
+//! of it is no proof that it never was: logs may begin late, or lie on another machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use pawl_policy::{Handle, RepositoryName};
+
+use super::{ExamineError, Opener};
+use crate::audit::{self, Deed, Event};
+use crate::maintenance::verify;
+use crate::maintenance::verify::state::States;
+use crate::store::maintenance::MaintenanceStore;
+
+/// The status of what was stored.
+const OK: u16 = 200;
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// Packs that were there, and that maintenance did not remove for good.
+    known: BTreeSet<Handle>,
+    /// Packs that maintenance took away.
+    taken: BTreeSet<Handle>,
+    /// Whether verification knows of damage that still stands.
+    has_damage: bool,
+}
+
+impl Past {
+    /// Whether one of these was there.
+    pub(super) fn knows_one_of(&self, packs: &[Handle]) -> bool {
+        self.has_damage || packs.iter().any(|pack| self.known.contains(pack))
+    }
+
+    /// Whether maintenance took it away.
+    pub(super) fn was_taken(&self, pack: &Handle) -> bool {
+        self.taken.contains(pack)
+    }
+}
+
+impl Opener<'_> {
+    /// What is known of these packs, none of which is there.
+    pub(super) async fn past(&self, packs: BTreeSet<Handle>) -> Result<Past, ExamineError> {
+        if packs.is_empty() {
+            return Ok(Past::default());
+        }
+        let store = &self.session.store;
+        let holders = store.holders(self.repository, &packs).await?;
+        let tombstones = store.tombstones(self.repository).await?;
+        let data = self.session.config.data.clone();
+        let state = States::at(&verify::directory(&data)).load(self.repository)?;
+        let mut past = Past { has_damage: !state.damaged.is_empty(), ..Past::default() };
+        for pack in &packs {
+            let is_held = !holders.of(pack).is_empty();
+            if is_held || holders.are_rescued(pack) || tombstones.contains(pack) {
+                past.known.insert(*pack);
+            }
+            if is_held || state.set_aside.contains(&pack.to_string()) {
+                past.taken.insert(*pack);
+            }
+        }
+        let repository = self.repository.clone();
+        let told = tokio::task::spawn_blocking(move || Told::of(&data, &repository, &packs)).await;
+        let told = told.map_err(|error| ExamineError::Other(error.to_string()))??;
+        past.known.extend(told.stored.difference(&told.removed));
+        past.taken.extend(told.removed);
+        Ok(past)
+    }
+}
+
+/// What the audit logs tell of some packs.
+#[derive(Debug, Default)]
+struct Told {
+    stored: BTreeSet<Handle>,
+    removed: BTreeSet<Handle>,
+}
+
+impl Told {
+    fn of(data: &Path, repository: &RepositoryName, packs: &BTreeSet<Handle>) -> Result<Self, ExamineError> {
+        let packs: BTreeMap<String, Handle> = packs.iter().map(|pack| (pack.to_string(), *pack)).collect();
+        let unreadable = |why: String| ExamineError::Other(format!("the audit log cannot be read: {why}"));
+        let mut told = Self::default();
+        for directory in audit::directories(data) {
+            let files = audit::files(&directory).map_err(|error| unreadable(error.to_string()))?;
+            let read = audit::each_record(&files, |line| told.note(line.event, repository, &packs));
+            read.map_err(|broken| unreadable(broken.to_string()))?;
+        }
+        Ok(told)
+    }
+
+    fn note(&mut self, event: Event, repository: &RepositoryName, packs: &BTreeMap<String, Handle>) {
+        let is_here = |of: &str| of == repository.as_str();
+        let pack_of = |deed: &Deed| {
+            let file = deed.file.as_ref().filter(|_| is_here(&deed.repository))?;
+            packs.get(file).copied()
+        };
+        match &event {
+            Event::Stored(deed) => self.stored.extend(pack_of(deed)),
+            Event::Decision(asked) if asked.status == OK && asked.action.starts_with("create ") => {
+                let file = asked.file.as_ref().filter(|_| asked.repository.as_deref().is_some_and(is_here));
+                self.stored.extend(file.and_then(|file| packs.get(file)));
+            }
+            Event::Hidden(deed) | Event::Displaced(deed) | Event::Purged(deed) => {
+                self.removed.extend(pack_of(deed));
+            }
+            Event::BroughtBack(deed) => {
+                if let Some(pack) = pack_of(deed) {
+                    self.removed.remove(&pack);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pawl_policy::{FileId, FileType};
+
+    use super::*;
+
+    fn told(events: &[Event]) -> (bool, bool) {
+        let pack = Handle::File(FileType::Data, FileId::from_sha256([1; 32]));
+        let packs = BTreeMap::from([(pack.to_string(), pack)]);
+        let mut told = Told::default();
+        for event in events {
+            told.note(event.clone(), &"web1".parse().unwrap(), &packs);
+        }
+        (told.stored.contains(&pack), told.removed.contains(&pack))
+    }
+
+    fn deed(repository: &str) -> Deed {
+        Deed {
+            principal: "web1".to_owned(),
+            repository: repository.to_owned(),
+            file: Some(format!("data/{}", "01".repeat(32))),
+            bytes: None,
+            batch: None,
+        }
+    }
+
+    #[test]
+    fn what_maintenance_took_away_was_there_and_is_not_lost() {
+        let stored = Event::Stored(deed("web1"));
+        let (hidden, purged) = (Event::Hidden(deed("web1")), Event::Purged(deed("web1")));
+        let back = Event::BroughtBack(deed("web1"));
+        assert_eq!(told(&[]), (false, false));
+        assert_eq!(told(&[Event::Stored(deed("web2"))]), (false, false));
+        assert_eq!(told(&[stored.clone()]), (true, false));
+        assert_eq!(told(&[stored.clone(), hidden.clone()]), (true, true));
+        assert_eq!(told(&[stored.clone(), hidden.clone(), purged]), (true, true));
+        assert_eq!(told(&[stored, hidden, back]), (true, false));
+    }
+}

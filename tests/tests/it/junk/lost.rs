@@ -1,0 +1,150 @@
+//! Packs that were there and are not: a loss, and nobody's junk, whatever else looks like it.
+//!
+//! Invariant: nothing is hidden or pruned because of them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pawl_tests::content::{id_of, noise};
+use pawl_tests::maintenance::maintain;
+use pawl_tests::store::{Stored, path_of, plant};
+use serde_json::{Value, json};
+
+use super::{Ground, id_of_file};
+
+/// A file that lies elsewhere for a while, with its facts.
+struct Away {
+    place: PathBuf,
+    elsewhere: PathBuf,
+}
+
+impl Away {
+    fn take(ground: &Ground, file: &str) -> Self {
+        let place = path_of(ground.server.data(), file);
+        let elsewhere = ground.server.dir().join("elsewhere");
+        mv(&place, &elsewhere);
+        Self { place, elsewhere }
+    }
+
+    fn bring_back(self) {
+        mv(&self.elsewhere, &self.place);
+    }
+}
+
+fn mv(from: &Path, to: &Path) {
+    assert!(Command::new("mv").args([from, to]).status().unwrap().success(), "{}", from.display());
+}
+
+/// Names of packs that came since.
+fn new_packs(ground: &Ground, before: &Stored) -> Vec<String> {
+    let now = ground.server.stored();
+    let new = before.differences(&now).into_iter().filter(|line| line.starts_with("+ web1/data/"));
+    new.map(|line| format!("data/{}", id_of_file(&line))).collect()
+}
+
+/// The night fails, names the pack and what needs it, and takes nothing away; the next does the same.
+fn assert_lost(ground: &Ground, pack: &str, needs: &str) {
+    for _ in 0..2 {
+        let before = ground.server.stored();
+        let finished = ground.run().expect_code(2);
+        assert!(finished.stdout.contains("examine  failed"), "{finished:#?}");
+        for said in [pack, needs, "pawl maintain restore web1 --from STORE --missing"] {
+            assert!(finished.stdout.contains(said), "no {said} in {finished:#?}");
+        }
+        assert!(ground.junk().is_empty(), "{:#?}", ground.junk());
+        let gone = before.losses(&ground.server.stored());
+        assert!(gone.iter().all(|line| line.contains(" .pawl/")), "{gone:#?}");
+    }
+}
+
+/// Of four backups, the newest has lost the pack with its data before anybody looked, in a copy without an audit log as well.
+#[test]
+fn a_pack_that_is_lost_before_the_first_look_is_nobodys_junk() {
+    for is_copy in [false, true] {
+        let ground = Ground::new();
+        let files = ground.restic.home().join("files");
+        plant(&files.join("third"), &noise("third", 100_000));
+        ground.restic.backup(&files);
+        let before = ground.server.stored();
+        plant(&files.join("fourth"), &noise("fourth", 100_000));
+        let snapshot = ground.restic.report_of_backup(&files, &[]).snapshot;
+        let size = |pack: &String| {
+            std::fs::metadata(path_of(ground.server.data(), &format!("web1/{pack}"))).unwrap().len()
+        };
+        let pack = new_packs(&ground, &before).into_iter().max_by_key(size).unwrap();
+        if is_copy {
+            let log = ground.server.data().join(".pawl/audit");
+            for file in std::fs::read_dir(log).unwrap() {
+                pawl_tests::store::remove(&file.unwrap().path());
+            }
+        }
+        let away = Away::take(&ground, &format!("web1/{pack}"));
+        assert_lost(&ground, &pack, &format!("snapshots/{snapshot} is not whole: it needs the blob"));
+        away.bring_back();
+        let _ = ground.run().expect_code(0);
+        assert_eq!(ground.restic.snapshots().len(), 4);
+        ground.restic.check();
+    }
+}
+
+/// An index that names one pack only, which is lost: the audit log tells that it was there.
+#[test]
+fn a_pack_of_which_the_audit_log_tells_is_lost_and_its_index_nobodys_junk() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let tree = json!({"nodes": [{"name": "f", "type": "file", "content": []}]}).to_string();
+    let pack = ground.thief.store_trees(&[tree.as_bytes()]);
+    ground.thief.store_index(&[(&pack.id, &pack.blobs)]);
+    let snapshot = ground.thief.store_snapshot(&id_of(tree.as_bytes()));
+    let name = format!("data/{}", pack.id);
+    let away = Away::take(&ground, &format!("web1/{name}"));
+    assert_lost(
+        &ground,
+        &name,
+        &format!("{snapshot} is not whole: its tree {} is in {name}", id_of(tree.as_bytes())),
+    );
+    away.bring_back();
+    let _ = ground.run().expect_code(0);
+    ground.restic.check();
+}
+
+/// A178: A host stores an index that names a pack which never was beside one that is there, so that honest packs are hidden
+/// with it, or the night takes it for good. It is named, and goes by one command.
+#[test]
+fn an_index_that_names_a_pack_that_never_was_beside_honest_ones_is_named() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let indexes = ground.restic.succeed(["list", "index", "--no-lock"]);
+    let first = indexes.lines().next().unwrap();
+    let honest: Value =
+        serde_json::from_str(&ground.restic.succeed(["cat", "index", first, "--no-lock"])).unwrap();
+    let mut packs = honest["packs"].as_array().unwrap().clone();
+    let never = id_of(b"no pack");
+    packs.push(
+        json!({"id": never, "blobs": [{"id": id_of(b"blob"), "type": "data", "offset": 0, "length": 100}]}),
+    );
+    let index = ground.thief.store("index", json!({ "packs": packs }).to_string().as_bytes());
+    assert_lost(&ground, &format!("data/{never}"), &index);
+    let _ = maintain(&ground.server.place(), &["delete", "web1", &index]).expect_code(0);
+    let _ = ground.run().expect_code(0);
+    ground.restic.check();
+}
+
+/// A179: A thief has something honest taken for junk, so that the prune of the next night removes what only that needs before
+/// anybody has looked. Nothing is pruned until somebody says that they have.
+#[test]
+fn nothing_is_pruned_until_somebody_has_looked_at_what_was_hidden() {
+    let ground = Ground::new();
+    let blob = json!({"id": id_of(b"blob"), "type": "data", "offset": 0, "length": 100});
+    let index = ground.thief.store_index(&[(&id_of(b"no pack"), &[blob])]);
+    for night in ["hid index", "nobody has looked", "nobody has looked"] {
+        let finished = ground.run().expect_code(1);
+        assert!(finished.stdout.contains(night), "{finished:#?}");
+        assert!(finished.stdout.contains("prune    skipped"), "{finished:#?}");
+    }
+    assert!(!ground.server.has(&format!("web1/{index}")));
+    let _ = maintain(&ground.server.place(), &["report", "--seen"]);
+    let finished = ground.run().expect_code(0);
+    assert!(finished.stdout.contains("prune    well"), "{finished:#?}");
+    ground.restic.check();
+}
