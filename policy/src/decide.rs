@@ -26,8 +26,10 @@ pub enum Denial {
     Hidden,
     /// Files can only be added to a repository that was created.
     NoRepository,
-    /// `config` and keys are added while the repository is a draft.
+    /// `config` is added while the repository is a draft.
     AlreadyInitialised,
+    /// Keys are added while the repository is a draft, or with a grant that says so.
+    KeysNotGranted,
     /// The repository has as many key files as a host may bring it to.
     TooManyKeys,
     /// The principal has as many live locks as one may have.
@@ -41,7 +43,10 @@ pub enum Denial {
         renewal: bool,
     },
     /// The lock belongs to another principal and has not expired.
-    LockOfAnother,
+    LockOfAnother {
+        /// When it expires, in Unix milliseconds.
+        until_ms: u64,
+    },
     /// Maintenance deleted a file of this name.
     Tombstone,
     /// The repository holds as much as the grant allows.
@@ -58,7 +63,7 @@ pub enum Denial {
 
 impl Denial {
     /// Every denial, for tables and tests.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::LocksSuspended { until_ms: 0, renewal: false },
         Self::SnapshotKept,
         Self::TotalQuota,
@@ -71,9 +76,10 @@ impl Denial {
         Self::Hidden,
         Self::NoRepository,
         Self::AlreadyInitialised,
+        Self::KeysNotGranted,
         Self::TooManyKeys,
         Self::TooManyLocks,
-        Self::LockOfAnother,
+        Self::LockOfAnother { until_ms: 0 },
         Self::Tombstone,
         Self::SnapshotTooYoung,
     ];
@@ -85,12 +91,15 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LocksSuspended { until_ms, .. } => {
-                let minutes = until_ms / MINUTE_MS;
-                let (hour, minute) = (minutes / 60 % 24, minutes % 60);
+                let until = TimeOfDay(*until_ms);
                 return write!(
                     f,
-                    "maintenance is waiting for this repository; locks are suspended until {hour:02}:{minute:02} UTC"
+                    "maintenance is waiting for this repository; locks are suspended until {until}"
                 );
+            }
+            Self::LockOfAnother { until_ms } => {
+                let until = TimeOfDay(*until_ms);
+                return write!(f, "lock of another credential, not yet expired; it expires at {until}");
             }
             Self::NotGranted => "no access to this repository",
             Self::Network => "not from this network",
@@ -102,9 +111,11 @@ impl fmt::Display for Denial {
             Self::Hidden => "no such file",
             Self::NoRepository => "no such repository: run restic init",
             Self::AlreadyInitialised => "append-only: repository is already initialised",
+            Self::KeysNotGranted => {
+                "append-only: this credential may not add keys; the server's admin allows it with --may-add-keys"
+            }
             Self::TooManyKeys => "too many key files",
             Self::TooManyLocks => "too many live locks of this credential",
-            Self::LockOfAnother => "lock of another credential, not yet expired",
             Self::Tombstone => "deleted by maintenance, not accepted again",
             Self::SnapshotTooYoung => "snapshot is younger than the floor",
             Self::SnapshotKept => {
@@ -115,6 +126,16 @@ impl fmt::Display for Denial {
 }
 
 impl core::error::Error for Denial {}
+
+/// A moment in Unix milliseconds, shown as the minute of its day.
+struct TimeOfDay(u64);
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let minutes = self.0 / MINUTE_MS;
+        write!(f, "{:02}:{:02} UTC", minutes / 60 % 24, minutes % 60)
+    }
+}
 
 /// An action that was decided to be allowed, and for whom. Only [`decide`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,7 +334,7 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> R
         (Role::Restore, _) => Err(Denial::Role),
         (Role::Backup, Handle::Config) if !draft => Err(Denial::AlreadyInitialised),
         (Role::Backup, Handle::File(FileType::Keys, _)) if !draft && !grant.may_add_keys => {
-            Err(Denial::AlreadyInitialised)
+            Err(Denial::KeysNotGranted)
         }
         (Role::Backup, Handle::File(FileType::Keys, _)) if circumstances.keys >= KEYS_MAX => {
             Err(Denial::TooManyKeys)
@@ -336,7 +357,10 @@ fn check_lock_removal(
         (Role::Maintenance, FileState::Present { .. }) => Ok(()),
         (_, FileState::Present { creator: Some(creator), .. }) if creator == principal => Ok(()),
         (_, FileState::Present { age_ms, .. }) if lock_has_expired(*age_ms) => Ok(()),
-        (_, FileState::Present { .. }) => Err(Denial::LockOfAnother),
+        (_, FileState::Present { age_ms, .. }) => {
+            let left_ms = LOCK_EXPIRES_AFTER_MS.saturating_sub(*age_ms);
+            Err(Denial::LockOfAnother { until_ms: circumstances.now_ms.saturating_add(left_ms) })
+        }
     }
 }
 

@@ -90,7 +90,13 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         Err(Denial::Quota | Denial::TotalQuota) => "no (quota)",
         Err(Denial::Room) => "no (room)",
         Err(Denial::Network | Denial::Expired) => "no",
-        Err(Denial::NotGranted | Denial::Role | Denial::AlreadyInitialised | Denial::LockOfAnother) => "no",
+        Err(
+            Denial::NotGranted
+            | Denial::Role
+            | Denial::AlreadyInitialised
+            | Denial::KeysNotGranted
+            | Denial::LockOfAnother { .. },
+        ) => "no",
     }
 }
 

@@ -102,7 +102,9 @@ pub enum AuthenticationError {
     #[error("unknown user, wrong password or wrong certificate")]
     Denied,
     /// Too many of these from this address.
-    #[error("too many failed logins from this address")]
+    #[error(
+        "too many failed logins from this address; the server allows credentials.failed_logins_per_minute"
+    )]
     Throttled(Duration),
     /// The hosts could not be looked up.
     #[error("cannot look up hosts: {0}")]

@@ -45,7 +45,7 @@
 //! | `raw CONTENT` | these bytes instead of a request |
 //! | `code == 200` | sends the request; its answer has this code |
 //! | `code in 400 404 none` | one of these; `none`: the connection was closed instead |
-//! | `reason == text` | what follows the code |
+//! | `reason == text`, `reason contains text` | what follows the code |
 //! | `header etag == text`, `header etag absent`, `… present` | a header of the answer |
 //! | `allows GET HEAD` | the answer's `Allow`, in any order |
 //! | `body == CONTENT`, `body contains CONTENT` | the answer's body |

@@ -54,7 +54,7 @@ pub(super) enum Refusal {
     },
     #[error(transparent)]
     Deletion(#[from] DeletionError),
-    #[error("too many requests of this credential at once")]
+    #[error("too many requests of this credential at once; the server allows limits.requests_per_host")]
     TooManyRequests,
 }
 

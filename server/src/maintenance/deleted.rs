@@ -105,15 +105,15 @@ pub(super) fn count(files: u64) -> String {
 /// Runs the command.
 pub(super) fn run(place: &Place, json: bool) -> Outcome {
     session::read(place, async |config, store| {
-        let mut all = Vec::new();
+        let (mut all, mut failed) = (Vec::new(), Vec::new());
         for batch in store.batches().await? {
-            let weight = weigh(&store, &batch).await?;
-            if weight.usage.files > 0 {
-                all.push(listed(&store, &batch, &weight, config.maintenance.delay_days()).await?);
+            match pending_in(&store, &batch, config.maintenance.delay_days()).await {
+                Ok(pending) => all.extend(pending),
+                Err(error) => failed.push(unreadable(&batch, &error)),
             }
         }
         show(&all, json)?;
-        all_are_readable(&store).await
+        all_are_readable(&store, failed).await
     })
 }
 
@@ -130,8 +130,27 @@ fn show(all: &[Listed], json: bool) -> Outcome {
     print::line("\n`pawl maintain undelete BATCH` brings a batch back, and later ones of its repository.")
 }
 
-/// An error that names the batches whose headers cannot be read, if there are any. All others are worked on before.
-pub(super) async fn all_are_readable<M: MaintenanceStore>(store: &M) -> Outcome {
-    let unreadable: Vec<_> = store.unreadable_batches().await?.into_iter().map(|batch| batch.why).collect();
-    if unreadable.is_empty() { Ok(()) } else { Err(unreadable.join("\n").into()) }
+/// What a batch holds, if it holds anything.
+async fn pending_in<M: MaintenanceStore>(
+    store: &M,
+    batch: &Batch,
+    delay_days: u32,
+) -> Result<Option<Listed>, StoreError> {
+    let weight = weigh(store, batch).await?;
+    if weight.usage.files == 0 {
+        return Ok(None);
+    }
+    listed(store, batch, &weight, delay_days).await.map(Some)
+}
+
+/// What is said of a batch that cannot be looked at.
+pub(super) fn unreadable(batch: &Batch, error: &StoreError) -> String {
+    format!("batch {} of {} cannot be read: {error}", batch.id, batch.repository)
+}
+
+/// An error that names what `failed`, and the batches whose headers cannot be read, if there are any. All others are worked
+/// on before.
+pub(super) async fn all_are_readable<M: MaintenanceStore>(store: &M, mut failed: Vec<String>) -> Outcome {
+    failed.extend(store.unreadable_batches().await?.into_iter().map(|batch| batch.why));
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }

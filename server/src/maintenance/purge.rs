@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use pawl_policy::{Age, Clock, RepositoryName, Ripe, Unripe, Usage, ripe};
 use serde::Serialize;
 
-use super::deleted::{Listed, Weight, all_are_readable, count, listed, weigh};
+use super::deleted::{Listed, Weight, all_are_readable, count, listed, unreadable, weigh};
 use super::session::{self, Session, is_right};
 use super::{clock, progress, verify};
 use crate::cli::Purge;
@@ -41,24 +41,30 @@ pub(super) fn run(options: &Purge) -> Outcome {
     if options.dry_run {
         return session::read(&options.place, async |config, store| {
             let looking = Examiner::new(&store, &config, options);
-            let mut verdicts = Vec::new();
+            let (mut verdicts, mut failed) = (Vec::new(), Vec::new());
             for batch in store.batches().await? {
-                verdicts.extend(looking.examine(&batch).await?);
+                match looking.examine(&batch).await {
+                    Ok(verdict) => verdicts.extend(verdict),
+                    Err(error) => failed.push(unreadable(&batch, &error)),
+                }
             }
             tell(&verdicts, options)?;
-            all_are_readable(&store).await
+            all_are_readable(&store, failed).await
         });
     }
     session::act(&options.place, async |session| {
         let store = &session.store;
         let looking = Examiner::new(store, &session.config, options);
-        let mut verdicts = Vec::new();
+        let (mut verdicts, mut failed) = (Vec::new(), Vec::new());
         for batch in store.batches().await? {
             store.note_seen(&batch.id, today()?).await?;
-            verdicts.extend(looking.examine(&batch).await?);
+            match looking.examine(&batch).await {
+                Ok(verdict) => verdicts.extend(verdict),
+                Err(error) => failed.push(unreadable(&batch, &error)),
+            }
         }
         tell(&verdicts, options)?;
-        all_are_readable(store).await
+        all_are_readable(store, failed).await
     })
 }
 

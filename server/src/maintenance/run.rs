@@ -126,7 +126,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
         ward.begin(&whole, options.compare.is_some())?;
     }
     verify::all(&store, &config, &mut report.wards).await?;
-    let unreadable = all_are_readable(&*store).await.err().map(|error| error.to_string());
+    let unreadable = all_are_readable(&*store, Vec::new()).await.err().map(|error| error.to_string());
     drop(store);
     let worked = Box::pin(act(config, &mut report.wards, comparison.as_ref())).await;
     for ward in &mut report.wards {

@@ -57,10 +57,11 @@ pub(super) fn code(rest: &str, answer: &Answer) -> Result<(), String> {
 
 pub(super) fn response(verb: &str, rest: &str, response: &Response) -> Result<(), String> {
     match verb {
-        "reason" => {
-            let expected = rest.strip_prefix("== ").ok_or("reason == TEXT")?;
-            equal(&response.reason.as_str(), &expected)
-        }
+        "reason" => match rest.split_once(' ') {
+            Some(("==", expected)) => equal(&response.reason.as_str(), &expected),
+            Some(("contains", part)) if contains(response.reason.as_bytes(), part.as_bytes()) => Ok(()),
+            Some(_) | None => Err(format!("found {:?}", response.reason)),
+        },
         "header" => {
             let (name, check) = rest.split_once(' ').ok_or("header NAME == TEXT")?;
             match check.strip_prefix("== ") {

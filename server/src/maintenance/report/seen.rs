@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use pawl_policy::{FileType, Handle, RepositoryName, Usage};
 
 use super::super::config::Standing;
-use super::super::deleted::{Listed, Weight, listed};
+use super::super::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
 use super::audited::Audited;
 use super::expected::Earlier;
 use crate::config::Config;
@@ -85,8 +85,7 @@ impl Seen {
             match pending_in(store, &batch, &mut deleted, delay_days).await {
                 Ok(found) => pending.extend(found.filter(|_| is_wanted)),
                 Err(error) => {
-                    unreadable
-                        .push(format!("batch {} of {} cannot be read: {error}", batch.id, batch.repository));
+                    unreadable.push(unreadable_batch(&batch, &error));
                 }
             }
         }

@@ -10,7 +10,8 @@ use pawl_tests::{with_each_restic_on_each_store, with_newer_restic_on_each_store
 
 use super::{APPEND_ONLY, files};
 
-const INITIALISED: &str = "403 append-only: repository is already initialised";
+const KEYS_NOT_GRANTED: &str =
+    "403 append-only: this credential may not add keys; the server's admin allows it with --may-add-keys";
 
 with_newer_restic_on_each_store! {
     a_snapshot_is_rewritten_and_the_old_one_stays,
@@ -74,14 +75,14 @@ fn new_password(restic: &Restic) -> String {
 fn a_new_key_is_refused_and_changes_nothing(server: &Server, version: Version) {
     let restic = Restic::new(version, &clients::ready(server, "web1"));
     let before = server.stored();
-    restic.refused(["key", "add", "--new-password-file", &new_password(&restic)], INITIALISED);
+    restic.refused(["key", "add", "--new-password-file", &new_password(&restic)], KEYS_NOT_GRANTED);
     before.assert_unchanged(&server.stored());
 }
 
 fn a_new_password_is_refused_and_changes_nothing(server: &Server, version: Version) {
     let restic = Restic::new(version, &clients::ready(server, "web1"));
     let before = server.stored();
-    restic.refused(["key", "passwd", "--new-password-file", &new_password(&restic)], INITIALISED);
+    restic.refused(["key", "passwd", "--new-password-file", &new_password(&restic)], KEYS_NOT_GRANTED);
     before.assert_unchanged(&server.stored());
     restic.check();
 }

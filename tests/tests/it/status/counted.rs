@@ -47,7 +47,7 @@ fn a_content_that_does_not_hash_to_its_name_is_counted() {
 fn refusals_are_counted_by_reason_and_attempts_to_delete_apart() {
     let (server, status, web1) = serve();
     let web2 = server.add_client("web2", &[]);
-    let reasons = ["role", "not_granted", "lock_of_another", "already_initialised"];
+    let reasons = ["role", "not_granted", "lock_of_another", "keys_not_granted"];
     for reason in reasons {
         status.wait_for(&[(&format!("pawl_refusals_total{{reason=\"{reason}\"}}"), 0)]);
     }
@@ -62,7 +62,7 @@ fn refusals_are_counted_by_reason_and_attempts_to_delete_apart() {
         ("pawl_refusals_total{reason=\"role\"}", 3),
         ("pawl_refused_deletions_total", 3),
         ("pawl_refusals_total{reason=\"not_granted\"}", 1),
-        ("pawl_refusals_total{reason=\"already_initialised\"}", 1),
+        ("pawl_refusals_total{reason=\"keys_not_granted\"}", 1),
     ]);
 }
 

@@ -12,7 +12,7 @@ use pawl_tests::store::plant;
 use super::step;
 
 /// Two hosts, of each of which a snapshot was deleted; returns the batches.
-fn two_batches(server: &Server) -> [String; 2] {
+pub(crate) fn two_batches(server: &Server) -> [String; 2] {
     ["web1", "db1"].map(|name| {
         let restic = Restic::new(Version::V0_19, &ready(server, name));
         plant(&restic.home().join("files/one"), &noise(name, 10_000));
