@@ -18,7 +18,7 @@ pub use group::{Filter, Group, GroupBy, InvalidGroupBy};
 pub use held::{COMPARED_MAX, FALL, Held, SILENT_AFTER_MS};
 pub use moment::Moment;
 pub use rules::{Count, InvalidCount, Rules, TagList};
-pub use share::{InvalidShare, MaxShare};
+pub use share::{DaysLeft, InvalidShare, MaxShare, days_left};
 pub use snapshot::{Size, Snapshot, TOLERANCE_MS, Vouched};
 pub use within::{InvalidWithin, Within};
 
@@ -33,8 +33,10 @@ pub struct Plan {
     pub group_by: GroupBy,
     /// Which snapshots are looked at.
     pub filter: Filter,
-    /// How much one run may remove.
+    /// How much of a group's history one run may take.
     pub max_share: MaxShare,
+    /// What the last run by the same rules left.
+    pub earlier: DaysLeft,
     /// The age from which on a snapshot can be deleted, in milliseconds.
     pub floor_ms: u64,
 }
@@ -82,7 +84,7 @@ pub fn judge<'a>(snapshots: &'a [Snapshot], plan: &Plan, now_ms: u64) -> Vec<Jud
             verdict,
         }));
     }
-    share::hold_if_too_many(&mut judged, plan.max_share);
+    share::hold_if_too_many(&mut judged, plan.max_share, &plan.earlier);
     judged
 }
 

@@ -4,7 +4,8 @@
 
 use pawl_policy::DAY_MS;
 use pawl_policy::retention::{
-    Count, Held, Judged, MaxShare, Moment, Plan, Rules, Size, Snapshot, Verdict, Vouched, Within, judge,
+    Count, Held, Judged, MaxShare, Moment, Plan, Rules, Size, Snapshot, Verdict, Vouched, Within, days_left,
+    judge,
 };
 
 /// 2026-11-21T00:00:00Z
@@ -143,16 +144,21 @@ fn a_run_that_would_remove_too_much_removes_nothing() {
     assert_eq!(removed(&judge(&history, &keep_last(10, "50%"), NOW_MS)), 10);
     let judged = judge(&history, &keep_last(9, "50%"), NOW_MS);
     assert_eq!(removed(&judged), 0);
-    assert_eq!(held(&judged, |held| matches!(held, Held::TooMany { snapshots: (11, 20), .. })), 11);
-    // The same of bytes: the few that would go are the large ones.
-    let mut history = daily(27);
-    for snapshot in &mut history[..3] {
-        snapshot.size = Some(Size { bytes: 100_000_000, ..FULL });
-        snapshot.vouched = Vouched::AsItIs;
-    }
-    history[3].vouched = Vouched::AsItIs;
-    let judged = judge(&history, &keep_last(17, "50%"), NOW_MS);
-    assert_eq!(held(&judged, |held| matches!(held, Held::TooMany { snapshots: (3, 20), .. })), 3);
+    assert_eq!(held(&judged, |held| matches!(held, Held::TooMany { left: 9, days: 20 })), 11);
+    assert_eq!(removed(&judge(&history, &keep_last(1, "100%"), NOW_MS)), 19);
+}
+
+#[test]
+fn too_much_of_one_group_holds_nothing_of_another() {
+    let many_a_day = (0..27).map(|number| Snapshot { host: "db1".into(), ..snapshot(100 + number, 8) });
+    let history: Vec<_> = daily(27).into_iter().chain(many_a_day).collect();
+    let judged = judge(&history, &keep_last(9, "50%"), NOW_MS);
+    assert_eq!((removed(&judged), held(&judged, |held| matches!(held, Held::TooMany { .. }))), (18, 11));
+    let left = days_left(&judged);
+    assert_eq!(
+        left.into_iter().map(|(group, days)| (group.host.unwrap(), days.len())).collect::<Vec<_>>(),
+        [("db1".to_owned(), 1)]
+    );
 }
 
 #[test]

@@ -44,12 +44,12 @@ pub enum Held {
     },
     /// The rules would keep none of its group.
     NoneLeft,
-    /// The run would remove more than the share that was allowed.
+    /// The run would leave backups of fewer days of its group than was allowed.
     TooMany {
-        /// What it would remove, of what the rules saw.
-        snapshots: (u64, u64),
-        /// The same in bytes.
-        bytes: (u64, u64),
+        /// Of so many days backups would be left.
+        left: u64,
+        /// Of so many days there are backups now, without those that came since the last run by the same rules.
+        days: u64,
     },
 }
 
@@ -88,10 +88,10 @@ impl fmt::Display for Held {
             Self::Young => f.write_str("younger than the floor"),
             Self::Silent { newest } => write!(f, "its group fell silent: the newest is of {newest}"),
             Self::NoneLeft => f.write_str("the rules would keep none of its group"),
-            Self::TooMany { snapshots, bytes } => write!(
+            Self::TooMany { left, days } => write!(
                 f,
-                "the run would remove {} of {} snapshots, {} of {} bytes, which is more than --max-share",
-                snapshots.0, snapshots.1, bytes.0, bytes.1
+                "the rules would leave backups of {left} days where there were {days}, and take more than --max-share; if \
+                 they are right, run forget once with --max-share 100%"
             ),
         }
     }

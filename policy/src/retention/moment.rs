@@ -14,6 +14,8 @@ use super::within::Within;
 
 /// Months of a year.
 const MONTHS: i32 = 12;
+/// Seconds of a day.
+const SECONDS_OF_DAY: i64 = 24 * 60 * 60;
 
 /// A point in time with an offset. Two are compared by the point alone.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +62,12 @@ impl Moment {
     pub(super) fn day(&self) -> [i32; 4] {
         let [year, month, day, _] = self.hour();
         [year, month, day, 0]
+    }
+
+    /// Days of its own calendar since 1970-01-01.
+    pub(super) fn day_number(&self) -> i64 {
+        let seconds = self.at.as_second().saturating_add(self.offset.seconds().into());
+        seconds.div_euclid(SECONDS_OF_DAY)
     }
 
     /// Year and number of the week, as ISO 8601 counts them: a week belongs to the year of its Thursday.

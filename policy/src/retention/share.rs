@@ -1,15 +1,22 @@
-//! How much one run may remove.
+//! How much of a group's history one run may take.
 //!
-//! Invariant: a run that would remove more removes nothing.
+//! Invariant: history is counted in days of the calendar, not in snapshots. A run that would leave backups of too few
+//! days removes nothing of that group.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::fmt;
 use core::str::FromStr;
 
+use super::group::Group;
 use super::held::Held;
 use super::{Judged, Verdict};
 
-/// Unless told otherwise: a run of every day removes what one day added, and never half of what there is.
+/// Unless told otherwise, a run leaves backups of at least half of the days of which the last one left some.
 const DEFAULT_PERCENT: u8 = 50;
+
+/// Of which days of the calendar a run left backups, for each group that it was allowed to judge. A day is counted from
+/// 1970-01-01, on the snapshot's own calendar.
+pub type DaysLeft = BTreeMap<Group, BTreeSet<i64>>;
 
 /// A share in percent, 0 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,29 +56,64 @@ impl fmt::Display for MaxShare {
 }
 
 impl MaxShare {
-    fn is_exceeded(self, (part, whole): (u64, u64)) -> bool {
-        u128::from(part) * 100 > u128::from(whole) * u128::from(self.0)
+    /// Whether a run may leave so many days of so many.
+    fn allows(self, left: usize, of: usize) -> bool {
+        let kept_percent = 100_u8.saturating_sub(self.0);
+        left.saturating_mul(100) >= of.saturating_mul(kept_percent.into())
     }
 }
 
-/// Holds everything that would be removed, if that is too much of what the rules saw. What is held otherwise is not
-/// counted in: a flood of forged snapshots does not make a share seem smaller.
-pub(super) fn hold_if_too_many(judged: &mut [Judged<'_>], max: MaxShare) {
-    let (mut snapshots, mut bytes) = ((0_u64, 0_u64), (0_u64, 0_u64));
-    for Judged { snapshot, verdict, .. } in &*judged {
-        let is_removed = match verdict {
-            Verdict::Held(_) => continue,
-            Verdict::Keep(_) => 0,
-            Verdict::Remove => 1,
-        };
-        let size = snapshot.size.unwrap_or_default().bytes;
-        snapshots = (snapshots.0 + is_removed, snapshots.1 + 1);
-        bytes = (bytes.0.saturating_add(is_removed * size), bytes.1.saturating_add(size));
+/// Holds what would be removed of each group of which too few days would be left. `earlier` is what the last run by the
+/// same rules left. Of a group that it does not know, every day that the rules see counts.
+///
+/// The same rules take old days as new ones come: however many runs were missed meanwhile, one old day for each new day
+/// is never too much.
+pub(super) fn hold_if_too_many(judged: &mut [Judged<'_>], max: MaxShare, earlier: &DaysLeft) {
+    for group in judged.chunk_by_mut(|one, next| one.group == next.group) {
+        let (seen, left) = (days(group, is_seen), days(group, is_left));
+        let remembered = group.first().and_then(|judged| earlier.get(&judged.group));
+        let known = remembered.map_or_else(|| seen.clone(), |days| days & &seen);
+        if max.allows(left.len(), known.len()) {
+            continue;
+        }
+        let new = remembered.and_then(|days| Some(seen.last()?.saturating_sub(*days.last()?))).unwrap_or(0);
+        let lost = known.difference(&left).count();
+        if i64::try_from(lost).is_ok_and(|lost| lost <= new) {
+            continue;
+        }
+        let held = Held::TooMany { left: left.len() as u64, days: known.len() as u64 };
+        for judged in group.iter_mut().filter(|judged| judged.verdict == Verdict::Remove) {
+            judged.verdict = Verdict::Held(held);
+        }
     }
-    if !max.is_exceeded(snapshots) && !max.is_exceeded(bytes) {
-        return;
+}
+
+/// Of which days backups are left, for each group of which not too much would have gone.
+#[must_use]
+pub fn days_left(judged: &[Judged<'_>]) -> DaysLeft {
+    let is_refused = |judged: &Judged<'_>| matches!(judged.verdict, Verdict::Held(Held::TooMany { .. }));
+    let groups = judged.chunk_by(|one, next| one.group == next.group);
+    let allowed = groups.filter(|group| !group.iter().any(is_refused));
+    let left = allowed.filter_map(|group| Some((group.first()?.group.clone(), days(group, is_left))));
+    left.filter(|(_, days)| !days.is_empty()).collect()
+}
+
+fn days(group: &[Judged<'_>], is_meant: fn(&Verdict) -> bool) -> BTreeSet<i64> {
+    group
+        .iter()
+        .filter(|judged| is_meant(&judged.verdict))
+        .map(|judged| judged.effective.day_number())
+        .collect()
+}
+
+/// Whether the rules saw it. What is held for itself does not count: a flood of forged snapshots makes no history.
+fn is_seen(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Held(held) => matches!(held, Held::Silent { .. } | Held::NoneLeft | Held::TooMany { .. }),
+        Verdict::Keep(_) | Verdict::Remove => true,
     }
-    for judged in judged.iter_mut().filter(|judged| judged.verdict == Verdict::Remove) {
-        judged.verdict = Verdict::Held(Held::TooMany { snapshots, bytes });
-    }
+}
+
+fn is_left(verdict: &Verdict) -> bool {
+    is_seen(verdict) && *verdict != Verdict::Remove
 }

@@ -81,7 +81,8 @@ pub struct Retention {
     /// What a group is, to each of which the rules apply: host, paths, tags, or nothing [default: host,paths]
     #[arg(long, value_name = "WORDS")]
     pub group_by: Option<GroupBy>,
-    /// Remove nothing at all if it would be more than this share of the snapshots, or of their bytes [default: 50%]
+    /// Remove nothing of a group if this share of the days of which the last run left backups would have none any more
+    /// [default: 50%]
     #[arg(long, value_name = "PERCENT")]
     pub max_share: Option<MaxShare>,
     /// A file that every backup must contain unchanged; can be repeated

@@ -24,8 +24,9 @@ Examples:
   pawl maintain run --json --config /etc/pawl/pawl.toml
 
 In every repository: verify, restore what is damaged and has a good copy, compare with the last report, open what is new
-and hide what restic would choke on, forget, prune, `restic check` of one portion, purge; in the end a report is handed out. A surprise (damage that stays, an error of restic's, more to remove than --max-share) ends the work in its
-repository, and the others go on; nothing is purged where verify found something. Without keep rules nothing is forgotten,
+and hide what restic would choke on, forget, prune, `restic check` of one portion, purge; in the end a report is handed out. A surprise (damage that stays, an error of restic's) ends the work in its
+repository, and the others go on; nothing is purged where verify found something. Rules that would take more than --max-share
+stop forget alone. Without keep rules nothing is forgotten,
 and pruned only what was deleted. What is removed can be brought back, as always: `pawl maintain deleted`.
 
 Settings can be written into the configuration, for all repositories and for single ones; the command line goes before

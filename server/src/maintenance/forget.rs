@@ -13,7 +13,7 @@ mod state;
 use std::collections::VecDeque;
 use std::error::Error;
 
-use pawl_policy::retention::{Filter, Held, Judged, Plan, Verdict, judge};
+use pawl_policy::retention::{DaysLeft, Filter, Held, Judged, Plan, Verdict, days_left, judge};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
 use super::door::PrivateDoor;
@@ -113,11 +113,18 @@ async fn at_door(
     let state = State::load(data, wanted.repository)?;
     let mut reader = Reader { session, wanted, address: &address, state };
     let snapshots = reader.snapshots().await?;
+    // A part of the groups says nothing about how much of each was left.
+    let is_whole = wanted.filter == Filter::default();
     let plan = Plan {
         rules: wanted.retention.keep.rules(),
         group_by: wanted.retention.group_by.unwrap_or_default(),
         filter: wanted.filter.clone(),
         max_share: wanted.retention.max_share.unwrap_or_default(),
+        earlier: if is_whole {
+            reader.state.left_by(&wanted.retention.keep.rules())
+        } else {
+            DaysLeft::new()
+        },
         floor_ms: session.config.maintenance.floor_ms(),
     };
     let judged = judge(&snapshots, &plan, now_ms());
@@ -129,6 +136,11 @@ async fn at_door(
     if !wanted.dry_run && !ids.is_empty() {
         remove(session, wanted, door, &ids, quiet).await?;
         report.batch = batch(session, wanted).await?;
+    }
+    if !wanted.dry_run && is_whole {
+        let groups = judged.iter().map(|judged| &judged.group).collect();
+        reader.state.note_left(&plan.rules, &groups, days_left(&judged));
+        reader.state.save(data, wanted.repository)?;
     }
     Ok(report)
 }

@@ -92,6 +92,7 @@ pub(super) async fn daily<S: MaintenanceStore>(
     let wanted = run::Wanted {
         repositories,
         share: daily_share(within_ms),
+        catches_up: true,
         read_data: false,
         pace: pace(reading.bytes_per_second),
         jobs: jobs(reading),
@@ -122,6 +123,7 @@ fn wanted(options: &Verify, config: &Config) -> run::Wanted {
     run::Wanted {
         repositories: options.repositories.clone(),
         share,
+        catches_up: options.share.is_none(),
         read_data: options.read_data,
         pace: pace(options.reading.bytes_per_second),
         jobs: jobs(&options.reading),

@@ -26,7 +26,7 @@ pub(in crate::maintenance) struct Report {
     pub(in crate::maintenance) suspicious: usize,
     /// Deletions that Pawl refused to restic.
     pub(in crate::maintenance) refused: u64,
-    /// Why nothing at all is removed, if it would have been too much.
+    /// Why nothing of a group is removed, if too much would have been.
     #[serde(skip)]
     pub(in crate::maintenance) too_many: Option<String>,
     /// What to undo.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use pawl_policy::RepositoryName;
-use pawl_policy::retention::Size;
+use pawl_policy::retention::{DaysLeft, Group, Rules, Size};
 use serde::{Deserialize, Serialize};
 
 use super::super::{remembered, session};
@@ -25,6 +25,21 @@ pub(super) struct State {
     /// Snapshots that fell sharply.
     #[serde(default)]
     pub(super) fell: BTreeSet<String>,
+    /// What was left of each group by the last run that was allowed to judge it.
+    #[serde(default)]
+    left: Vec<Left>,
+}
+
+/// Of which days a run left backups of a group.
+#[derive(Debug, Serialize, Deserialize)]
+struct Left {
+    host: Option<String>,
+    paths: Option<Vec<String>>,
+    tags: Option<Vec<String>>,
+    /// The rules by which that was done, to be compared with others only.
+    rules: String,
+    /// Days since 1970-01-01.
+    days: BTreeSet<i64>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -61,6 +76,29 @@ impl State {
         self.canaries.entry(canary).or_default().insert(tree, holds);
     }
 
+    /// What was left of each group that was last judged by these rules.
+    pub(super) fn left_by(&self, rules: &Rules) -> DaysLeft {
+        let rules = text(rules);
+        let same = self.left.iter().filter(|left| left.rules == rules);
+        same.map(|left| (left.group(), left.days.clone())).collect()
+    }
+
+    /// Notes what these rules left of groups. Of those that they were not allowed to judge, what was left before stays.
+    pub(super) fn note_left(&mut self, rules: &Rules, all: &BTreeSet<&Group>, left: DaysLeft) {
+        self.left.retain(|earlier| {
+            let group = earlier.group();
+            all.contains(&group) && !left.contains_key(&group)
+        });
+        let rules = text(rules);
+        self.left.extend(left.into_iter().map(|(Group { host, paths, tags }, days)| Left {
+            host,
+            paths,
+            tags,
+            rules: rules.clone(),
+            days,
+        }));
+    }
+
     /// Forgets what belongs to snapshots that are gone.
     pub(super) fn retain(&mut self, snapshots: &BTreeSet<String>, trees: &BTreeSet<&str>) {
         self.fell.retain(|id| snapshots.contains(id));
@@ -70,6 +108,16 @@ impl State {
         }
         self.canaries.retain(|_, holding| !holding.is_empty());
     }
+}
+
+impl Left {
+    fn group(&self) -> Group {
+        Group { host: self.host.clone(), paths: self.paths.clone(), tags: self.tags.clone() }
+    }
+}
+
+fn text(rules: &Rules) -> String {
+    format!("{rules:?}")
 }
 
 fn directory(data: &Path) -> PathBuf {

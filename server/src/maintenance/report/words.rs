@@ -86,7 +86,7 @@ pub(super) fn is_silence(held: &HeldSnapshot) -> bool {
 }
 
 /// How the record says why, by the words of [`pawl_policy::retention::Held`].
-const OF_RULES: [&str; 2] = ["the rules would keep none", "the run would remove"];
+const OF_RULES: [&str; 2] = ["the rules would keep none", "the rules would leave backups"];
 const SILENT: &str = "its group fell silent";
 
 /// A number with its noun.
@@ -128,7 +128,7 @@ mod tests {
             reason: held.to_string(),
             suspicious: held.is_suspicious(),
         };
-        let too_many = Held::TooMany { snapshots: (1, 1), bytes: (1, 1) };
+        let too_many = Held::TooMany { left: 1, days: 3 };
         for of_group in [Held::NoneLeft, too_many, Held::Young] {
             assert!(!is_of_itself(&held(of_group)), "{of_group}");
         }

@@ -91,10 +91,12 @@ pub(super) async fn forget(
                 suspicious: line.suspicious,
             })
             .collect();
-        if let Some(too_many) = report.too_many {
-            return Ok(Said::failed(format!("nothing was removed: {too_many}")));
-        }
         let text = format!("removed {}, kept {}, held {}", report.removed, report.kept, report.held);
+        if let (Some(too_many), 0) = (&report.too_many, report.refused) {
+            return Ok(Said::notice(format!("refused: {too_many}"))
+                .and([text, format!("to look: pawl maintain forget {} --dry-run", ward.repository)])
+                .undone_by(report.batch));
+        }
         Ok(match (report.refused, report.suspicious) {
             (0, 0) => Said::well(text),
             (0, suspicious) => Said::notice(format!(

@@ -33,6 +33,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 const UNREADABLE_IN_A_ROW_MAX: u32 = 16;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
+/// What the next day's run would read too late is read now, wherever in its day that begins.
+const HURRIED_MS: u64 = 12 * HOUR_MS;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Wanted {
     /// In these repositories; in all if there are none.
     pub(super) repositories: Vec<RepositoryName>,
     pub(super) share: Share,
+    /// Whether what is read too seldom is read besides.
+    pub(super) catches_up: bool,
     pub(super) read_data: bool,
     pub(super) pace: Pace,
     /// Files read at a time.
@@ -87,7 +91,7 @@ pub(in crate::maintenance) struct Outcome {
     pub(in crate::maintenance) bytes_read: u64,
     pub(super) keys: (u64, u64),
     /// When the part was last read that was read longest ago; nothing if a part was never read.
-    pub(super) oldest_read_ms: Option<u64>,
+    pub(in crate::maintenance) oldest_read_ms: Option<u64>,
     /// Parts of the 256 that were read as lately as they have to be.
     pub(in crate::maintenance) parts_verified: u16,
     /// Bytes of what is visible, by the day (since 1970, UTC) on which they were received.
@@ -126,7 +130,9 @@ pub(super) async fn run<S: MaintenanceStore>(
     run = earlier.unwrap_or(run);
     states.save_run(&run)?;
 
-    let turn = whose_turn(parts(&wards), wanted.share, run.begun_ms());
+    let seldom_ms = wanted.within_ms.saturating_sub(HURRIED_MS);
+    let late_ms = wanted.catches_up.then(|| run.begun_ms().saturating_sub(seldom_ms));
+    let turn = whose_turn(parts(&wards), wanted.share, run.begun_ms(), late_ms);
     let jobs = jobs(&wards, &turn);
     bar.set_length(jobs.iter().map(|job| job.bytes).sum());
     let reader = Reader { store, pace: wanted.pace.clone(), bar, read_data: wanted.read_data };

@@ -27,7 +27,9 @@ pub(super) fn parts(wards: &[Ward]) -> Vec<Part> {
             }
         }
         for (first, bytes) in (0..=u8::MAX).zip(bytes) {
-            parts.push(Part { repository, first, bytes, read_ms: ward.state.read_ms(first) });
+            let read_ms = ward.state.read_ms(first);
+            let since_ms = read_ms.or(ward.state.since_ms());
+            parts.push(Part { repository, first, bytes, read_ms, since_ms });
         }
     }
     parts
