@@ -75,28 +75,6 @@ fn read(path: &Path) -> String {
 }
 
 #[test]
-fn every_attack_has_a_number_of_its_own() {
-    let mut found: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-    for name in script::names("adversary") {
-        let text = read(&script::path("adversary", &name));
-        let number = text.lines().next().and_then(number).expect("a script begins with its number");
-        assert!(name.starts_with(&format!("a{number:02}_")), "{name} is A{number}");
-        found.entry(number).or_default().push(name);
-    }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/adversary");
-    for file in fs::read_dir(folder).unwrap().flatten() {
-        for number in read(&file.path()).lines().filter(|line| line.starts_with("///")).filter_map(number) {
-            found.entry(number).or_default().push(file.file_name().to_string_lossy().into_owned());
-        }
-    }
-    let numbers: Vec<u32> = found.keys().copied().collect();
-    let expected: Vec<u32> = (1..).take(numbers.len()).collect();
-    assert_eq!(numbers, expected, "the numbers run without a gap");
-    let double: Vec<_> = found.iter().filter(|(_, places)| places.len() > 1).collect();
-    assert!(double.is_empty(), "numbers that were given twice: {double:?}");
-}
-
-#[test]
 fn every_script_ends_by_comparing_everything_stored() {
     for name in script::names("adversary") {
         let text = read(&script::path("adversary", &name));

@@ -48,9 +48,15 @@ fn files_with(word: &str) -> Vec<String> {
 /// `A7: …` in the first line of a script, or in the comment of a test: number and the test's name.
 fn attacks() -> BTreeMap<u32, String> {
     let mut attacks = BTreeMap::new();
+    let mut note = |number: u32, test: &str| {
+        let earlier = attacks.insert(number, test.to_owned());
+        assert_eq!(earlier, None, "A{number} was given to {test} as well");
+    };
     for (name, text) in texts("tests/adversary", ".http") {
-        let number = text.strip_prefix("# A").and_then(|rest| rest.split(':').next()?.parse().ok());
-        attacks.insert(number.unwrap(), name.rsplit('/').next().unwrap().to_owned());
+        let name = name.rsplit('/').next().unwrap();
+        let number = text.strip_prefix("# A").and_then(|rest| rest.split(':').next()?.parse().ok()).unwrap();
+        assert!(name.starts_with(&format!("a{number:02}_")), "{name} is A{number}");
+        note(number, name);
     }
     for (_, text) in texts("tests/tests", ".rs") {
         let mut attack = None;
@@ -59,7 +65,7 @@ fn attacks() -> BTreeMap<u32, String> {
                 attack = rest.split(':').next().and_then(|number| number.parse::<u32>().ok()).or(attack);
             }
             if let (Some(number), Some(rest)) = (attack, line.strip_prefix("fn ")) {
-                attacks.insert(number, rest.split('(').next().unwrap().to_owned());
+                note(number, rest.split('(').next().unwrap());
                 attack = None;
             }
         }
