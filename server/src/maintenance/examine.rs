@@ -3,6 +3,7 @@
 //! Invariant: a file is junk only if its content is what its name says and restic nevertheless could not use it: damage
 //! is nobody's junk, and neither is what could not be read. Everything that is hidden can be brought back.
 
+mod ask;
 mod blobs;
 mod hide;
 mod index;
@@ -26,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 use super::listing;
 use super::session::{self, Session};
+use crate::cli::UsersRestic;
 use crate::files::FileError;
 use crate::pace::Pace;
 use crate::store::either::EitherMaintenance;
@@ -34,7 +36,7 @@ use crate::store::{AppendStore, Span, StoreError, StoredFile};
 pub(super) use sealed::MasterKey;
 use sealed::{KeyFile, NotOpened, unpacked};
 use state::{Growing, State};
-use written::{Index, Lock, parsed};
+use written::{Index, Lock, Written};
 
 /// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.
 const UNPACKED_BYTES_MAX: u64 = 256 << 20;
@@ -91,6 +93,21 @@ pub(super) struct Examined {
     /// Files that open with the key, and that restic cannot read.
     #[serde(skip)]
     malformed: usize,
+    /// Indexes and snapshots that open with the key, that restic is still to be asked about, and why Pawl cannot read them.
+    #[serde(skip)]
+    not_understood: Vec<(Handle, String)>,
+}
+
+impl Examined {
+    /// Takes a file for junk, unless a newer restic may have written it.
+    fn note_unread(&mut self, handle: Handle, why: &NotOpened) {
+        let is_asked_about = matches!(handle.file_type(), Some(FileType::Index | FileType::Snapshots));
+        if is_asked_about && why.may_be_newer() {
+            self.not_understood.push((handle, why.to_string()));
+        } else {
+            self.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+        }
+    }
 }
 
 /// A file that restic cannot use.
@@ -111,13 +128,14 @@ fn as_text<S: serde::Serializer>(handle: &Handle, serializer: S) -> Result<S::Ok
 pub(super) async fn examine(
     session: &Session,
     repository: &RepositoryName,
+    restic: &UsersRestic,
     password: &[u8],
 ) -> Result<Examined, ExamineError> {
     let data = &session.config.data;
     let mut growing = Growing::load(data, repository)?;
     let mut examined = Examined::default();
     let key = unlock(session, repository, password, &mut growing, &mut examined).await?;
-    let opener = Opener { session, repository, key: Arc::new(key) };
+    let opener = Opener { session, repository, restic, key: Arc::new(key) };
     let good = opener.look(&mut growing, &mut examined).await?;
     let is_lost = !examined.lost.is_empty();
     if !examined.junk.is_empty() {
@@ -231,6 +249,7 @@ pub(super) async fn packs_of_index(
 pub(super) struct Opener<'a> {
     session: &'a Session,
     repository: &'a RepositoryName,
+    restic: &'a UsersRestic,
     key: Arc<MasterKey>,
 }
 
@@ -274,7 +293,7 @@ impl Opener<'_> {
     }
 
     /// Opens a file; if it is junk, notes that.
-    async fn sort<T: serde::de::DeserializeOwned + Send + 'static>(
+    async fn sort<T: Written + Send + 'static>(
         &self,
         handle: Handle,
         examined: &mut Examined,
@@ -284,7 +303,7 @@ impl Opener<'_> {
             Opened::Good(found) => return Ok(Some(found)),
             Opened::Junk(why) => {
                 examined.malformed += usize::from(matches!(why, NotOpened::Malformed(_)));
-                examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+                examined.note_unread(handle, &why);
             }
             Opened::Damaged => examined.noticed.push(damaged(&handle)),
             Opened::Gone => examined.opened -= 1,
@@ -292,10 +311,7 @@ impl Opener<'_> {
         Ok(None)
     }
 
-    async fn open<T: serde::de::DeserializeOwned + Send + 'static>(
-        &self,
-        handle: &Handle,
-    ) -> Result<Opened<T>, ExamineError> {
+    async fn open<T: Written + Send + 'static>(&self, handle: &Handle) -> Result<Opened<T>, ExamineError> {
         let Handle::File(_, id) = *handle else {
             return Err(ExamineError::Other("a config is not opened like a file".to_owned()));
         };
@@ -319,7 +335,7 @@ impl Opener<'_> {
 }
 
 /// Opens a file that is named by its content.
-async fn open<T: serde::de::DeserializeOwned + Send + 'static>(
+async fn open<T: Written + Send + 'static>(
     store: &EitherMaintenance,
     repository: &RepositoryName,
     key: &Arc<MasterKey>,
@@ -333,7 +349,7 @@ async fn open<T: serde::de::DeserializeOwned + Send + 'static>(
             return Opened::Damaged;
         }
         let plain = key.open(content).and_then(|plain| unpacked(plain, UNPACKED_BYTES_MAX));
-        match plain.and_then(|plain| parsed(&plain)) {
+        match plain.and_then(|plain| T::read(&plain)) {
             Ok(found) => Opened::Good(found),
             Err(why) => Opened::Junk(why),
         }

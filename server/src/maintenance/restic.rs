@@ -106,6 +106,18 @@ impl UsersRestic {
         Ok(text(&stdout))
     }
 
+    /// Runs a command on a repository to its end, whatever it prints.
+    pub(super) async fn succeeds(&self, at: &Address<'_>, args: Vec<String>) -> Result<(), ResticError> {
+        let said = args.join(" ");
+        let mut command = self.command(at);
+        command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
+        let Output { status, .. } = self.to_its_end(command, &said).await?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(ResticError::Failed { command: said, status: status.to_string(), words: String::new() })
+    }
+
     async fn output(&self, at: &Address<'_>, args: Vec<String>) -> Result<Output, ResticError> {
         let said: Vec<_> = args.iter().take(2).map(String::as_str).collect();
         let said = said.join(" ");

@@ -8,8 +8,10 @@
 mod honest;
 mod index;
 mod lost;
+mod newer;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::command::Finished;
@@ -49,9 +51,12 @@ impl Ground {
     }
 
     fn run(&self) -> Finished {
+        self.run_with(&program("restic-0.19"))
+    }
+
+    fn run_with(&self, restic: &Path) -> Finished {
         let password = self.server.dir().join("password");
-        let program = program("restic-0.19");
-        let options = ["--restic", program.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
+        let options = ["--restic", restic.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
         maintain(&self.server.place(), &[&["run", "web1", "--lock-wait", "5s"], &options[..]].concat())
     }
 

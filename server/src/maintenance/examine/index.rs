@@ -50,11 +50,14 @@ pub(super) async fn read(
     let packs = listing::entries(opener.session, opener.repository, FileType::Data).await?;
     let packs: HashMap<_, _> = packs.into_iter().map(|entry| (Id(*entry.id.sha256()), entry.size)).collect();
     let (blobs, lost, past) = (Blobs::default(), BTreeMap::new(), Past::default());
-    let mut reading = Reading { opener, packs, blobs, is_incomplete: false, lost, past };
+    let of_0_1 = BTreeSet::new();
+    let mut reading = Reading { opener, packs, blobs, is_incomplete: false, lost, past, of_0_1 };
     let known = reading.take_in(&known, examined).await?;
     let was_whole = reading.lost.is_empty() && !reading.is_incomplete;
     let mut new = reading.take_in(&new, examined).await?;
     examined.opened += new.len() as u64;
+    let not_understood = std::mem::take(&mut examined.not_understood);
+    reading.is_incomplete |= opener.sort_out(not_understood, examined).await?;
     reading.blobs.sort();
     reading.past = opener.past(reading.lost.keys().map(pack_named).collect()).await?;
     let parts = reading.take_lies_out(&known, &mut new, was_whole, examined).await?;
@@ -62,6 +65,10 @@ pub(super) async fn read(
     let has_lost = reading.tell_lost(examined);
     // What names a lost pack is opened again each night, until nothing is lost any more.
     new.retain(|handle| !reading.names_lost(handle));
+    let of_0_1 = new.extract_if(.., |handle| reading.of_0_1.contains(handle));
+    examined.noticed.extend(of_0_1.map(|handle| {
+        format!("{handle} is of the form that restic before 0.2 wrote; `restic repair index` at the door of maintenance mends that")
+    }));
     growing.add(new.iter().copied());
     let good: Vec<_> = known.into_iter().chain(new).collect();
     let is_incomplete = reading.is_incomplete || !reading.lost.is_empty();
@@ -77,6 +84,8 @@ struct Reading<'a> {
     /// Packs that are named and not there, and what names them.
     lost: BTreeMap<Id, BTreeSet<Handle>>,
     past: Past,
+    /// Indexes of restic before 0.2.
+    of_0_1: BTreeSet<Handle>,
 }
 
 impl Reading<'_> {
@@ -90,6 +99,9 @@ impl Reading<'_> {
         for &handle in handles {
             match self.opener.open::<Index>(&handle).await? {
                 Opened::Good(index) => {
+                    if index.is_of_0_1 {
+                        self.of_0_1.insert(handle);
+                    }
                     for pack in index.packs.iter().flatten() {
                         if !self.packs.contains_key(&pack.id) {
                             self.lost.entry(pack.id).or_default().insert(handle);
@@ -104,7 +116,7 @@ impl Reading<'_> {
                     examined.noticed.push(damaged(&handle));
                 }
                 Opened::Junk(why) => {
-                    examined.junk.push(Junk { handle, creator: None, reason: why.to_string() });
+                    examined.note_unread(handle, &why);
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pawl_policy::{FileType, Handle};
 
 use super::state::Growing;
-use super::trees::Walk;
+use super::trees::{Walk, Why};
 use super::written::Snapshot;
 use super::{ExamineError, Examined, Junk, Opener, damaged, index};
 use crate::maintenance::verify;
@@ -48,18 +48,27 @@ pub(super) async fn judge(
     let packs = walk.damaged.iter().map(|pack| Handle::File(FileType::Data, *pack));
     examined.noticed.extend(packs.map(|pack| damaged(&pack)));
     if indexes.has_lost {
-        let broken = |(handle, why)| format!("{handle} is not whole: {why}");
+        let broken = |(handle, why): (Handle, Why)| format!("{handle} is not whole: {}", why.text);
         examined.lost.extend(bad.into_iter().map(broken));
     } else if indexes.is_incomplete || !walk.damaged.is_empty() || has_damage(opener)? {
-        let unsure = |(handle, why)| {
+        let unsure = |(handle, why): (Handle, Why)| {
+            let why = why.text;
             format!("{handle} is not whole ({why}), and the repository has damage that may be the reason")
         };
         examined.noticed.extend(bad.into_iter().map(unsure));
     } else if is_loss(bad.len().saturating_add(malformed)) {
         return Err(ExamineError::Loss { junk: bad.len().saturating_add(malformed), all });
     } else {
-        examined.junk.extend(bad.into_iter().map(|(handle, reason)| Junk { handle, creator: None, reason }));
+        for (handle, Why { text, may_be_newer }) in bad {
+            if may_be_newer {
+                examined.not_understood.push((handle, text));
+            } else {
+                examined.junk.push(Junk { handle, creator: None, reason: text });
+            }
+        }
     }
+    let not_understood = std::mem::take(&mut examined.not_understood);
+    opener.sort_out(not_understood, examined).await?;
     Ok(good)
 }
 
@@ -67,7 +76,7 @@ pub(super) async fn judge(
 struct Judged {
     good: Vec<Handle>,
     /// Those of which something is missing, and what.
-    bad: Vec<(Handle, String)>,
+    bad: Vec<(Handle, Why)>,
 }
 
 async fn judge_portion(

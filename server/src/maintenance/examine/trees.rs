@@ -36,14 +36,28 @@ struct Met {
     ids: Vec<Id>,
     /// Which tree names which, the one that is named first.
     edges: Vec<(Number, Number)>,
-    bad: BTreeMap<Number, String>,
+    bad: BTreeMap<Number, Why>,
     emptied: BTreeSet<Number>,
+}
+
+/// Why a tree is bad.
+#[derive(Debug, Clone)]
+pub(super) struct Why {
+    pub(super) text: String,
+    /// Whether it was read, and a newer restic may understand it.
+    pub(super) may_be_newer: bool,
+}
+
+impl From<String> for Why {
+    fn from(text: String) -> Self {
+        Self { text, may_be_newer: false }
+    }
 }
 
 /// Why a tree, or what is below it, is bad, by the roots that were asked for.
 #[derive(Debug, Default)]
 pub(super) struct Bad {
-    pub(super) roots: BTreeMap<Id, String>,
+    pub(super) roots: BTreeMap<Id, Why>,
     /// Roots that an honest restic wrote, and that not every restic reads. They are nobody's junk either.
     pub(super) emptied: BTreeSet<Id>,
 }
@@ -83,7 +97,7 @@ impl<'a> Walk<'a> {
                         Ok(Found::Tree(tree)) => met.follow(blobs, number, &tree, &mut next),
                         Ok(Found::Emptied) => drop(met.emptied.insert(number)),
                         Err(why) => {
-                            met.bad.insert(number, why.text);
+                            met.bad.insert(number, why.why);
                             damaged.extend(damage(opener, &why.packs).await?);
                         }
                     }
@@ -105,7 +119,7 @@ enum Found {
 
 /// Why a tree could not be read, and the packs that were to hold it.
 struct Unread {
-    text: String,
+    why: Why,
     packs: Vec<FileId>,
 }
 
@@ -145,7 +159,7 @@ impl Met {
                 wanted.push((*number, id, place));
             } else {
                 let text = format!("its tree {id} is {}", blobs.nowhere(&id));
-                self.bad.insert(*number, text);
+                self.bad.insert(*number, text.into());
             }
         }
         wanted
@@ -162,7 +176,7 @@ impl Met {
                     }
                 }
                 (Kind::Directory, None) => {
-                    self.bad.insert(number, "a directory in it has no tree".to_owned());
+                    self.bad.insert(number, "a directory in it has no tree".to_owned().into());
                 }
                 (Kind::Other, _) => {}
             }
@@ -170,7 +184,7 @@ impl Met {
             if let Some(missing) = missing {
                 self.bad.insert(
                     number,
-                    format!("it needs the blob {missing}, which is {}", blobs.nowhere(missing)),
+                    format!("it needs the blob {missing}, which is {}", blobs.nowhere(missing)).into(),
                 );
             }
         }
@@ -182,9 +196,9 @@ impl Met {
             return Bad::default();
         }
         self.edges.sort_unstable();
-        let bad = self.above(self.bad.iter().map(|(number, why)| (*number, why.as_str())));
-        let emptied = self.above(self.emptied.iter().map(|number| (*number, "")));
-        let why = |root: &Id| Some((*root, (*bad.get(self.numbers.get(root)?)?).to_owned()));
+        let bad = self.above(self.bad.iter().map(|(number, why)| (*number, why)));
+        let emptied = self.above(self.emptied.iter().map(|number| (*number, ())));
+        let why = |root: &Id| Some((*root, (*bad.get(self.numbers.get(root)?)?).clone()));
         let is_emptied = |root: &&Id| self.numbers.get(root).is_some_and(|root| emptied.contains_key(root));
         Bad {
             roots: roots.iter().filter_map(why).collect(),
@@ -193,7 +207,7 @@ impl Met {
     }
 
     /// These trees, and all that hold them; each with what was said of one below.
-    fn above<'a>(&self, these: impl Iterator<Item = (Number, &'a str)>) -> BTreeMap<Number, &'a str> {
+    fn above<T: Copy>(&self, these: impl Iterator<Item = (Number, T)>) -> BTreeMap<Number, T> {
         let mut reached: BTreeMap<_, _> = these.collect();
         let mut work: Vec<_> = reached.iter().map(|(number, why)| (*number, *why)).collect();
         while let Some((number, why)) = work.pop() {
@@ -237,7 +251,8 @@ async fn elsewhere(
         }
     }
     let text = format!("its tree {id} cannot be read: {why}");
-    Ok(Err(Unread { text, packs: packs.into_iter().collect() }))
+    let why = Why { text, may_be_newer: why.may_be_newer() };
+    Ok(Err(Unread { why, packs: packs.into_iter().collect() }))
 }
 
 /// Brings together what lies together.

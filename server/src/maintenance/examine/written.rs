@@ -91,6 +91,9 @@ pub(super) struct Index {
     supersedes: Option<Vec<Id>>,
     /// Go reads null as empty, here and below.
     pub(super) packs: Option<Vec<Pack>>,
+    /// Whether a restic before 0.2 wrote it.
+    #[serde(skip)]
+    pub(super) is_of_0_1: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,6 +142,28 @@ pub(super) struct Tree {
 /// 0.19 does not read it, and puts what it reads in its place.
 pub(super) const EMPTIED: &[u8] = b"{\"nodes\":null}\n";
 
+/// What one of restic's files says.
+pub(super) trait Written: DeserializeOwned {
+    /// Reads what was unpacked.
+    fn read(content: &[u8]) -> Result<Self, NotOpened> {
+        parsed(content)
+    }
+}
+
+impl Written for Snapshot {}
+impl Written for Lock {}
+
+impl Written for Index {
+    /// restic before 0.2 wrote the packs alone, without an object around them.
+    fn read(content: &[u8]) -> Result<Self, NotOpened> {
+        if content.trim_ascii_start().first() != Some(&b'[') {
+            return parsed(content);
+        }
+        let index: Self = parsed(&[b"{\"packs\":", content, b"}"].concat())?;
+        Ok(Self { is_of_0_1: true, ..index })
+    }
+}
+
 /// Reads what was unpacked.
 pub(super) fn parsed<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
     let Object = serde_json::from_slice(content).map_err(malformed)?;
@@ -148,6 +173,21 @@ pub(super) fn parsed<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_of_restic_0_1_is_an_array_of_packs() {
+        let id = "5f".repeat(32);
+        let packs =
+            format!(r#"[{{"id":"{id}","blobs":[{{"id":"{id}","type":"data","offset":0,"length":9}}]}}]"#);
+        let old = Index::read(packs.as_bytes()).unwrap();
+        let new = Index::read(format!(r#"{{"packs":{packs}}}"#).as_bytes()).unwrap();
+        let blobs = |index: &Index| index.packs.as_ref().unwrap()[0].blobs.as_ref().unwrap().len();
+        assert_eq!((blobs(&old), old.is_of_0_1), (1, true));
+        assert_eq!((blobs(&new), new.is_of_0_1), (1, false));
+        for bad in ["[7]", "[", "[],\"packs\":[]", "[{\"id\":7}]"] {
+            assert!(Index::read(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn what_restic_would_not_read_is_not_read_here() {

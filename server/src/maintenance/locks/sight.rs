@@ -29,6 +29,8 @@ struct Known {
     only_own: BTreeMap<RepositoryName, u64>,
     /// Indexes that were stored through a door.
     indexes: BTreeMap<RepositoryName, BTreeSet<FileId>>,
+    /// Indexes that are not seen.
+    hidden_indexes: BTreeMap<RepositoryName, BTreeSet<FileId>>,
     /// Locks that were not shown.
     ignored: BTreeMap<RepositoryName, BTreeSet<FileId>>,
 }
@@ -71,6 +73,23 @@ impl Sight {
         self.known().indexes.get(repository).cloned().unwrap_or_default()
     }
 
+    /// Lets these indexes of a repository, and no others, not be seen.
+    pub(in crate::maintenance) fn hide_indexes(&self, repository: &RepositoryName, ids: BTreeSet<FileId>) {
+        self.known().hidden_indexes.insert(repository.clone(), ids);
+    }
+
+    /// Whether a file is seen.
+    fn lists(&self, repository: &RepositoryName, file_type: FileType, id: FileId) -> bool {
+        match file_type {
+            FileType::Locks => self.shows(repository, id),
+            FileType::Index => {
+                let known = self.known();
+                known.hidden_indexes.get(repository).is_none_or(|hidden| !hidden.contains(&id))
+            }
+            FileType::Data | FileType::Keys | FileType::Snapshots => true,
+        }
+    }
+
     /// Whether a lock is seen.
     pub(super) fn shows(&self, repository: &RepositoryName, id: FileId) -> bool {
         let mut known = self.known();
@@ -103,12 +122,12 @@ impl AppendStore for Sighted {
     ) -> Result<impl Stream<Item = Result<Vec<Entry>, StoreError>> + Send + 'static, StoreError> {
         let List { repository, file_type } = permit.action().clone();
         let batches = self.store.list(permit).await?;
-        if file_type != FileType::Locks {
+        if !matches!(file_type, FileType::Locks | FileType::Index) {
             return Ok(Either::Left(batches));
         }
         let sight = self.sight.clone();
         Ok(Either::Right(batches.map_ok(move |mut batch| {
-            batch.retain(|entry| sight.shows(&repository, entry.id));
+            batch.retain(|entry| sight.lists(&repository, file_type, entry.id));
             batch
         })))
     }

@@ -25,7 +25,8 @@ pub(super) async fn examine(session: &Session, ward: &mut Ward) -> Result<(), Fi
             return Ok(why);
         }
         let password = password(ward).await?;
-        let examined = Box::pin(examining::examine(session, &ward.repository, &password));
+        let restic = ward.settings.restic.clone();
+        let examined = Box::pin(examining::examine(session, &ward.repository, &restic, &password));
         let examined = async { Ok(examined.await?) };
         let examined = unless_told(ward, examined).await?;
         let unseen = unseen(session, ward).await?;
