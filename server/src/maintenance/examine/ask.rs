@@ -13,7 +13,8 @@ use crate::cli::UsersRestic;
 use crate::maintenance::door::PrivateDoor;
 use crate::maintenance::restic::{ResticError, Version};
 
-/// Files that restic is asked about at most. What it would say of the others is then what it said of these.
+/// Files that restic is asked about at most. More stay only if it reads all of these: a thief could put one that restic reads
+/// before any number that it does not.
 const ASKED_MAX: usize = 20;
 
 impl NotOpened {
@@ -49,8 +50,8 @@ impl Opener<'_> {
             reads.push(read.map_err(|error| ExamineError::Other(error.to_string()))?);
         }
         door.close().await.map_err(other)?;
-        let reads_any = reads.contains(&true);
-        let answers = reads.into_iter().chain(std::iter::repeat(reads_any));
+        let (reads_any, reads_all) = (reads.contains(&true), !reads.contains(&false));
+        let answers = reads.into_iter().chain(std::iter::repeat(reads_all));
         for ((handle, why), reads) in not_understood.into_iter().zip(answers) {
             if reads {
                 examined.noticed.push(format!(
