@@ -84,7 +84,7 @@ impl fmt::Display for Unripe {
             Self::Delay { .. } => f.write_str("its delay has not passed"),
             Self::Days { seen, needed } => write!(
                 f,
-                "maintenance saw it on {seen} of the {needed} days that are needed; run `pawl maintain purge` every day"
+                "maintenance saw it on {seen} of the {needed} days that are needed; run `pawl maintain run` or `purge` every day"
             ),
             Self::Backwards => f.write_str(
                 "this machine's clock stands before the time at which its newest file was received; set the clock",
@@ -94,7 +94,7 @@ impl fmt::Display for Unripe {
             }
             Self::Unknown => f.write_str(
                 "whether this machine's clock is synchronised cannot be told; if you know that it is right, say \
-                 --clock-is-right",
+                 --clock-is-right, or for every night clock_is_right = true under [maintenance.run]",
             ),
         }
     }

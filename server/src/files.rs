@@ -93,6 +93,35 @@ fn write_new(new: &Path, directory: &Path, content: &str, mode: u32) -> std::io:
     file.sync_all()
 }
 
+/// Takes room on the disk, unless there is a file of this name.
+pub fn take_room(path: &Path, bytes: u64) -> Result<(), FileError> {
+    let failed = |error: std::io::Error| FileError::new("write", path, error);
+    let file = match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let taken = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
+    let taken = taken
+        .map_err(std::io::Error::from)
+        .and_then(|()| path.parent().map_or(Ok(()), |at| adopt(&file, at)));
+    if taken.is_err() {
+        give_up_room(path)?;
+    }
+    taken.map_err(failed)
+}
+
+/// Gives it back.
+#[expect(clippy::disallowed_methods, reason = "removes Pawl's own state, never a stored file")]
+pub fn give_up_room(path: &Path) -> Result<(), FileError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(FileError::new("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes a Unix socket; anything else stays, and is an error.
 #[expect(clippy::disallowed_methods, reason = "removes a socket, never a stored file")]
 pub fn remove_socket(path: &Path) -> std::io::Result<()> {

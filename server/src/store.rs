@@ -35,6 +35,9 @@ pub use crate::keeper::facts::{Facts, now_ms};
 pub(crate) const RESERVE_BYTES_MAX: u64 = 1 << 30;
 pub(crate) const RESERVE_PARTS: u64 = 50;
 
+/// By how much a time of receipt may be ahead of the clock by which it is judged, in milliseconds, and be believed.
+pub(crate) const AHEAD_MAX_MS: u64 = 60 * 60 * 1000;
+
 /// Why a store could not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -23,10 +23,10 @@ Examples:
   pawl maintain run web1 db1 --until 06:00 --bytes-per-second 50MiB --config /etc/pawl/pawl.toml
   pawl maintain run --json --config /etc/pawl/pawl.toml
 
-In every repository: verify, restore what is damaged and has a good copy, compare with the last report, open what is new
-and hide what restic would choke on, forget, prune, `restic check` of one portion, purge; in the end a report is handed out. A surprise (damage that stays, an error of restic's) ends the work in its
-repository, and the others go on; nothing is purged where verify found something. Rules that would take more than --max-share
-stop forget alone. Without keep rules nothing is forgotten,
+In every repository: verify, restore what is damaged and has a good copy, compare with the last report, purge what is due,
+open what is new and hide what restic would choke on, forget, prune, `restic check` of one portion; in the end a report is
+handed out. A surprise (damage that stays, an error of restic's) ends the work in its repository, and the others go on;
+nothing is purged where verify found damage. Rules that would take more than --max-share stop forget alone. Without keep rules nothing is forgotten,
 and pruned only what was deleted. What is removed can be brought back, as always: `pawl maintain deleted`.
 
 Settings can be written into the configuration, for all repositories and for single ones; the command line goes before
@@ -102,6 +102,9 @@ pub struct Settings {
     /// In so many runs `restic check` reads all data once [default: 7]
     #[arg(long, value_name = "NUMBER")]
     pub check_portions: Option<Portions>,
+    /// Purge although this machine does not say whether its clock is synchronised: the clock is right
+    #[arg(long)]
+    pub clock_is_right: bool,
 }
 
 impl Settings {
@@ -115,6 +118,7 @@ impl Settings {
             bytes_per_second: self.bytes_per_second.or(other.bytes_per_second),
             lock_wait: self.lock_wait.or(other.lock_wait),
             check_portions: self.check_portions.or(other.check_portions),
+            clock_is_right: self.clock_is_right || other.clock_is_right,
         }
     }
 }

@@ -113,6 +113,11 @@ fn typed(command: &Command, key: &str, value: &Value) -> Result<Vec<String>, Str
         value => std::slice::from_ref(value),
     };
     let option = key.replace('_', "-");
+    if let Value::Boolean(is_set) = value
+        && command.get_arguments().any(|it| it.get_long() == Some(&option) && !it.get_action().takes_values())
+    {
+        return Ok(if *is_set { vec![format!("--{option}")] } else { Vec::new() });
+    }
     let words = values.iter().map(|value| match value {
         Value::String(text) => Ok(format!("--{option}={text}")),
         Value::Integer(number) => Ok(format!("--{option}={number}")),
@@ -144,14 +149,15 @@ mod tests {
         let run = check(
             "keep_daily = 14\nkeep_tag = ['a,b', 'c']\nkeep_last = 'unlimited'\npassword_command = 'pass it'\n\
              until = '06:00'\nbytes_per_second = '50MiB'\nmax_share = '30%'\ngroup_by = 'host'\ncheck_portions = 7\n\
-             lock_wait = '1h'\nrestic = '/usr/bin/restic'\n\
-             [repositories.'hosts/web1']\nkeep_daily = 30\npassword_file = '/etc/pawl/web1'",
+             lock_wait = '1h'\nrestic = '/usr/bin/restic'\nclock_is_right = true\n\
+             [repositories.'hosts/web1']\nkeep_daily = 30\npassword_file = '/etc/pawl/web1'\nclock_is_right = false",
         );
         let run = run.unwrap();
         let [general, web1] = [run.general(), run.of(&"hosts/web1".parse().unwrap())];
         assert_ne!(general.retention.keep.rules(), web1.retention.keep.rules());
         assert_eq!(general.retention.keep.rules().tags.len(), 2);
         assert_eq!(web1.retention.keep.rules().tags.len(), 2);
+        assert_eq!((general.clock_is_right, web1.clock_is_right), (true, false));
         assert_eq!(general.restic.password_command.as_deref(), Some("pass it"));
         assert_eq!(web1.restic.password_command, None);
         assert!(web1.restic.password_file.is_some() && web1.until == general.until && web1.until.is_some());
@@ -177,6 +183,7 @@ mod tests {
             ),
             ("check_portions = 0", "check_portions: expected 1 to 256"),
             ("lock_wait = true", "lock_wait: expected a text, a number, or a list of these; found a boolean"),
+            ("clock_is_right = 1", "clock_is_right: "),
             ("lock_wait = ['1m', '2m']", "lock_wait: "),
             ("password_file = 'relative'", "password_file: expected an absolute path"),
             ("password_file = '/a'\npassword_command = 'b'", "cannot be used with"),

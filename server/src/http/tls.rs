@@ -296,7 +296,7 @@ fn certificate_authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, T
         // With the same name and key, so that hosts' copies of an earlier certificate go on working.
         let certificate = ca_params().self_signed(&key)?;
         files::replace(&certificate_path, &certificate.pem(), CERTIFICATE_MODE)?;
-        tracing::warn!(path = %certificate_path.display(), "made the certificate of the private CA");
+        tracing::info!(path = %certificate_path.display(), "made the certificate of the private CA");
     }
     Ok(Issuer::new(ca_params(), key))
 }

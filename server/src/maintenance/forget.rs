@@ -17,7 +17,7 @@ use pawl_policy::retention::{DaysLeft, Filter, Held, Judged, Plan, Verdict, days
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
 use super::door::PrivateDoor;
-use super::locks::{ON_ITS_WAY, Patience, Quiet};
+use super::locks::{LocksError, ON_ITS_WAY, Patience, Quiet};
 use super::session::{self, Session};
 use super::stop::Stop;
 use crate::cli::{Forget, Retention, UsersRestic};
@@ -176,9 +176,14 @@ async fn remove(
         }
         Ok(())
     });
-    forgotten.await.map_err(|error| {
-        format!("not all snapshots that were to be were removed: {error}; run this again")
-    })?;
+    match forgotten.await {
+        Ok(()) => {}
+        Err(error @ LocksError::NoTime(_)) => return Err(error.into()),
+        Err(error) => {
+            let why = format!("not all snapshots that were to be were removed: {error}; run this again");
+            return Err(why.into());
+        }
+    }
     let mut left = Vec::new();
     for id in ids {
         let handle = Handle::File(FileType::Snapshots, *id);

@@ -148,6 +148,19 @@ impl<'a> Quiet<'a> {
         }
     }
 
+    /// Whether somebody is at work in the repository, for whom one would have to wait.
+    pub(super) async fn is_busy(&self) -> Result<bool, LocksError> {
+        let now_ms = now_ms();
+        Ok(self.locks().await?.iter().any(|lock| !self.is_over(lock, now_ms)))
+    }
+
+    /// Whether nobody can hold the lock any more.
+    fn is_over(&self, lock: &Lock, now_ms: u64) -> bool {
+        // Only one run of maintenance is at work, and whose restic this was has ended.
+        let of_ours = lock.of_maintenance || self.session.sight.is_own(&lock.id);
+        of_ours || lock.facts.age_ms(now_ms) >= LOCK_STALE_AFTER_MS
+    }
+
     /// Whether hosts cannot lock the repository because of this.
     pub(super) const fn is_suspended(&self) -> bool {
         self.suspension.is_some()
@@ -231,11 +244,8 @@ impl<'a> Quiet<'a> {
     /// Removes locks that nobody can hold any more, and returns those that are left.
     async fn tidy(&mut self) -> Result<Vec<Lock>, LocksError> {
         let now_ms = now_ms();
-        let (over, left): (Vec<_>, Vec<_>) = self.locks().await?.into_iter().partition(|lock| {
-            // Only one run of maintenance is at work, and whose restic this was has ended.
-            let of_ours = lock.of_maintenance || self.session.sight.is_own(&lock.id);
-            of_ours || lock.facts.age_ms(now_ms) >= LOCK_STALE_AFTER_MS
-        });
+        let (over, left): (Vec<_>, Vec<_>) =
+            self.locks().await?.into_iter().partition(|lock| self.is_over(lock, now_ms));
         self.report.stale_removed += remove(self.session, &self.repository, &over).await?;
         Ok(left)
     }

@@ -34,7 +34,21 @@ struct Verdict {
     reason: Option<String>,
     removed_files: u64,
     removed_bytes: u64,
+    /// Why something is kept that is past its delay, and that nothing but a lifecycle rule waits for.
+    #[serde(skip)]
+    overdue: Option<String>,
 }
+
+/// What came of a repository.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) removed: Usage,
+    /// What is kept although it is past its delay: a sentence for each batch, with its size, the reason and what to do.
+    pub(super) kept: Vec<String>,
+}
+
+/// Why a batch of which the last was hidden then is not to become final yet, if so.
+pub(super) type HeldBack<'a> = &'a (dyn Fn(u64) -> Option<String> + Sync);
 
 /// Runs the command.
 pub(super) fn run(options: &Purge) -> Outcome {
@@ -68,23 +82,28 @@ pub(super) fn run(options: &Purge) -> Outcome {
     })
 }
 
-/// Removes for good what is due of a repository, which is read at this pace. Returns how much that was, and why what is due
-/// stays.
+/// Removes for good what is due of a repository and not held back.
 pub(super) async fn due(
     session: &Session,
     repository: &RepositoryName,
-    bytes_per_second: Option<ByteSize>,
-) -> Result<(Usage, Vec<String>), StoreError> {
-    let (store, options) = (&session.store, &Purge { bytes_per_second, ..Purge::default() });
-    let looking = Examiner::new(store, &session.config, options);
-    let (mut removed, mut kept) = (Usage::default(), Vec::new());
+    options: &Purge,
+    held_back: HeldBack<'_>,
+) -> Result<Due, StoreError> {
+    let store = &session.store;
+    let looking = Examiner { held_back, ..Examiner::new(store, &session.config, options) };
+    let mut due = Due::default();
     for batch in store.batches().await?.iter().filter(|batch| batch.repository == *repository) {
-        let examined = looking.examine(batch).await?;
-        let Some(Verdict { removed_files, removed_bytes, reason, .. }) = examined else { continue };
-        removed = removed.plus(Usage { files: removed_files, bytes: removed_bytes });
-        kept.extend(reason.filter(|_| removed_files > 0).map(|reason| format!("{}: {reason}", batch.id)));
+        let Some(verdict) = looking.examine(batch).await? else { continue };
+        let Verdict { batch: Listed { files, bytes, .. }, removed_files, removed_bytes, overdue, .. } =
+            verdict;
+        due.removed = due.removed.plus(Usage { files: removed_files, bytes: removed_bytes });
+        due.kept.extend(overdue.map(|reason| {
+            let files = count(files.saturating_sub(removed_files));
+            let bytes = ByteSize(bytes.saturating_sub(removed_bytes)).display().iec();
+            format!("{}: {files}, {bytes}, past the delay and kept: {reason}", batch.id)
+        }));
     }
-    Ok((removed, kept))
+    Ok(due)
 }
 
 /// Notes that maintenance saw every batch today. Returns of which repositories there are some for which that failed, and
@@ -123,13 +142,14 @@ struct Examiner<'a, M> {
     store: &'a M,
     delay_days: u32,
     options: &'a Purge,
+    held_back: HeldBack<'a>,
     pace: Pace,
 }
 
 impl<'a, M: MaintenanceStore> Examiner<'a, M> {
     fn new(store: &'a M, config: &Config, options: &'a Purge) -> Self {
         let pace = verify::pace(options.bytes_per_second);
-        Self { store, delay_days: config.maintenance.delay_days(), options, pace }
+        Self { store, delay_days: config.maintenance.delay_days(), options, held_back: &|_| None, pace }
     }
 
     async fn judge(&self, batch: &Batch, weight: &Weight) -> Result<Result<Ripe, Unripe>, StoreError> {
@@ -160,10 +180,19 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             return Ok(None);
         }
         let shown = listed(store, batch, &weight, delay_days).await?;
-        let (outcome, reason, removed) = match self.judge(batch, &weight).await? {
-            Err(unripe) => ("kept", Some(unripe.to_string()), Usage::default()),
+        let judged = match self.judge(batch, &weight).await? {
+            Err(unripe) => Err((unripe.to_string(), !matches!(unripe, Unripe::Delay { .. }))),
+            Ok(ripe) => (self.held_back)(weight.hidden_ms).map_or(Ok(ripe), |reason| Err((reason, true))),
+        };
+        let (outcome, reason, removed, overdue) = match judged {
+            Err((reason, is_due)) => {
+                let overdue = is_due.then(|| reason.clone());
+                ("kept", Some(reason), Usage::default(), overdue)
+            }
             Ok(ripe) => {
-                let (removed, kept) = self.remove(batch, &ripe, weight.usage.files).await?;
+                let (removed, mut kept, left) = self.remove(batch, &ripe, weight.usage.files).await?;
+                let overdue = Some(kept.join("; ")).filter(|kept| !kept.is_empty());
+                kept.extend(left);
                 if kept.is_empty() && !options.dry_run {
                     store.end_batch(&batch.id).await?;
                 }
@@ -172,20 +201,20 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
                     true => "would be purged",
                     false => "purged",
                 };
-                (outcome, Some(kept.join("; ")).filter(|kept| !kept.is_empty()), removed)
+                (outcome, Some(kept.join("; ")).filter(|kept| !kept.is_empty()), removed, overdue)
             }
         };
         let Usage { files: removed_files, bytes: removed_bytes } = removed;
-        Ok(Some(Verdict { batch: shown, outcome, reason, removed_files, removed_bytes }))
+        Ok(Some(Verdict { batch: shown, outcome, reason, removed_files, removed_bytes, overdue }))
     }
 
-    /// Removes what can be spared, unless it is only to be told, and says what cannot.
+    /// Removes what can be spared, unless it is only to be told, and says what cannot, and what is left to the store.
     async fn remove(
         &self,
         batch: &Batch,
         ripe: &Ripe,
         files: u64,
-    ) -> Result<(Usage, Vec<String>), StoreError> {
+    ) -> Result<(Usage, Vec<String>, Option<String>), StoreError> {
         let Self { store, options, .. } = *self;
         let bar = progress::bar(files, "purging");
         let (mut removed, mut kept, mut left) = (Usage::default(), Vec::new(), 0);
@@ -215,13 +244,13 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             }
         }
         bar.finish_and_clear();
-        if left > 0 {
-            kept.push(format!(
+        let left = (left > 0).then(|| {
+            format!(
                 "{} wait for the bucket's lifecycle rule, because this credential may not delete versions",
                 count(left)
-            ));
-        }
-        Ok((removed, kept))
+            )
+        });
+        Ok((removed, kept, left))
     }
 
     /// A batch that holds another copy of a file, and of which it is not known why.
@@ -270,7 +299,7 @@ fn tell(verdicts: &[Verdict], options: &Purge) -> Outcome {
         return print::line("Nothing is deleted that could be purged.");
     }
     for verdict in verdicts {
-        let Verdict { batch, outcome, reason, removed_files, removed_bytes } = verdict;
+        let Verdict { batch, outcome, reason, removed_files, removed_bytes, .. } = verdict;
         let removed = format!("{}, {}", count(*removed_files), ByteSize(*removed_bytes).display().iec());
         let told = match reason {
             Some(reason) if *removed_files == 0 => {

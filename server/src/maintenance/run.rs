@@ -7,13 +7,14 @@ mod compare;
 mod examine;
 pub(super) mod record;
 mod report;
+mod room;
 mod said;
 mod steps;
 mod verify;
 mod ward;
 mod whole;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ fn work(options: &Run, report: &mut Report) -> Outcome {
 async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outcome {
     let told = Stop::when_told()?;
     let worked = Box::pin(work_through(options, config.clone(), report, &told)).await;
+    room::take(&config.data);
     if told.why().is_some() {
         return worked;
     }
@@ -94,6 +96,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     let general = options.settings.or(config.maintenance.run.general());
     let now = Zoned::now();
     let stop = told.and_at(moment(&general, &now)?);
+    room::give_up(&config.data);
     let whole = Whole::begin(&config.data)?;
     report.resumed = whole.resumed;
     let comparison = Comparison::begin(&config, options.compare.as_deref()).await?;
@@ -125,10 +128,16 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     for ward in &mut report.wards {
         ward.begin(&whole, options.compare.is_some())?;
     }
+    let mut acted = Ok(());
+    let mut first: Vec<_> = report.wards.iter_mut().filter(|ward| ward.acts_first()).collect();
+    if !first.is_empty() {
+        acted = Box::pin(act(config.clone(), &mut first, comparison.as_ref())).await;
+    }
     verify::all(&store, &config, &mut report.wards).await?;
     let unreadable = all_are_readable(&*store, Vec::new()).await.err().map(|error| error.to_string());
     drop(store);
-    let worked = Box::pin(act(config, &mut report.wards, comparison.as_ref())).await;
+    let mut all: Vec<_> = report.wards.iter_mut().collect();
+    let worked = acted.and(Box::pin(act(config, &mut all, comparison.as_ref())).await);
     for ward in &mut report.wards {
         ward.leave()?;
     }
@@ -152,8 +161,8 @@ fn moment(settings: &Settings, now: &Zoned) -> Result<Option<Timestamp>, String>
 }
 
 /// What is done under the lock of maintenance.
-async fn act(config: Config, wards: &mut [Ward], comparison: Option<&Comparison>) -> Outcome {
-    if !wards.iter().any(Ward::has_work) {
+async fn act(config: Config, wards: &mut [&mut Ward], comparison: Option<&Comparison>) -> Outcome {
+    if !wards.iter().any(|ward| ward.has_work()) {
         return Ok(());
     }
     let acted = session::act_within(config, async |session| {
@@ -164,14 +173,19 @@ async fn act(config: Config, wards: &mut [Ward], comparison: Option<&Comparison>
                 (BTreeMap::new(), Some(format!("{why}: {error}")))
             }
         };
-        for ward in wards {
-            // One whose record cannot be written is not to keep the others from their turn.
+        // Whoever is at work in one repository keeps no other waiting: those that are busy come last.
+        let mut turn: VecDeque<_> = wards.iter_mut().map(|ward| (ward, Busy::ComesLast)).collect();
+        while let Some((ward, busy)) = turn.pop_front() {
             let of_ward = unseen.get(&ward.repository).map(String::as_str);
-            if let Err(error) = Box::pin(tend(session, ward, comparison, of_ward)).await {
-                failed = failed.or_else(|| Some(format!("{}: {error}", ward.repository)));
-            }
+            let tended = Box::pin(tend(session, ward, comparison, of_ward, busy)).await;
             if ward.done(Step::Purge).is_some_and(|done| done.ended == record::Ended::Failed) {
                 unseen.remove(&ward.repository); // its record says so
+            }
+            match tended {
+                Ok(Tended::AsFarAsPossible) => {}
+                Ok(Tended::IsBusy) => turn.push_back((ward, Busy::IsWaitedFor)),
+                // One whose record cannot be written is not to keep the others from their turn.
+                Err(error) => failed = failed.or_else(|| Some(format!("{}: {error}", ward.repository))),
             }
         }
         let untold = unseen.into_iter().map(|(repository, why)| format!("{repository}: {why}"));
@@ -188,20 +202,40 @@ async fn tend(
     ward: &mut Ward,
     comparison: Option<&Comparison>,
     unseen: Option<&str>,
-) -> Result<(), Box<dyn Error>> {
+    busy: Busy,
+) -> Result<Tended, Box<dyn Error>> {
     ward.take_turn()?;
     steps::restore(session, ward).await?;
     compare::compare(session, ward, comparison).await?;
+    steps::purge(session, ward, unseen).await?;
     examine::examine(session, ward).await?;
     let wait = ward.settings.lock_wait.unwrap_or_default().0;
     let patience = Patience { wait, on_its_way: ON_ITS_WAY, stop: ward.stop.clone() };
     let mut quiet = Quiet::of(session, &ward.repository, patience);
+    // An error is told by whoever waits.
+    if busy == Busy::ComesLast && ward.has_work() && quiet.is_busy().await.unwrap_or(false) {
+        return Ok(Tended::IsBusy);
+    }
     let done = with_restic(session, ward, &mut quiet).await;
     let started = Instant::now();
     steps::locks(ward, &quiet.end().await, started)?;
     done?;
-    steps::purge(session, ward, unseen).await?;
-    Ok(ward.end()?)
+    ward.end()?;
+    Ok(Tended::AsFarAsPossible)
+}
+
+/// What is done about a repository in which somebody is at work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    ComesLast,
+    IsWaitedFor,
+}
+
+/// What came of a turn.
+enum Tended {
+    AsFarAsPossible,
+    /// Somebody is at work there.
+    IsBusy,
 }
 
 /// The steps for which restic needs the repository for itself.

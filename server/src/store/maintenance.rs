@@ -254,7 +254,8 @@ pub trait MaintenanceStore: Send + Sync + 'static {
         repository: &RepositoryName,
     ) -> impl Future<Output = Result<BTreeSet<Handle>, StoreError>> + Send;
 
-    /// When the newest file of a repository was received, in Unix milliseconds; at least index and snapshots count.
+    /// When the newest file of a repository was received, in Unix milliseconds; at least index and snapshots count. One that
+    /// says so of a moment more than an hour ahead is not believed.
     fn newest_received_ms(
         &self,
         repository: &RepositoryName,

@@ -16,7 +16,6 @@ mod logs;
 mod races;
 mod tls;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -63,11 +62,6 @@ fn initialised(server: &Server, name: &str) -> Client {
     assert_eq!(client.post(&target, &key).unwrap().status, 200);
     assert_eq!(client.post(&format!("/{name}/config"), b"the config").unwrap().status, 200);
     client
-}
-
-/// The number in `A7: …` or `/// A7: …`.
-fn number(line: &str) -> Option<u32> {
-    line.trim_start_matches(['/', '#', ' ']).strip_prefix('A')?.split_once(": ")?.0.parse().ok()
 }
 
 fn read(path: &Path) -> String {

@@ -11,10 +11,12 @@
 )]
 
 mod attacks;
+mod busy;
 mod cut;
 mod drill;
 mod faults;
 mod full;
+mod made_final;
 mod night;
 mod young;
 
@@ -221,4 +223,4 @@ fn ends(report: &Value, repository: &str) -> Vec<String> {
 }
 
 const WELL: [&str; 6] =
-    ["verify well", "examine well", "forget well", "prune well", "check well", "purge well"];
+    ["verify well", "purge well", "examine well", "forget well", "prune well", "check well"];

@@ -30,6 +30,12 @@ pub(in crate::maintenance) struct Record {
     pub(in crate::maintenance) last_ended_ms: Option<u64>,
     /// When each step last ended well, in Unix milliseconds.
     pub(in crate::maintenance) well_ms: BTreeMap<Step, u64>,
+    /// When `restic check` last ended well, in Unix milliseconds; nothing if it failed since.
+    pub(in crate::maintenance) checked_ms: Option<u64>,
+    /// Whether the last run left steps for which there was no time, other than that of verifying.
+    pub(in crate::maintenance) left_to_act: bool,
+    /// What the last verification says about making deletions final; nothing if there was none.
+    pub(in crate::maintenance) verified: Option<Verified>,
     /// The portion that `restic check --read-data-subset` reads next, from 1.
     pub(in crate::maintenance) next_portion: u32,
     /// One line for each day on which a run was made.
@@ -79,10 +85,10 @@ pub(in crate::maintenance) enum Step {
     Restore,
     /// Locks that are in the way are waited for.
     Locks,
+    Purge,
     Forget,
     Prune,
     Check,
-    Purge,
 }
 
 /// How a step ended.
@@ -94,7 +100,7 @@ pub(in crate::maintenance) enum Ended {
     Notice,
     /// What it needs was not configured, or its time was over.
     Skipped,
-    /// A surprise: nothing that comes after it was done.
+    /// A surprise: nothing that comes after it was done, unless it is that of purging.
     Failed,
 }
 
@@ -134,6 +140,15 @@ impl Ended {
             Self::Failed => "failed",
         }
     }
+}
+
+/// What a verification says about making deletions final.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::maintenance) struct Verified {
+    /// When the files were read that were read longest ago, in Unix milliseconds; nothing if some never were.
+    pub(in crate::maintenance) read_ms: Option<u64>,
+    /// What it found for which a deleted file may still be needed.
+    pub(in crate::maintenance) against: Option<String>,
 }
 
 /// A repository on one day.

@@ -15,15 +15,17 @@ use super::super::deleted::{count, weigh};
 use super::super::door::{PrivateDoor, Young};
 use super::super::forget::{self, Wanted};
 use super::super::locks::{self, Quiet};
+use super::super::purge::{self as purging, Due};
 use super::super::restic::Version;
 use super::super::session::{self, Session};
-use super::super::{progress, purge as purging, restore as restoring, secret};
-use super::record::{Ended, HeldSnapshot, Step};
+use super::super::{progress, restore as restoring, secret};
+use super::record::{Ended, HeldSnapshot, Record, Step, Verified};
 use super::said::Said;
 use super::ward::Ward;
+use crate::cli::{Purge, Settings};
 use crate::files::FileError;
-use crate::store::AppendStore;
 use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
+use crate::store::{AppendStore, local};
 
 /// Held snapshots that are named one by one; `pawl maintain forget --dry-run` and the report have them all.
 const SUSPICIOUS_NAMED: usize = 5;
@@ -143,10 +145,15 @@ pub(super) async fn prune(
             return Ok(why);
         }
         let before = session.store.batches().await?;
+        // What is packed anew needs room before anything else is given up.
+        let is_local = session.config.s3.is_none();
+        let space = is_local.then(|| local::space_of(&session.config.data)).transpose()?;
+        let most = space.map(|space| format!("--max-repack-size={}K", space.free_bytes / 2 / 1024));
+        let args: Vec<_> = ["prune"].into_iter().chain(most.as_deref()).collect();
         let password = password(ward).await?;
         let young = Arc::new(Young::of(session, &ward.repository, &password).await?);
         let refused =
-            restic(session, ward, quiet, &["prune"], "pruning", Some(Arc::clone(&young))).await?;
+            restic(session, ward, quiet, &args, "pruning", Some(Arc::clone(&young))).await?;
         let mut hidden = Usage::default();
         let new = own_since(session, ward, &before).await?;
         for batch in &new {
@@ -207,26 +214,50 @@ pub(super) async fn check(
     .await
 }
 
-/// Removes for good what is due, where nothing is damaged and all that waits was noted as seen.
+/// Removes for good what is due, where all that waits was noted as seen and nothing that was found, or not looked at
+/// since, could still need it. It comes before what needs room.
 pub(super) async fn purge(session: &Session, ward: &mut Ward, unseen: Option<&str>) -> Result<(), FileError> {
     ward.step(Step::Purge, async |ward| {
         if let Some(why) = unseen {
             return Ok(Said::failed(why));
         }
-        if ward.done(Step::Verify).is_none_or(|done| done.ended != Ended::Well) {
-            return Ok(Said::skipped("nothing is made final while verification finds something"));
-        }
-        let due = async {
-            Ok(Box::pin(purging::due(session, &ward.repository, ward.settings.bytes_per_second)).await?)
+        let Settings { bytes_per_second, clock_is_right, .. } = ward.settings;
+        let options = Purge { bytes_per_second, clock_is_right, ..Purge::default() };
+        let is_checked = ward.settings.restic.knows_password()
+            && session.files.facts(&ward.repository, &Handle::Config).await?.is_some();
+        let held_back = |hidden_ms| why_held_back(&ward.record, is_checked, hidden_ms);
+        let due =
+            async { Ok(Box::pin(purging::due(session, &ward.repository, &options, &held_back)).await?) };
+        let Due { removed, kept } = unless_told(ward, due).await?;
+        let text = match removed.files {
+            0 if kept.is_empty() => "nothing is due".to_owned(),
+            0 => "nothing was removed of what is due".to_owned(),
+            files => {
+                format!("removed {}, {}, for good", count(files), ByteSize(removed.bytes).display().iec())
+            }
         };
-        let (removed, kept) = unless_told(ward, due).await?;
-        if removed.files == 0 {
-            return Ok(Said::well("nothing is due"));
-        }
-        let bytes = ByteSize(removed.bytes).display().iec();
-        Ok(Said::well(format!("removed {}, {bytes}, for good", count(removed.files))).and(kept))
+        Ok(if kept.is_empty() { Said::well(text) } else { Said::notice(text).and(kept) })
     })
     .await
+}
+
+/// Why what was hidden then is not made final yet, if so: what could still need it was found, or was not looked at since.
+fn why_held_back(record: &Record, is_checked: bool, hidden_ms: u64) -> Option<String> {
+    let Record { verified, checked_ms, .. } = record;
+    let Some(Verified { read_ms, against }) = verified else {
+        return Some("nothing was verified yet".to_owned());
+    };
+    if let Some(against) = against {
+        return Some(format!("verification found something that may need it: {against}"));
+    }
+    if read_ms.is_none_or(|read_ms| read_ms < hidden_ms) {
+        return Some(
+            "not all files were read since it was deleted; give verify more time, or once `pawl maintain verify --all`"
+                .to_owned(),
+        );
+    }
+    (is_checked && checked_ms.is_none_or(|checked_ms| checked_ms < hidden_ms))
+        .then(|| "`restic check` has not ended well since it was deleted; see what check says".to_owned())
 }
 
 /// Writes down what there was to do about locks, if there was anything.
@@ -320,4 +351,32 @@ async fn own_since(session: &Session, ward: &Ward, before: &[Batch]) -> Result<V
         batch.repository == ward.repository && batch.principal == user && !before.contains(batch)
     });
     Ok(batches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_since_a_deletion_may_need_it() {
+        let found = |read_ms, against: Option<&str>, checked_ms| Record {
+            verified: Some(Verified { read_ms, against: against.map(str::to_owned) }),
+            checked_ms,
+            ..Record::default()
+        };
+        assert!(why_held_back(&Record::default(), false, 100).is_some());
+        for (record, is_checked, reason) in [
+            (found(Some(100), None, Some(100)), true, None),
+            (found(Some(100), None, None), false, None),
+            (found(Some(99), None, Some(100)), true, Some("not all files were read")),
+            (found(None, None, Some(100)), true, Some("not all files were read")),
+            (found(Some(100), Some("data/5f: damaged"), Some(100)), true, Some("data/5f: damaged")),
+            (found(Some(100), None, Some(99)), true, Some("`restic check` has not ended well")),
+            (found(Some(100), None, None), true, Some("`restic check` has not ended well")),
+        ] {
+            let why = why_held_back(&record, is_checked, 100);
+            assert_eq!(why.is_some(), reason.is_some(), "{why:?}");
+            assert!(reason.is_none_or(|reason| why.is_some_and(|why| why.contains(reason))));
+        }
+    }
 }

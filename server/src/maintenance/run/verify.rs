@@ -16,7 +16,7 @@ use super::super::purge::today;
 use super::super::verify::finding::{Finding, Severity};
 use super::super::verify::run::Outcome;
 use super::super::verify::{self, state::States};
-use super::record::{Day, Step};
+use super::record::{Day, Step, Verified};
 use super::said::Said;
 use super::ward::Ward;
 use crate::cli::Reading;
@@ -55,7 +55,7 @@ pub(super) async fn all<S: MaintenanceStore>(
     config: &Config,
     wards: &mut [Ward],
 ) -> Result<(), FileError> {
-    let is_open = |ward: &&mut Ward| ward.has_work() && ward.done(Step::Verify).is_none();
+    let is_open = |ward: &&mut Ward| ward.is_unread();
     let mut groups: Vec<Vec<&mut Ward>> = Vec::new();
     for ward in wards.iter_mut().filter(is_open) {
         let is_alike = |of: &&mut Vec<&mut Ward>| of.first().is_some_and(|first| is_read_alike(first, ward));
@@ -138,6 +138,7 @@ fn remember(ward: &mut Ward, outcome: &Outcome) {
         snapshots: outcome.visible.iter().filter(is_snapshot).count() as u64,
         parts_verified: outcome.parts_verified,
     };
+    ward.record.verified = Some(Verified { read_ms: outcome.oldest_read_ms, against: against(outcome) });
     ward.record.days.insert(today, day);
     for (day, bytes) in &outcome.received {
         let date = i64::try_from(*day)
@@ -147,6 +148,16 @@ fn remember(ward: &mut Ward, outcome: &Outcome) {
         let seen = ward.record.received.entry(date).or_default();
         *seen = (*seen).max(*bytes);
     }
+}
+
+/// What speaks against making anything final.
+fn against(outcome: &Outcome) -> Option<String> {
+    let mut against = outcome.findings.iter().filter(|finding| finding.kind.speaks_against_purge());
+    let first = line(against.next()?);
+    Some(match against.count() {
+        0 => first,
+        more => format!("{first} (and {more} more)"),
+    })
 }
 
 fn said(outcome: &Outcome) -> Said {

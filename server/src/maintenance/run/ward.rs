@@ -10,6 +10,7 @@ use pawl_policy::retention::Rules;
 use pawl_policy::{DAY_MS, RepositoryName};
 
 use super::super::config::Standing;
+use super::super::locks::LocksError;
 use super::super::stop::{Stop, Why};
 use super::record::{Done, Ended, Night, Record, Step};
 use super::said::Said;
@@ -23,7 +24,7 @@ use crate::store::now_ms;
 const LEFT_TOO_LONG_MS: u64 = 3 * DAY_MS;
 /// The steps that are said to be left, if there is anything to do for them: that of restoring only follows on what
 /// verification found.
-const STEPS: [Step; 6] = [Step::Verify, Step::Examine, Step::Forget, Step::Prune, Step::Check, Step::Purge];
+const STEPS: [Step; 6] = [Step::Verify, Step::Purge, Step::Examine, Step::Forget, Step::Prune, Step::Check];
 
 /// A repository, with what is remembered of it.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Ward {
     data: PathBuf,
     /// Steps for which there was no time.
     left: u64,
+    /// Whether the night before left some that act, which now come before all that is read.
+    acts_first: bool,
 }
 
 impl Ward {
@@ -48,7 +51,9 @@ impl Ward {
     ) -> Result<Self, FileError> {
         let record = Record::load(data, &repository)?;
         let (config, data) = (Standing::default(), data.to_owned());
-        Ok(Self { repository, settings, stop, record, config, data, left: 0 })
+        let is_sound = record.verified.as_ref().is_some_and(|verified| verified.against.is_none());
+        let acts_first = record.left_to_act && is_sound;
+        Ok(Self { repository, settings, stop, record, config, data, left: 0, acts_first })
     }
 
     /// Looks up where its `config` is, before any step is called late. What cannot be looked up is taken to be there.
@@ -96,6 +101,11 @@ impl Ward {
         self.save()
     }
 
+    /// Whether its steps that act come before the reading of this night.
+    pub(super) const fn acts_first(&self) -> bool {
+        self.acts_first
+    }
+
     pub(super) fn steps(&self) -> &[Done] {
         self.record.last.as_ref().map_or(&[], |night| &night.steps)
     }
@@ -108,6 +118,11 @@ impl Ward {
     /// Whether there was a surprise.
     pub(super) fn has_failed(&self) -> bool {
         self.steps().iter().any(|done| done.ended == Ended::Failed)
+    }
+
+    /// Whether there was a surprise after which nothing is done. That something is not made final keeps nothing else up.
+    fn is_stopped(&self) -> bool {
+        self.steps().iter().any(|done| done.ended == Ended::Failed && done.step != Step::Purge)
     }
 
     /// Whether there was something to look at.
@@ -129,9 +144,14 @@ impl Ward {
         self.record.last.as_ref().is_some_and(|night| night.ended_ms.is_some())
     }
 
+    /// Whether it is still to be verified. Nothing that came of steps which act says that it need not be.
+    pub(super) fn is_unread(&self) -> bool {
+        !self.has_ended() && self.done(Step::Verify).is_none() && self.stop.why().is_none()
+    }
+
     /// Whether there is anything left to do that can be done.
     pub(super) fn has_work(&self) -> bool {
-        !self.has_ended() && !self.has_failed() && self.stop.why().is_none()
+        !self.has_ended() && !self.is_stopped() && self.stop.why().is_none()
     }
 
     /// Does a step, if it is to be done.
@@ -148,6 +168,10 @@ impl Ward {
             Ok(said) => said,
             Err(error) => match self.stop.why() {
                 Some(why) => return self.note_left(step, why, Some(&error.to_string())),
+                // Somebody is at work there for longer than there is time.
+                None if matches!(error.downcast_ref(), Some(LocksError::NoTime(_))) => {
+                    return self.note_left(step, Why::Until, Some(&error.to_string()));
+                }
                 None => Said::failed(error.to_string()),
             },
         };
@@ -160,6 +184,11 @@ impl Ward {
         if matches!(ended, Ended::Well | Ended::Notice) {
             self.record.well_ms.insert(step, now_ms());
         }
+        match (step, ended) {
+            (Step::Check, Ended::Well | Ended::Notice) => self.record.checked_ms = Some(now_ms()),
+            (Step::Check, Ended::Failed) => self.record.checked_ms = None,
+            _ => {}
+        }
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if let Some(night) = &mut self.record.last {
             night.steps.push(Done { step, ended, said: sentences, batch, took_ms });
@@ -170,7 +199,7 @@ impl Ward {
     /// Writes down what there was no time for. A surprise leaves nothing: the next run begins with it.
     pub(super) fn leave(&mut self) -> Result<(), FileError> {
         let Some(why) = self.stop.why() else { return Ok(()) };
-        if self.has_ended() || self.has_failed() {
+        if self.has_ended() || self.is_stopped() {
             return Ok(());
         }
         for step in STEPS {
@@ -210,6 +239,7 @@ impl Ward {
             None => Said::skipped(text),
         };
         self.left += 1;
+        self.record.left_to_act |= step != Step::Verify;
         let well_ms = self.record.well_ms.get(&step).copied();
         self.note(step, said, Instant::now())?;
         // It did not end at all.
@@ -236,9 +266,13 @@ impl Ward {
 
     /// All that could be done was done. What there was no time for leaves it open.
     pub(super) fn end(&mut self) -> Result<(), FileError> {
-        let is_cut = self.stop.why().is_some() && self.done(Step::Purge).is_none() && !self.has_failed();
+        let is_cut = self.stop.why().is_some() && self.done(Step::Check).is_none() && !self.is_stopped();
         if is_cut || self.has_left() {
             return Ok(());
+        }
+        self.record.left_to_act = false;
+        if self.done(Step::Verify).is_none() {
+            return self.save(); // it acted first
         }
         if let Some(night) = &mut self.record.last {
             night.ended_ms = night.ended_ms.or_else(|| Some(now_ms()));

@@ -29,6 +29,8 @@ pub(in crate::maintenance) enum Kind {
     NoKeyForHosts,
     /// Bytes that were not read for longer than the configuration promises.
     Overdue,
+    /// It says that it was received at a time that is still to come.
+    Ahead,
     /// Its content is right, and its size is not one that such a file has.
     OddSize,
     /// Not as Pawl leaves its files.
@@ -50,13 +52,23 @@ pub(in crate::maintenance) enum Severity {
 }
 
 impl Kind {
+    /// Whether a file that was deleted may still be needed because of it. What restic never reads, and what was not read
+    /// lately, says nothing about that.
+    pub(in crate::maintenance) const fn speaks_against_purge(self) -> bool {
+        match self {
+            Self::Damaged | Self::Unreadable | Self::Missing | Self::Unexplained => true,
+            Self::Revived | Self::BeingWritten | Self::NoKeyForHosts => true,
+            Self::Foreign | Self::Overdue | Self::Ahead => false,
+            Self::OddSize | Self::Unusual | Self::SetAside => false,
+        }
+    }
+
     /// How grave it is.
     pub(in crate::maintenance) const fn severity(self) -> Severity {
         match self {
             Self::Damaged | Self::Unreadable | Self::Missing | Self::Unexplained => Severity::Damage,
-            Self::Revived | Self::BeingWritten | Self::Foreign | Self::NoKeyForHosts | Self::Overdue => {
-                Severity::Suspicion
-            }
+            Self::Revived | Self::BeingWritten | Self::Foreign | Self::NoKeyForHosts => Severity::Suspicion,
+            Self::Overdue | Self::Ahead => Severity::Suspicion,
             Self::OddSize | Self::Unusual | Self::SetAside => Severity::Note,
         }
     }
@@ -74,6 +86,7 @@ impl fmt::Display for Kind {
             Self::Foreign => "foreign",
             Self::NoKeyForHosts => "no key for hosts",
             Self::Overdue => "overdue",
+            Self::Ahead => "ahead of time",
             Self::OddSize => "odd size",
             Self::Unusual => "unusual",
             Self::SetAside => "set aside",

@@ -9,9 +9,9 @@ use futures_util::TryStreamExt;
 use pawl_policy::{Audience, Caps, DAY_MS, FileId, FileType, Handle, RepositoryName};
 
 use super::finding::{Finding, Kind};
-use super::state::State;
-use crate::store::StoreError;
+use super::state::{self, State};
 use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
+use crate::store::{AHEAD_MAX_MS, StoreError, now_ms};
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -150,6 +150,14 @@ fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
                     Audience::All => seen.keys.0 += 1,
                     Audience::Maintenance => seen.keys.1 += 1,
                 }
+            }
+            if facts.received_ms > now_ms().saturating_add(AHEAD_MAX_MS) {
+                let detail = format!(
+                    "it says that it was received at {}; expected no time that is to come. The clock was ahead when it was \
+                     stored, or stands back now; until then it counts as new, and retention judges it last",
+                    state::text(facts.received_ms)
+                );
+                seen.findings.push(Finding::of(&handle, Kind::Ahead, detail));
             }
             *seen.received.entry(facts.received_ms / DAY_MS).or_default() += bytes;
             seen.files.push((handle, bytes));

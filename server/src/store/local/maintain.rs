@@ -30,7 +30,7 @@ use crate::store::maintenance::{
     Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
     UnreadableBatch, Version,
 };
-use crate::store::{CreateError, Created, Facts, StoreError};
+use crate::store::{AHEAD_MAX_MS, CreateError, Created, Facts, StoreError, now_ms};
 
 /// A local directory, seen by maintenance.
 #[derive(Debug, Clone)]
@@ -166,7 +166,8 @@ impl MaintenanceStore for LocalMaintenance {
             let mut newest = None;
             for file_type in [FileType::Index, FileType::Snapshots, FileType::Keys, FileType::Locks] {
                 let path = layout::type_directory(&repository, file_type);
-                newest = newest.max(super::observe::last_received(&disk.data, &path)?);
+                let until_ms = now_ms().saturating_add(AHEAD_MAX_MS);
+                newest = newest.max(super::observe::last_received(&disk.data, &path, until_ms)?);
             }
             Ok(newest)
         })

@@ -40,12 +40,13 @@ impl Observed for LocalStore {
         file_type: FileType,
     ) -> Result<Option<u64>, StoreError> {
         let path = layout::type_directory(repository, file_type);
-        self.blocking(move |data| last_received(data, &path)).await
+        self.blocking(move |data| last_received(data, &path, u64::MAX)).await
     }
 }
 
-/// When the newest file in this directory was received, if there are any.
-pub(super) fn last_received(data: &OwnedFd, path: &str) -> Result<Option<u64>, StoreError> {
+/// When the newest file in this directory was received, if there are any. One that says that it was received after this
+/// moment is not believed.
+pub(super) fn last_received(data: &OwnedFd, path: &str, until_ms: u64) -> Result<Option<u64>, StoreError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = match rustix::fs::openat(data, path, flags, Mode::empty()) {
         Ok(directory) => directory,
@@ -58,7 +59,7 @@ pub(super) fn last_received(data: &OwnedFd, path: &str) -> Result<Option<u64>, S
         let Some(name) = entry.file_name().to_str().ok() else { continue };
         if name.parse::<pawl_policy::FileId>().is_ok() {
             let received = facts(&directory, name)?.map(|facts| facts.received_ms);
-            last = last.max(received);
+            last = last.max(received.filter(|received_ms| *received_ms <= until_ms));
         }
     }
     Ok(last)

@@ -9,7 +9,7 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use pawl_policy::{Audience, FileId, PrincipalName};
 
-use crate::store::{Facts, StoreError};
+use crate::store::{AHEAD_MAX_MS, Facts, StoreError};
 
 const CREATOR: &str = "pawl-creator";
 const RECEIVED: &str = "pawl-received";
@@ -18,9 +18,6 @@ const AUDIENCE: &str = "pawl-audience";
 const CONTENT: &str = "pawl-sha256";
 /// Tells this upload from all others, so that a lost reply can be told from somebody else's upload.
 const UPLOAD: &str = "pawl-upload";
-
-/// By how much the clock of a server may be ahead of the store's, in milliseconds, and be believed.
-const AHEAD_MS_MAX: u64 = 60 * 60 * 1000;
 
 /// The facts of a new file, and the mark of its upload.
 #[derive(Debug, Clone)]
@@ -102,7 +99,7 @@ impl Head {
 /// have all that waits to be purged wait for ever.
 fn received_ms(recorded: Option<&String>, modified_ms: u64) -> u64 {
     let recorded = recorded.and_then(|text| text.parse().ok());
-    recorded.filter(|ms| *ms <= modified_ms.saturating_add(AHEAD_MS_MAX)).unwrap_or(modified_ms)
+    recorded.filter(|ms| *ms <= modified_ms.saturating_add(AHEAD_MAX_MS)).unwrap_or(modified_ms)
 }
 
 /// A length as the store says it.
@@ -132,10 +129,10 @@ mod tests {
     fn a_file_was_not_received_after_it_was_there() {
         let modified_ms = 1_795_000_000_000;
         let received = |recorded: u64| received_ms(Some(&recorded.to_string()), modified_ms);
-        for believed in [0, modified_ms - 1, modified_ms, modified_ms + AHEAD_MS_MAX] {
+        for believed in [0, modified_ms - 1, modified_ms, modified_ms + AHEAD_MAX_MS] {
             assert_eq!(received(believed), believed);
         }
-        for not_believed in [modified_ms + AHEAD_MS_MAX + 1, u64::MAX] {
+        for not_believed in [modified_ms + AHEAD_MAX_MS + 1, u64::MAX] {
             assert_eq!(received(not_believed), modified_ms);
         }
         let unreadable = "soon".to_owned();

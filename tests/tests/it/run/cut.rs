@@ -43,14 +43,14 @@ fn restic_with_lock(ground: &Ground, run: &Run, name: &str, done: usize) -> Opti
 }
 
 /// How many steps are written down.
-fn steps_done(ground: &Ground, name: &str) -> Option<usize> {
+pub(super) fn steps_done(ground: &Ground, name: &str) -> Option<usize> {
     let record = ground.server.data().join(format!(".pawl/maintenance/run/{name}.json"));
     let record: Value = serde_json::from_slice(&std::fs::read(record).ok()?).ok()?;
     Some(record["last"]["steps"].as_array()?.len())
 }
 
 /// A moment in so many seconds, as the command line takes it.
-fn moment(seconds: i64) -> String {
+pub(super) fn moment(seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let then = now.checked_add_signed(seconds).unwrap();
     let date = Command::new("date").args(["-u", "-d", &format!("@{then}"), "+%FT%TZ"]).output();
@@ -59,7 +59,7 @@ fn moment(seconds: i64) -> String {
 
 #[test]
 fn killed_in_any_step_of_restics_it_goes_on_where_it_was() {
-    for (command, done) in [("forget", 2), ("prune", 3), ("check", 4)] {
+    for (command, done) in [("forget", 3), ("prune", 4), ("check", 5)] {
         let ground = Ground::new(&["web1"]);
         let mut run = ground.start(&slow_at(&ground, command), &RULES);
         let restic = restic_at_work(&ground, &mut run, "web1", done);
@@ -104,7 +104,7 @@ fn killed_while_it_verifies_it_goes_on_where_it_was() {
 #[test]
 fn told_to_end_it_has_restic_remove_its_lock_and_leaves_the_rest() {
     for (signal, command, done) in
-        [(Signal::TERM, "prune", 3), (Signal::INT, "check", 4), (Signal::TERM, "forget", 2)]
+        [(Signal::TERM, "prune", 4), (Signal::INT, "check", 5), (Signal::TERM, "forget", 3)]
     {
         let ground = Ground::new(&["db1", "web1"]);
         let mut run = ground.start(&slow_at(&ground, command), &RULES);
@@ -127,6 +127,29 @@ fn told_to_end_it_has_restic_remove_its_lock_and_leaves_the_rest() {
 }
 
 #[test]
+fn what_a_night_left_to_be_done_comes_before_anything_is_read() {
+    let ground = Ground::new(&["db1", "web1"]);
+    let mut run = ground.start(&slow_at(&ground, "prune"), &RULES);
+    let restic = restic_at_work(&ground, &mut run, "db1", 4);
+    run.signal(Signal::TERM);
+    let _ = run.end().expect_code(0);
+    assert!(!restic.is_alive());
+    // It is too long ago for the next run to go on with it.
+    remove(&ground.server.data().join(".pawl/maintenance/run/,run.json"));
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    assert_eq!(report["resumed"], false);
+    for name in ["db1", "web1"] {
+        let mut acted_first = owned(&WELL);
+        acted_first.rotate_left(1);
+        assert_eq!(ends(&report, name), acted_first, "{report:#}");
+        ground.restic(name).check();
+    }
+    // The next night is as any other.
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    assert_eq!((ends(&report, "db1"), ends(&report, "web1")), (owned(&WELL), owned(&WELL)));
+}
+
+#[test]
 fn when_its_time_is_over_it_ends_what_goes_on_and_says_what_is_left() {
     let ground = Ground::new(&["db1", "web1"]);
     let (begun, time) = (Instant::now(), 12);
@@ -135,7 +158,7 @@ fn when_its_time_is_over_it_ends_what_goes_on_and_says_what_is_left() {
     // Held up until then, so that a fast machine does not end it before. A slow one may not have come so far.
     let mut restic = None;
     wait::until("restic checks, or the time is over", || {
-        restic = restic_with_lock(&ground, &run, "db1", 4);
+        restic = restic_with_lock(&ground, &run, "db1", 5);
         (restic.is_some() || run.has_ended()).then_some(())
     });
     if let Some(restic) = restic {
@@ -217,7 +240,7 @@ fn after_its_time_nothing_begins() {
     let ground = Ground::new(&["web1"]);
     let report = run_after_its_time(&ground, &of_everything(&ground)).expect_code(0).json();
     let left =
-        ["verify", "examine", "forget", "prune", "check", "purge"].map(|step| format!("{step} skipped"));
+        ["verify", "purge", "examine", "forget", "prune", "check"].map(|step| format!("{step} skipped"));
     assert_eq!(ends(&report, "web1"), left);
     assert_eq!((&report["left"], &report["ended_by"]), (&6.into(), &"until".into()));
     assert_eq!(report["well"], 0);
@@ -263,7 +286,7 @@ fn of_a_repository_that_was_never_initialised_no_step_is_late() {
 fn a_second_run_says_so_at_once() {
     let ground = Ground::new(&["web1"]);
     let mut run = ground.start(&slow_at(&ground, "prune"), &RULES);
-    let restic = restic_at_work(&ground, &mut run, "web1", 3);
+    let restic = restic_at_work(&ground, &mut run, "web1", 4);
     restic.signal(Signal::STOP); // so that it does not end before the second has
     let second = ground.run(&RULES).expect_code(2);
     assert!(second.stderr.contains("another `pawl maintain run` is at work here"), "{second:#?}");

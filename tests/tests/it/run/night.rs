@@ -70,15 +70,15 @@ fn without_keep_rules_only_what_was_deleted_is_pruned() {
     let first = ground.run(&["--json"]).expect_code(0).json();
     assert_eq!(
         ends(&first, "web1"),
-        ["verify well", "examine well", "forget skipped", "prune skipped", "check well", "purge well"]
+        ["verify well", "purge well", "examine well", "forget skipped", "prune skipped", "check well"]
     );
     let oldest = ground.restic("web1").snapshots().remove(0);
     let file = format!("snapshots/{oldest}");
     let _ = maintain(&ground.server.place(), &["delete", "web1", &file]).expect_code(0);
     let second = ground.run(&["--json"]).expect_code(0).json();
-    assert_eq!(ends(&second, "web1")[3], "prune well");
+    assert_eq!(ends(&second, "web1")[4], "prune well");
     let third = ground.run(&["--json"]).expect_code(0).json();
-    assert_eq!(ends(&third, "web1")[3], "prune skipped");
+    assert_eq!(ends(&third, "web1")[4], "prune skipped");
     // Each reads another portion.
     for (report, portion) in [(first, "1 of 7"), (second, "2 of 7"), (third, "3 of 7")] {
         let said = step(&report, "web1", "check")["said"][0].as_str().unwrap().to_owned();
