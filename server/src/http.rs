@@ -13,6 +13,8 @@ mod gate;
 mod listen;
 mod listing;
 mod metrics;
+mod newcomer;
+mod promises;
 pub mod proxy;
 mod range;
 mod record;

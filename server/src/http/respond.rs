@@ -78,7 +78,9 @@ impl Refusal {
                 StatusCode::INSUFFICIENT_STORAGE
             }
             // A refusal for good would end a backup that only has to wait before it begins.
-            Self::Denied(Denial::LocksSuspended { renewal: false, .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Denied(Denial::LocksSuspended { renewal: false, .. } | Denial::RoomPromised) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Denied(_) | Self::Deletion(DeletionError::NotHere) => StatusCode::FORBIDDEN,
             Self::Store(error)
             | Self::Create(CreateError::Store(error))

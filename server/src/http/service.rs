@@ -10,17 +10,17 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_policy::{
-    Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName, Quota,
-    RepositoryName, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Usage, check_reach, decide, lock_has_expired,
+    Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
+    RepositoryName, RepositoryState, Role, Room, SNAPSHOT_FLOOR_MS, check_reach, decide, lock_has_expired,
 };
 
 use super::deadline::Working;
 use super::deletions::{Deletions, Hiding, NoDeletions};
-use super::gate::{Entered, Gate};
+use super::gate::Gate;
 use super::metrics::Metrics;
+use super::newcomer::{FailedUploads, Newcomer, Newcomers};
 use super::proxy::Proxies;
 use super::record::{Record, Recorded};
-use super::reserve::{Reservations, Reserved};
 use super::respond::{self, Body, Refusal};
 use super::{authenticate, route, upload};
 use crate::audit::Queue;
@@ -32,17 +32,6 @@ use crate::store::maintenance::MaintenanceStore;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
 use tokio::task::JoinError;
 
-/// Locks of one principal, or keys of all, in one repository.
-type Newcomers = (RepositoryName, FileType, Option<PrincipalName>);
-
-/// A file that is counted until it is stored.
-struct Newcomer {
-    on_its_way: Option<Entered<Newcomers>>,
-    reserved: Option<Reserved<RepositoryName>>,
-    reserved_in_all: Option<Reserved<PrincipalName>>,
-    reserved_on_disk: Option<Reserved<()>>,
-}
-
 /// A door in front of a store: to hosts, unless it was built with other than [`NoDeletions`].
 #[derive(Debug)]
 pub struct Door<S, D = NoDeletions> {
@@ -53,11 +42,9 @@ pub struct Door<S, D = NoDeletions> {
     pub(super) credentials: Credentials,
     pub(super) caps: Caps,
     pub(super) limits: Limits,
-    /// New locks and keys on their way to the store.
-    on_their_way: Gate<Newcomers>,
-    in_repositories: Reservations<RepositoryName>,
-    in_all: Reservations<PrincipalName>,
-    on_disk: Reservations<()>,
+    /// New files on their way to the store.
+    pub(super) newcomers: Newcomers,
+    failed_uploads: FailedUploads,
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
@@ -109,10 +96,8 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
             credentials,
             caps,
             limits,
-            on_their_way: Gate::default(),
-            in_repositories: Reservations::default(),
-            in_all: Reservations::default(),
-            on_disk: Reservations::default(),
+            newcomers: Newcomers::default(),
+            failed_uploads: FailedUploads::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
             refused_deletions: AtomicU64::new(0),
@@ -231,71 +216,44 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         let action = route::route(&head.method, &head.uri).map_err(Refusal::Route)?;
         record.note_action(&action);
         let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
-        let (permit, _newcomer) =
-            self.permit(principal, &grant, action, peer, upload.declared_bytes()).await?;
-        self.carry_out(permit, &head.headers, upload, &principal.pace, record).await
+        check_reach(&grant, &action, &self.nothing_known(peer))?;
+        let new = self.newcomer(&principal.name, &grant, &action, upload.declared_bytes());
+        let permit = self.permit(principal, &grant, action, peer, &new).await?;
+        new.follow(upload);
+        let created = if let Permit::Create(permit) = &permit { Some(permit.action().clone()) } else { None };
+        let answered = self.carry_out(permit, &head.headers, upload, &principal.pace, record).await;
+        if let (Err(_), Some(create)) = (&answered, created) {
+            self.failed_uploads.note(&principal.name, create);
+        }
+        answered
     }
 
-    /// Looks up what the decision needs to know, and decides. What is returned beside the permit counts a new file
-    /// until it is stored.
+    /// Looks up what the decision needs to know, and decides.
     async fn permit(
         &self,
         principal: &Principal,
         grant: &Grant,
         action: Action,
         peer: Peer,
-        declared_bytes: Option<u64>,
-    ) -> Result<(Permit, Newcomer), Refusal> {
-        check_reach(grant, &action, &self.nothing_known(peer))?;
-        let bytes = self.counted_bytes(grant, &action, declared_bytes);
-        let room = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
-        let newcomer = Newcomer {
-            on_its_way: self.enter_gate(&principal.name, &action),
-            reserved: room(grant.quota).map(|bytes| self.in_repositories.reserve(&grant.repository, bytes)),
-            reserved_on_disk: bytes.map(|bytes| self.on_disk.reserve(&(), bytes)),
-            reserved_in_all: room(grant.total_quota).map(|bytes| self.in_all.reserve(&principal.name, bytes)),
-        };
-        let before = newcomer.on_its_way.as_ref().map_or(0, Entered::before);
+        new: &Newcomer,
+    ) -> Result<Permit, Refusal> {
         let known = Circumstances {
-            usage: newcomer.reserved.as_ref().map_or_else(Usage::default, Reserved::total),
-            total_usage: newcomer.reserved_in_all.as_ref().map_or_else(Usage::default, Reserved::total),
-            live_locks: before,
-            keys: before,
+            usage: new.usage(),
+            total_usage: new.total_usage(),
+            live_locks: new.before(),
+            keys: new.before(),
             ..self.nothing_known(peer)
         };
-        let promised = newcomer.reserved_on_disk.as_ref().map_or(0, |reserved| reserved.total().bytes);
-        let circumstances = self.circumstances(&principal.name, grant, &action, promised, known).await?;
+        let circumstances = self.circumstances(&principal.name, grant, &action, new, known).await?;
         let is_deletion = matches!(action, Action::Delete(_) | Action::DeleteRepository(_));
         let decided = decide(&principal.name, grant, action, &circumstances);
-        if is_deletion && decided.is_err() {
+        if is_deletion && decided.as_ref().is_err_and(|denial| *denial != Denial::NothingToDelete) {
             self.refused_deletions.fetch_add(1, Ordering::Relaxed);
         }
         if decided == Err(Denial::SnapshotTooYoung) {
             self.deletions.note_kept(&principal.name, &grant.repository).await;
         }
-        Ok((decided?, newcomer))
-    }
-
-    /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
-    /// allows; one that says it is longer is refused for that.
-    fn counted_bytes(&self, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
-        let Action::Create(create) = action else { return None };
-        let most = *self.caps.sizes(&create.handle).end();
-        // Who may not store anything gets no room promised that others then lack.
-        let counts = create.handle.file_type() != Some(FileType::Locks) && grant.role != Role::Restore;
-        counts.then(|| declared_bytes.unwrap_or(most).min(most))
-    }
-
-    fn enter_gate(&self, principal: &PrincipalName, action: &Action) -> Option<Entered<Newcomers>> {
-        let Action::Create(create) = action else {
-            return None;
-        };
-        let group = match create.handle.file_type()? {
-            FileType::Locks => (create.repository.clone(), FileType::Locks, Some(principal.clone())),
-            FileType::Keys => (create.repository.clone(), FileType::Keys, None),
-            FileType::Data | FileType::Index | FileType::Snapshots => return None,
-        };
-        Some(self.on_their_way.enter(group))
+        Ok(decided?)
     }
 
     /// Completes what is known by what the decision on this action names. Reach was checked before anything is looked
@@ -305,12 +263,20 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         principal: &PrincipalName,
         grant: &Grant,
         action: &Action,
-        promised_bytes: u64,
+        new: &Newcomer,
         mut known: Circumstances,
     ) -> Result<Circumstances, StoreError> {
         let repository = action.repository();
         match action {
             Action::List(_) | Action::CreateRepository(_) | Action::DeleteRepository(_) => {}
+            Action::Delete(delete) if matches!(grant.role, Role::Backup | Role::Restore) => {
+                known.file = match self.store.facts(repository, &delete.handle).await {
+                    // A lock may be removed. Nothing else is, and what cannot be seen counts as not there.
+                    Err(error) if delete.handle.file_type() == Some(FileType::Locks) => return Err(error),
+                    found => state(found.unwrap_or_default()),
+                };
+                known.upload_failed = self.failed_uploads.include(principal, action);
+            }
             Action::Stat(_) | Action::Read(_) | Action::Delete(_) => {
                 if let Some(handle) = action.handle().filter(|handle| names_facts(grant.role, handle)) {
                     known.file = state(self.store.facts(repository, handle).await?);
@@ -320,7 +286,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
             Action::Create(create) => {
                 let survey = self.store.survey(principal, repository, &create.handle).await?;
                 known.total_usage = known.total_usage.plus(survey.total_usage);
-                known.room = survey.room_bytes >= promised_bytes;
+                known.room = new.promise().map_or(Room::Enough, |promise| promise.judge(survey.room_bytes));
                 known.repository = survey.repository;
                 known.file = state(survey.file);
                 known.tombstone = survey.tombstone;

@@ -14,7 +14,8 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 use pawl_tests::content::{basic, id_of, noise};
-use pawl_tests::http::{Body, Client, Connection, Request};
+use pawl_tests::disk::Disk;
+use pawl_tests::http::{Body, Client, Connection, Request, Response};
 use pawl_tests::server::{Credential, Server};
 use pawl_tests::wait::until;
 use rustix::process::{Pid, Resource, Rlimit};
@@ -174,6 +175,54 @@ fn one_address_has_its_share_of_connections() {
         let asked = connection.exchange(&web1.signed(Request::new("HEAD", "/web1/config")));
         asked.ok().filter(|response| response.status == 404)
     });
+}
+
+/// Announces an upload; the connection if the server waits for it, or else its answer.
+fn announce(server: &Server, client: &Client, content: &[u8]) -> Result<Connection, Response> {
+    let repository = if content.first() == Some(&1) { "web1" } else { "web2" };
+    let request = Request::new("POST", &format!("/{repository}/data/{}", id_of(content)));
+    let request = request.header("Content-Length", &content.len().to_string());
+    let mut connection = Connection::open(server.address()).unwrap();
+    connection.send(&client.signed(request.header("Expect", "100-continue"))).unwrap();
+    match connection.receive_any().unwrap() {
+        response if response.status == 100 => Ok(connection),
+        response => Err(response),
+    }
+}
+
+/// A191: a host announces uploads of which nothing comes, so that there seems to be no room for others.
+#[test]
+fn what_one_host_announces_leaves_room_for_others() {
+    let Some(disk) = Disk::new("size=64m") else { return };
+    let server = Server::build().data(&disk.data()).start();
+    let (web1, web2) = (created(&server, "web1"), created(&server, "web2"));
+    let of = |first: u8, megabytes: usize, name: &str| {
+        let mut content = noise(name, megabytes << 20);
+        content[0] = first;
+        content
+    };
+    let announced: Vec<_> =
+        (0..10).map(|number| announce(&server, &web1, &of(1, 10, &format!("announced {number}")))).collect();
+    assert!(announced[0].is_ok());
+    for refused in announced.iter().filter_map(|announced| announced.as_ref().err()) {
+        assert_eq!(refused.status, 503, "{refused:?}"); // which restic tries again
+    }
+    let small = of(2, 5, "a small one");
+    let stored = |content: &[u8]| web2.post(&format!("/web2/data/{}", id_of(content)), content).unwrap();
+    assert_eq!(stored(&small).status, 200);
+
+    // A single upload may have all the room. While it has, others come later.
+    drop(announced);
+    let large = of(1, 48, "a large one");
+    let mut connection = until("there is room for a large one", || announce(&server, &web1, &large).ok());
+    let another = of(2, 12, "another");
+    assert_eq!(stored(&another).status, 503);
+    // What has arrived of it takes room on the disk, and not twice.
+    connection.send_bytes(&large[..large.len() - 1]).unwrap();
+    let third = of(2, 1, "a third");
+    until("there is room for the third", || (stored(&third).status == 200).then_some(()));
+    connection.send_bytes(&large[large.len() - 1..]).unwrap();
+    assert_eq!(connection.receive("POST").unwrap().status, 200);
 }
 
 /// A55: a host has more requests going on than its share.
