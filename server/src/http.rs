@@ -4,6 +4,7 @@
 //! of `pawl_policy` carried out on an `AppendStore`. What else a door can do is in its type: [`NoDeletions`] or
 //! [`Hiding`].
 
+mod arrivals;
 mod authenticate;
 mod carry_out;
 mod connection;
@@ -24,6 +25,7 @@ mod route;
 mod service;
 pub mod status;
 pub mod tls;
+mod turned_away;
 mod upload;
 
 pub use deletions::{DeletionError, Deletions, Hiding, NoDeletions};

@@ -165,6 +165,13 @@ impl Refusal {
     }
 }
 
+/// The answer to plain HTTP where TLS is spoken, as it goes over the line: restic prints the first.
+pub(super) fn tls_only() -> String {
+    const CAUSE: &str = "this port speaks TLS: the URL must begin with https://";
+    let head = "Connection: close\r\nContent-Type: text/plain; charset=utf-8";
+    format!("HTTP/1.1 400 {CAUSE}\r\n{head}\r\nContent-Length: {}\r\n\r\n{CAUSE}\n", CAUSE.len() + 1)
+}
+
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(1)
 }

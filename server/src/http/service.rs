@@ -14,6 +14,7 @@ use pawl_policy::{
     RepositoryName, RepositoryState, Role, Room, SNAPSHOT_FLOOR_MS, check_reach, decide, lock_has_expired,
 };
 
+use super::arrivals::Roster;
 use super::deadline::Working;
 use super::deletions::{Deletions, Hiding, NoDeletions};
 use super::gate::Gate;
@@ -22,6 +23,7 @@ use super::newcomer::{FailedUploads, Newcomer, Newcomers};
 use super::proxy::Proxies;
 use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
+use super::turned_away::TurnedAway;
 use super::{authenticate, route, upload};
 use crate::audit::Queue;
 use crate::body::Upload;
@@ -51,6 +53,9 @@ pub struct Door<S, D = NoDeletions> {
     /// Deletions that were not permitted.
     refused_deletions: AtomicU64,
     proxies: Proxies,
+    /// Connections of hosts.
+    hosts: Roster<PrincipalName>,
+    pub(super) turned_away: TurnedAway,
     pub(super) audit: Queue,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -102,6 +107,8 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
             requests: AtomicU64::new(1),
             refused_deletions: AtomicU64::new(0),
             proxies: Proxies::default(),
+            hosts: Roster::default(),
+            turned_away: TurnedAway::default(),
             audit,
             metrics: Arc::new(Metrics::new(now_ms() / 1000)),
         }
@@ -112,6 +119,11 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
     pub fn behind(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
         self
+    }
+
+    /// Whether the peer is a proxy, on whose connections everybody comes.
+    pub(super) fn is_proxy(&self, peer: Peer) -> bool {
+        self.proxies.include(peer)
     }
 
     /// How many deletions were not permitted since it was built.
@@ -142,7 +154,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         self: Arc<Self>,
         peer: Peer,
         certificate: Option<Fingerprint>,
-        working: Working,
+        mut working: Working,
         request: Request<Incoming>,
     ) -> Response<Recorded> {
         let (head, body) = request.into_parts();
@@ -154,9 +166,15 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         let mut place = None;
 
         let (answered, known) = match self.authenticate(&head, peer, certificate, &mut record).await {
-            Err(refusal) => (Err(refusal), false),
+            Err(refusal) => {
+                working.refused();
+                (Err(refusal), false)
+            }
             Ok(principal) => {
-                working.trust();
+                working.authenticated();
+                if !matches!(peer, Peer::Forwarded { .. }) {
+                    working.count_for_host(&self.hosts, &principal.name, self.limits.requests_per_host);
+                }
                 let entered = place.insert(self.places.enter(principal.name.clone()));
                 let answered = if entered.before() >= self.limits.requests_per_host {
                     Err(Refusal::TooManyRequests)
@@ -168,7 +186,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 (answered, true)
             }
         };
-        upload::drain(&mut upload, &head.headers, known).await;
+        upload::drain(&mut upload, &head, known).await;
         record.note_received(upload.received_bytes());
         let mut response = answered.unwrap_or_else(|refusal| refused(&refusal, &mut record));
         if !known {
