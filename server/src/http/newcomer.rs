@@ -128,12 +128,18 @@ impl FailedUploads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note(&self, principal: &PrincipalName, create: Create) {
+    /// Notes how the last upload of the file ended.
+    pub(super) fn note(&self, principal: &PrincipalName, create: Create, has_failed: bool) {
         let mut all = self.all();
-        if all.len() >= FAILED_MAX {
-            all.pop_front();
+        all.retain(|(at, who, failed)| {
+            at.elapsed() < FAILED_WITHIN && !(who == principal && *failed == create)
+        });
+        if has_failed {
+            if all.len() >= FAILED_MAX {
+                all.pop_front();
+            }
+            all.push_back((Instant::now(), principal.clone(), create));
         }
-        all.push_back((Instant::now(), principal.clone(), create));
     }
 
     /// Whether the principal failed to store the file that the action is about.
@@ -160,14 +166,18 @@ mod tests {
         let create = |name: &str| Create { repository: name.parse().unwrap(), handle: Handle::Config };
         let delete =
             |name: &str| Action::Delete(Delete { repository: name.parse().unwrap(), handle: Handle::Config });
-        failed.note(&web1, create("web1"));
+        failed.note(&web1, create("web1"), true);
         let known = [(&web1, "web1"), (&web2, "web1"), (&web1, "web2")];
         assert_eq!(known.map(|(who, name)| failed.include(who, &delete(name))), [true, false, false]);
         tokio::time::sleep(FAILED_WITHIN).await;
         assert!(!failed.include(&web1, &delete("web1")));
-        for _ in 0..2 * FAILED_MAX {
-            failed.note(&web2, create("web2"));
+        for number in 0..2 * FAILED_MAX {
+            failed.note(&web2, create(&format!("web2/{number}")), true);
         }
         assert_eq!(failed.all().len(), FAILED_MAX);
+        let last = format!("web2/{}", 2 * FAILED_MAX - 1);
+        assert!(failed.include(&web2, &delete(&last)));
+        failed.note(&web2, create(&last), false);
+        assert!(!failed.include(&web2, &delete(&last)));
     }
 }

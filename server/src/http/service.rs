@@ -238,10 +238,14 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         let new = self.newcomer(&principal.name, &grant, &action, upload.declared_bytes());
         let permit = self.permit(principal, &grant, action, peer, &new).await?;
         new.follow(upload);
-        let created = if let Permit::Create(permit) = &permit { Some(permit.action().clone()) } else { None };
+        let (create, is_new) = match &permit {
+            Permit::Create(permit) => (Some(permit.action().clone()), true),
+            Permit::Confirm(permit) => (Some(permit.action().clone()), false),
+            _ => (None, false),
+        };
         let answered = self.carry_out(permit, &head.headers, upload, &principal.pace, record).await;
-        if let (Err(_), Some(create)) = (&answered, created) {
-            self.failed_uploads.note(&principal.name, create);
+        if let Some(create) = create {
+            self.failed_uploads.note(&principal.name, create, is_new && answered.is_err());
         }
         answered
     }
