@@ -253,10 +253,8 @@ fn one_host_has_its_share_of_connections() {
 }
 
 /// Announces an upload; the connection if the server waits for it, or else its answer.
-fn announce(server: &Server, client: &Client, content: &[u8]) -> Result<Connection, Response> {
-    let repository = if content.first() == Some(&1) { "web1" } else { "web2" };
-    let request = Request::new("POST", &format!("/{repository}/data/{}", id_of(content)));
-    let request = request.header("Content-Length", &content.len().to_string());
+fn announce(server: &Server, client: &Client, target: &str, bytes: usize) -> Result<Connection, Response> {
+    let request = Request::new("POST", target).header("Content-Length", &bytes.to_string());
     let mut connection = Connection::open(server.address()).unwrap();
     connection.send(&client.signed(request.header("Expect", "100-continue"))).unwrap();
     match connection.receive_any().unwrap() {
@@ -268,35 +266,36 @@ fn announce(server: &Server, client: &Client, content: &[u8]) -> Result<Connecti
 /// A191: a host announces uploads of which nothing comes, so that there seems to be no room for others.
 #[test]
 fn what_one_host_announces_leaves_room_for_others() {
-    let Some(disk) = Disk::new("size=64m") else { return };
+    const KIB: usize = 1 << 10;
+    let Some(disk) = Disk::new("size=16m") else { return };
     let server = Server::build().data(&disk.data()).start();
     let (web1, web2) = (created(&server, "web1"), created(&server, "web2"));
-    let of = |first: u8, megabytes: usize, name: &str| {
-        let mut content = noise(name, megabytes << 20);
-        content[0] = first;
-        content
-    };
-    let announced: Vec<_> =
-        (0..10).map(|number| announce(&server, &web1, &of(1, 10, &format!("announced {number}")))).collect();
+    let announced: Vec<_> = (0..10)
+        .map(|number| format!("/web1/data/{}", id_of(format!("announced {number}").as_bytes())))
+        .map(|target| announce(&server, &web1, &target, 2500 * KIB))
+        .collect();
     assert!(announced[0].is_ok());
     for refused in announced.iter().filter_map(|announced| announced.as_ref().err()) {
         assert_eq!(refused.status, 503, "{refused:?}"); // which restic tries again
     }
-    let small = of(2, 5, "a small one");
-    let stored = |content: &[u8]| web2.post(&format!("/web2/data/{}", id_of(content)), content).unwrap();
-    assert_eq!(stored(&small).status, 200);
+    let status_of = |name: &str, bytes: usize| {
+        let content = noise(name, bytes);
+        web2.post(&format!("/web2/data/{}", id_of(&content)), &content).unwrap().status
+    };
+    assert_eq!(status_of("a small one", 1000 * KIB), 200);
 
-    // A single upload may have all the room. While it has, others come later.
+    // A single upload may have nearly all the room. While it has, others come later.
     drop(announced);
-    let large = of(1, 48, "a large one");
-    let mut connection = until("there is room for a large one", || announce(&server, &web1, &large).ok());
-    let another = of(2, 12, "another");
-    assert_eq!(stored(&another).status, 503);
+    let large = noise("a large one", 12_000 * KIB);
+    let target = format!("/web1/data/{}", id_of(&large));
+    let mut connection =
+        until("there is room for a large one", || announce(&server, &web1, &target, large.len()).ok());
+    assert_eq!(status_of("another", 3000 * KIB), 503);
     // What has arrived of it takes room on the disk, and not twice.
-    connection.send_bytes(&large[..large.len() - 1]).unwrap();
-    let third = of(2, 1, "a third");
-    until("there is room for the third", || (stored(&third).status == 200).then_some(()));
-    connection.send_bytes(&large[large.len() - 1..]).unwrap();
+    let (most, last) = large.split_at(large.len() - 1);
+    connection.send_bytes(most).unwrap();
+    until("there is room for a third", || (status_of("a third", 300 * KIB) == 200).then_some(()));
+    connection.send_bytes(last).unwrap();
     assert_eq!(connection.receive("POST").unwrap().status, 200);
 }
 
