@@ -44,6 +44,17 @@ pub enum FileState {
     },
 }
 
+/// Whether the store has room for a file beside what is kept for locks and maintenance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Room {
+    /// There is room for the file and for all others on their way.
+    Enough,
+    /// There is, but it was promised to uploads that are on their way, or this principal was promised its share.
+    Promised,
+    /// There is none.
+    Full,
+}
+
 /// The facts that a decision may name, looked up beforehand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Circumstances {
@@ -55,12 +66,14 @@ pub struct Circumstances {
     pub usage: Usage,
     /// What the principal would have stored in all repositories with the file, and with all others on their way.
     pub total_usage: Usage,
-    /// Whether the store has room for the file beside what is kept for locks and maintenance.
-    pub room: bool,
+    /// Whether the store has room for the file.
+    pub room: Room,
     /// How far the repository has come.
     pub repository: RepositoryState,
     /// What is stored under the action's handle; [`FileState::Absent`] for actions without one.
     pub file: FileState,
+    /// Whether the principal failed to store a new file of this name a short while ago.
+    pub upload_failed: bool,
     /// Whether maintenance deleted a file of this name, so that it must not come back.
     pub tombstone: bool,
     /// Locks of this principal in the repository that have not expired.
@@ -83,9 +96,10 @@ impl Circumstances {
         now_ms: 0,
         usage: Usage { bytes: 0, files: 0 },
         total_usage: Usage { bytes: 0, files: 0 },
-        room: true,
+        room: Room::Enough,
         repository: RepositoryState::Absent,
         file: FileState::Absent,
+        upload_failed: false,
         tombstone: false,
         live_locks: 0,
         locks_suspended_until_ms: None,

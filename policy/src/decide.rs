@@ -6,7 +6,7 @@
 use core::fmt;
 
 use crate::action::{Action, Create, CreateRepository, Delete, List, Read, RemoveLock, Stat};
-use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState};
+use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState, Room};
 use crate::grant::{Grant, Role};
 use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS};
 use crate::name::{FileType, Handle, PrincipalName};
@@ -59,11 +59,17 @@ pub enum Denial {
     SnapshotTooYoung,
     /// The same run was refused a young snapshot, which may need the file.
     SnapshotKept,
+    /// The store has room, but it is promised to uploads on their way. The file can be sent again.
+    RoomPromised,
+    /// The principal may not delete, and there is nothing: restic cleans up like this after an upload that failed.
+    NothingToDelete,
 }
 
 impl Denial {
     /// Every denial, for tables and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
+        Self::RoomPromised,
+        Self::NothingToDelete,
         Self::LocksSuspended { until_ms: 0, renewal: false },
         Self::SnapshotKept,
         Self::TotalQuota,
@@ -105,9 +111,11 @@ impl fmt::Display for Denial {
             Self::Network => "not from this network",
             Self::Expired => "access to this repository has expired",
             Self::Room => "no space left on the server",
+            Self::RoomPromised => "all space left on the server is promised to uploads under way",
             Self::TotalQuota => "quota of this host is used up",
             Self::Quota => "quota of this repository is used up",
             Self::Role => "append-only: not allowed with this credential",
+            Self::NothingToDelete => "append-only: not allowed, and there is no such file",
             Self::Hidden => "no such file",
             Self::NoRepository => "no such repository: run restic init",
             Self::AlreadyInitialised => "append-only: repository is already initialised",
@@ -342,8 +350,11 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> R
         (Role::Backup, _) if circumstances.tombstone => Err(Denial::Tombstone),
         (Role::Backup, _) if !grant.quota.allows(circumstances.usage) => Err(Denial::Quota),
         (Role::Backup, _) if !grant.total_quota.allows(circumstances.total_usage) => Err(Denial::TotalQuota),
-        (Role::Backup, _) if !circumstances.room => Err(Denial::Room),
-        (Role::Backup, _) => Ok(()),
+        (Role::Backup, _) => match circumstances.room {
+            Room::Enough => Ok(()),
+            Room::Promised => Err(Denial::RoomPromised),
+            Room::Full => Err(Denial::Room),
+        },
     }
 }
 
@@ -364,8 +375,16 @@ fn check_lock_removal(
     }
 }
 
+/// Whether there is something that the role may know of, and that did not come with an upload that failed.
+const fn would_delete(role: Role, handle: &Handle, circumstances: &Circumstances) -> bool {
+    already_there(role, handle, circumstances) && !circumstances.upload_failed
+}
+
 const fn check_deletion(role: Role, handle: &Handle, circumstances: &Circumstances) -> Result<(), Denial> {
     match (role, handle, &circumstances.file) {
+        (Role::Restore | Role::Backup, _, _) if !would_delete(role, handle, circumstances) => {
+            Err(Denial::NothingToDelete)
+        }
         (Role::Restore | Role::Backup, _, _) => Err(Denial::Role),
         (Role::Maintenance, Handle::File(FileType::Snapshots, _), FileState::Present { age_ms, .. })
             if *age_ms < circumstances.snapshot_floor_ms =>

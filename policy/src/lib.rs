@@ -22,7 +22,7 @@ mod table;
 
 pub use action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, RemoveLock, Stat};
 pub use batch::{BatchId, InvalidBatchId};
-pub use circumstances::{Audience, Circumstances, FileState, RepositoryState};
+pub use circumstances::{Audience, Circumstances, FileState, RepositoryState, Room};
 pub use decide::{Denial, Permit, Permitted, check_reach, decide, lock_has_expired, locks_are_suspended};
 pub use grant::{Grant, Quota, Role, Usage};
 pub use limits::{

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use crate::action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, Stat};
-use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState};
+use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState, Room};
 use crate::decide::{Denial, Permit, decide};
 use crate::grant::{Grant, Quota, Role, Usage};
 use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
@@ -89,6 +89,8 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) 
         Err(Denial::SnapshotTooYoung | Denial::SnapshotKept) => "no (floor)",
         Err(Denial::Quota | Denial::TotalQuota) => "no (quota)",
         Err(Denial::Room) => "no (room)",
+        Err(Denial::RoomPromised) => "not now",
+        Err(Denial::NothingToDelete) => "no (nothing)",
         Err(Denial::Network | Denial::Expired) => "no",
         Err(
             Denial::NotGranted
@@ -162,6 +164,10 @@ fn any() -> (String, Circumstances) {
     ("any".into(), in_state(RepositoryState::Initialised))
 }
 
+fn not_there() -> (String, Circumstances) {
+    ("not there".into(), in_state(RepositoryState::Initialised))
+}
+
 fn present(creator: Option<&str>, age_ms: u64, audience: Audience) -> Circumstances {
     let file = FileState::Present { creator: creator.and_then(|name| name.parse().ok()), age_ms, audience };
     Circumstances { file, ..in_state(RepositoryState::Initialised) }
@@ -188,8 +194,10 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
     let full =
         Circumstances { total_usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
     cases.push(("over the asker's quota in all".into(), full));
-    let crowded = Circumstances { room: false, ..in_state(RepositoryState::Initialised) };
-    cases.push(("no room beside the reserve".into(), crowded));
+    let full = Circumstances { room: Room::Full, ..in_state(RepositoryState::Initialised) };
+    cases.push(("no room beside the reserve".into(), full));
+    let promised = Circumstances { room: Room::Promised, ..in_state(RepositoryState::Initialised) };
+    cases.push(("room promised to other uploads".into(), promised));
     match handle.file_type() {
         Some(FileType::Keys) => {
             cases.push((
@@ -217,7 +225,7 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
 fn deletion(handle: Handle) -> Vec<(String, Circumstances)> {
     match handle.file_type() {
         Some(FileType::Locks) => Vec::from([
-            ("not there".into(), in_state(RepositoryState::Initialised)),
+            not_there(),
             ("made by asker".into(), present(Some("asker"), 0, Audience::All)),
             (
                 "made by another, live".into(),
@@ -231,13 +239,26 @@ fn deletion(handle: Handle) -> Vec<(String, Circumstances)> {
             ("creator unknown, expired".into(), present(None, LOCK_EXPIRES_AFTER_MS, Audience::All)),
         ]),
         Some(FileType::Snapshots) => Vec::from([
+            not_there(),
             ("younger than the floor".into(), present(None, SNAPSHOT_FLOOR_MS - 1, Audience::All)),
             ("as old as the floor".into(), present(None, SNAPSHOT_FLOOR_MS, Audience::All)),
         ]),
         Some(FileType::Data | FileType::Index) => {
-            let kept = Circumstances { snapshot_kept: true, ..in_state(RepositoryState::Initialised) };
-            Vec::from([any(), ("after a young snapshot was kept".into(), kept)])
+            let kept = Circumstances { snapshot_kept: true, ..present(None, 0, Audience::All) };
+            let stored = present(Some("asker"), 0, Audience::All);
+            let failed = Circumstances { upload_failed: true, ..stored.clone() };
+            Vec::from([
+                not_there(),
+                ("there".into(), stored),
+                ("asker's upload failed just now".into(), failed),
+                ("after a young snapshot was kept".into(), kept),
+            ])
         }
-        _ => Vec::from([any()]),
+        Some(FileType::Keys) => Vec::from([
+            not_there(),
+            ("key for all".into(), present(None, 0, Audience::All)),
+            ("key for maintenance".into(), present(None, 0, Audience::Maintenance)),
+        ]),
+        None => Vec::from([not_there(), ("there".into(), present(None, 0, Audience::All))]),
     }
 }

@@ -67,7 +67,11 @@ pub struct Upload {
     received_bytes: u64,
     ended: bool,
     pace: Pace,
+    on_arrival: Option<OnArrival>,
 }
+
+/// Is told how many more bytes have arrived.
+pub(crate) type OnArrival = Box<dyn FnMut(u64) + Send>;
 
 impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -82,12 +86,24 @@ impl Upload {
     /// A body from `source`, of which the client said that it has `declared_bytes`.
     #[must_use]
     pub fn new(source: Source, declared_bytes: Option<u64>) -> Self {
-        Self { source, declared_bytes, received_bytes: 0, ended: false, pace: Pace::default() }
+        Self {
+            source,
+            declared_bytes,
+            received_bytes: 0,
+            ended: false,
+            pace: Pace::default(),
+            on_arrival: None,
+        }
     }
 
     /// Lets the rest of the body arrive no faster than this.
     pub fn slow_down(&mut self, pace: &Pace) {
         self.pace = pace.clone();
+    }
+
+    /// Tells of what arrives from now on.
+    pub(crate) fn on_arrival(&mut self, on_arrival: OnArrival) {
+        self.on_arrival = Some(on_arrival);
     }
 
     /// How long the client said that the body is.
@@ -123,6 +139,9 @@ impl Upload {
         match self.source.next().await {
             Some(Ok(piece)) => {
                 self.received_bytes = self.received_bytes.saturating_add(piece.len() as u64);
+                if let Some(on_arrival) = &mut self.on_arrival {
+                    on_arrival(piece.len() as u64);
+                }
                 self.pace.bytes(piece.len()).await;
                 Ok(Some(piece))
             }

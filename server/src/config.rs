@@ -128,13 +128,15 @@ pub enum Tls {
 /// Deadlines and counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time; more wait in the kernel's queue.
-    pub connections: u32,
-    /// Of these, from one address (one /64 in IPv6); more are closed. A proxy in front is one address.
+    /// Connections at a time; more wait in the kernel's queue. Where none is given, as many as there are descriptors and
+    /// memory for.
+    pub connections: Option<NonZeroU32>,
+    /// Of these, from one address (one /64 in IPv6) before anybody has authenticated on them; more wait, and of those as
+    /// many. A proxy's connections do not count.
     pub connections_per_address: u32,
-    /// New connections from one address each minute; more are closed.
+    /// New connections from one address each minute on which nobody authenticates; more wait.
     pub new_connections_per_minute: NonZeroU32,
-    /// Requests of one host at a time. restic has 5 unless told otherwise.
+    /// Requests of one host at a time, and its connections. restic has 5 unless told otherwise.
     pub requests_per_host: u32,
     /// To finish a TLS handshake, and to finish sending a request's head.
     pub header: Duration,
@@ -149,7 +151,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            connections: None,
             connections_per_address: 256,
             new_connections_per_minute: NonZeroU32::new(1200).unwrap_or(NonZeroU32::MIN),
             requests_per_host: 128,

@@ -4,6 +4,7 @@
 //! of `pawl_policy` carried out on an `AppendStore`. What else a door can do is in its type: [`NoDeletions`] or
 //! [`Hiding`].
 
+mod arrivals;
 mod authenticate;
 mod carry_out;
 mod connection;
@@ -13,6 +14,8 @@ mod gate;
 mod listen;
 mod listing;
 mod metrics;
+mod newcomer;
+mod promises;
 pub mod proxy;
 mod range;
 mod record;
@@ -22,6 +25,7 @@ mod route;
 mod service;
 pub mod status;
 pub mod tls;
+mod turned_away;
 mod upload;
 
 pub use deletions::{Deleted, DeletionError, Deletions, Hiding, NoDeletions};

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the keeper is started before the door has keys or connections, and the door ends when its keeper does.
 
+mod capacity;
 mod confined;
 mod keeper;
 mod url;
@@ -12,7 +13,6 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::audit::Queue;
@@ -30,6 +30,7 @@ use crate::store::local::LocalStore;
 use crate::store::s3::{S3Store, Sort};
 use crate::store::{AppendStore, Observed};
 use crate::{files, hosts, log};
+pub(crate) use capacity::{raise_descriptor_limit, use_what_there_is};
 #[doc(hidden)] // for the program that attacks it
 pub use confined::confine;
 pub use keeper::{keeper, user};
@@ -64,7 +65,7 @@ pub fn serve(options: &Serve) -> Outcome {
         config.listen_on(options.listen.clone());
     }
     log::start(config.log);
-    raise_descriptor_limit();
+    use_what_there_is(&mut config.limits);
     let sockets = bind(&mut config)?;
     let is_new = !hosts_path(&config.data).exists();
     config.confinement.landlock_abi_max = options.landlock_abi_max;
@@ -322,14 +323,5 @@ pub(crate) fn say_footing(keeper: &KeeperProcess) {
         tracing::warn!(
             "this file system has no leases (F_SETLEASE); that no writer of a stored file is left cannot be proved"
         );
-    }
-}
-
-/// Each connection and each upload holds a descriptor.
-pub(crate) fn raise_descriptor_limit() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "cannot raise the limit on open files");
     }
 }

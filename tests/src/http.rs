@@ -207,6 +207,11 @@ impl Connection {
         }
     }
 
+    /// Reads the head of the next answer, which may be one that asks for the body.
+    pub fn receive_any(&mut self) -> io::Result<Response> {
+        self.receive_head()
+    }
+
     /// Waits until the server closes the connection; what it still sends is returned.
     pub fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();

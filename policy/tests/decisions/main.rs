@@ -9,7 +9,7 @@ mod cases;
 
 use pawl_policy::{
     Action, Audience, Circumstances, Delete, Denial, FileState, FileType, Grant, Handle, KEYS_MAX,
-    LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS, List, Permit, Quota, RepositoryState, Role,
+    LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS, List, Permit, Quota, RepositoryState, Role, Room,
     SNAPSHOT_FLOOR_MS, Usage, decide,
 };
 
@@ -267,15 +267,36 @@ fn over_its_quota_a_host_stores_nothing_but_locks_and_still_reads() {
 
 #[test]
 fn without_room_beside_the_reserve_a_host_stores_nothing_but_locks_and_maintenance_goes_on() {
-    for case in cases() {
-        let facts = Circumstances { room: false, ..case.facts.clone() };
-        let crowded = Case { facts, action: case.action.clone(), ..case };
+    for (case, room) in cases().iter().flat_map(|case| [Room::Full, Room::Promised].map(|room| (case, room)))
+    {
+        let facts = Circumstances { room, ..case.facts.clone() };
+        let crowded = Case { facts, action: case.action.clone(), ..*case };
         if let (Role::Backup, Ok(Permit::Create(permit))) = (crowded.role, crowded.decide()) {
             assert_eq!(permit.action().handle.file_type(), Some(FileType::Locks));
         }
         if case.role == Role::Maintenance {
             assert_eq!(crowded.decide(), case.decide());
         }
+    }
+}
+
+#[test]
+fn a_host_is_told_that_a_deletion_is_nothing_only_where_it_can_see_no_file_that_was_stored() {
+    for case in cases().iter().filter(|case| case.role != Role::Maintenance) {
+        let Action::Delete(delete) = &case.action else { continue };
+        if delete.handle.file_type() == Some(FileType::Locks) {
+            continue;
+        }
+        let is_key = delete.handle.file_type() == Some(FileType::Keys);
+        let is_there = match case.facts.file {
+            FileState::Absent => false,
+            FileState::Present { audience, .. } => !is_key || audience == Audience::All,
+        };
+        let refused = |is_there| if is_there { Denial::Role } else { Denial::NothingToDelete };
+        assert_eq!(case.decide(), Err(refused(is_there)));
+        let facts = Circumstances { upload_failed: true, ..case.facts.clone() };
+        let failed = Case { facts, action: case.action.clone(), ..*case };
+        assert_eq!(failed.decide(), Err(Denial::NothingToDelete));
     }
 }
 

@@ -207,7 +207,7 @@ fn proxies(written: &WrittenProxy) -> Result<Proxies, Refused> {
     Ok(Proxies::new(networks.collect::<Result<_, _>>()?, header))
 }
 
-/// All connections of a proxy come from its address.
+/// All connections of a proxy come from its address, which may not be among those of [`Proxies`].
 fn connections_per_address(written: &WrittenLimits, plain_http: bool) -> u32 {
     let default = if plain_http { u32::MAX } else { Limits::default().connections_per_address };
     written.connections_per_address.map_or(default, NonZeroU32::get)
@@ -224,7 +224,7 @@ fn limits(written: &WrittenLimits, plain_http: bool) -> Limits {
     };
     let default = Limits::default();
     Limits {
-        connections: written.connections.map_or(default.connections, NonZeroU32::get),
+        connections: written.connections.or(default.connections),
         connections_per_address: connections_per_address(written, plain_http),
         new_connections_per_minute: new_connections_per_minute(written, plain_http),
         requests_per_host: written.requests_per_host.map_or(default.requests_per_host, NonZeroU32::get),

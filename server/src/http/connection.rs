@@ -2,21 +2,26 @@
 //!
 //! Invariant: every wait for the client has a limit, and so has the memory that one connection can take.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulConnection, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::arrivals::Arrival;
 use super::deadline::{Clock, Patience, Watched};
 use super::deletions::Deletions;
+use super::respond;
 use super::service::Door;
+use super::turned_away::Cause;
 use crate::credentials::Fingerprint;
 use crate::peer::Peer;
 use crate::store::AppendStore;
@@ -49,46 +54,91 @@ pub(super) const ALPN_H2: &[u8] = b"h2";
 /// TLS's name of HTTP/1.1.
 pub(super) const ALPN_H1: &[u8] = b"http/1.1";
 
+/// What is read and forgotten of a request in plain HTTP, in bytes.
+const PLAIN_HTTP_DRAIN_BYTES: usize = 64 << 10;
+
+/// What a connection is made of.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
 /// A connection just accepted.
-pub(super) struct Accepted<T> {
-    pub(super) stream: T,
+pub(super) struct Accepted {
+    pub(super) stream: Stream,
     pub(super) peer: Peer,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) watcher: Watcher,
+    pub(super) clock: Clock,
+    /// What it counts as until somebody authenticates, and whether it waits for its turn first.
+    pub(super) arrival: Arrival,
+    pub(super) waits: bool,
 }
 
 /// Serves the connection until it ends, errs, or keeps the server waiting for too long.
-pub(super) async fn serve<S, D, T>(door: Arc<Door<S, D>>, accepted: Accepted<T>)
-where
-    S: AppendStore,
-    D: Deletions,
-    T: AsyncRead + AsyncWrite + Send + 'static,
-{
-    let Accepted { stream, peer, tls, watcher } = accepted;
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(door.limits.stall));
-    let stream = Box::pin(stream);
-    match tls {
-        None => serve_http1(door, stream, peer, None, watcher).await,
-        Some(acceptor) => {
-            let handshake = tokio::time::timeout(door.limits.header, acceptor.accept(stream)).await;
-            match handshake {
-                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) => {
-                    let certificate = certificate_of(&stream);
-                    serve_http2(door, stream, peer, certificate, watcher).await;
-                }
-                Ok(Ok(stream)) => {
-                    let certificate = certificate_of(&stream);
-                    serve_http1(door, stream, peer, certificate, watcher).await;
-                }
-                Ok(Err(error)) if is_about_a_certificate(&error) => {
-                    tracing::warn!(%peer, %error, "a host's certificate was refused");
-                }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+pub(super) async fn serve<S: AppendStore, D: Deletions>(door: Arc<Door<S, D>>, accepted: Accepted) {
+    let (clock, peer) = (accepted.clock.clone(), accepted.peer);
+    let patience = Patience {
+        header: door.limits.header,
+        idle: door.limits.idle,
+        response: door.limits.stall * RESPONSE_STALLS,
+    };
+    tokio::select! {
+        () = begin(Arc::clone(&door), accepted) => {}
+        () = clock.expired(patience) => {
+            if !clock.was_asked() {
+                door.turned_away.note(Cause::NoRequest, peer, "");
             }
+            tracing::debug!(%peer, "connection waited for too long, or others needed its place");
         }
     }
+}
+
+async fn begin<S: AppendStore, D: Deletions>(door: Arc<Door<S, D>>, accepted: Accepted) {
+    let Accepted { stream, peer, tls, watcher, clock, mut arrival, waits } = accepted;
+    if waits {
+        arrival.turn(&clock).await;
+    }
+    clock.count_for_address(arrival);
+    let stall = door.limits.stall;
+    let connected = Connected { door, clock, peer, watcher };
+    match (stream, tls) {
+        (Stream::Tcp(stream), Some(acceptor)) => connected.serve_tls(stream, acceptor).await,
+        (Stream::Tcp(stream), None) => connected.serve_http1(limited(stream, stall), None).await,
+        (Stream::Unix(stream), _) => connected.serve_http1(limited(stream, stall), None).await,
+    }
+}
+
+/// A client that takes nothing for this long is gone.
+fn limited<T: AsyncRead + AsyncWrite>(stream: T, stall: Duration) -> Pin<Box<TimeoutStream<T>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(stall));
+    Box::pin(stream)
+}
+
+/// What the requests of one connection share.
+struct Connected<S, D> {
+    door: Arc<Door<S, D>>,
+    clock: Clock,
+    peer: Peer,
+    watcher: Watcher,
+}
+
+/// What the client's first byte says that it speaks; none if it hung up.
+async fn is_plain_http(stream: &TcpStream) -> Option<bool> {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(1..) => Some(first.iter().all(u8::is_ascii_uppercase)), // a method; TLS begins with 0x16
+        Ok(0) | Err(_) => None,
+    }
+}
+
+/// Says what is wrong in the language that the client speaks, and reads on for a little, so that it gets there.
+async fn refuse_plain_http(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.write_all(respond::tls_only().as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut taken = stream.take(PLAIN_HTTP_DRAIN_BYTES as u64);
+    tokio::io::copy(&mut taken, &mut tokio::io::sink()).await.map(drop)
 }
 
 /// Whether the peer's certificate ended the handshake: its admin, who sees a broken line, has to be told why.
@@ -104,80 +154,76 @@ fn certificate_of<T>(stream: &TlsStream<T>) -> Option<Fingerprint> {
     session.peer_certificates()?.first().map(|certificate| Fingerprint::of(certificate))
 }
 
-async fn serve_http1<S, D, T>(
-    door: Arc<Door<S, D>>,
-    stream: T,
-    peer: Peer,
-    certificate: Option<Fingerprint>,
-    watcher: Watcher,
-) where
-    S: AppendStore,
-    D: Deletions,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let clock = Clock::start();
-    let io = TokioIo::new(Watched { io: stream, clock: clock.clone() });
-    let service = service_fn({
-        let (door, clock) = (Arc::clone(&door), clock.clone());
-        move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None) // `Clock` knows an idle connection from a slow head
-        .max_buf_size(H1_BUFFER_BYTES_MAX)
-        .max_header_size(H1_HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(io, service);
-    drive(connection, &door, &clock, peer, watcher).await;
-}
-
-async fn serve_http2<S, D, T>(
-    door: Arc<Door<S, D>>,
-    stream: T,
-    peer: Peer,
-    certificate: Option<Fingerprint>,
-    watcher: Watcher,
-) where
-    S: AppendStore,
-    D: Deletions,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let clock = Clock::start();
-    let service = service_fn({
-        let (door, clock) = (Arc::clone(&door), clock.clone());
-        move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request)
-    });
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-        .max_frame_size(H2_FRAME_BYTES_MAX)
-        .max_concurrent_streams(H2_STREAMS_MAX)
-        .max_send_buf_size(H2_SEND_BUFFER_BYTES_MAX)
-        .max_header_list_size(H2_HEAD_BYTES_MAX)
-        .keep_alive_interval(H2_PING_EVERY)
-        .keep_alive_timeout(H2_PING_ANSWER)
-        .serve_connection(TokioIo::new(stream), service);
-    drive(connection, &door, &clock, peer, watcher).await;
-}
-
-async fn drive<S, D, C>(connection: C, door: &Door<S, D>, clock: &Clock, peer: Peer, watcher: Watcher)
-where
-    C: GracefulConnection<Error = hyper::Error>,
-{
-    let patience = Patience {
-        header: door.limits.header,
-        idle: door.limits.idle,
-        response: door.limits.stall * RESPONSE_STALLS,
-    };
-    tokio::select! {
-        ended = watcher.watch(connection) => {
-            if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "connection ended");
+impl<S: AppendStore, D: Deletions> Connected<S, D> {
+    async fn serve_tls(self, stream: TcpStream, acceptor: TlsAcceptor) {
+        let (peer, stall) = (self.peer, self.door.limits.stall);
+        match is_plain_http(&stream).await {
+            None => return,
+            Some(true) => {
+                self.door.turned_away.note(Cause::PlainHttp, peer, "");
+                let _ = refuse_plain_http(stream).await; // whether the client takes it is the client's affair
+                return;
             }
+            Some(false) => {}
         }
-        () = clock.expired(patience) => {
-            tracing::debug!(%peer, "connection waited for too long");
+        match acceptor.accept(limited(stream, stall)).await {
+            Ok(stream) => {
+                let certificate = certificate_of(&stream);
+                if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
+                    self.serve_http2(stream, certificate).await;
+                } else {
+                    self.serve_http1(stream, certificate).await;
+                }
+            }
+            Err(error) if is_about_a_certificate(&error) => {
+                tracing::warn!(%peer, %error, "a host's certificate was refused");
+            }
+            Err(error) => self.door.turned_away.note(Cause::Handshake, peer, &error.to_string()),
         }
+    }
+
+    async fn serve_http1<T>(self, stream: T, certificate: Option<Fingerprint>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (door, clock, peer) = (self.door, self.clock, self.peer);
+        let io = TokioIo::new(Watched { io: stream, clock: clock.clone() });
+        let service =
+            service_fn(move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None) // `Clock` knows an idle connection from a slow head
+            .max_buf_size(H1_BUFFER_BYTES_MAX)
+            .max_header_size(H1_HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(io, service);
+        say_end(peer, self.watcher.watch(connection).await);
+    }
+
+    async fn serve_http2<T>(self, stream: T, certificate: Option<Fingerprint>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (door, clock, peer) = (self.door, self.clock, self.peer);
+        let service =
+            service_fn(move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request));
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+            .max_frame_size(H2_FRAME_BYTES_MAX)
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .max_send_buf_size(H2_SEND_BUFFER_BYTES_MAX)
+            .max_header_list_size(H2_HEAD_BYTES_MAX)
+            .keep_alive_interval(H2_PING_EVERY)
+            .keep_alive_timeout(H2_PING_ANSWER)
+            .serve_connection(TokioIo::new(stream), service);
+        say_end(peer, self.watcher.watch(connection).await);
+    }
+}
+
+fn say_end(peer: Peer, ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "connection ended");
     }
 }

@@ -4,27 +4,32 @@
 //! bounded time.
 
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use super::connection::{self, Accepted};
+use super::arrivals::Arrivals;
+use super::connection::{self, Accepted, Stream};
+use super::deadline::Clock;
 use super::deletions::Deletions;
-use super::gate::Gate;
 use super::service::Door;
 use super::tls::Certificates;
+use super::turned_away::Cause;
 use crate::peer::Peer;
 use crate::socket::{Bound, Socket, SocketError, SocketFile};
 use crate::store::AppendStore;
-use crate::throttle::Throttle;
 
 /// After accepting failed, usually for want of descriptors.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
+/// Connections at a time where nobody has looked how many there is room for.
+const CONNECTIONS: NonZeroU32 = NonZeroU32::new(64).unwrap();
+/// How long all places are taken until some are made free.
+const CROWDED: Duration = Duration::from_secs(1);
 
 /// Serves until `stop` returns, then lets requests finish for a while. Returns whether all did. Certificates are for
 /// TCP: what passes through a Unix socket does not leave the machine.
@@ -36,13 +41,17 @@ pub async fn serve<S: AppendStore, D: Deletions>(
 ) -> Result<bool, SocketError> {
     let mut listeners = Listeners::open(bound)?;
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(usize::try_from(door.limits.connections).unwrap_or(usize::MAX)));
-    let origins = Gate::default();
-    let arrivals = Throttle::per_minute(door.limits.new_connections_per_minute);
+    let most = door.limits.connections.unwrap_or(CONNECTIONS).get();
+    let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)));
+    let arrivals = Arrivals::new(door.limits.connections_per_address, door.limits.new_connections_per_minute);
+    let logging = tokio::spawn({
+        let door = Arc::clone(&door);
+        async move { door.turned_away.log_each_minute().await }
+    });
     let mut stop = std::pin::pin!(stop);
     loop {
         let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place,
+            place = a_place(&places, &arrivals) => place,
             () = &mut stop => break,
         };
         let accepted = tokio::select! {
@@ -51,25 +60,27 @@ pub async fn serve<S: AppendStore, D: Deletions>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let entered = origins.enter(peer.origin());
-                if arrivals.count(peer.origin()).is_err() {
-                    tracing::debug!(%peer, "new connections come too fast from this address; closed");
+                let is_proxy = door.is_proxy(peer);
+                let clock = Clock::start();
+                let Some(arrival) = arrivals.arrive(peer.origin(), &clock, is_proxy) else {
+                    door.turned_away.note(Cause::TooMany, peer, "");
                     continue;
-                }
-                if entered.before() >= door.limits.connections_per_address {
-                    tracing::debug!(%peer, "too many connections from this address; closed");
-                    continue;
-                }
-                let (door, watcher) = (Arc::clone(&door), graceful.watcher());
-                let held = (place, entered, door.metrics.connection());
-                match stream {
+                };
+                let tls = match &stream {
                     Stream::Tcp(stream) => {
                         let _ = stream.set_nodelay(true); // an optimisation only
-                        let tls = certificates.as_ref().map(|certificates| certificates.acceptor());
-                        spawn(door, Accepted { stream, peer, tls, watcher }, held);
+                        certificates.as_ref().map(|certificates| certificates.acceptor())
                     }
-                    Stream::Unix(stream) => spawn(door, Accepted { stream, peer, tls: None, watcher }, held),
-                }
+                    Stream::Unix(_) => None,
+                };
+                let watcher = graceful.watcher();
+                let accepted = Accepted { stream, peer, tls, watcher, clock, arrival, waits: !is_proxy };
+                let held = (place, door.metrics.connection());
+                let door = Arc::clone(&door);
+                tokio::spawn(async move {
+                    connection::serve(door, accepted).await;
+                    drop(held);
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -77,6 +88,7 @@ pub async fn serve<S: AppendStore, D: Deletions>(
             }
         }
     }
+    logging.abort();
     drop(listeners);
     let patience = door.limits.stop;
     Ok(tokio::time::timeout(patience, graceful.shutdown()).await.is_ok())
@@ -92,22 +104,14 @@ pub(super) fn tcp(bound: Bound) -> Result<TcpListener, SocketError> {
     listener.map_err(|cause| SocketError { place, cause })
 }
 
-/// Serves the connection beside others, and then drops what was held for it.
-fn spawn<S, D, T>(door: Arc<Door<S, D>>, accepted: Accepted<T>, held: impl Send + 'static)
-where
-    S: AppendStore,
-    D: Deletions,
-    T: AsyncRead + AsyncWrite + Send + 'static,
-{
-    tokio::spawn(async move {
-        connection::serve(door, accepted).await;
-        drop(held);
-    });
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+/// Waits for the place of one more connection. While there is none, those make way on which nobody authenticates.
+async fn a_place(places: &Arc<Semaphore>, arrivals: &Arrivals) -> Result<OwnedSemaphorePermit, AcquireError> {
+    loop {
+        match tokio::time::timeout(CROWDED, Arc::clone(places).acquire_owned()).await {
+            Ok(place) => return place,
+            Err(_) => arrivals.make_room(),
+        }
+    }
 }
 
 enum Listener {

@@ -172,7 +172,7 @@ impl Metrics {
             refused_deletions: register(
                 r,
                 "refused_deletions_total",
-                "Attempts to delete anything but locks, all refused",
+                "Attempts to delete what is there and no lock, all refused",
             ),
             hash_mismatches: register(
                 r,
@@ -270,9 +270,11 @@ impl Metrics {
                 }
             }
         }
-        if matches!(refusal, Refusal::Denied(_) | Refusal::Deletion(DeletionError::NotHere))
-            && action.is_some_and(would_destroy)
-        {
+        let is_refused = match refusal {
+            Refusal::Denied(denial) => *denial != Denial::NothingToDelete,
+            other => matches!(other, Refusal::Deletion(DeletionError::NotHere)),
+        };
+        if is_refused && action.is_some_and(would_destroy) {
             self.refused_deletions.add(1);
         }
     }

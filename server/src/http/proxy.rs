@@ -44,6 +44,11 @@ impl Proxies {
         hidden
     }
 
+    /// Whether the peer is one of them.
+    pub(super) fn include(&self, peer: Peer) -> bool {
+        matches!(peer, Peer::Network(address) if self.is_proxy(address.ip()))
+    }
+
     fn is_proxy(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }

@@ -78,7 +78,9 @@ impl Refusal {
                 StatusCode::INSUFFICIENT_STORAGE
             }
             // A refusal for good would end a backup that only has to wait before it begins.
-            Self::Denied(Denial::LocksSuspended { renewal: false, .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Denied(Denial::LocksSuspended { renewal: false, .. } | Denial::RoomPromised) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Denied(_) | Self::Deletion(DeletionError::NotHere) => StatusCode::FORBIDDEN,
             Self::Store(error)
             | Self::Create(CreateError::Store(error))
@@ -161,6 +163,13 @@ impl Refusal {
             _ => {}
         }
     }
+}
+
+/// The answer to plain HTTP where TLS is spoken, as it goes over the line: restic prints the first.
+pub(super) fn tls_only() -> String {
+    const CAUSE: &str = "this port speaks TLS: the URL must begin with https://";
+    let head = "Connection: close\r\nContent-Type: text/plain; charset=utf-8";
+    format!("HTTP/1.1 400 {CAUSE}\r\n{head}\r\nContent-Length: {}\r\n\r\n{CAUSE}\n", CAUSE.len() + 1)
 }
 
 fn whole_seconds(wait: Duration) -> u64 {

@@ -10,18 +10,20 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_policy::{
-    Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName, Quota,
-    RepositoryName, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Usage, check_reach, decide, lock_has_expired,
+    Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
+    RepositoryName, RepositoryState, Role, Room, SNAPSHOT_FLOOR_MS, check_reach, decide, lock_has_expired,
 };
 
+use super::arrivals::Roster;
 use super::deadline::Working;
 use super::deletions::{Deletions, NoDeletions};
-use super::gate::{Entered, Gate};
+use super::gate::Gate;
 use super::metrics::Metrics;
+use super::newcomer::{FailedUploads, Newcomer, Newcomers};
 use super::proxy::Proxies;
 use super::record::{Record, Recorded};
-use super::reserve::{Reservations, Reserved};
 use super::respond::{self, Body, Refusal};
+use super::turned_away::TurnedAway;
 use super::{authenticate, route, upload};
 use crate::audit::Queue;
 use crate::body::Upload;
@@ -30,17 +32,6 @@ use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principa
 use crate::peer::Peer;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
 use tokio::task::JoinError;
-
-/// Locks of one principal, or keys of all, in one repository.
-type Newcomers = (RepositoryName, FileType, Option<PrincipalName>);
-
-/// A file that is counted until it is stored.
-struct Newcomer {
-    on_its_way: Option<Entered<Newcomers>>,
-    reserved: Option<Reserved<RepositoryName>>,
-    reserved_in_all: Option<Reserved<PrincipalName>>,
-    reserved_on_disk: Option<Reserved<()>>,
-}
 
 /// A door in front of a store: to hosts, unless it was built with other than [`NoDeletions`].
 #[derive(Debug)]
@@ -52,17 +43,18 @@ pub struct Door<S, D = NoDeletions> {
     pub(super) credentials: Credentials,
     pub(super) caps: Caps,
     pub(super) limits: Limits,
-    /// New locks and keys on their way to the store.
-    on_their_way: Gate<Newcomers>,
-    in_repositories: Reservations<RepositoryName>,
-    in_all: Reservations<PrincipalName>,
-    on_disk: Reservations<()>,
+    /// New files on their way to the store.
+    pub(super) newcomers: Newcomers,
+    failed_uploads: FailedUploads,
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
     /// Deletions that were not permitted.
     refused_deletions: AtomicU64,
     proxies: Proxies,
+    /// Connections of hosts.
+    hosts: Roster<PrincipalName>,
+    pub(super) turned_away: TurnedAway,
     pub(super) audit: Queue,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -106,14 +98,14 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
             credentials,
             caps,
             limits,
-            on_their_way: Gate::default(),
-            in_repositories: Reservations::default(),
-            in_all: Reservations::default(),
-            on_disk: Reservations::default(),
+            newcomers: Newcomers::default(),
+            failed_uploads: FailedUploads::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
             refused_deletions: AtomicU64::new(0),
             proxies: Proxies::default(),
+            hosts: Roster::default(),
+            turned_away: TurnedAway::default(),
             audit,
             metrics: Arc::new(Metrics::new(now_ms() / 1000)),
         }
@@ -124,6 +116,11 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
     pub fn behind(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
         self
+    }
+
+    /// Whether the peer is a proxy, on whose connections everybody comes.
+    pub(super) fn is_proxy(&self, peer: Peer) -> bool {
+        self.proxies.include(peer)
     }
 
     /// How many deletions were not permitted since it was built.
@@ -154,7 +151,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         self: Arc<Self>,
         peer: Peer,
         certificate: Option<Fingerprint>,
-        working: Working,
+        mut working: Working,
         request: Request<Incoming>,
     ) -> Response<Recorded> {
         let (head, body) = request.into_parts();
@@ -166,9 +163,15 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         let mut place = None;
 
         let (answered, known) = match self.authenticate(&head, peer, certificate, &mut record).await {
-            Err(refusal) => (Err(refusal), false),
+            Err(refusal) => {
+                working.refused();
+                (Err(refusal), false)
+            }
             Ok(principal) => {
-                working.trust();
+                working.authenticated();
+                if !matches!(peer, Peer::Forwarded { .. }) {
+                    working.count_for_host(&self.hosts, &principal.name, self.limits.requests_per_host);
+                }
                 let entered = place.insert(self.places.enter(principal.name.clone()));
                 let answered = if entered.before() >= self.limits.requests_per_host {
                     Err(Refusal::TooManyRequests)
@@ -180,7 +183,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 (answered, true)
             }
         };
-        upload::drain(&mut upload, &head.headers, known).await;
+        upload::drain(&mut upload, &head, known).await;
         record.note_received(upload.received_bytes());
         let mut response = answered.unwrap_or_else(|refusal| refused(&refusal, &mut record));
         if !known {
@@ -228,71 +231,48 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         let action = route::route(&head.method, &head.uri).map_err(Refusal::Route)?;
         record.note_action(&action);
         let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
-        let (permit, _newcomer) =
-            self.permit(principal, &grant, action, peer, upload.declared_bytes()).await?;
-        self.carry_out(permit, &head.headers, upload, &principal.pace, record).await
+        check_reach(&grant, &action, &self.nothing_known(peer))?;
+        let new = self.newcomer(&principal.name, &grant, &action, upload.declared_bytes());
+        let permit = self.permit(principal, &grant, action, peer, &new).await?;
+        new.follow(upload);
+        let (create, is_new) = match &permit {
+            Permit::Create(permit) => (Some(permit.action().clone()), true),
+            Permit::Confirm(permit) => (Some(permit.action().clone()), false),
+            _ => (None, false),
+        };
+        let answered = self.carry_out(permit, &head.headers, upload, &principal.pace, record).await;
+        if let Some(create) = create {
+            self.failed_uploads.note(&principal.name, create, is_new && answered.is_err());
+        }
+        answered
     }
 
-    /// Looks up what the decision needs to know, and decides. What is returned beside the permit counts a new file
-    /// until it is stored.
+    /// Looks up what the decision needs to know, and decides.
     async fn permit(
         &self,
         principal: &Principal,
         grant: &Grant,
         action: Action,
         peer: Peer,
-        declared_bytes: Option<u64>,
-    ) -> Result<(Permit, Newcomer), Refusal> {
-        check_reach(grant, &action, &self.nothing_known(peer))?;
-        let bytes = self.counted_bytes(grant, &action, declared_bytes);
-        let room = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
-        let newcomer = Newcomer {
-            on_its_way: self.enter_gate(&principal.name, &action),
-            reserved: room(grant.quota).map(|bytes| self.in_repositories.reserve(&grant.repository, bytes)),
-            reserved_on_disk: bytes.map(|bytes| self.on_disk.reserve(&(), bytes)),
-            reserved_in_all: room(grant.total_quota).map(|bytes| self.in_all.reserve(&principal.name, bytes)),
-        };
-        let before = newcomer.on_its_way.as_ref().map_or(0, Entered::before);
+        new: &Newcomer,
+    ) -> Result<Permit, Refusal> {
         let known = Circumstances {
-            usage: newcomer.reserved.as_ref().map_or_else(Usage::default, Reserved::total),
-            total_usage: newcomer.reserved_in_all.as_ref().map_or_else(Usage::default, Reserved::total),
-            live_locks: before,
-            keys: before,
+            usage: new.usage(),
+            total_usage: new.total_usage(),
+            live_locks: new.before(),
+            keys: new.before(),
             ..self.nothing_known(peer)
         };
-        let promised = newcomer.reserved_on_disk.as_ref().map_or(0, |reserved| reserved.total().bytes);
-        let circumstances = self.circumstances(&principal.name, grant, &action, promised, known).await?;
+        let circumstances = self.circumstances(&principal.name, grant, &action, new, known).await?;
         let is_deletion = matches!(action, Action::Delete(_) | Action::DeleteRepository(_));
         let decided = decide(&principal.name, grant, action, &circumstances);
-        if is_deletion && decided.is_err() {
+        if is_deletion && decided.as_ref().is_err_and(|denial| *denial != Denial::NothingToDelete) {
             self.refused_deletions.fetch_add(1, Ordering::Relaxed);
         }
         if decided == Err(Denial::SnapshotTooYoung) {
             self.deletions.note_kept(&principal.name, &grant.repository).await;
         }
-        Ok((decided?, newcomer))
-    }
-
-    /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
-    /// allows; one that says it is longer is refused for that.
-    fn counted_bytes(&self, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
-        let Action::Create(create) = action else { return None };
-        let most = *self.caps.sizes(&create.handle).end();
-        // Who may not store anything gets no room promised that others then lack.
-        let counts = create.handle.file_type() != Some(FileType::Locks) && grant.role != Role::Restore;
-        counts.then(|| declared_bytes.unwrap_or(most).min(most))
-    }
-
-    fn enter_gate(&self, principal: &PrincipalName, action: &Action) -> Option<Entered<Newcomers>> {
-        let Action::Create(create) = action else {
-            return None;
-        };
-        let group = match create.handle.file_type()? {
-            FileType::Locks => (create.repository.clone(), FileType::Locks, Some(principal.clone())),
-            FileType::Keys => (create.repository.clone(), FileType::Keys, None),
-            FileType::Data | FileType::Index | FileType::Snapshots => return None,
-        };
-        Some(self.on_their_way.enter(group))
+        Ok(decided?)
     }
 
     /// Completes what is known by what the decision on this action names. Reach was checked before anything is looked
@@ -302,12 +282,20 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         principal: &PrincipalName,
         grant: &Grant,
         action: &Action,
-        promised_bytes: u64,
+        new: &Newcomer,
         mut known: Circumstances,
     ) -> Result<Circumstances, StoreError> {
         let repository = action.repository();
         match action {
             Action::List(_) | Action::CreateRepository(_) | Action::DeleteRepository(_) => {}
+            Action::Delete(delete) if matches!(grant.role, Role::Backup | Role::Restore) => {
+                known.file = match self.store.facts(repository, &delete.handle).await {
+                    // A lock may be removed. Nothing else is, and what cannot be seen counts as not there.
+                    Err(error) if delete.handle.file_type() == Some(FileType::Locks) => return Err(error),
+                    found => state(found.unwrap_or_default()),
+                };
+                known.upload_failed = self.failed_uploads.include(principal, action);
+            }
             Action::Stat(_) | Action::Read(_) | Action::Delete(_) => {
                 if let Some(handle) = action.handle().filter(|handle| names_facts(grant.role, handle)) {
                     known.file = state(self.store.facts(repository, handle).await?);
@@ -317,7 +305,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
             Action::Create(create) => {
                 let survey = self.store.survey(principal, repository, &create.handle).await?;
                 known.total_usage = known.total_usage.plus(survey.total_usage);
-                known.room = survey.room_bytes >= promised_bytes;
+                known.room = new.promise().map_or(Room::Enough, |promise| promise.judge(survey.room_bytes));
                 known.repository = survey.repository;
                 known.file = state(survey.file);
                 known.tombstone = survey.tombstone;

@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt;
-use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, EXPECT};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Version};
 use tokio::time::{Instant, timeout};
 
+use super::deadline::REFUSAL;
 use crate::body::{Cut, Source, Upload};
 
 /// Slowest client that is waited for, on average, in bytes a second. Slower than the slowest modem.
@@ -23,7 +25,7 @@ const RATE_MIN: u64 = 1 << 10;
 /// instead of the answer, and tries again for 15 minutes.
 const DRAIN_BYTES_MAX: u64 = 64 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
-/// The same for somebody without a credential.
+/// The same for somebody without a credential, for as long as [`REFUSAL`].
 const DRAIN_BYTES_MAX_UNKNOWN: u64 = 64 << 10;
 
 /// The body of a request, given up when nothing arrives for `stall`.
@@ -81,13 +83,18 @@ impl Patience {
     }
 }
 
-/// Reads on for a while after a refusal, so that the answer arrives.
-pub(super) async fn drain(upload: &mut Upload, headers: &HeaderMap, known: bool) {
-    if headers.contains_key(EXPECT) && upload.received_bytes() == 0 {
+/// Reads on for a while after a refusal, so that the answer arrives. Over HTTP/2 an answer arrives in any case: nothing of
+/// somebody without a credential is read there.
+pub(super) async fn drain(upload: &mut Upload, head: &Parts, known: bool) {
+    if head.headers.contains_key(EXPECT) && upload.received_bytes() == 0 {
         return; // the client has not begun to send, and now will not
     }
-    let bytes_max = if known { DRAIN_BYTES_MAX } else { DRAIN_BYTES_MAX_UNKNOWN };
-    let _ = timeout(DRAIN_TIME_MAX, upload.drain(bytes_max)).await; // late or not, the answer follows
+    let (bytes_max, time_max) = match (known, head.version) {
+        (true, _) => (DRAIN_BYTES_MAX, DRAIN_TIME_MAX),
+        (false, Version::HTTP_2) => return,
+        (false, _) => (DRAIN_BYTES_MAX_UNKNOWN, REFUSAL),
+    };
+    let _ = timeout(time_max, upload.drain(bytes_max)).await; // late or not, the answer follows
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::credentials::{Credentials, admins_path};
 use crate::files;
 use crate::http;
 use crate::print::{self, Outcome};
-use crate::serve::{raise_descriptor_limit, reload_on_hangup, stop_signal, url_of};
+use crate::serve::{reload_on_hangup, stop_signal, url_of, use_what_there_is};
 use crate::service_manager::ServiceManager;
 use crate::socket::{self, Bound};
 
@@ -31,7 +31,7 @@ pub(super) fn run(options: &ServeMaintenance) -> Outcome {
     if !options.listen.is_empty() {
         config.maintenance.listen.clone_from(&options.listen);
     }
-    raise_descriptor_limit();
+    use_what_there_is(&mut config.limits);
     tried::forget(&config.data)?; // whoever stays finds out how the bucket is now
     session::act_with(config, async |session| serve(session).await)
 }

@@ -14,34 +14,42 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
 use pawl_tests::content::{basic, id_of, noise};
-use pawl_tests::http::{Body, Client, Connection, Request};
+use pawl_tests::disk::Disk;
+use pawl_tests::http::{Body, Client, Connection, Request, Response};
 use pawl_tests::server::{Credential, Server};
 use pawl_tests::wait::until;
 use rustix::process::{Pid, Resource, Rlimit};
 
-/// A connection of HTTP/2 that asks for something and makes no room for the answer. Ends with the value.
-struct WithoutRoom(Child);
+/// A connection of HTTP/2 whose client sends what no library would. Ends with the value.
+struct Http2(Child);
 
-impl WithoutRoom {
-    fn open(server: &Server, target: &str, authorization: Option<&str>) -> Self {
-        let mut tls = Command::new("openssl")
+impl Http2 {
+    /// Connects, with these settings.
+    fn open(server: &Server, settings: &[u8]) -> Self {
+        let tls = Command::new("openssl")
             .args(["s_client", "-quiet", "-alpn", "h2", "-connect", &server.address().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("openssl starts");
-        let mut head = vec![0x82, 0x87]; // :method GET, :scheme https
-        head.extend(literal(4, target)); // :path
-        head.extend(literal(1, "pawl")); // :authority
-        if let Some(value) = authorization {
-            head.extend(literal(23, value));
-        }
+        let mut connection = Self(tls);
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        bytes.extend(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])); // SETTINGS: a window of 0 bytes for each stream
-        bytes.extend(frame(1, 5, 1, &head)); // HEADERS that end the request
-        tls.stdin.as_mut().unwrap().write_all(&bytes).unwrap();
-        Self(tls)
+        bytes.extend(frame(4, 0, 0, settings)); // SETTINGS
+        connection.send(&bytes);
+        connection
+    }
+
+    /// Connects, asks for something and makes no room for the answer.
+    fn without_room(server: &Server, target: &str, authorization: Option<&str>) -> Self {
+        let mut connection = Self::open(server, &[0, 4, 0, 0, 0, 0]); // a window of 0 bytes for each stream
+        connection.send(&head(1, true, target, authorization));
+        connection
+    }
+
+    /// Fails where the connection has ended, which [`Self::has_ended`] tells.
+    fn send(&mut self, bytes: &[u8]) {
+        let _ = self.0.stdin.as_mut().unwrap().write_all(bytes);
     }
 
     fn has_ended(&mut self) -> bool {
@@ -49,11 +57,22 @@ impl WithoutRoom {
     }
 }
 
-impl Drop for WithoutRoom {
+impl Drop for Http2 {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// HEADERS of a request: a GET that ends with them, or a POST whose body is to come.
+fn head(stream: u32, ends: bool, target: &str, authorization: Option<&str>) -> Vec<u8> {
+    let mut head = vec![if ends { 0x82 } else { 0x83 }, 0x87]; // :method, :scheme https
+    head.extend(literal(4, target)); // :path
+    head.extend(literal(1, "pawl")); // :authority
+    if let Some(value) = authorization {
+        head.extend(literal(23, value));
+    }
+    frame(1, if ends { 5 } else { 4 }, stream, &head)
 }
 
 /// A frame of HTTP/2 (RFC 9113, section 4.1).
@@ -118,10 +137,34 @@ fn an_answer_without_room_keeps_nobody_out() {
         Server::build().tls().config("limits.connections = 3").config("limits.header_seconds = 1").start();
     let credential = server.add_host("web1", &[]);
     let before = server.stored();
-    let mut strangers: Vec<_> = (0..3).map(|_| WithoutRoom::open(&server, "/web1/config", None)).collect();
+    let mut strangers: Vec<_> = (0..3).map(|_| Http2::without_room(&server, "/web1/config", None)).collect();
     let _ = server.log().wait_for_line(&["GET /web1/config"]);
     assert_eq!(until("somebody else is served", || answer(&server, &credential)), "404");
-    until("the strangers are gone", || strangers.iter_mut().all(WithoutRoom::has_ended).then_some(()));
+    until("the strangers are gone", || strangers.iter_mut().all(Http2::has_ended).then_some(()));
+    before.assert_unchanged(&server.stored());
+}
+
+/// A188: somebody without a credential keeps connections by uploads of which nothing comes, one after the other.
+#[test]
+fn uploads_that_never_come_keep_no_connection_without_a_credential() {
+    const STRANGERS: usize = 4;
+    let server =
+        Server::build().tls().config("limits.connections = 4").config("limits.header_seconds = 1").start();
+    let credential = server.add_host("web1", &[]);
+    let before = server.stored();
+    let target = format!("/web1/data/{}", id_of(b"never sent"));
+    let mut strangers: Vec<_> = (0..STRANGERS).map(|_| Http2::open(&server, &[])).collect();
+    let mut looks = 0_u32;
+    until("the strangers are gone", || {
+        // Twenty looks take a tenth of a second at least, so that a request always begins before one has ended.
+        if looks.is_multiple_of(20) {
+            let request = head(looks / 10 + 1, false, &target, None);
+            strangers.iter_mut().for_each(|stranger| stranger.send(&request));
+        }
+        looks += 1;
+        strangers.iter_mut().all(Http2::has_ended).then_some(())
+    });
+    assert_eq!(until("somebody else is served", || answer(&server, &credential)), "404");
     before.assert_unchanged(&server.stored());
 }
 
@@ -137,7 +180,7 @@ fn a_host_that_takes_nothing_is_given_up() {
     let credential = server.add_host("web1", &[]);
     let authorization = basic(&credential.user, &credential.password);
     let before = server.stored();
-    let mut host = WithoutRoom::open(&server, "/web1/data/", Some(&authorization));
+    let mut host = Http2::without_room(&server, "/web1/data/", Some(&authorization));
     until("the host is given up", || host.has_ended().then_some(()));
     before.assert_unchanged(&server.stored());
 }
@@ -161,19 +204,99 @@ fn a_connection_ends_with_the_answer_to_a_stranger() {
 /// A54: somebody takes all connections from one address.
 #[test]
 fn one_address_has_its_share_of_connections() {
-    let server = Server::build().config("limits.connections_per_address = 3").start();
+    let config = "limits.connections_per_address = 3\nlimits.header_seconds = 3600";
+    let server = Server::build().config(config).start();
     let web1 = server.add_client("web1", &[]);
     let address = Ipv4Addr::new(127, 0, 0, 9);
-    let hoarded: Vec<_> = (0..3).map(|_| Connection::open_from(address, server.address()).unwrap()).collect();
-    let mut one_more = Connection::open_from(address, server.address()).unwrap();
-    assert_eq!(one_more.read_to_end().unwrap(), b"");
+    let open = || Connection::open_from(address, server.address()).unwrap();
+    let mut hoarded: Vec<_> = (0..3).map(|_| open()).collect();
+    // From the same address a host has its turn, for which the oldest makes way.
+    let mut host = open();
+    assert_eq!(host.exchange(&web1.signed(Request::new("HEAD", "/web1/config"))).unwrap().status, 404);
+    assert_eq!(hoarded.remove(0).read_to_end().unwrap(), b"");
     assert_eq!(web1.ask("HEAD", "/web1/config").unwrap().status, 404);
-    drop(hoarded);
-    until("the address has its share again", || {
-        let mut connection = Connection::open_from(address, server.address()).ok()?;
-        let asked = connection.exchange(&web1.signed(Request::new("HEAD", "/web1/config")));
-        asked.ok().filter(|response| response.status == 404)
-    });
+    // As many as the share may wait; more are closed at once, and the log says so.
+    hoarded.extend((0..20).map(|_| open()));
+    let _ = server.log().wait_for_line(&[" INFO ", "127.0.0.9", "limits.connections_per_address"]);
+}
+
+/// A189: somebody without a credential takes all connections, from many addresses.
+#[test]
+fn strangers_make_way_where_all_connections_are_taken() {
+    let server = Server::build().config("limits.connections = 8\nlimits.header_seconds = 3600").start();
+    let web1 = server.add_client("web1", &[]);
+    let addresses = (10..26).map(|last| Ipv4Addr::new(127, 0, 0, last));
+    let silent: Vec<_> =
+        addresses.map(|from| Connection::open_from(from, server.address()).unwrap()).collect();
+    let answer = until("a host is served", || web1.ask("HEAD", "/web1/config").ok());
+    assert_eq!(answer.status, 404);
+    drop(silent);
+}
+
+/// A190: a host opens connections without end and lets them lie.
+#[test]
+fn one_host_has_its_share_of_connections() {
+    let config = "limits.connections = 8\nlimits.requests_per_host = 3\nlimits.idle_seconds = 3600";
+    let server = Server::build().config(config).start();
+    let (web1, web2) = (server.add_client("web1", &[]), server.add_client("web2", &[]));
+    let request = web1.signed(Request::new("HEAD", "/web1/config"));
+    let mut idle: Vec<_> = (0..12)
+        .map(|_| {
+            let mut connection = Connection::open(server.address()).unwrap();
+            assert_eq!(connection.exchange(&request).unwrap().status, 404);
+            connection
+        })
+        .collect();
+    assert_eq!(idle.remove(0).read_to_end().unwrap(), b"");
+    assert_eq!(idle.pop().unwrap().exchange(&request).unwrap().status, 404);
+    assert_eq!(web2.ask("HEAD", "/web2/config").unwrap().status, 404);
+}
+
+/// Announces an upload; the connection if the server waits for it, or else its answer.
+fn announce(server: &Server, client: &Client, target: &str, bytes: usize) -> Result<Connection, Response> {
+    let request = Request::new("POST", target).header("Content-Length", &bytes.to_string());
+    let mut connection = Connection::open(server.address()).unwrap();
+    connection.send(&client.signed(request.header("Expect", "100-continue"))).unwrap();
+    match connection.receive_any().unwrap() {
+        response if response.status == 100 => Ok(connection),
+        response => Err(response),
+    }
+}
+
+/// A191: a host announces uploads of which nothing comes, so that there seems to be no room for others.
+#[test]
+fn what_one_host_announces_leaves_room_for_others() {
+    const KIB: usize = 1 << 10;
+    let Some(disk) = Disk::new("size=16m") else { return };
+    let server = Server::build().data(&disk.data()).start();
+    let (web1, web2) = (created(&server, "web1"), created(&server, "web2"));
+    let announced: Vec<_> = (0..10)
+        .map(|number| format!("/web1/data/{}", id_of(format!("announced {number}").as_bytes())))
+        .map(|target| announce(&server, &web1, &target, 2500 * KIB))
+        .collect();
+    assert!(announced[0].is_ok());
+    for refused in announced.iter().filter_map(|announced| announced.as_ref().err()) {
+        assert_eq!(refused.status, 503, "{refused:?}"); // which restic tries again
+    }
+    let status_of = |name: &str, bytes: usize| {
+        let content = noise(name, bytes);
+        web2.post(&format!("/web2/data/{}", id_of(&content)), &content).unwrap().status
+    };
+    assert_eq!(status_of("a small one", 1000 * KIB), 200);
+
+    // A single upload may have nearly all the room. While it has, others come later.
+    drop(announced);
+    let large = noise("a large one", 12_000 * KIB);
+    let target = format!("/web1/data/{}", id_of(&large));
+    let mut connection =
+        until("there is room for a large one", || announce(&server, &web1, &target, large.len()).ok());
+    assert_eq!(status_of("another", 3000 * KIB), 503);
+    // What has arrived of it takes room on the disk, and not twice.
+    let (most, last) = large.split_at(large.len() - 1);
+    connection.send_bytes(most).unwrap();
+    until("there is room for a third", || (status_of("a third", 300 * KIB) == 200).then_some(()));
+    connection.send_bytes(last).unwrap();
+    assert_eq!(connection.receive("POST").unwrap().status, 200);
 }
 
 /// A55: a host has more requests going on than its share.

@@ -93,7 +93,7 @@ fn the_first_upload_after_a_start_is_stored() {
 #[test]
 fn readers_see_whole_files_while_others_write() {
     // The reader comes with a new connection for each request, as fast as it can.
-    let server = Server::build().config("limits.new_connections_per_minute = 1000000").start();
+    let server = Server::start();
     let web1 = server.add_client("web1", &[]);
     assert_eq!(web1.ask("POST", "/web1/?create=true").unwrap().status, 200);
     thread::scope(|scope| {
@@ -122,7 +122,7 @@ fn restic_backs_up_beside_a_thousand_idle_and_two_hundred_slow_connections() {
         .config("limits.connections = 2000")
         .config("limits.connections_per_address = 2000")
         .config("limits.new_connections_per_minute = 100000")
-        .config("limits.requests_per_host = 500")
+        .config("limits.requests_per_host = 2000")
         // Longer than restic may take on a busy machine.
         .config("limits.idle_seconds = 1800")
         .config("limits.stall_seconds = 1800")

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use pawl_tests::content::{id_of, noise};
-use pawl_tests::http::{Client, Connection};
+use pawl_tests::http::{Client, Connection, Request};
 use pawl_tests::server::Server;
 
 fn created(server: &Server, options: &[&str]) -> Client {
@@ -46,13 +46,50 @@ fn a_host_beyond_its_requests_waits() {
 /// A65: somebody opens connections faster than anybody needs them.
 #[test]
 fn new_connections_from_one_address_are_bounded() {
-    let server = Server::build().config("limits.new_connections_per_minute = 5").start();
+    // Each counts for half a minute, and one that waits is closed long before.
+    let config = "limits.new_connections_per_minute = 2\nlimits.header_seconds = 1";
+    let server = Server::build().config(config).start();
     let address = Ipv4Addr::new(127, 0, 0, 9);
-    for _ in 0..5 {
-        drop(Connection::open_from(address, server.address()).unwrap());
+    for _ in 0..2 {
+        let mut connection = Connection::open_from(address, server.address()).unwrap();
+        assert_eq!(connection.exchange(&Request::new("GET", "/web1/config")).unwrap().status, 401);
     }
     let mut one_more = Connection::open_from(address, server.address()).unwrap();
+    one_more.send(&Request::new("GET", "/web1/config")).unwrap();
     assert_eq!(one_more.read_to_end().unwrap(), b"");
     let web1 = created(&server, &[]); // from another address
     assert_eq!(web1.ask("GET", "/web1/data/").unwrap().status, 200);
+}
+
+#[test]
+fn connections_on_which_a_host_authenticates_use_up_nothing_of_their_address() {
+    let config = "limits.new_connections_per_minute = 2\nlimits.connections_per_address = 2";
+    let server = Server::build().config(config).start();
+    let web1 = created(&server, &[]);
+    let address = Ipv4Addr::new(127, 0, 0, 9);
+    let request = web1.signed(Request::new("GET", "/web1/data/"));
+    let open: Vec<_> = (0..20)
+        .map(|_| {
+            let mut connection = Connection::open_from(address, server.address()).unwrap();
+            assert_eq!(connection.exchange(&request).unwrap().status, 200);
+            connection
+        })
+        .collect();
+    for mut connection in open {
+        assert_eq!(connection.exchange(&request).unwrap().status, 200);
+    }
+}
+
+#[test]
+fn all_the_connections_of_a_proxy_are_served_whoever_comes_on_them() {
+    let config = "limits.new_connections_per_minute = 2\nlimits.connections_per_address = 2\n\
+                  limits.header_seconds = 3600\nproxy.addresses = [\"127.0.0.1\"]";
+    let server = Server::build().config(config).start();
+    let silent: Vec<_> = (0..10).map(|_| Connection::open(server.address()).unwrap()).collect();
+    for number in 0..20 {
+        let request =
+            Request::new("GET", "/web1/config").header("X-Forwarded-For", &format!("192.0.2.{number}"));
+        assert_eq!(server.nobody().send(request).unwrap().status, 401);
+    }
+    drop(silent);
 }

@@ -46,6 +46,8 @@ pub(super) const fn denied(denial: Denial) -> &'static str {
         Denial::Quota => "quota",
         Denial::TotalQuota => "total_quota",
         Denial::Room => "room",
+        Denial::RoomPromised => "room_promised",
+        Denial::NothingToDelete => "nothing_to_delete",
         Denial::Role => "role",
         Denial::Hidden => "hidden",
         Denial::NoRepository => "no_repository",

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pawl_policy::Denial;
+
 use super::expected::{Expected, Since};
 use super::model::{Attempts, Gravity, Log, Refused};
 use crate::audit::{self, Decision, Deed, Event, Line, Past};
@@ -73,7 +75,7 @@ impl Audited {
     /// Notes what a line tells; returns how many lines are lost there.
     fn note(&mut self, line: Line, is_new: bool) -> u64 {
         match line.event {
-            Event::Decision(decision) if is_new && is_refusal(decision.status) => self.note_refusal(decision),
+            Event::Decision(decision) if is_new && is_refusal(&decision) => self.note_refusal(decision),
             Event::Decision(decision) if is_new => return lost(&decision),
             Event::Purged(Deed { repository, file: Some(file), .. }) if file.starts_with("snapshots/") => {
                 self.purged.insert((repository, file));
@@ -149,9 +151,12 @@ fn lost(decision: &Decision) -> u64 {
     outcome.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
-/// Whether a status refuses what was asked. 404 does not: restic asks whether a config is there before it makes one.
-const fn is_refusal(status: u16) -> bool {
-    matches!(status, 400..=499 | 507) && status != 404
+/// Whether what was asked was refused. 404 is no refusal: restic asks whether a config is there before it makes one. Nor
+/// is what a deletion got of which nothing was there: restic cleans up like this after each upload that failed.
+fn is_refusal(decision: &Decision) -> bool {
+    let status = decision.status;
+    let is_nothing = decision.outcome.starts_with(&Denial::NothingToDelete.to_string());
+    matches!(status, 400..=499 | 507) && status != 404 && !is_nothing
 }
 
 #[cfg(test)]

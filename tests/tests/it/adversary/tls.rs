@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use pawl_tests::content::id_of;
-use pawl_tests::http::Connection;
+use pawl_tests::http::{Connection, Request};
 use pawl_tests::server::{Credential, Server};
 
 /// What curl gets for this target as it stands, over HTTP/2: version and code.
@@ -43,6 +43,19 @@ fn a_handshake_that_never_ends_is_cut_off() {
     }
     assert_eq!(http2(&server, &credential, &[], "/web1/config"), "2 404");
     before.assert_unchanged(&server.stored());
+}
+
+#[test]
+fn plain_http_is_answered_in_plain_http_and_logged() {
+    let server = Server::build().tls().start();
+    for request in [Request::new("GET", "/web1/config"), Request::new("POST", "/web1/?create=true")] {
+        let mut connection = Connection::open(server.address()).unwrap();
+        let response = connection.exchange(&request).unwrap();
+        assert_eq!(response.status, 400);
+        assert_eq!(response.reason, "this port speaks TLS: the URL must begin with https://");
+        assert_eq!(connection.read_to_end().unwrap(), b"");
+    }
+    let _ = server.log().wait_for_line(&[" INFO ", "plain HTTP", "last=\"127.0.0.1:"]);
 }
 
 /// A49: a host tries over HTTP/2, where methods and paths come as fields, what HTTP/1.1 refused it.

@@ -237,6 +237,20 @@ fn a_known_break_of_an_audit_log_stops_no_night_and_another_does() {
 }
 
 #[test]
+fn what_restic_cleans_up_after_an_upload_that_failed_raises_no_alarm() {
+    let ground = Ground::new();
+    let host = ground.server.add_client("web1b", &["--repository", "web1"]);
+    let target = format!("/web1/data/{}", "0".repeat(64));
+    assert_eq!(host.ask("DELETE", &target).unwrap().status, 403);
+    let log = audit_log(&ground);
+    wait::until("it is in the audit log", || {
+        fs::read_to_string(&log).unwrap().contains("delete data").then_some(())
+    });
+    let report = ground.json(0, &[]);
+    assert_eq!((&report["refused"], &report["summary"]["refused"]), (&json!([]), &json!(0)));
+}
+
+#[test]
 fn what_a_host_was_refused_is_counted_by_principal_since_the_last_report() {
     let ground = Ground::reporting("command = ['/bin/cat']");
     let _ = ground.restic.refused(["forget", "latest"], "append-only");

@@ -52,6 +52,7 @@ fn refusals_are_counted_by_reason_and_attempts_to_delete_apart() {
         status.wait_for(&[(&format!("pawl_refusals_total{{reason=\"{reason}\"}}"), 0)]);
     }
     status.wait_for(&[("pawl_refused_deletions_total", 0)]);
+    store(&web1, "data", b"a pack");
     for path in ["/web1/config".to_owned(), target("data", b"a pack"), "/web1/".to_owned()] {
         assert_eq!(web1.ask("DELETE", &path).unwrap().status, 403);
     }
@@ -64,6 +65,26 @@ fn refusals_are_counted_by_reason_and_attempts_to_delete_apart() {
         ("pawl_refusals_total{reason=\"not_granted\"}", 1),
         ("pawl_refusals_total{reason=\"keys_not_granted\"}", 1),
     ]);
+}
+
+#[test]
+fn what_restic_cleans_up_after_an_upload_that_failed_is_no_attempt_to_delete() {
+    let (_server, status, web1) = serve();
+    let pack = noise("pack", 1000);
+    assert_eq!(web1.post(&target("data", &pack), b"not it").unwrap().status, 400);
+    for file_type in ["data", "index", "snapshots", "keys"] {
+        let answer = web1.ask("DELETE", &target(file_type, &pack)).unwrap();
+        assert_eq!(answer.status, 403);
+        assert_eq!(answer.reason, "append-only: not allowed, and there is no such file");
+    }
+    status.wait_for(&[
+        ("pawl_refusals_total{reason=\"nothing_to_delete\"}", 4),
+        ("pawl_refusals_total{reason=\"role\"}", 0),
+        ("pawl_refused_deletions_total", 0),
+    ]);
+    store(&web1, "data", &pack);
+    assert_eq!(web1.ask("DELETE", &target("data", &pack)).unwrap().status, 403);
+    status.wait_for(&[("pawl_refused_deletions_total", 1)]);
 }
 
 #[test]

@@ -1,0 +1,183 @@
+//! New files on their way to the store, and those that did not get there.
+//!
+//! Invariant: a file is counted here from before anything is looked up for it until it is stored, so that uploads in
+//! parallel keep to the limits together.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pawl_policy::{Action, Create, FileType, Grant, PrincipalName, Quota, RepositoryName, Role, Usage};
+use tokio::time::Instant;
+
+use super::deletions::Deletions;
+use super::gate::{Entered, Gate};
+use super::promises::{Promise, Promises};
+use super::reserve::{Reservations, Reserved};
+use super::service::Door;
+use crate::body::Upload;
+use crate::store::AppendStore;
+
+/// Locks of one principal, or keys of all, in one repository.
+type Group = (RepositoryName, FileType, Option<PrincipalName>);
+
+/// All that are on their way.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    /// New locks and keys.
+    groups: Gate<Group>,
+    in_repositories: Reservations<RepositoryName>,
+    in_all: Reservations<PrincipalName>,
+    on_disk: Promises,
+}
+
+/// A file that is counted until it is stored.
+pub(super) struct Newcomer {
+    group: Option<Entered<Group>>,
+    in_repository: Option<Reserved<RepositoryName>>,
+    in_all: Option<Reserved<PrincipalName>>,
+    on_disk: Option<Arc<Promise>>,
+}
+
+impl<S: AppendStore, D: Deletions> Door<S, D> {
+    /// Counts the file, if the action is to store one.
+    pub(super) fn newcomer(
+        &self,
+        principal: &PrincipalName,
+        grant: &Grant,
+        action: &Action,
+        declared_bytes: Option<u64>,
+    ) -> Newcomer {
+        let bytes = self.counted_bytes(grant, action, declared_bytes);
+        let within = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
+        let all = &self.newcomers;
+        Newcomer {
+            group: group(principal, action).map(|group| all.groups.enter(group)),
+            in_repository: within(grant.quota)
+                .map(|bytes| all.in_repositories.reserve(&grant.repository, bytes)),
+            in_all: within(grant.total_quota).map(|bytes| all.in_all.reserve(principal, bytes)),
+            on_disk: bytes.map(|bytes| Arc::new(all.on_disk.make(principal, bytes))),
+        }
+    }
+
+    /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
+    /// allows; one that says it is longer is refused for that.
+    fn counted_bytes(&self, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
+        let Action::Create(create) = action else { return None };
+        let most = *self.caps.sizes(&create.handle).end();
+        // Who may not store anything gets no room promised that others then lack.
+        let counts = create.handle.file_type() != Some(FileType::Locks) && grant.role != Role::Restore;
+        counts.then(|| declared_bytes.unwrap_or(most).min(most))
+    }
+}
+
+fn group(principal: &PrincipalName, action: &Action) -> Option<Group> {
+    let Action::Create(create) = action else {
+        return None;
+    };
+    match create.handle.file_type()? {
+        FileType::Locks => Some((create.repository.clone(), FileType::Locks, Some(principal.clone()))),
+        FileType::Keys => Some((create.repository.clone(), FileType::Keys, None)),
+        FileType::Data | FileType::Index | FileType::Snapshots => None,
+    }
+}
+
+impl Newcomer {
+    /// How many of its group are on their way with it.
+    pub(super) fn before(&self) -> u32 {
+        self.group.as_ref().map_or(0, Entered::before)
+    }
+
+    /// What is on its way into the repository, this included.
+    pub(super) fn usage(&self) -> Usage {
+        self.in_repository.as_ref().map_or_else(Usage::default, Reserved::total)
+    }
+
+    /// What is on its way from the principal, this included.
+    pub(super) fn total_usage(&self) -> Usage {
+        self.in_all.as_ref().map_or_else(Usage::default, Reserved::total)
+    }
+
+    /// The room on the disk that it is promised; none if it needs no promise.
+    pub(super) fn promise(&self) -> Option<&Promise> {
+        self.on_disk.as_deref()
+    }
+
+    /// Promises no more what arrives of this upload.
+    pub(super) fn follow(&self, upload: &mut Upload) {
+        let Some(promise) = self.on_disk.as_ref().map(Arc::downgrade) else { return };
+        upload.on_arrival(Box::new(move |bytes| {
+            if let Some(promise) = promise.upgrade() {
+                promise.arrived(bytes);
+            }
+        }));
+    }
+}
+
+/// New files that a principal could not store. restic then asks to have them deleted, for as long as it tries again.
+#[derive(Debug, Default)]
+pub(super) struct FailedUploads(Mutex<VecDeque<(Instant, PrincipalName, Create)>>);
+
+/// For this long restic tries an upload again.
+const FAILED_WITHIN: Duration = Duration::from_mins(15);
+/// Failed uploads that are remembered; older ones are forgotten first.
+const FAILED_MAX: usize = 1024;
+
+impl FailedUploads {
+    fn all(&self) -> MutexGuard<'_, VecDeque<(Instant, PrincipalName, Create)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how the last upload of the file ended.
+    pub(super) fn note(&self, principal: &PrincipalName, create: Create, has_failed: bool) {
+        let mut all = self.all();
+        all.retain(|(at, who, failed)| {
+            at.elapsed() < FAILED_WITHIN && !(who == principal && *failed == create)
+        });
+        if has_failed {
+            if all.len() >= FAILED_MAX {
+                all.pop_front();
+            }
+            all.push_back((Instant::now(), principal.clone(), create));
+        }
+    }
+
+    /// Whether the principal failed to store the file that the action is about.
+    pub(super) fn include(&self, principal: &PrincipalName, action: &Action) -> bool {
+        self.all().iter().any(|(at, who, create)| {
+            at.elapsed() < FAILED_WITHIN
+                && who == principal
+                && create.repository == *action.repository()
+                && action.handle() == Some(&create.handle)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pawl_policy::{Delete, Handle};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_upload_is_its_principals_and_forgotten_after_a_while() {
+        let failed = FailedUploads::default();
+        let [web1, web2] = ["web1", "web2"].map(|name| name.parse::<PrincipalName>().unwrap());
+        let create = |name: &str| Create { repository: name.parse().unwrap(), handle: Handle::Config };
+        let delete =
+            |name: &str| Action::Delete(Delete { repository: name.parse().unwrap(), handle: Handle::Config });
+        failed.note(&web1, create("web1"), true);
+        let known = [(&web1, "web1"), (&web2, "web1"), (&web1, "web2")];
+        assert_eq!(known.map(|(who, name)| failed.include(who, &delete(name))), [true, false, false]);
+        tokio::time::sleep(FAILED_WITHIN).await;
+        assert!(!failed.include(&web1, &delete("web1")));
+        for number in 0..2 * FAILED_MAX {
+            failed.note(&web2, create(&format!("web2/{number}")), true);
+        }
+        assert_eq!(failed.all().len(), FAILED_MAX);
+        let last = format!("web2/{}", 2 * FAILED_MAX - 1);
+        assert!(failed.include(&web2, &delete(&last)));
+        failed.note(&web2, create(&last), false);
+        assert!(!failed.include(&web2, &delete(&last)));
+    }
+}
