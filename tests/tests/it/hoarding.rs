@@ -144,7 +144,7 @@ fn an_answer_without_room_keeps_nobody_out() {
     before.assert_unchanged(&server.stored());
 }
 
-/// A188: somebody without a credential keeps connections by uploads of which nothing comes, one after the other.
+/// A185: somebody without a credential keeps connections by uploads of which nothing comes, one after the other.
 #[test]
 fn uploads_that_never_come_keep_no_connection_without_a_credential() {
     const STRANGERS: usize = 4;
@@ -220,7 +220,7 @@ fn one_address_has_its_share_of_connections() {
     let _ = server.log().wait_for_line(&[" INFO ", "127.0.0.9", "limits.connections_per_address"]);
 }
 
-/// A189: somebody without a credential takes all connections, from many addresses.
+/// A186: somebody without a credential takes all connections, from many addresses.
 #[test]
 fn strangers_make_way_where_all_connections_are_taken() {
     let server = Server::build().config("limits.connections = 8\nlimits.header_seconds = 3600").start();
@@ -233,7 +233,7 @@ fn strangers_make_way_where_all_connections_are_taken() {
     drop(silent);
 }
 
-/// A190: a host opens connections without end and lets them lie.
+/// A187: a host opens connections without end and lets them lie.
 #[test]
 fn one_host_has_its_share_of_connections() {
     let config = "limits.connections = 8\nlimits.requests_per_host = 3\nlimits.idle_seconds = 3600";
@@ -263,7 +263,7 @@ fn announce(server: &Server, client: &Client, target: &str, bytes: usize) -> Res
     }
 }
 
-/// A191: a host announces uploads of which nothing comes, so that there seems to be no room for others.
+/// A188: a host announces uploads of which nothing comes, so that there seems to be no room for others.
 #[test]
 fn what_one_host_announces_leaves_room_for_others() {
     const KIB: usize = 1 << 10;

@@ -74,7 +74,7 @@ fn assert_costs_itself_alone(server: &Server, stray: &Path, why: &str) {
     );
 }
 
-/// A185: A directory below the data directory that cannot be looked at (another disk, another user's) ends maintenance of all
+/// A183: A directory below the data directory that cannot be looked at (another disk, another user's) ends maintenance of all
 /// repositories, verification and report included.
 #[test]
 fn a_directory_on_another_file_system_costs_itself_alone() {

@@ -139,7 +139,7 @@ fn stored_files_are_named_and_removed_by_the_keeper_and_maintenance_only() {
 
 #[test]
 fn a_source_file_has_one_purpose_and_says_which() {
-    const LINES_MAX: usize = 400;
+    const LINES_MAX: usize = 700;
     for folder in ["policy/src", "server/src"] {
         for (name, text) in texts(folder, ".rs") {
             assert!(text.starts_with("//! "), "{name} does not begin by saying what it is for");

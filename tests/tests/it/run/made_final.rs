@@ -70,7 +70,7 @@ fn nothing_becomes_final_where_verification_found_something() {
     assert_eq!(pending(&ground), before);
 }
 
-/// A182: A machine does not say whether its clock follows others, as in a container, or saw too little of what was deleted:
+/// A180: A machine does not say whether its clock follows others, as in a container, or saw too little of what was deleted:
 /// nothing is ever freed, and every night says that all is well.
 #[test]
 fn what_is_past_its_delay_and_kept_is_a_notice_with_its_reason_size_and_remedy() {
@@ -99,7 +99,7 @@ fn what_is_past_its_delay_and_kept_is_a_notice_with_its_reason_size_and_remedy()
     ground.restic("web1").check();
 }
 
-/// A183: A host stores a file while the server's clock stands ahead, and keeps all that is deleted in its repository from
+/// A181: A host stores a file while the server's clock stands ahead, and keeps all that is deleted in its repository from
 /// becoming final until that time has come.
 #[test]
 fn a_time_of_receipt_that_is_to_come_blocks_nothing_and_is_named() {
@@ -119,7 +119,7 @@ fn a_time_of_receipt_that_is_to_come_blocks_nothing_and_is_named() {
     assert!(pending(&ground).is_empty());
 }
 
-/// A184: A disk is full, so that restic cannot prune, a night cannot begin, and nothing frees what is due.
+/// A182: A disk is full, so that restic cannot prune, a night cannot begin, and nothing frees what is due.
 #[test]
 fn on_a_full_disk_a_night_begins_and_frees_what_is_due_before_it_prunes() {
     let Some(disk) = Disk::new("size=96m") else { return };

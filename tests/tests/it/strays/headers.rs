@@ -60,7 +60,7 @@ fn costs_itself_alone(server: &Server) {
     assert_eq!(back["brought_back"], 1, "{back:#}");
 }
 
-/// A186: Somebody who can write one file makes the header of a batch unreadable, and so ends maintenance of all repositories.
+/// A184: Somebody who can write one file makes the header of a batch unreadable, and so ends maintenance of all repositories.
 #[test]
 fn a_header_that_cannot_be_read_costs_its_batch_alone() {
     costs_itself_alone(&Server::start());
