@@ -22,20 +22,21 @@ use crate::program::target;
 /// this name, each in a process of its own, one makes it, and the others wait.
 pub fn made_once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     // cargo-nextest's number of the run; by hand, each process is a run of its own.
-    let run = env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| format!("of-process-{}", std::process::id()));
+    let run = env::var_os("NEXTEST_RUN_ID");
+    let run = run.unwrap_or_else(|| format!("of-process-{}", std::process::id()).into());
     let directory = target("made").join(run);
     fs::create_dir_all(&directory).unwrap();
-    let made = directory.join(name);
+    let path = directory.join(name);
     let lock = File::create_new(directory.join(format!("{name}.lock")))
         .or_else(|_| File::open(directory.join(format!("{name}.lock"))))
         .unwrap();
     flock(&lock, FlockOperation::LockExclusive).unwrap();
-    if !made.exists() {
+    if !path.exists() {
         let half = directory.join(format!("{name}.half"));
         make(&half);
-        move_to(&half, &made);
+        move_to(&half, &path);
     }
-    made
+    path
 }
 
 /// Copies a file or a directory with all that belongs to it: modes, owners, times, attributes.

@@ -78,65 +78,65 @@ fn odd_files(home: &Path) -> PathBuf {
 #[test]
 fn a_backup_of_rustic_is_restored_byte_for_byte() {
     let server = Server::start();
-    let rustic = Rustic::new(&server.add_host("web1", &[]));
-    let files = odd_files(rustic.home.path());
-    rustic.succeed(["init"]);
-    rustic.succeed([OsStr::new("backup"), files.as_os_str()]);
+    let client = Rustic::new(&server.add_host("web1", &[]));
+    let files = odd_files(client.home.path());
+    client.succeed(["init"]);
+    client.succeed([OsStr::new("backup"), files.as_os_str()]);
     let before = server.stored();
     plant(&files.join("new"), &noise("new", 300_000));
-    rustic.succeed([OsStr::new("backup"), files.as_os_str()]);
+    client.succeed([OsStr::new("backup"), files.as_os_str()]);
     before.assert_kept(&server.stored());
-    rustic.succeed(["check", "--read-data"]);
-    assert_same(&files, &rustic.restore(&files));
+    client.succeed(["check", "--read-data"]);
+    assert_same(&files, &client.restore(&files));
 }
 
 #[test]
 fn restic_and_rustic_read_each_others_backups() {
     let server = Server::start();
     let credential = ready(&server, "web1");
-    let (rustic, restic) = (Rustic::new(&credential), Restic::new(Version::V0_19, &credential));
-    let files = odd_files(rustic.home.path());
-    rustic.succeed([OsStr::new("backup"), files.as_os_str()]);
+    let (client, restic) = (Rustic::new(&credential), Restic::new(Version::V0_19, &credential));
+    let files = odd_files(client.home.path());
+    client.succeed([OsStr::new("backup"), files.as_os_str()]);
     restic.check();
     assert_same(&files, &restic.restore(&files, &[]));
 
     plant(&files.join("new"), &noise("new", 300_000));
     restic.backup(&files);
-    rustic.succeed(["check", "--read-data"]);
-    assert_same(&files, &rustic.restore(&files));
+    client.succeed(["check", "--read-data"]);
+    assert_same(&files, &client.restore(&files));
 }
 
 #[test]
 fn forget_and_prune_of_rustic_are_refused_and_change_nothing() {
     let server = Server::start();
     let credential = ready(&server, "web1");
-    let rustic = Rustic::new(&credential);
-    let files = files(rustic.home.path());
+    let client = Rustic::new(&credential);
+    let files = files(client.home.path());
     for round in ["first", "second"] {
         plant(&files.join(round), &noise(round, 100_000));
-        rustic.succeed([OsStr::new("backup"), files.as_os_str()]);
+        client.succeed([OsStr::new("backup"), files.as_os_str()]);
     }
     let before = server.stored();
-    rustic.refused(["forget", "--keep-last", "1"]);
+    client.refused(["forget", "--keep-last", "1"]);
     before.assert_unchanged(&server.stored());
-    rustic.refused(["forget", "--keep-last", "1", "--prune", "--instant-delete"]);
+    client.refused(["forget", "--keep-last", "1", "--prune", "--instant-delete"]);
     before.assert_kept(&server.stored());
     Restic::new(Version::V0_19, &credential).refused(["forget", "--keep-last", "1"], APPEND_ONLY);
     before.assert_kept(&server.stored());
-    rustic.succeed(["check", "--read-data"]);
+    client.succeed(["check", "--read-data"]);
 }
 
 #[test]
 fn a_backup_of_rustic_outlives_a_night_that_begins_meanwhile() {
     let server = Server::start();
     let credential = ready(&server, "web1");
-    let rustic = Rustic::new(&credential);
-    let files = files(rustic.home.path());
-    rustic.succeed([OsStr::new("backup"), files.as_os_str()]);
+    let client = Rustic::new(&credential);
+    let files = files(client.home.path());
+    client.succeed([OsStr::new("backup"), files.as_os_str()]);
     plant(&files.join("new"), &noise("new", 3_000_000));
 
     let line = Proxy::start(server.address(), Fault::Hold, "POST /web1/index/");
-    let (before, path) = rustic.repository.rsplit_once('@').unwrap();
+    let (before, path) = client.repository.rsplit_once('@').unwrap();
     let path = path.split_once('/').unwrap().1;
     let far = Rustic::at(format!("{before}@{}/{path}", line.address()));
     let backup = far.start([OsStr::new("backup"), files.as_os_str()]);
@@ -149,6 +149,6 @@ fn a_backup_of_rustic_outlives_a_night_that_begins_meanwhile() {
     let _ = maintain(&server.place(), &night).expect_code(0);
     line.let_through();
     let _ = backup.end().expect_code(0);
-    rustic.succeed(["check", "--read-data"]);
-    assert_same(&files, &rustic.restore(&files));
+    client.succeed(["check", "--read-data"]);
+    assert_same(&files, &client.restore(&files));
 }

@@ -179,7 +179,8 @@ fn a_night_in_a_bucket_stops_while_the_store_is_gone_and_is_done_when_it_is_back
     assert_eq!(ends, ["well"; 6], "{report:#}");
     assert_eq!(host.restic.snapshots(), host.snapshots[3..]);
     host.restic.check();
-    let batch = report["steps"][2]["batch"].as_str().unwrap().to_owned();
+    let forget = report["steps"].as_array().unwrap().iter().find(|step| step["step"] == "forget").unwrap();
+    let batch = forget["batch"].as_str().unwrap().to_owned();
     let _ = host.maintain(&["undelete", &batch]).expect_code(0);
     host.assert_all_restore();
 }
