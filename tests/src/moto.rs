@@ -1,4 +1,4 @@
-//! moto: an S3 and IAM server in memory. `scripts/test` starts one, which all tests use at the same time.
+//! moto: an S3 and IAM server in memory. `scripts/test` starts some, which all tests use at the same time.
 //!
 //! Invariant: users and buckets have names that no other test has. moto checks neither checksums nor the conditions of
 //! policies, and credentials only for a [`Moto::checked_bucket`]: what one of these should refuse is tried on Ceph RGW.
@@ -36,17 +36,15 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// The server that all tests of a run share: `scripts/test` says where it listens. Without one, as when a single test
-    /// is started by hand, a server for this test alone.
+    /// One of the servers that all tests of a run share, for one process always the same: `scripts/test` says where they
+    /// listen. Without one, as when a single test is started by hand, a server for this test alone.
     #[must_use]
     pub fn shared() -> Self {
-        match env::var_os("PAWL_MOTO") {
-            None => Self::start(),
-            Some(url) => {
-                let address = url.to_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
-                Self { address: address.expect("PAWL_MOTO is like http://127.0.0.1:5000"), _own: None }
-            }
-        }
+        let Some(urls) = env::var_os("PAWL_MOTO") else { return Self::start() };
+        let urls: Vec<_> = urls.to_str().unwrap_or_default().split_whitespace().collect();
+        let chosen = (std::process::id() as usize).checked_rem(urls.len());
+        let url = chosen.and_then(|chosen| urls.get(chosen)?.strip_prefix("http://")?.parse().ok());
+        Self { address: url.expect("PAWL_MOTO is like 'http://127.0.0.1:5000 http://…'"), _own: None }
     }
 
     fn start() -> Self {

@@ -121,7 +121,6 @@ pub struct AddRepository {
 
 /// Options of `pawl host add`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct AddHost {
     /// The host's name, which is its user name as well
     pub name: PrincipalName,

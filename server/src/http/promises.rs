@@ -58,7 +58,8 @@ impl Promise {
     /// Whether the upload can be taken where there is room for so many bytes.
     pub(super) const fn judge(&self, room_bytes: u64) -> Room {
         let is_more_than_its_share = self.host_total > self.own && self.host_total > room_bytes / PARTS;
-        if self.own > room_bytes {
+        // What a host has announced itself is no reason to let it try again.
+        if self.host_total > room_bytes {
             Room::Full
         } else if self.total > room_bytes || is_more_than_its_share {
             Room::Promised
@@ -115,7 +116,8 @@ mod tests {
         let (promises, [web1, web2]) = (Promises::default(), hosts());
         let _first = promises.make(&web1, 300);
         let second = promises.make(&web1, 1);
-        assert_eq!([1203, 1204].map(|room| second.judge(room)), [Room::Promised, Room::Enough]);
+        let judged = [300, 301, 1203, 1204].map(|room| second.judge(room));
+        assert_eq!(judged, [Room::Full, Room::Promised, Room::Promised, Room::Enough]);
         assert_eq!(promises.make(&web2, 700).judge(1200), Room::Enough);
     }
 

@@ -171,7 +171,7 @@ impl UsageBook {
             match counted_repositories(data) {
                 Ok(repositories) => repositories.into_iter().for_each(|repository| self.ask_for(repository)),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot list the data directory to count what repositories hold")
+                    tracing::warn!(%error, "cannot list the data directory to count what repositories hold");
                 }
             }
         }

@@ -48,7 +48,7 @@ fn connections(descriptors: u64, memory_bytes: u64) -> NonZeroU32 {
 /// The machine's memory, or what a container or a service may have of it.
 fn memory_bytes() -> u64 {
     let machine = rustix::system::sysinfo();
-    let total = u64::from(machine.totalram).saturating_mul(u64::from(machine.mem_unit));
+    let total = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
     let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let group = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     let root = Path::new("/sys/fs/cgroup");

@@ -73,7 +73,7 @@ impl Ground {
             (*name, restic)
         });
         let hosts = hosts.collect();
-        let ground = Self { hosts, clients, server, password };
+        let ground = Self { server, hosts, clients, password };
         for name in names {
             for day in (10..16).rev() {
                 ground.backup(name, day);
@@ -117,7 +117,7 @@ impl Ground {
             let is_named = path.rsplit('/').next().is_some_and(|id| id.len() == 64);
             is_named && kinds.iter().any(|kind| path.starts_with(kind.as_str()))
         };
-        names.filter(is_file).map(|path| name_of(path)).collect()
+        names.filter(is_file).map(name_of).collect()
     }
 
     /// The options that name this restic, and the password.

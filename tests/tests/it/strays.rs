@@ -22,7 +22,7 @@ use pawl_tests::content::noise;
 use pawl_tests::disk::Mount;
 use pawl_tests::maintenance::maintain;
 use pawl_tests::server::Server;
-use pawl_tests::store::plant;
+use pawl_tests::store::{plant, remove};
 use serde_json::Value;
 
 /// A server with a backup in the repository web1.
@@ -90,7 +90,7 @@ fn a_directory_on_another_file_system_costs_itself_alone() {
 
     // Once it is gone, nothing is missed.
     drop(mounted);
-    fs::remove_dir(&stray).unwrap();
+    remove(&stray);
     let _ = maintain(&server.place(), &["verify", "--all"]).expect_code(0);
     let _ = maintain(&server.place(), &["run"]).expect_code(0);
 }

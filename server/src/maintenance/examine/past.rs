@@ -84,19 +84,19 @@ impl Told {
         let mut told = Self::default();
         for directory in audit::directories(data) {
             let files = audit::files(&directory).map_err(|error| unreadable(error.to_string()))?;
-            let read = audit::each_record(&files, |line| told.note(line.event, repository, &packs));
+            let read = audit::each_record(&files, |line| told.note(&line.event, repository, &packs));
             read.map_err(|broken| unreadable(broken.to_string()))?;
         }
         Ok(told)
     }
 
-    fn note(&mut self, event: Event, repository: &RepositoryName, packs: &BTreeMap<String, Handle>) {
+    fn note(&mut self, event: &Event, repository: &RepositoryName, packs: &BTreeMap<String, Handle>) {
         let is_here = |of: &str| of == repository.as_str();
         let pack_of = |deed: &Deed| {
             let file = deed.file.as_ref().filter(|_| is_here(&deed.repository))?;
             packs.get(file).copied()
         };
-        match &event {
+        match event {
             Event::Stored(deed) => self.stored.extend(pack_of(deed)),
             Event::Decision(asked) if asked.status == OK && asked.action.starts_with("create ") => {
                 let file = asked.file.as_ref().filter(|_| asked.repository.as_deref().is_some_and(is_here));
@@ -126,7 +126,7 @@ mod tests {
         let packs = BTreeMap::from([(pack.to_string(), pack)]);
         let mut told = Told::default();
         for event in events {
-            told.note(event.clone(), &"web1".parse().unwrap(), &packs);
+            told.note(event, &"web1".parse().unwrap(), &packs);
         }
         (told.stored.contains(&pack), told.removed.contains(&pack))
     }

@@ -222,7 +222,7 @@ pub(super) async fn purge(session: &Session, ward: &mut Ward, unseen: Option<&st
             return Ok(Said::failed(why));
         }
         let Settings { bytes_per_second, clock_is_right, .. } = ward.settings;
-        let options = Purge { bytes_per_second, clock_is_right, ..Purge::default() };
+        let options = Purge { clock_is_right, bytes_per_second, ..Purge::default() };
         let is_checked = ward.settings.restic.knows_password()
             && session.files.facts(&ward.repository, &Handle::Config).await?.is_some();
         let held_back = |hidden_ms| why_held_back(&ward.record, is_checked, hidden_ms);

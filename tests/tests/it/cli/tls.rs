@@ -165,7 +165,11 @@ fn beyond_loopback_it_is_https() {
     let server = Server::build().listen(SocketAddr::new(outer_address(), 0)).start();
     assert!(server.url().starts_with("https://"), "{}", server.log().text());
     let plain = Connection::open(server.address()).unwrap().exchange(&Request::new("GET", "/web1/config"));
-    assert!(plain.is_err(), "plain HTTP was answered: {plain:?}");
+    let plain = plain.unwrap();
+    assert_eq!(
+        (plain.status, plain.reason.as_str()),
+        (400, "this port speaks TLS: the URL must begin with https://")
+    );
     let ca = server.add_host("web1", &[]).ca_file.unwrap();
     let url = format!("{}/web1/config", server.url());
     let args = ["--noproxy", "*", "--cacert", ca.to_str().unwrap(), "--write-out", "%{http_code}", &url];
