@@ -19,8 +19,11 @@ pub(super) struct BadLine {
     pub(super) cause: String,
 }
 
+/// Somebody whom the file lets in.
+pub(super) type User = (PrincipalName, ChosenPassword);
+
 /// Reads the file: its users, and the lines that let nobody in.
-pub(super) fn read(path: &Path) -> Result<(Vec<(PrincipalName, ChosenPassword)>, Vec<BadLine>), FileError> {
+pub(super) fn read(path: &Path) -> Result<(Vec<User>, Vec<BadLine>), FileError> {
     let missing = || FileError::new("read", path, std::io::ErrorKind::NotFound.into());
     Ok(parse(&files::read(path)?.ok_or_else(missing)?))
 }

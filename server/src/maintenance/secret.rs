@@ -48,7 +48,7 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let accepted = |directory: &Path, mode: u32| {
             let file = directory.join("password");
-            std::fs::write(&file, "secret").unwrap();
+            pawl_tests::store::plant(&file, b"secret");
             std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
             let accepted = refuse_shared_with(&file, Some(credentials.path().as_os_str())).is_ok();
             std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();

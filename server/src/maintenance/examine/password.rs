@@ -89,7 +89,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("password");
-            std::fs::write(&path, &file).unwrap();
+            pawl_tests::store::plant(&path, &file);
             let restic = UsersRestic { password_file: Some(path), ..UsersRestic::default() };
             assert_eq!(restic.password().unwrap(), "geheimnis ä".as_bytes(), "{file:?}");
         }

@@ -148,7 +148,7 @@ mod tests {
         let back = Event::BroughtBack(deed("web1"));
         assert_eq!(told(&[]), (false, false));
         assert_eq!(told(&[Event::Stored(deed("web2"))]), (false, false));
-        assert_eq!(told(&[stored.clone()]), (true, false));
+        assert_eq!(told(std::slice::from_ref(&stored)), (true, false));
         assert_eq!(told(&[stored.clone(), hidden.clone()]), (true, true));
         assert_eq!(told(&[stored.clone(), hidden.clone(), purged]), (true, true));
         assert_eq!(told(&[stored, hidden, back]), (true, false));
