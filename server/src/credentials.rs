@@ -64,7 +64,7 @@ pub struct OfHtpasswd {
 }
 
 impl OfHtpasswd {
-    /// Reads it.
+    /// Reads an `.htpasswd` file: its users that are no hosts in `hosts`, and its lines that let nobody in.
     pub fn read(file: &Path, hosts: &Hosts) -> Result<Self, HostsError> {
         let (users, bad) = htpasswd::read(file)?;
         let users = users.into_iter().map(|(name, _)| name);

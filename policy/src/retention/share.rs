@@ -66,8 +66,7 @@ impl MaxShare {
 /// Holds what would be removed of each group of which too few days would be left. `earlier` is what the last run by the
 /// same rules left. Of a group that it does not know, every day that the rules see counts.
 ///
-/// The same rules take old days as new ones come: however many runs were missed meanwhile, one old day for each new day
-/// is never too much.
+/// Unchanged rules remove an old day for each new day. A run may always do that, however many runs were missed.
 pub(super) fn hold_if_too_many(judged: &mut [Judged<'_>], max: MaxShare, earlier: &DaysLeft) {
     for group in judged.chunk_by_mut(|one, next| one.group == next.group) {
         let (seen, left) = (days(group, is_seen), days(group, is_left));

@@ -44,7 +44,7 @@ struct Counted {
     last: String,
 }
 
-/// Counts them.
+/// Counts refused connections by cause, so that the log has one line a minute for each.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway(Mutex<BTreeMap<Cause, Counted>>);
 

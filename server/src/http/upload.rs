@@ -25,7 +25,7 @@ const RATE_MIN: u64 = 1 << 10;
 /// instead of the answer, and tries again for 15 minutes.
 const DRAIN_BYTES_MAX: u64 = 64 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
-/// The same for somebody without a credential, for as long as [`REFUSAL`].
+/// Bytes that are read so that a refusal reaches a client without a credential, within [`REFUSAL`].
 const DRAIN_BYTES_MAX_UNKNOWN: u64 = 64 << 10;
 
 /// The body of a request, given up when nothing arrives for `stall`.
