@@ -70,6 +70,8 @@ pub enum Event {
     KeyHidden(Deed),
     /// Maintenance vouched for a snapshot, or for the times of all that were there.
     Adopted(Deed),
+    /// Maintenance took a repository out of service.
+    Retired(Deed),
     /// Maintenance keeps hosts from locking a repository, or does so for longer.
     LocksSuspended(Suspension),
     /// Maintenance lets hosts lock again.

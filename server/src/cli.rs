@@ -11,9 +11,11 @@ mod restore;
 mod run;
 mod verify;
 
+use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use pawl_policy::{PrincipalName, RepositoryName};
 
 use crate::config::{Listen, LogFormat, LogLevel};
@@ -22,11 +24,43 @@ use crate::s3_policy;
 pub use forget::{Adopt, Forget, Retention};
 pub use host::{AddHost, AddRepository, GrantOptions, Host, HostRole, NewCertificate};
 pub use lock_wait::{InvalidWait, LockWait};
-pub use maintain::{Admin, DeleteFiles, Enrol, Key, Maintain, OneKey, Purge, ServeMaintenance, Undelete};
+pub use maintain::{
+    Admin, DeleteFiles, Enroll, Key, Maintain, OneKey, Purge, Retire, ServeMaintenance, Undelete,
+};
 pub use report::Report;
 pub use restore::Restore;
 pub use run::{Portions, Run, Settings, Until};
 pub use verify::{Reading, UsersRestic, Verify};
+
+/// The commands of `pawl maintain` by what one wants, in the order of its help.
+const TASKS: [(&str, &[&str]); 5] = [
+    ("Every day", &["run", "report"]),
+    ("Look", &["verify"]),
+    ("Bring back", &["undelete", "restore"]),
+    ("Remove", &["forget", "delete", "purge"]),
+    ("Hosts, admins and keys", &["enroll", "retire", "adopt", "key", "admin", "serve"]),
+];
+
+/// All commands, and their help.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command().mut_subcommand("maintain", by_task)
+}
+
+/// Lists the subcommands by task in the help.
+fn by_task(command: clap::Command) -> clap::Command {
+    let mut list = String::new();
+    for (task, names) in TASKS {
+        let _ = write!(list, "\n{task}:\n"); // writing to a String cannot fail
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let _ = writeln!(list, "  {name:<9} {}", about.cloned().unwrap_or_default());
+        }
+    }
+    command.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n{list}\nOptions:\n{{options}}{{after-help}}"
+    ))
+}
 
 /// Everything that can be typed after `pawl`.
 #[derive(Debug, Parser)]
@@ -43,7 +77,7 @@ First backup:
 
 Maintenance:
   pawl maintain serve --data ./pawl-data   # prints what to paste, to prune with restic
-  pawl maintain deleted --data ./pawl-data",
+  pawl maintain undelete --data ./pawl-data",
     disable_help_subcommand = true
 )]
 pub struct Cli {
@@ -150,6 +184,18 @@ pub struct Place {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+impl Place {
+    /// The words that say the same.
+    pub(crate) fn args(&self) -> Vec<OsString> {
+        let word = |option: &str, path: &Option<PathBuf>| {
+            let path = path.as_ref().map(|path| path.clone().into_os_string());
+            path.map(|path| [OsString::from(option), path])
+        };
+        let words = [word("--data", &self.data), word("--config", &self.config)];
+        words.into_iter().flatten().flatten().collect()
+    }
 }
 
 /// Options of `pawl doctor`.
@@ -270,4 +316,21 @@ Examples:
 Nothing is changed: hand what is printed to `aws iam put-role-policy`, `aws s3api put-bucket-policy` and
 `aws s3api put-bucket-lifecycle-configuration`.")]
     S3(Box<s3_policy::Options>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_of_maintenance_has_its_place_in_the_help() {
+        let command = command();
+        let maintain = command.find_subcommand("maintain").unwrap();
+        let shown = maintain.get_subcommands().filter(|command| !command.is_hide_set());
+        let mut shown: Vec<_> = shown.map(clap::Command::get_name).collect();
+        let mut listed: Vec<_> = TASKS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        shown.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(shown, listed);
+    }
 }

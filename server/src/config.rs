@@ -31,6 +31,9 @@ pub use report::{Format, Report};
 /// Where the backup door listens unless told otherwise: this machine only.
 pub const LISTEN_DEFAULT: Listen = Listen::Tcp(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000)));
 
+/// The configuration that `--data DIR` uses, in DIR.
+pub const IN_DATA: &str = ".pawl/pawl.toml";
+
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -205,7 +208,7 @@ pub enum LogLevel {
 const FAILED_LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 impl Config {
-    /// What `pawl serve --data DIR` uses.
+    /// What `--data DIR` uses unless a configuration lies in the directory.
     #[must_use]
     pub fn for_data(data: PathBuf) -> Self {
         Self {
@@ -231,7 +234,16 @@ impl Config {
     /// Reads the configuration file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = files::read(path)?.ok_or_else(|| ConfigError::Missing(path.to_owned()))?;
-        written::parse(&text, path)
+        written::parse(&text, path, None)
+    }
+
+    /// What `--data DIR` uses: the configuration in the directory, if there is one, else the defaults.
+    pub fn read_in(data: PathBuf) -> Result<Self, ConfigError> {
+        let path = data.join(IN_DATA);
+        match files::read(&path)? {
+            Some(text) => written::parse(&text, &path, Some(data)),
+            None => Ok(Self::for_data(data)),
+        }
     }
 
     /// Listens elsewhere than configured. With TLS left to itself it follows the address.

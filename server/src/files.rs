@@ -106,14 +106,14 @@ pub fn take_room(path: &Path, bytes: u64) -> Result<(), FileError> {
         .map_err(std::io::Error::from)
         .and_then(|()| path.parent().map_or(Ok(()), |at| adopt(&file, at)));
     if taken.is_err() {
-        give_up_room(path)?;
+        remove(path)?;
     }
     taken.map_err(failed)
 }
 
-/// Gives it back.
+/// Removes a file, if it is there.
 #[expect(clippy::disallowed_methods, reason = "removes Pawl's own state, never a stored file")]
-pub fn give_up_room(path: &Path) -> Result<(), FileError> {
+pub fn remove(path: &Path) -> Result<(), FileError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(FileError::new("remove", path, error))

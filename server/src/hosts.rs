@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::{AddHost, AddRepository, GrantOptions, Host as Command, HostRole, NewCertificate, Place};
 use crate::config::{Config, LISTEN_DEFAULT, Tls};
-use crate::credentials::{CertificateOrder, GrantEntry, Host, Hosts, Secret, hosts_path};
+use crate::credentials::{CertificateOrder, GrantEntry, Host, Hosts, OfHtpasswd, Secret, hosts_path};
 use crate::files;
 use crate::http::tls::ca_file;
 use crate::print::{self, Outcome};
@@ -153,38 +153,89 @@ fn exactly(size: ByteSize) -> String {
     if readable.parse() == Ok(size) { readable } else { format!("{} B", size.as_u64()) }
 }
 
-/// A host that was just added.
+/// How a host that was admitted gets in.
 #[derive(Debug)]
-pub struct Introduced {
-    /// Its repository as restic knows it, with the credential.
-    pub repository: String,
-    /// The CA to trust, if it is Pawl's own.
-    pub ca_file: Option<PathBuf>,
-    /// What to paste there, after the repository was initialised.
-    pub lines: String,
+pub enum Credential {
+    /// By one that was just made.
+    New {
+        /// What to paste there, after the repository was initialised.
+        lines: String,
+    },
+    /// By the one that it has, and with more rights than before.
+    Granted,
+    /// As before.
+    There,
 }
 
-/// Adds a host that backs up to the repository of its own name.
-pub fn introduce(config: &Config, name: &PrincipalName) -> Result<Introduced, Box<dyn std::error::Error>> {
-    let invitation = add_plain(config, name)?;
-    let lines = invitation.to_paste().replace("restic init\n", "");
-    let password = invitation.password.as_deref().unwrap_or_default();
-    let credential = format!("://{}:{password}@", invitation.user.replace('@', "%40"));
-    let repository = invitation.repository.replacen("://", &credential, 1);
-    Ok(Introduced { repository, ca_file: invitation.ca_file, lines })
+/// Lets a host back up to this repository, unless it may already.
+pub fn admit(
+    config: &Config,
+    name: &PrincipalName,
+    repository: &RepositoryName,
+) -> Result<Credential, Box<dyn std::error::Error>> {
+    let path = hosts_path(&config.data);
+    let hosts = Hosts::read(&path)?;
+    match hosts.hosts.get(name.as_str()).filter(|host| !host.is_revoked()) {
+        Some(host) if host.grants.iter().any(|grant| grant.repository == repository.as_str()) => {
+            return Ok(Credential::There);
+        }
+        Some(_) => {
+            Hosts::update(&path, |hosts| hosts.grant(name, &[GrantEntry::backup(repository.as_str())]))?;
+            return Ok(Credential::Granted);
+        }
+        None => {}
+    }
+    let in_htpasswd = config.htpasswd.as_deref().map(|file| OfHtpasswd::read(file, &hosts)).transpose()?;
+    if in_htpasswd.is_some_and(|beside| beside.users.contains(&(name.clone(), repository.clone()))) {
+        return Ok(Credential::There);
+    }
+    let invitation = add_plain(config, name, repository)?;
+    Ok(Credential::New { lines: invitation.to_paste().replace("restic init\n", "") })
+}
+
+/// Takes their right to a repository from all hosts that have one. Those that have no other lose their access. Returns a
+/// sentence about each.
+pub fn dismiss(
+    config: &Config,
+    repository: &RepositoryName,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let path = hosts_path(&config.data);
+    let hosts = Hosts::read(&path)?;
+    let is_meant = |grant: &GrantEntry| grant.repository == repository.as_str();
+    let mut dismissed = Vec::new();
+    for (name, host) in hosts.hosts.iter().filter(|(_, host)| host.grants.iter().any(is_meant)) {
+        let name: PrincipalName = name.parse()?;
+        if host.grants.iter().all(is_meant) {
+            Hosts::update(&path, |hosts| hosts.revoke(&name, config.htpasswd.is_some()))?;
+            dismissed.push(format!("{name} has no access any more."));
+        } else {
+            Hosts::update(&path, |hosts| hosts.take_grant(&name, repository))?;
+            dismissed.push(format!("{name} may not use {repository} any more; its other repositories stay."));
+        }
+    }
+    if let Some(file) = &config.htpasswd {
+        for (name, _) in OfHtpasswd::read(file, &hosts)?.users.iter().filter(|(_, own)| own == repository) {
+            Hosts::update(&path, |hosts| hosts.revoke(name, true))?;
+            dismissed.push(format!("{name} of the htpasswd file has no access any more."));
+        }
+    }
+    Ok(dismissed)
 }
 
 /// Adds the first host of a new data directory and returns what to paste there.
 pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dyn std::error::Error>> {
-    Ok(add_plain(config, name)?.to_paste())
+    let own = name.as_str().parse();
+    let own = own.map_err(|error| format!("'{name}' cannot name a repository: {error}"))?;
+    Ok(add_plain(config, name, &own)?.to_paste())
 }
 
-fn add_plain(config: &Config, name: &PrincipalName) -> Result<Invitation, Box<dyn std::error::Error>> {
-    name.as_str()
-        .parse::<RepositoryName>()
-        .map_err(|error| format!("'{name}' cannot name a repository: {error}"))?;
+fn add_plain(
+    config: &Config,
+    name: &PrincipalName,
+    repository: &RepositoryName,
+) -> Result<Invitation, Box<dyn std::error::Error>> {
     let secret = Secret::generate()?;
-    let grants = vec![GrantEntry::backup(name.as_str())];
+    let grants = vec![GrantEntry::backup(repository.as_str())];
     Hosts::update(&hosts_path(&config.data), |hosts| {
         let secret_sha256 = Some(secret.hash());
         hosts.add(name, Host { secret_sha256, grants: grants.clone(), ..Host::default() }, None)

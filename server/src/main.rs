@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-use pawl::cli::{Cli, Command, Policy};
+use clap::FromArgMatches;
+use pawl::cli::{self, Cli, Command, Policy};
 use pawl::{audit, doctor, files, hosts, maintenance, print, s3_policy, serve};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&cli::command().get_matches()).unwrap_or_else(|error| error.exit());
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(&options),
         Command::Keeper(options) => serve::keeper(&options),
@@ -30,17 +30,17 @@ fn main() -> ExitCode {
 
 fn completions(shell: clap_complete::Shell) -> print::Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "pawl", &mut script);
+    clap_complete::generate(shell, &mut cli::command(), "pawl", &mut script);
     print::bytes(&script)
 }
 
 fn man_pages(directory: &Path) -> print::Outcome {
-    let written = clap_mangen::generate_to(Cli::command(), directory);
+    let written = clap_mangen::generate_to(cli::command(), directory);
     written.map_err(|cause| files::FileError::new("write man pages into", directory, cause).into())
 }
 
 fn man() -> print::Outcome {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    clap_mangen::Man::new(cli::command()).render(&mut page)?;
     print::bytes(&page)
 }

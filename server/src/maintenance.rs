@@ -12,18 +12,20 @@ mod delete;
 mod deleted;
 mod deletion;
 mod door;
-mod enrol;
+mod enroll;
 mod examine;
 mod forget;
 mod key;
 mod listing;
 mod locks;
+mod nights;
 mod progress;
 mod purge;
 mod remembered;
 mod report;
 mod restic;
 mod restore;
+mod retire;
 mod run;
 mod secret;
 mod serve;
@@ -39,6 +41,7 @@ use crate::print::Outcome;
 pub use clock::state as clock;
 pub use forget::CanaryFile;
 pub use restic::Bounds;
+pub use run::Step;
 pub use verify::{Covered, Share, coverage};
 
 /// Runs the command.
@@ -46,16 +49,17 @@ pub fn run(command: Maintain) -> Outcome {
     match command {
         Maintain::Serve(options) => serve::run(&options),
         Maintain::Admin(command) => admin::run(command),
-        Maintain::Deleted { place, json } => deleted::run(&place, json),
         Maintain::Undelete(options) => undelete::run(&options),
         Maintain::Purge(options) => purge::run(&options),
         Maintain::Delete(options) => delete::run(&options),
         Maintain::Key(command) => key::run(command),
         Maintain::Forget(options) => forget::run(&options),
         Maintain::Run(options) => run::run(&options),
+        Maintain::Nights { place } => nights::run(&place),
         Maintain::Adopt(options) => forget::adopt(&options),
         Maintain::Report(options) => report::run(&options),
-        Maintain::Enrol(options) => enrol::run(&options),
+        Maintain::Enroll(options) => enroll::run(&options),
+        Maintain::Retire(options) => retire::run(&options),
         Maintain::Verify(options) => verify::run(&options),
         Maintain::Restore(options) => restore::run(&options),
     }

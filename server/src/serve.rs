@@ -5,6 +5,7 @@
 mod capacity;
 mod confined;
 mod keeper;
+mod nights;
 mod url;
 
 use std::error::Error;
@@ -34,6 +35,7 @@ pub(crate) use capacity::{raise_descriptor_limit, use_what_there_is};
 #[doc(hidden)] // for the program that attacks it
 pub use confined::confine;
 pub use keeper::{keeper, user};
+use nights::Nights;
 use url::{machine_name, write_down_url};
 pub use url::{url_of, url_path};
 
@@ -52,7 +54,7 @@ pub fn configuration(place: &Place) -> Result<Config, ConfigError> {
         (Some(path), _) => Config::read(path),
         (None, Some(data)) => {
             let absolute = std::path::absolute(data);
-            Ok(Config::for_data(absolute.unwrap_or_else(|_| data.clone())))
+            Config::read_in(absolute.unwrap_or_else(|_| data.clone()))
         }
         (None, None) => Err(ConfigError::Missing(PathBuf::from("--data or --config"))), // clap requires one
     }
@@ -86,12 +88,13 @@ pub fn serve(options: &Serve) -> Outcome {
         config.failed_logins_per_minute,
     )?;
     let manager = ServiceManager::find();
+    let nights = config.maintenance.run.at().map(|_| Nights::start(&options.place)).transpose()?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from); // looks outside of DATA
     let threads = processors.max(THREADS_MIN);
     let level = confine(&config, &keeper)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let footing = keeper.footing();
-    let ready = Ready { config, sockets, certificates, credentials, footing, level, url, manager };
+    let ready = Ready { config, sockets, certificates, credentials, footing, level, url, manager, nights };
     let outcome = runtime.block_on(run(ready, keeper));
     runtime.shutdown_timeout(DISK_WAIT_MAX); // for work that waits for a disk that does not answer
     outcome
@@ -150,10 +153,12 @@ struct Ready {
     level: Level,
     url: String,
     manager: ServiceManager,
+    nights: Option<Nights>,
 }
 
-async fn run(ready: Ready, keeper: KeeperProcess) -> Outcome {
+async fn run(mut ready: Ready, keeper: KeeperProcess) -> Outcome {
     let (keeper, child) = keeper.connect()?;
+    let nights = ready.nights.take().map(Nights::watch);
     let data = &ready.config.data;
     let served = match ready.config.s3.clone() {
         None => run_on(LocalStore::open(data, keeper.clone())?, ready, &keeper).await,
@@ -165,6 +170,9 @@ async fn run(ready: Ready, keeper: KeeperProcess) -> Outcome {
             Err(error) => Err(error.into()),
         },
     };
+    if let Some(nights) = nights {
+        nights.end().await;
+    }
     end_keeper(&keeper, child).await;
     if served.is_ok() {
         tracing::info!("stopped");
@@ -176,7 +184,7 @@ async fn run_on<S>(store: S, ready: Ready, keeper: &KeeperClient) -> Outcome
 where
     S: AppendStore + Observed + Clone,
 {
-    let Ready { config, sockets, certificates, credentials, footing, level, url, manager } = ready;
+    let Ready { config, sockets, certificates, credentials, footing, level, url, manager, nights: _ } = ready;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(
         Door::new(store, credentials, config.caps, config.limits, audit.clone())

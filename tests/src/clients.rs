@@ -195,8 +195,8 @@ impl Restic {
             }
         };
         command.args(["--repo", &self.repository]).args(&self.options).args(args);
-        command.env("HOME", self.home.path()).envs(self.variables.iter().cloned());
         command.env("RESTIC_PASSWORD", PASSWORD).env("RESTIC_FROM_PASSWORD", PASSWORD);
+        command.env("HOME", self.home.path()).envs(self.variables.iter().cloned());
         Run::start(command)
     }
 

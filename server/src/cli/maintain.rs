@@ -14,7 +14,7 @@ use crate::config::Listen;
 /// `pawl maintain …`
 #[derive(Debug, Subcommand)]
 pub enum Maintain {
-    /// Let admins prune and repair with restic; what they delete can be brought back
+    /// Let admins prune and repair with restic, reversibly
     #[command(after_long_help = "\
 Examples:
   pawl maintain serve --data ./pawl-data                # prints what to paste; a socket in the data directory
@@ -33,28 +33,18 @@ With a bucket every start tries it out; other commands of maintenance believe fo
     /// Add, list and revoke admins
     #[command(subcommand)]
     Admin(Admin),
-    /// List deletions that can still be undone
-    #[command(after_long_help = "\
+    /// List deletions that can still be undone, or undo one
+    #[command(
+        alias = "deleted",
+        after_long_help = "\
 Examples:
-  pawl maintain deleted --data ./pawl-data
-  pawl maintain deleted --json --config /etc/pawl/pawl.toml")]
-    Deleted {
-        /// Data directory or configuration
-        #[command(flatten)]
-        place: Place,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Bring back what was deleted
-    #[command(after_long_help = "\
-Examples:
-  pawl maintain deleted --data ./pawl-data                        # which batches there are
+  pawl maintain undelete --data ./pawl-data                             # lists the batches that there are
   pawl maintain undelete 20261121T014500Z-1a2b3c4d --data ./pawl-data
 
 Later batches of the same repository come back as well, because a prune removes what an earlier one wrote anew: without
 it, what comes back could be incomplete. --only leaves them. Every file is hashed before it comes back, and none that is
-there is replaced.")]
+there is replaced."
+    )]
     Undelete(Undelete),
     /// Remove for good what was deleted long enough ago
     #[command(after_long_help = "\
@@ -66,10 +56,10 @@ A deletion becomes final once its delay has passed (14 days unless configured) a
 many distinct days, so that one wrong reading of a clock removes nothing. In a bucket, whose key of maintenance may not
 remove versions, the lifecycle rule removes them instead.")]
     Purge(Purge),
-    /// Find damage: look at everything, and read the part whose turn it is
+    /// Look at every file, and read the part whose turn it is
     #[command(after_long_help = super::verify::HELP)]
     Verify(Verify),
-    /// Put good copies in the place of damaged files, or bring a repository back to a moment
+    /// Replace damaged files by good copies, or go back to a moment
     #[command(after_long_help = super::restore::HELP)]
     Restore(Restore),
     /// Say how all backups are, and what somebody should look at
@@ -83,28 +73,46 @@ Examples:
 
 A retired repository's name stays taken: hosts cannot begin a new one there.")]
     Delete(DeleteFiles),
-    /// Remove snapshots by restic's keep rules, on times that a host cannot forge
+    /// Remove snapshots by restic's keep rules, on times no host can forge
     #[command(after_long_help = super::forget::FORGET_HELP)]
     Forget(Box<Forget>),
     /// Do everything that is to be done every night
     #[command(after_long_help = super::run::HELP)]
     Run(Box<Run>),
-    /// Vouch for snapshots: their claimed times are believed
+    /// Start `run` every night, for `pawl serve`, with which it ends
+    #[command(hide = true)]
+    Nights {
+        /// Data directory or configuration
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Believe the times that snapshots claim
     #[command(after_long_help = super::forget::ADOPT_HELP)]
     Adopt(Adopt),
     /// Say which keys hosts see
     #[command(subcommand)]
     Key(Key),
-    /// Introduce a host: its credential, its repository, and a management password that it never sees
+    /// Have any host, new or not, backed up and maintained every night
     #[command(after_long_help = "\
-Example:
-  pawl maintain enrol web1 --password-file web1.password --management-password-file management.password \\
-      --config /etc/pawl/pawl.toml
+Examples:
+  pawl maintain enroll web1 --data ./pawl-data       # prints what to paste on web1, the repository's password included
+  pawl maintain enroll web1 --password-file web1.password --config /etc/pawl/pawl.toml   # a repository that exists
 
-It adds the host as `pawl host add` does, runs `restic init` with the first password through the door to hosts, which
-must be running, and adds a key with the second through a maintenance door of its own. That key is not shown to the
-host. Needs restic 0.14 or newer.")]
-    Enrol(Enrol),
+It adds the host unless it is there, has restic make the repository unless it is there, and adds a key for management that \
+the host does not see. The management password is made on first use. Rules (14 daily, 8 weekly and 12 monthly snapshots) and \
+the time of the night go into the configuration, unless it has its own: with --data, into DIR/.pawl/pawl.toml. Snapshots \
+that came from elsewhere, as with a directory of rest-server, keep the times that they claim. Run it again, and it does only \
+what is missing. Needs restic 0.14 or newer on this machine.")]
+    Enroll(Enroll),
+    /// Take a repository out of service, reversibly; no night looks for it any more
+    #[command(after_long_help = "\
+Examples:
+  pawl maintain retire web1 --data ./pawl-data             # what is left of it is removed for good after the delay
+  pawl maintain retire old-name --data ./pawl-data         # it was renamed or removed by hand: no night looks for it again
+
+Hosts that back up to it and nowhere else lose their access; others lose the grant. `pawl maintain undelete` brings the \
+files back, and `pawl host add` the host.")]
+    Retire(Retire),
 }
 
 /// Options of `pawl maintain serve`.
@@ -165,10 +173,10 @@ pub enum Admin {
 /// Options of `pawl maintain undelete`.
 #[derive(Debug, Args)]
 pub struct Undelete {
-    /// The batch, as `pawl maintain deleted` names it
-    pub batch: BatchId,
+    /// The batch [default: list all batches]
+    pub batch: Option<BatchId>,
     /// Leave later batches of the same repository where they are
-    #[arg(long)]
+    #[arg(long, requires = "batch")]
     pub only: bool,
     /// Print JSON
     #[arg(long)]
@@ -249,20 +257,33 @@ pub struct OneKey {
     pub place: Place,
 }
 
-/// Options of `pawl maintain enrol`.
+/// Options of `pawl maintain enroll`.
 #[derive(Debug, Args)]
-pub struct Enrol {
-    /// The host's name, which is its repository's as well
+pub struct Enroll {
+    /// The host's name
     pub name: PrincipalName,
-    /// Holds the repository's password for the host
+    /// Its repository [default: the host's own name]
+    #[arg(long, value_name = "NAME")]
+    pub repository: Option<RepositoryName>,
+    /// Holds the repository's password for the host [default for a new repository: one is made, and printed]
     #[arg(long, value_name = "FILE")]
-    pub password_file: PathBuf,
-    /// Holds the password for management, which the host never sees
-    #[arg(long, value_name = "FILE")]
-    pub management_password_file: PathBuf,
-    /// The restic to use
-    #[arg(long, value_name = "PROGRAM", default_value = "restic")]
-    pub restic: PathBuf,
+    pub password_file: Option<PathBuf>,
+    /// The restic to use [default: restic]
+    #[arg(long, value_name = "PROGRAM")]
+    pub restic: Option<PathBuf>,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Options of `pawl maintain retire`.
+#[derive(Debug, Args)]
+pub struct Retire {
+    /// The repository
+    pub repository: RepositoryName,
+    /// Delete snapshots as well that are younger than the floor
+    #[arg(long)]
+    pub below_floor: bool,
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,

@@ -13,6 +13,7 @@ use jiff::{Timestamp, Zoned};
 use pawl_policy::RepositoryName;
 
 use super::{LockWait, Place, Retention, UsersRestic};
+use crate::maintenance::Step;
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
@@ -21,13 +22,14 @@ Examples:
   pawl maintain run --keep-daily 14 --keep-weekly 8 --keep-monthly 12 \\
       --password-file management.password --data ./pawl-data
   pawl maintain run web1 db1 --until 06:00 --bytes-per-second 50MiB --config /etc/pawl/pawl.toml
+  pawl maintain run web1 --only forget,prune --config /etc/pawl/pawl.toml   # at once, with the settings of the night
   pawl maintain run --json --config /etc/pawl/pawl.toml
 
 In every repository: verify, restore what is damaged and has a good copy, compare with the last report, purge what is due,
 open what is new and hide what restic would choke on, forget, prune, `restic check` of one portion; in the end a report is
 handed out. A surprise (damage that stays, an error of restic's) ends the work in its repository, and the others go on;
 nothing is purged where verify found damage. Rules that would take more than --max-share stop forget alone. Without keep rules nothing is forgotten,
-and pruned only what was deleted. What is removed can be brought back, as always: `pawl maintain deleted`.
+and pruned only what was deleted. What is removed can be brought back, as always: `pawl maintain undelete`.
 
 Settings can be written into the configuration, for all repositories and for single ones; the command line goes before
 both. In a file of passwords one line is the password, and nobody but its owner may read it:
@@ -66,6 +68,9 @@ pub struct Run {
     /// Repositories [default: all]
     #[arg(value_name = "REPOSITORY")]
     pub repositories: Vec<RepositoryName>,
+    /// Do only these steps: verify, restore, compare, purge, examine, forget, prune or check; several with commas
+    #[arg(long, value_name = "STEP,…", value_enum, value_delimiter = ',', hide_possible_values = true)]
+    pub only: Vec<Step>,
     /// What can be written into the configuration as well
     #[command(flatten)]
     pub settings: Settings,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use clap::{Args, Command, FromArgMatches};
+use jiff::civil::Time;
 use pawl_policy::RepositoryName;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -20,11 +21,19 @@ const PASSWORDS: [&str; 2] = ["password_file", "password_command"];
 /// How repositories are maintained.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
+    /// When the server begins the night, if it does.
+    at: Option<Time>,
     general: Settings,
     repositories: BTreeMap<RepositoryName, Settings>,
 }
 
 impl Run {
+    /// The time of the day at which `pawl serve` begins the night, by this machine's clock.
+    #[must_use]
+    pub const fn at(&self) -> Option<Time> {
+        self.at
+    }
+
     /// What is written for all.
     #[must_use]
     pub const fn general(&self) -> &Settings {
@@ -35,6 +44,12 @@ impl Run {
     #[must_use]
     pub fn of(&self, repository: &RepositoryName) -> &Settings {
         self.repositories.get(repository).unwrap_or(&self.general)
+    }
+
+    /// Whether this one has a table of its own.
+    #[must_use]
+    pub fn has_table(&self, repository: &RepositoryName) -> bool {
+        self.repositories.contains_key(repository)
     }
 
     /// Repositories that have a table here, and are none of these; nothing where only some are `asked` for.
@@ -48,6 +63,7 @@ impl Run {
 /// The table as it is written.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Written {
+    at: Option<String>,
     #[serde(default)]
     repositories: BTreeMap<String, Table>,
     #[serde(flatten)]
@@ -56,6 +72,7 @@ pub(super) struct Written {
 
 impl Written {
     pub(super) fn check(self) -> Result<Run, Refused> {
+        let at = self.at.as_deref().map(time_of_day).transpose()?;
         let general = settings("", &self.general)?;
         let mut repositories = BTreeMap::new();
         for (name, table) in self.repositories {
@@ -70,7 +87,14 @@ impl Written {
             whole.extend(table);
             repositories.insert(name, settings(&within, &whole)?);
         }
-        Ok(Run { general, repositories })
+        Ok(Run { at, general, repositories })
+    }
+}
+
+fn time_of_day(text: &str) -> Result<Time, Refused> {
+    match text.parse() {
+        Ok(Until::Daily(time)) => Ok(time),
+        _ => Err((TABLE, format!("at: expected a time of the day such as 03:30, found {text:?}"))),
     }
 }
 
@@ -175,6 +199,8 @@ mod tests {
             ("password = 'secret'", "password: there is no such key"),
             ("keep-daily = 1", "keep-daily: there is no such key"),
             ("max_share = '200%'", "max_share: expected 0% to 100%"),
+            ("at = 'late'", "maintenance.run: at: expected a time of the day such as 03:30, found \"late\""),
+            ("[repositories.web1]\nat = '03:30'", "at: there is no such key"),
             ("until = 'late'", "until: expected a time of the day"),
             ("until = '2099-11-22T05:00:00Z'", "maintenance.run: until: expected a time of the day"),
             (

@@ -142,7 +142,7 @@ mod tests {
 
     fn parse(table: &str) -> Result<Config, String> {
         let text = format!("data = '/srv/pawl'\n[s3]\n{table}");
-        super::super::written::parse(&text, Path::new("pawl.toml")).map_err(|error| error.to_string())
+        super::super::written::parse(&text, Path::new("pawl.toml"), None).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    data: PathBuf,
+    data: Option<PathBuf>,
     s3: Option<s3::WrittenS3>,
     #[serde(default, deserialize_with = "listen::one_or_more")]
     listen: Option<Vec<Listen>>,
@@ -104,8 +104,9 @@ struct WrittenStatus {
     public: bool,
 }
 
-/// Parses the text of the file at `path`.
-pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+/// Parses the text of the file at `path`. A file that lies in a data directory is about that `directory`, and does not
+/// name one.
+pub(super) fn parse(text: &str, path: &Path, directory: Option<PathBuf>) -> Result<Config, ConfigError> {
     let written: Written = toml::from_str(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         cause: error.to_string().trim_end().to_owned(),
@@ -115,16 +116,20 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     if listen.is_empty() {
         return Err(value(("listen", "expected at least one address".to_owned())));
     }
-    if !written.data.is_absolute() {
-        return Err(value(("data", "expected an absolute path".to_owned())));
-    }
+    let data = data(written.data, directory).map_err(value)?;
     check_public_url(written.public_url.as_deref()).map_err(value)?;
     let (confinement, keeper) =
         confinement::check(written.confinement, written.keeper_socket, written.keeper_for).map_err(value)?;
+    let maintenance = written.maintenance.check().map_err(value)?;
     let plain_http = written.plain_http;
     let tls = tls(written.tls, plain_http, &listen).map_err(value)?;
+    if maintenance.run.at().is_some() && keeper.is_some() {
+        let reason = "expected no time here: keeper_socket makes the keeper a service, and `pawl serve` cannot do the work \
+                      of maintenance; remove `at`, and start `pawl maintain run` by pawl-maintain.timer";
+        return Err(value(("maintenance.run", format!("at: {reason}"))));
+    }
     Ok(Config {
-        data: written.data,
+        data,
         s3: written.s3.map(s3::settings).transpose().map_err(value)?,
         listen,
         public_url: written.public_url.map(|url| url.trim_end_matches('/').to_owned()),
@@ -139,11 +144,28 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         limits: limits(&written.limits, plain_http),
         caps: caps(&written.caps).map_err(value)?,
         status: written.status.map(|written| status(&written)).transpose().map_err(value)?,
-        maintenance: written.maintenance.check().map_err(value)?,
+        maintenance,
         log: written.log,
         confinement,
         keeper,
     })
+}
+
+/// Which directory the file is about.
+fn data(written: Option<PathBuf>, directory: Option<PathBuf>) -> Result<PathBuf, Refused> {
+    match (written, directory) {
+        (None, Some(directory)) => Ok(directory),
+        (Some(data), None) if data.is_absolute() => Ok(data),
+        (_, None) => Err(("data", "expected an absolute path".to_owned())),
+        (Some(data), Some(directory)) => Err((
+            "data",
+            format!(
+                "expected no such key here, found {}: this file is about {}; remove the key",
+                data.display(),
+                directory.display()
+            ),
+        )),
+    }
 }
 
 /// A key and why its value cannot be.
@@ -272,7 +294,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, String> {
-        super::parse(text, Path::new("pawl.toml")).map_err(|error| error.to_string())
+        super::parse(text, Path::new("pawl.toml"), None).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -288,6 +310,22 @@ mod tests {
         let config = parse(include_str!("../../../deploy/example.toml")).unwrap();
         assert_eq!(config.caps, Caps::default());
         assert!(matches!(config.tls, Tls::PrivateCa { .. }));
+    }
+
+    #[test]
+    fn a_configuration_in_a_data_directory_is_about_that_directory() {
+        let parse = |text| super::parse(text, Path::new("pawl.toml"), Some("/srv/pawl".into()));
+        assert_eq!(parse("").unwrap().data, Path::new("/srv/pawl"));
+        let error = parse("data = '/elsewhere'").unwrap_err().to_string();
+        assert!(error.contains("/elsewhere") && error.contains("about /srv/pawl; remove the key"), "{error}");
+    }
+
+    #[test]
+    fn the_server_begins_the_night_only_where_it_may() {
+        let night = "[maintenance.run]\nat = '03:30'";
+        assert!(parse(&format!("data = '/srv'\n{night}")).unwrap().maintenance.run.at().is_some());
+        let error = parse(&format!("data = '/srv'\nkeeper_socket = '/run/k'\nkeeper_for = 'pawl'\n{night}"));
+        assert!(error.unwrap_err().contains("pawl-maintain.timer"));
     }
 
     #[test]

@@ -243,6 +243,17 @@ impl Hosts {
         Ok(())
     }
 
+    /// Takes a host's right to a repository. What it may do in others stays.
+    pub fn take_grant(
+        &mut self,
+        name: &PrincipalName,
+        repository: &RepositoryName,
+    ) -> Result<(), HostsError> {
+        let host = self.hosts.get_mut(name.as_str()).ok_or_else(|| HostsError::Unknown(name.clone()))?;
+        host.grants.retain(|grant| grant.repository != repository.as_str());
+        Ok(())
+    }
+
     /// Takes a host's access away. What it stored stays. Where an htpasswd file may know the name as well, an entry
     /// without grants stays, too, so that the host does not come back as a user of that file.
     pub fn revoke(&mut self, name: &PrincipalName, with_htpasswd: bool) -> Result<(), HostsError> {

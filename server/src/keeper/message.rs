@@ -149,6 +149,8 @@ pub enum Act {
     Conceal,
     /// Vouch for a snapshot, or for the times of all of a repository.
     Adopt,
+    /// Take a repository out of service.
+    Retire,
     /// Keep hosts from locking a repository.
     SuspendLocks {
         /// Until then, in Unix milliseconds.
@@ -183,6 +185,7 @@ impl From<Told> for Event {
             Act::Expose => Self::KeyExposed(deed),
             Act::Conceal => Self::KeyHidden(deed),
             Act::Adopt => Self::Adopted(deed),
+            Act::Retire => Self::Retired(deed),
             Act::SuspendLocks { until_ms } => {
                 let Deed { principal, repository, .. } = deed;
                 Self::LocksSuspended(Suspension { principal, repository, until_ms })

@@ -28,24 +28,27 @@ struct Report {
 
 /// Runs the command.
 pub(super) fn run(options: &DeleteFiles) -> Outcome {
-    session::act(&options.place, async |session| {
-        let principal = user()?;
-        let mut permits = Vec::new();
-        for handle in wanted(session, options).await? {
-            permits.push(permit(session, options, &principal, handle).await?);
+    session::act(&options.place, async |session| delete(session, options).await)
+}
+
+/// Hides what is named, and says so.
+pub(super) async fn delete(session: &Session, options: &DeleteFiles) -> Outcome {
+    let principal = user()?;
+    let mut permits = Vec::new();
+    for handle in wanted(session, options).await? {
+        permits.push(permit(session, options, &principal, handle).await?);
+    }
+    let report = hide(session, options, &principal, permits).await?;
+    if options.json {
+        return print::json(&report);
+    }
+    let hidden = count(report.hidden);
+    print::line(&match (&report.batch, report.locks_removed) {
+        (Some(batch), _) => {
+            format!("Deleted {hidden} of {}. To undo: pawl maintain undelete {batch}", options.repository)
         }
-        let report = hide(session, options, &principal, permits).await?;
-        if options.json {
-            return print::json(&report);
-        }
-        let hidden = count(report.hidden);
-        print::line(&match (&report.batch, report.locks_removed) {
-            (Some(batch), _) => {
-                format!("Deleted {hidden} of {}. To undo: pawl maintain undelete {batch}", options.repository)
-            }
-            (None, 0) => format!("There is nothing in {} to delete.", options.repository),
-            (None, locks) => format!("Removed {locks} locks of {}.", options.repository),
-        })
+        (None, 0) => format!("There is nothing in {} to delete.", options.repository),
+        (None, locks) => format!("Removed {locks} locks of {}.", options.repository),
     })
 }
 

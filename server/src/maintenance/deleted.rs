@@ -1,4 +1,4 @@
-//! `pawl maintain deleted`: what can still be undone.
+//! `pawl maintain undelete` without a batch: what can still be undone.
 //!
 //! Invariant: it only reads, and needs no lock.
 
@@ -102,8 +102,8 @@ pub(super) fn count(files: u64) -> String {
     if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
 }
 
-/// Runs the command.
-pub(super) fn run(place: &Place, json: bool) -> Outcome {
+/// Lists all batches.
+pub(super) fn list(place: &Place, json: bool) -> Outcome {
     session::read(place, async |config, store| {
         let (mut all, mut failed) = (Vec::new(), Vec::new());
         for batch in store.batches().await? {

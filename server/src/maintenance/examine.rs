@@ -52,7 +52,8 @@ pub(super) enum ExamineError {
     State(#[from] FileError),
     /// No key fits.
     #[error(
-        "the password opens none of the {0} keys of this repository; expected the management password, see --password-file"
+        "the password opens none of the {0} keys of this repository; expected the management password, whose key `pawl maintain \
+         enroll` adds"
     )]
     Password(usize),
     /// The key is not that of this repository.

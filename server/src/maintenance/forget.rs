@@ -25,7 +25,7 @@ use crate::maintenance::restic::Version;
 use crate::print::{self, Ended, Outcome};
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::{AppendStore, now_ms};
-pub(super) use adopted::adopt;
+pub(super) use adopted::{adopt, trust_what_came_from_elsewhere};
 pub use canary::CanaryFile;
 use read::Reader;
 use report::Report;

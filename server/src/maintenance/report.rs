@@ -20,9 +20,10 @@ mod words;
 use std::error::Error;
 use std::path::Path;
 
+use pawl_policy::RepositoryName;
 use serde_json::json;
 
-use super::session;
+use super::session::{self, Session};
 use crate::cli;
 use crate::config::Config;
 use crate::files;
@@ -35,6 +36,21 @@ use model::Report;
 
 /// The page is for whoever runs the command, and their group.
 const PAGE_MODE: u32 = 0o640;
+
+/// Whether the last report expects anything of a repository.
+pub(super) fn expects(session: &Session, repository: &RepositoryName) -> Result<bool, String> {
+    Ok(Last::load(&session.config.data)?.is_some_and(|last| last.expects(repository)))
+}
+
+/// Has the next report expect nothing of a repository.
+pub(super) fn expect_no_more(session: &Session, repository: &RepositoryName) -> Result<(), Box<dyn Error>> {
+    let data = &session.config.data;
+    if let Some(mut last) = Last::load(data)?.filter(|last| last.expects(repository)) {
+        last.expect_no_more(repository);
+        last.save(data)?;
+    }
+    Ok(())
+}
 
 /// Runs the command.
 pub(super) fn run(options: &cli::Report) -> Outcome {

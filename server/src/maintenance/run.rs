@@ -36,10 +36,11 @@ use crate::files::FileError;
 use crate::log;
 use crate::print::{self, Ended, Outcome};
 use crate::serve::DISK_WAIT_MAX;
-use record::Step;
+pub use record::Step;
 use report::Report;
 use ward::Ward;
 use whole::Whole;
+pub(super) use whole::last_began_ms;
 
 /// Runs the command.
 pub(super) fn run(options: &Run) -> Outcome {
@@ -74,7 +75,7 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
     let told = Stop::when_told()?;
     let worked = Box::pin(work_through(options, config.clone(), report, &told)).await;
     room::take(&config.data);
-    if told.why().is_some() {
+    if told.why().is_some() || !options.only.is_empty() {
         return worked;
     }
     match Box::pin(hand_out(&config, options.compare.as_deref())).await {
@@ -97,9 +98,13 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     let now = Zoned::now();
     let stop = told.and_at(moment(&general, &now)?);
     room::give_up(&config.data);
-    let whole = Whole::begin(&config.data)?;
+    let whole = if options.only.is_empty() { Whole::begin(&config.data)? } else { Whole::partial() };
     report.resumed = whole.resumed;
-    let comparison = Comparison::begin(&config, options.compare.as_deref()).await?;
+    let comparison = if options.only.is_empty() || options.only.contains(&Step::Compare) {
+        Comparison::begin(&config, options.compare.as_deref()).await?
+    } else {
+        None
+    };
     let expected = comparison.as_ref().map(Comparison::repositories).unwrap_or_default();
     let store = Arc::new(stores::open_for_reading(&config).await?);
     let names = verify::repositories(&*store, &config, &options.repositories, expected).await?;
@@ -120,7 +125,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
         }
         settings.restic.bounds.stop = stop.clone();
         settings.restic.bounds.bytes_per_second = settings.bytes_per_second.map(|size| size.as_u64());
-        let mut ward = Ward::load(&config.data, name, settings, stop)?;
+        let mut ward = Ward::load(&config.data, name, settings, stop, &options.only)?;
         ward.look_at_config(&*store).await;
         report.wards.push(ward);
     }

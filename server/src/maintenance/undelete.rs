@@ -10,7 +10,7 @@ use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 use serde::Serialize;
 
 use super::abreast::{FILES_AT_A_TIME, abreast};
-use super::deleted::{count, weigh};
+use super::deleted::{self, count, weigh};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
 use crate::cli::Undelete;
@@ -42,8 +42,9 @@ struct Report {
 
 /// Runs the command.
 pub(super) fn run(options: &Undelete) -> Outcome {
+    let Some(batch) = &options.batch else { return deleted::list(&options.place, options.json) };
     session::act(&options.place, async |session| {
-        let batches = chosen(session, &options.batch, options.only).await?;
+        let batches = chosen(session, batch, options.only).await?;
         let mut report = Report::default();
         let Some(Batch { repository, .. }) = batches.first().cloned() else {
             return Err(StoreError::NotFound.into()); // there is one at least
@@ -79,7 +80,7 @@ async fn chosen(
     }
     let Some(first) = all.iter().find(|batch| batch.id == *asked_for) else {
         return Err(format!(
-            "there is no batch {asked_for}: it was brought back or purged, or never was; `pawl maintain deleted` lists \
+            "there is no batch {asked_for}: it was brought back or purged, or never was; `pawl maintain undelete` lists \
              those that are"
         )
         .into());
@@ -188,6 +189,6 @@ fn tell(report: &Report, repository: &RepositoryName, options: &Undelete) -> Out
         return Ok(());
     }
     let left = count(report.left.len() as u64);
-    Err(format!("{left} could not be brought back, and stay where they are; see `pawl maintain deleted`")
+    Err(format!("{left} could not be brought back, and stay where they are; see `pawl maintain undelete`")
         .into())
 }

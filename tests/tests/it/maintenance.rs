@@ -13,9 +13,10 @@ mod attacks;
 mod commands;
 mod crash;
 mod day_after;
-mod enrol;
+mod enroll;
 mod forget;
 mod purge;
+mod retire;
 
 use std::collections::BTreeSet;
 use std::fs;

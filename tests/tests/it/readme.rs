@@ -87,6 +87,7 @@ fn every_command_of_the_readme_is_known_to_a_test() {
         "scripts/run",
         "restic forget latest --prune",
         "restic restore latest --target ./restored",
+        "(umask 077 && cat > web1.password)       # type the password of `restic init`, then Ctrl-D",
         "scripts/test", // what runs this
         "pawl host add db1 --data ./pawl-data",
         "pawl host add db2 --quota 200GiB --network 192.0.2.0/24 --expires 2027-12-31 --data ./pawl-data",
@@ -110,7 +111,9 @@ fn every_command_of_the_readme_is_known_to_a_test() {
 fn a_stranger_gets_to_a_first_backup_and_everything_back() {
     let terminal = Terminal::open();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let [run, forget, restore, ..] = blocks("sh")[..] else { unreachable!("the README has these blocks") };
+    let [run, forget, restore, enroll, ..] = blocks("sh")[..] else {
+        unreachable!("the README has these blocks")
+    };
 
     // The first command; only the port is left to the system.
     let command = format!("exec {}/{run} --listen 127.0.0.1:0", root.display());
@@ -159,13 +162,20 @@ fn a_stranger_gets_to_a_first_backup_and_everything_back() {
     assert!(restored.status.success());
     let compared = terminal.run("diff -r home/documents restored/\"$HOME\"/documents");
     assert!(compared.status.success());
+
+    // The first host has the machine's name.
+    let (_, name) = lines[0].trim_end_matches("/'").rsplit_once('/').unwrap();
+    let enrolled = terminal.run(&format!("exec <<<'of the repository'\n{}", enroll.replace("web1", name)));
+    assert!(enrolled.status.success());
+    let said = text(&enrolled.stdout);
+    assert!(said.contains("Restart `pawl serve`") && said.contains("\"exit\":0"), "{said}");
 }
 
 #[test]
 fn hosts_are_managed_as_the_readme_says() {
     let terminal = Terminal::open();
     std::fs::create_dir(terminal.path().join("pawl-data")).unwrap();
-    for block in &blocks("sh")[4..=5] {
+    for block in &blocks("sh")[5..=6] {
         assert!(terminal.run(block).status.success());
     }
     let hosts = terminal.run("pawl host list --json --data ./pawl-data");
@@ -183,7 +193,7 @@ fn the_audit_log_is_read_as_the_readme_says() {
     let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(log.any(|line| line.contains("listening on http")));
     drop(server);
-    let output = terminal.run(blocks("sh")[6]);
+    let output = terminal.run(blocks("sh")[7]);
     assert!(output.status.success());
     assert!(text(&output.stdout).contains("records without a break"));
 }
@@ -207,7 +217,7 @@ fn the_configuration_of_the_readme_is_accepted_block_by_block() {
         .replace("127.0.0.1:8001", "127.0.0.1:0");
     write(&terminal.path().join("pawl.toml"), &config);
 
-    let command = blocks("sh")[7].replace("/etc/pawl/pawl.toml", "./pawl.toml");
+    let command = blocks("sh")[8].replace("/etc/pawl/pawl.toml", "./pawl.toml");
     let mut shell = terminal.shell(&format!("exec {command}"));
     let mut server = Running(shell.stderr(Stdio::piped()).spawn().unwrap());
     let log = BufReader::new(server.0.stderr.take().unwrap());
@@ -242,7 +252,7 @@ fn a_bucket_takes_the_same_three_lines() {
     let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(log.any(|line| line.contains("listening on http")), "the server did not start");
 
-    let block = blocks("sh")[8].replace("/etc/pawl/pawl.toml", "./pawl.toml");
+    let block = blocks("sh")[9].replace("/etc/pawl/pawl.toml", "./pawl.toml");
     let output = with_access(&block).output().unwrap();
     let printed = text(&output.stdout);
     assert!(output.status.success() && printed.contains("the bucket keeps versions"), "{printed}");

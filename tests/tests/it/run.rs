@@ -18,6 +18,8 @@ mod faults;
 mod full;
 mod made_final;
 mod night;
+mod nights;
+mod only;
 mod young;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
 use pawl_policy::retention::Vouched;
-use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 use serde::{Deserialize, Serialize};
 
 use super::super::remembered;
@@ -66,25 +66,26 @@ struct Report<'a> {
 /// Runs `pawl maintain adopt`.
 pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
     session::act(&options.place, async |session| {
-        let Adopt { repository, snapshots, json, .. } = options;
+        let Adopt { repository, snapshots: snapshots_named, json, .. } = options;
         let data = &session.config.data;
         files::make_directory(&directory(data), 0o700)?;
         let mut adopted = Adopted::load(data, repository)?;
-        let ids = if snapshots.is_empty() {
-            let all = all(session, repository).await?;
+        let ids = if snapshots_named.is_empty() {
+            let all = snapshots(session, repository).await?.into_iter().map(|(id, _)| id);
+            let all: Vec<_> = all.collect();
             adopted.times.extend(all.iter().map(ToString::to_string));
             all
         } else {
-            for id in snapshots {
+            for id in snapshots_named {
                 let handle = Handle::File(FileType::Snapshots, *id);
                 if session.files.facts(repository, &handle).await?.is_none() {
                     return Err(format!("there is no {handle} in {repository}; nothing was adopted").into());
                 }
             }
-            adopted.as_they_are.extend(snapshots.iter().map(ToString::to_string));
-            snapshots.clone()
+            adopted.as_they_are.extend(snapshots_named.iter().map(ToString::to_string));
+            snapshots_named.clone()
         };
-        tell(session, options).await?;
+        tell(session, repository, snapshots_named).await?;
         remembered::save(&path(data, repository), &adopted)?;
         if *json {
             return print::json(&Report { repository: repository.as_str(), adopted: ids.len() });
@@ -93,26 +94,46 @@ pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
     })
 }
 
+/// Believes the claimed times of the snapshots that Pawl did not receive from a host, as in a directory of rest-server:
+/// whoever put them there could write to the disk. Returns how many there are for which nobody had vouched.
+pub(in crate::maintenance) async fn trust_what_came_from_elsewhere(
+    session: &Session,
+    repository: &RepositoryName,
+) -> Result<usize, Box<dyn std::error::Error>> {
+    let data = &session.config.data;
+    let mut adopted = Adopted::load(data, repository)?;
+    let mut new = 0;
+    for (id, creator) in snapshots(session, repository).await? {
+        new += usize::from(creator.is_none() && adopted.times.insert(id.to_string()));
+    }
+    if new > 0 {
+        files::make_directory(&directory(data), 0o700)?;
+        tell(session, repository, &[]).await?;
+        remembered::save(&path(data, repository), &adopted)?;
+    }
+    Ok(new)
+}
+
 /// Has it written into the audit log, before it counts: each snapshot that is named, or all in one line.
-async fn tell(session: &Session, options: &Adopt) -> Outcome {
+async fn tell(session: &Session, repository: &RepositoryName, named: &[FileId]) -> Outcome {
     let principal = session::user()?.to_string();
-    let repository = options.repository.to_string();
+    let repository = repository.to_string();
     let deed = Told { act: Act::Adopt, principal, repository, file: None, bytes: None, batch: None };
-    if options.snapshots.is_empty() {
+    if named.is_empty() {
         session.keeper.tell_deed(deed.clone()).await?;
     }
-    for id in &options.snapshots {
+    for id in named {
         let file = Some(Handle::File(FileType::Snapshots, *id).to_string());
         session.keeper.tell_deed(Told { file, ..deed.clone() }).await?;
     }
     Ok(())
 }
 
-/// All snapshots of a repository.
-async fn all(
+/// All snapshots of a repository, and who stored them, where Pawl knows.
+async fn snapshots(
     session: &Session,
     repository: &RepositoryName,
-) -> Result<Vec<FileId>, Box<dyn std::error::Error>> {
+) -> Result<Vec<(FileId, Option<PrincipalName>)>, Box<dyn std::error::Error>> {
     if !session.store.repositories().await?.contains(repository) {
         return Err(format!("there is no repository {repository}").into());
     }
@@ -120,7 +141,9 @@ async fn all(
     let mut walked = std::pin::pin!(session.store.walk(repository).await?);
     while let Some(found) = walked.try_next().await? {
         all.extend(found.iter().filter_map(|found| match found {
-            Found::File { handle: Handle::File(FileType::Snapshots, id), .. } => Some(*id),
+            Found::File { handle: Handle::File(FileType::Snapshots, id), facts, .. } => {
+                Some((*id, facts.creator.clone()))
+            }
             Found::File { .. } | Found::Unexplained { .. } | Found::Foreign { .. } => None,
         }));
     }

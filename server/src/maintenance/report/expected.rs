@@ -244,6 +244,16 @@ impl Last {
         remembered::save(&path(data), self)
     }
 
+    /// Whether anything of this repository has to be there.
+    pub(super) fn expects(&self, repository: &RepositoryName) -> bool {
+        self.expected.repositories.contains_key(repository.as_str())
+    }
+
+    /// Nothing of this repository has to be there any more.
+    pub(super) fn expect_no_more(&mut self, repository: &RepositoryName) {
+        self.expected.repositories.remove(repository.as_str());
+    }
+
     pub(super) fn into_earlier(self) -> Earlier {
         let Self { delivered, told, expected, looked: _ } = self;
         let since = Since { moment: delivered.map(moment), told };

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use jiff::civil::Date;
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
@@ -74,20 +75,27 @@ pub(in crate::maintenance) struct Done {
 }
 
 /// The steps, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::maintenance) enum Step {
+pub enum Step {
     /// What the last report left with is compared with what is there.
     Compare,
     /// New indexes, snapshots, locks and keys are opened, and junk is hidden.
     Examine,
+    /// Everything is looked at, and the portion of the day is read.
     Verify,
+    /// Good copies replace what is damaged.
     Restore,
     /// Locks that are in the way are waited for.
+    #[value(skip)]
     Locks,
+    /// What is due is removed for good.
     Purge,
+    /// The keep rules are applied.
     Forget,
+    /// restic prunes.
     Prune,
+    /// restic checks.
     Check,
 }
 

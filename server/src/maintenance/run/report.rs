@@ -118,7 +118,7 @@ impl Serialize for Report {
             .wards
             .iter()
             .flat_map(|ward| {
-                ward.steps().iter().map(|done| {
+                ward.steps().map(|done| {
                     json!({
                         "repository": ward.repository.as_str(),
                         "step": done.step,

@@ -16,7 +16,7 @@ pub(super) fn give_up(data: &Path) {
     if !is_scarce(data) {
         return;
     }
-    if let Err(error) = files::give_up_room(&path(data)) {
+    if let Err(error) = files::remove(&path(data)) {
         tracing::warn!(%error, "the disk is full, and the room that was kept for this run stays taken");
     }
 }

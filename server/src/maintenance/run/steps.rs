@@ -263,7 +263,7 @@ fn why_held_back(record: &Record, is_checked: bool, hidden_ms: u64) -> Option<St
 /// Writes down what there was to do about locks, if there was anything.
 pub(super) fn locks(ward: &mut Ward, report: &locks::Report, started: Instant) -> Result<(), FileError> {
     let mut lines = report.lines();
-    if lines.is_empty() || ward.done(Step::Locks).is_some() {
+    if lines.is_empty() || ward.steps().any(|done| done.step == Step::Locks) {
         return Ok(());
     }
     let first = lines.remove(0);

@@ -40,6 +40,10 @@ pub(super) struct Ward {
     left: u64,
     /// Whether the night before left some that act, which now come before all that is read.
     acts_first: bool,
+    /// The steps that somebody asked for; all if there are none.
+    only: Vec<Step>,
+    /// Of these, what this run did.
+    fresh: Vec<Step>,
 }
 
 impl Ward {
@@ -48,12 +52,14 @@ impl Ward {
         repository: RepositoryName,
         settings: Settings,
         stop: Stop,
+        only: &[Step],
     ) -> Result<Self, FileError> {
         let record = Record::load(data, &repository)?;
         let (config, data) = (Standing::default(), data.to_owned());
         let is_sound = record.verified.as_ref().is_some_and(|verified| verified.against.is_none());
         let acts_first = record.left_to_act && is_sound;
-        Ok(Self { repository, settings, stop, record, config, data, left: 0, acts_first })
+        let (only, fresh) = (only.to_vec(), Vec::new());
+        Ok(Self { repository, settings, stop, record, config, data, left: 0, acts_first, only, fresh })
     }
 
     /// Looks up where its `config` is, before any step is called late. What cannot be looked up is taken to be there.
@@ -82,6 +88,11 @@ impl Ward {
     /// Begins, or goes on with what this run did here before it was cut. What failed is tried again.
     /// If it is to be `compared` with what somebody brings, it is open in any case.
     pub(super) fn begin(&mut self, whole: &Whole, compared: bool) -> Result<(), FileError> {
+        if self.is_partial() {
+            let began_ms = whole.began_ms;
+            self.record.last.get_or_insert(Night { began_ms, ended_ms: None, steps: Vec::new() });
+            return Ok(());
+        }
         let is_same = |night: &Night| whole.resumed && night.began_ms == whole.began_ms;
         let mut night = self.record.last.take().filter(is_same).unwrap_or_else(|| Night {
             began_ms: whole.began_ms,
@@ -106,28 +117,46 @@ impl Ward {
         self.acts_first
     }
 
-    pub(super) fn steps(&self) -> &[Done] {
-        self.record.last.as_ref().map_or(&[], |night| &night.steps)
+    /// Whether only some steps were asked for. What came of these then replaces what the last run made of them.
+    fn is_partial(&self) -> bool {
+        !self.only.is_empty()
     }
 
-    /// What came of a step.
+    /// What this run did.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Done> {
+        self.of_last().filter(|done| !self.is_partial() || self.fresh.contains(&done.step))
+    }
+
+    fn of_last(&self) -> impl Iterator<Item = &Done> {
+        self.record.last.iter().flat_map(|night| &night.steps)
+    }
+
+    /// What came of a step: if it was not asked for, in the last run.
     pub(super) fn done(&self, step: Step) -> Option<&Done> {
-        self.steps().iter().find(|done| done.step == step)
+        self.of_last().find(|done| done.step == step)
+    }
+
+    /// Whether nothing is to be done for a step any more.
+    fn is_done(&self, step: Step) -> bool {
+        if self.is_partial() {
+            return !self.only.contains(&step) || self.fresh.contains(&step);
+        }
+        self.done(step).is_some()
     }
 
     /// Whether there was a surprise.
     pub(super) fn has_failed(&self) -> bool {
-        self.steps().iter().any(|done| done.ended == Ended::Failed)
+        self.steps().any(|done| done.ended == Ended::Failed)
     }
 
     /// Whether there was a surprise after which nothing is done. That something is not made final keeps nothing else up.
     fn is_stopped(&self) -> bool {
-        self.steps().iter().any(|done| done.ended == Ended::Failed && done.step != Step::Purge)
+        self.steps().any(|done| done.ended == Ended::Failed && done.step != Step::Purge)
     }
 
     /// Whether there was something to look at.
     pub(super) fn has_notice(&self) -> bool {
-        self.steps().iter().any(|done| done.ended == Ended::Notice)
+        self.steps().any(|done| done.ended == Ended::Notice)
     }
 
     /// For how many steps there was no time.
@@ -141,12 +170,12 @@ impl Ward {
     }
 
     fn has_ended(&self) -> bool {
-        self.record.last.as_ref().is_some_and(|night| night.ended_ms.is_some())
+        !self.is_partial() && self.record.last.as_ref().is_some_and(|night| night.ended_ms.is_some())
     }
 
     /// Whether it is still to be verified. Nothing that came of steps which act says that it need not be.
     pub(super) fn is_unread(&self) -> bool {
-        !self.has_ended() && self.done(Step::Verify).is_none() && self.stop.why().is_none()
+        !self.has_ended() && !self.is_done(Step::Verify) && self.stop.why().is_none()
     }
 
     /// Whether there is anything left to do that can be done.
@@ -160,7 +189,7 @@ impl Ward {
         step: Step,
         work: impl AsyncFnOnce(&mut Self) -> Result<Said, Box<dyn std::error::Error>>,
     ) -> Result<(), FileError> {
-        if !self.has_work() || self.done(step).is_some() {
+        if !self.has_work() || self.is_done(step) {
             return Ok(());
         }
         let started = Instant::now();
@@ -190,7 +219,9 @@ impl Ward {
             _ => {}
         }
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.fresh.push(step);
         if let Some(night) = &mut self.record.last {
+            night.steps.retain(|done| done.step != step);
             night.steps.push(Done { step, ended, said: sentences, batch, took_ms });
         }
         self.save()
@@ -203,7 +234,7 @@ impl Ward {
             return Ok(());
         }
         for step in STEPS {
-            if self.done(step).is_none() && self.is_wanted(step) {
+            if !self.is_done(step) && self.is_wanted(step) {
                 self.note_left(step, why, None)?;
             }
         }
@@ -266,6 +297,9 @@ impl Ward {
 
     /// All that could be done was done. What there was no time for leaves it open.
     pub(super) fn end(&mut self) -> Result<(), FileError> {
+        if self.is_partial() {
+            return self.save();
+        }
         let is_cut = self.stop.why().is_some() && self.done(Step::Check).is_none() && !self.is_stopped();
         if is_cut || self.has_left() {
             return Ok(());

@@ -17,7 +17,8 @@ const RESUMED_WITHIN_MS: u64 = 12 * 60 * 60 * 1000;
 /// A run.
 #[derive(Debug)]
 pub(super) struct Whole {
-    path: PathBuf,
+    /// Where it is written down; nothing if it is only some steps.
+    path: Option<PathBuf>,
     pub(super) began_ms: u64,
     /// Whether it goes on with one that was cut.
     pub(super) resumed: bool,
@@ -33,15 +34,20 @@ struct Written {
 impl Whole {
     /// Begins one, or goes on with one that was cut.
     pub(super) fn begin(data: &Path) -> Result<Self, FileError> {
-        let path = directory(data).join(",run.json"); // no name of a repository has a comma
+        let path = path(data);
         let now_ms = now_ms();
         let cut = remembered::load::<Written>(&path)?.filter(|last| {
             !last.ended && now_ms.checked_sub(last.began_ms).is_some_and(|ago| ago < RESUMED_WITHIN_MS)
         });
         let resumed = cut.is_some();
-        let whole = Self { path, began_ms: cut.map_or(now_ms, |last| last.began_ms), resumed };
+        let whole = Self { path: Some(path), began_ms: cut.map_or(now_ms, |last| last.began_ms), resumed };
         whole.write(false)?;
         Ok(whole)
+    }
+
+    /// Begins one of some steps, of which no other run needs to know.
+    pub(super) fn partial() -> Self {
+        Self { path: None, began_ms: now_ms(), resumed: false }
     }
 
     /// Nothing is left of it.
@@ -50,8 +56,14 @@ impl Whole {
     }
 
     fn write(&self, ended: bool) -> Result<(), FileError> {
-        remembered::save(&self.path, &Written { began_ms: self.began_ms, ended })
+        let Some(path) = &self.path else { return Ok(()) };
+        remembered::save(path, &Written { began_ms: self.began_ms, ended })
     }
+}
+
+/// When the last run began, if there was one.
+pub(in crate::maintenance) fn last_began_ms(data: &Path) -> Result<Option<u64>, FileError> {
+    Ok(remembered::load::<Written>(&path(data))?.map(|last| last.began_ms))
 }
 
 /// Keeps a second run away as long as it is held; nothing if there is one.
@@ -66,6 +78,10 @@ pub(super) fn lock(data: &Path) -> Result<Option<File>, FileError> {
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(FileError::new("lock", &path, error)),
     }
+}
+
+fn path(data: &Path) -> PathBuf {
+    directory(data).join(",run.json") // no name of a repository has a comma
 }
 
 fn directory(data: &Path) -> PathBuf {

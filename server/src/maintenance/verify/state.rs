@@ -180,6 +180,11 @@ impl States {
         Ok(known)
     }
 
+    /// Remembers nothing of a repository any more.
+    pub(in crate::maintenance) fn forget(&self, repository: &RepositoryName) -> Result<(), FileError> {
+        files::remove(&self.path(repository))
+    }
+
     /// What is remembered of a repository; nothing if it cannot be understood.
     pub(in crate::maintenance) fn load(&self, repository: &RepositoryName) -> Result<State, FileError> {
         load(&self.path(repository)).map(Option::unwrap_or_default)

@@ -97,6 +97,7 @@ impl LocalMaintenance {
                 | Act::Expose
                 | Act::Conceal
                 | Act::Adopt
+                | Act::Retire
                 | Act::SuspendLocks { .. }
                 | Act::ResumeLocks => user(),
             },

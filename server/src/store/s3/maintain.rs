@@ -104,6 +104,7 @@ impl S3Maintenance {
                 | Act::Expose
                 | Act::Conceal
                 | Act::Adopt
+                | Act::Retire
                 | Act::SuspendLocks { .. }
                 | Act::ResumeLocks => user(),
             },

@@ -1,0 +1,210 @@
+//! `pawl maintain enroll`: one command after which a host, new or not, is backed up and maintained every night.
+//!
+//! Invariant: what is there stays as it is. Each step is left out where its result is there, so that the command can be
+//! run again. No password is on a command line, and the host sees no key that opens with the management password.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+
+use futures_util::TryStreamExt;
+use pawl_policy::{Audience, FileId, FileType, Handle, PrincipalName, RepositoryName};
+
+use super::door::PrivateDoor;
+use super::forget::trust_what_came_from_elsewhere;
+use super::restic::{Address, Version};
+use super::secret;
+use super::session::{self, Session};
+use crate::cli::{Enroll, UsersRestic};
+use crate::credentials::Secret;
+use crate::hosts::{self, Credential};
+use crate::print::{self, Outcome};
+use crate::store::AppendStore;
+use crate::store::maintenance::{Found, MaintenanceStore};
+
+mod night;
+
+use night::Night;
+
+/// What restic says, of every version, when a password opens no key.
+const WRONG_PASSWORD: [&str; 2] = ["wrong password", "no key found"];
+
+/// What the command found out and did.
+struct Enrolled {
+    is_new: bool,
+    /// The password that was made for the host, if one was.
+    password: Option<String>,
+    /// Snapshots whose times are believed from now on.
+    trusted: usize,
+    credential: Credential,
+}
+
+/// Runs the command.
+pub(super) fn run(options: &Enroll) -> Outcome {
+    let repository = match &options.repository {
+        Some(repository) => repository.clone(),
+        None => options.name.as_str().parse().map_err(|error| {
+            format!("'{}' cannot name a repository as well ({error}): give --repository", options.name)
+        })?,
+    };
+    let given = options.password_file.clone().map(password_in).transpose()?;
+    session::act(&options.place, async |session| {
+        let night = Night::of(&session.config, &repository, options)?;
+        let version = Version::of(night.restic.program())?;
+        let management = night.password()?;
+        let door = PrivateDoor::open(session, &repository, version).await?;
+        let restic = AtDoor { restic: &night.restic, address: door.address() };
+        let opened = open(session, &repository, &restic, &management, given).await;
+        door.close().await?;
+        let Opened { is_new, password } = opened?;
+        let trusted = trust_what_came_from_elsewhere(session, &repository).await?;
+        let credential = hosts::admit(&session.config, &options.name, &repository)?;
+        let enrolled = Enrolled { is_new, password, trusted, credential };
+        tell(&options.name, &repository, &enrolled)?;
+        night.write(&options.place).tell(&session.config, &options.place)
+    })
+}
+
+/// What is known once hosts and management can open the repository.
+struct Opened {
+    is_new: bool,
+    password: Option<String>,
+}
+
+/// Has the repository made if it is missing, and the keys added that are missing.
+async fn open(
+    session: &Session,
+    repository: &RepositoryName,
+    restic: &AtDoor<'_>,
+    management: &[u8],
+    given: Option<Vec<u8>>,
+) -> Result<Opened, Box<dyn Error>> {
+    let is_new = session.files.facts(repository, &Handle::Config).await?.is_none();
+    if is_new {
+        restic.run(management, &["init"], None).await?;
+    } else if !restic.opens(management).await? {
+        let given = given.as_deref().ok_or_else(|| {
+            format!(
+                "{repository} exists, and the management password opens none of its keys; expected --password-file with a \
+                 password that opens it"
+            )
+        })?;
+        restic.add_key(given, management).await?;
+    }
+    let before = keys(session, repository).await?;
+    if before.iter().any(|(_, audience)| *audience == Audience::All) {
+        return Ok(Opened { is_new, password: None });
+    }
+    let made = given.is_none().then(Secret::generate).transpose()?;
+    let made = made.map(|secret| secret.reveal().to_owned());
+    let of_host = given.as_deref().or(made.as_deref().map(str::as_bytes)).unwrap_or_default();
+    restic.add_key(management, of_host).await?;
+    for (key, _) in keys(session, repository).await?.iter().filter(|key| !before.contains(key)) {
+        session.store.set_audience(repository, key, Audience::All).await?;
+    }
+    Ok(Opened { is_new, password: made })
+}
+
+/// The keys of a repository, and who sees them.
+async fn keys(
+    session: &Session,
+    repository: &RepositoryName,
+) -> Result<Vec<(FileId, Audience)>, Box<dyn Error>> {
+    let mut keys = Vec::new();
+    let mut walked = std::pin::pin!(session.store.walk(repository).await?);
+    while let Some(batch) = walked.try_next().await? {
+        keys.extend(batch.into_iter().filter_map(|found| match found {
+            Found::File { handle: Handle::File(FileType::Keys, id), facts, .. } => Some((id, facts.audience)),
+            Found::File { .. } | Found::Unexplained { .. } | Found::Foreign { .. } => None,
+        }));
+    }
+    Ok(keys)
+}
+
+/// The user's restic at the repository.
+struct AtDoor<'a> {
+    restic: &'a UsersRestic,
+    address: Address<'a>,
+}
+
+impl AtDoor<'_> {
+    /// Whether this password opens a key.
+    async fn opens(&self, password: &[u8]) -> Result<bool, Box<dyn Error>> {
+        match self.run(password, &["cat", "config"], None).await {
+            Ok(()) => Ok(true),
+            Err(error) if WRONG_PASSWORD.iter().any(|words| error.to_string().contains(words)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a key that opens with `new`.
+    async fn add_key(&self, password: &[u8], new: &[u8]) -> Outcome {
+        self.run(password, &["key", "add", "--new-password-file", "/dev/stdin"], Some(new)).await
+    }
+
+    /// Runs a command, which may read from its standard input.
+    async fn run(&self, password: &[u8], args: &[&str], input: Option<&[u8]>) -> Outcome {
+        let mut command = self.restic.command(&self.address);
+        command.env_remove("RESTIC_PASSWORD_FILE").env_remove("RESTIC_PASSWORD_COMMAND");
+        command.args(args).env("RESTIC_PASSWORD", OsStr::from_bytes(password));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let input = input.unwrap_or_default().to_owned();
+        let program = self.restic.program().display().to_string();
+        let run = tokio::task::spawn_blocking(move || {
+            let mut child = command.spawn()?;
+            if let Some(mut pipe) = child.stdin.take() {
+                let _ = pipe.write_all(&input); // if it does not read it, its own error says why
+            }
+            child.wait_with_output()
+        });
+        let output = run.await?.map_err(|error| format!("cannot start {program}: {error}; see --restic"))?;
+        let Output { status, stderr, .. } = output;
+        if status.success() {
+            return Ok(());
+        }
+        let words = String::from_utf8_lossy(&stderr);
+        let said: Vec<_> = args.iter().take(2).copied().collect();
+        Err(format!("restic {} ended with {status}: {}", said.join(" "), words.trim()).into())
+    }
+}
+
+/// The password in a file.
+fn password_in(file: PathBuf) -> Result<Vec<u8>, String> {
+    secret::refuse_shared(&file)?;
+    UsersRestic { password_file: Some(file), ..UsersRestic::default() }.password()
+}
+
+/// Says what was done, and what to paste on the host.
+fn tell(name: &PrincipalName, repository: &RepositoryName, enrolled: &Enrolled) -> Outcome {
+    let Enrolled { is_new, password, trusted, credential } = enrolled;
+    let made = if *is_new { "It was made now" } else { "It was there already" };
+    print::line(&format!("{name} is enrolled with the repository {repository}. {made}."))?;
+    if *trusted > 0 {
+        print::line(&format!(
+            "{trusted} of its snapshots came from elsewhere; their own times are believed from now on."
+        ))?;
+    }
+    let access = match credential {
+        Credential::New { lines } => {
+            format!("On {name}, paste:\n\n{}", with_password(lines, password.as_deref()))
+        }
+        Credential::Granted => format!("{name} may use it from now on, with the credential that it has."),
+        Credential::There => format!("The credential of {name} stays as it is."),
+    };
+    print::line(&access)?;
+    if password.is_some() {
+        print::line(
+            "\nRESTIC_PASSWORD is shown only now. Nobody can restore without it: keep a copy on another machine.",
+        )?;
+    }
+    Ok(())
+}
+
+/// The lines to paste, with the repository's password if it was made here.
+fn with_password(lines: &str, password: Option<&str>) -> String {
+    let Some(password) = password else { return lines.to_owned() };
+    lines.replace("restic backup", &format!("export RESTIC_PASSWORD='{password}'\nrestic backup"))
+}

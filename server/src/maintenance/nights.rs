@@ -1,0 +1,173 @@
+//! Nights without systemd: a process that `pawl serve` starts, and that starts `pawl maintain run` once a day.
+//!
+//! Invariant: it ends when the server does. It holds nothing of the server's but the end of a pipe, and does no work of
+//! maintenance itself: each night is a process of its own.
+
+use std::io;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
+use jiff::civil::{Date, Time};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::Deserialize;
+
+use super::run::last_began_ms;
+use super::session;
+use crate::cli::Place;
+use crate::log;
+use crate::print::Outcome;
+use crate::store::now_ms;
+
+/// How often the clock is read: somebody may set it, and the machine may sleep.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long after a run that could not begin the next one is tried. `pawl maintain serve`, for one, may be in its way.
+const TRY_AGAIN_AFTER: Duration = Duration::from_mins(30);
+
+/// What this process waits for.
+enum Event {
+    /// The server closed its end of the pipe.
+    ServerEnded,
+    RunEnded(io::Result<Output>),
+}
+
+/// What came of a night.
+#[derive(PartialEq, Eq)]
+enum Night {
+    Ended,
+    CouldNotBegin,
+    /// The server ended meanwhile.
+    Cut,
+}
+
+/// Runs the command.
+pub(super) fn run(place: &Place) -> Outcome {
+    let config = session::config(place)?;
+    log::start(config.log);
+    let Some(at) = config.maintenance.run.at() else {
+        return Err("maintenance.run.at: expected a time of the day such as 03:30, and there is none".into());
+    };
+    tracing::info!("`pawl maintain run` begins every night at {}", at.strftime("%H:%M"));
+    let (sender, events) = mpsc::channel();
+    let of_pipe = sender.clone();
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink()); // an error ends the server's pipe as well
+        let _ = of_pipe.send(Event::ServerEnded);
+    });
+    let started_ms = now_ms();
+    let mut not_before = Instant::now();
+    loop {
+        let last_ms = last_began_ms(&config.data)?.filter(|last_ms| *last_ms <= now_ms());
+        if Instant::now() >= not_before && is_due(at, last_ms.unwrap_or(started_ms), &Zoned::now())? {
+            match night(place, &sender, &events)? {
+                Night::Ended => {}
+                Night::CouldNotBegin => not_before = Instant::now() + TRY_AGAIN_AFTER,
+                Night::Cut => return Ok(()),
+            }
+        }
+        match events.recv_timeout(LOOK_EVERY) {
+            Ok(Event::ServerEnded) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(Event::RunEnded(_)) | Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Whether the clock has shown `at` since then. A machine that was off makes up for one night.
+fn is_due(at: Time, since_ms: u64, now: &Zoned) -> Result<bool, jiff::Error> {
+    let shown_on = |date: Date| date.to_datetime(at).to_zoned(now.time_zone().clone());
+    let today = shown_on(now.date())?;
+    let shown = if today <= *now { today } else { shown_on(now.date().yesterday()?)? };
+    Ok(u64::try_from(shown.timestamp().as_millisecond()).is_ok_and(|shown_ms| shown_ms > since_ms))
+}
+
+/// Starts a run and waits until it has ended. If the server ends first, the run is told to end as well.
+fn night(place: &Place, sender: &Sender<Event>, events: &Receiver<Event>) -> io::Result<Night> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["maintain", "run", "--json"]).args(place.args());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let process = Pid::from_raw(child.id().cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    let process = process.transpose()?;
+    let of_run = sender.clone();
+    std::thread::spawn(move || of_run.send(Event::RunEnded(child.wait_with_output())));
+    let mut is_cut = false;
+    loop {
+        match events.recv() {
+            Ok(Event::ServerEnded) => {
+                is_cut = true;
+                if let Some(process) = &process {
+                    pidfd_send_signal(process, Signal::TERM)?;
+                }
+            }
+            Ok(Event::RunEnded(output)) => {
+                let night = tell(&output?);
+                return Ok(if is_cut { Night::Cut } else { night });
+            }
+            Err(mpsc::RecvError) => return Ok(Night::Cut),
+        }
+    }
+}
+
+/// What a run says at its end, as far as it is told here.
+#[derive(Deserialize)]
+struct Summary {
+    repositories: usize,
+    well: usize,
+    notices: usize,
+    failed: usize,
+    left: u64,
+    seconds: u64,
+    error: Option<String>,
+}
+
+/// Writes into the log what came of a run.
+fn tell(output: &Output) -> Night {
+    let Ok(summary) = serde_json::from_slice::<Summary>(&output.stdout) else {
+        tracing::error!(status = %output.status, "`pawl maintain run` ended without a word; its own message stands above");
+        return Night::CouldNotBegin;
+    };
+    let Summary { repositories, well, notices, failed, left, seconds, error } = summary;
+    match error {
+        Some(error) if repositories == 0 => {
+            let minutes = TRY_AGAIN_AFTER.as_secs() / 60;
+            tracing::warn!(
+                error,
+                "`pawl maintain run` did nothing; the next attempt is in {minutes} minutes"
+            );
+            return Night::CouldNotBegin;
+        }
+        Some(error) => tracing::error!(error, repositories, failed, "the night ended with an error"),
+        None if output.status.success() => tracing::info!(repositories, seconds, "the night ended well"),
+        None => tracing::warn!(
+            repositories,
+            well,
+            notices,
+            failed,
+            left,
+            seconds,
+            "the night ended; `pawl maintain report` says what needs attention"
+        ),
+    }
+    Night::Ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_night_is_due_once_the_clock_has_shown_its_time_since_the_last() {
+        let at = "03:30".parse().unwrap();
+        let now: Zoned = "2026-11-30T04:00:00+01:00[+01:00]".parse().unwrap();
+        let is_due = |since: &str, now: &Zoned| {
+            let since: jiff::Timestamp = since.parse().unwrap();
+            is_due(at, since.as_millisecond().try_into().unwrap(), now).unwrap()
+        };
+        assert!(is_due("2026-11-30T02:29:59Z", &now)); // 03:29:59 here
+        assert!(!is_due("2026-11-30T02:30:00Z", &now));
+        assert!(is_due("2026-11-01T00:00:00Z", &now)); // it was off for weeks
+        let before: Zoned = "2026-11-30T03:00:00+01:00[+01:00]".parse().unwrap();
+        assert!(!is_due("2026-11-29T02:30:01Z", &before));
+        assert!(is_due("2026-11-29T02:29:00Z", &before)); // yesterday's
+    }
+}

@@ -1,0 +1,52 @@
+//! `pawl maintain retire`: takes a repository out of service.
+//!
+//! Invariant: nothing is lost by it that `undelete` and `pawl host add` do not bring back. The audit log has it before
+//! maintenance stops to expect anything.
+
+use super::session::{self, Session};
+use super::verify::{self, state::States};
+use super::{delete, report};
+use crate::cli::{DeleteFiles, Retire};
+use crate::hosts;
+use crate::keeper::{Act, Told};
+use crate::print::{self, Outcome};
+use crate::store::maintenance::MaintenanceStore;
+
+/// Runs the command.
+pub(super) fn run(options: &Retire) -> Outcome {
+    let Retire { repository, below_floor, place: _ } = options;
+    session::act(&options.place, async |session| {
+        let is_there = session.store.repositories().await?.contains(repository);
+        let states = States::at(&verify::directory(&session.config.data));
+        if !is_there && !states.known()?.contains(repository) && !report::expects(session, repository)? {
+            return Err(format!("there is no repository {repository}, and nothing expects one").into());
+        }
+        if is_there {
+            let (files, json, place) = (Vec::new(), false, crate::cli::Place::default());
+            let all =
+                DeleteFiles { repository: repository.clone(), files, below_floor: *below_floor, json, place };
+            delete::delete(session, &all).await?;
+        }
+        tell(session, options).await?;
+        for sentence in hosts::dismiss(&session.config, repository)? {
+            print::line(&sentence)?;
+        }
+        report::expect_no_more(session, repository)?;
+        if !is_there {
+            states.forget(repository)?;
+        }
+        print::line(&format!("{repository} is retired: no night looks for its snapshots any more."))?;
+        if session.config.maintenance.run.has_table(repository) {
+            print::line(&format!(
+                "Remove [maintenance.run.repositories.\"{repository}\"] from the configuration."
+            ))?;
+        }
+        Ok(())
+    })
+}
+
+async fn tell(session: &Session, options: &Retire) -> Outcome {
+    let (principal, repository) = (session::user()?.to_string(), options.repository.to_string());
+    let told = Told { act: Act::Retire, principal, repository, file: None, bytes: None, batch: None };
+    Ok(session.keeper.tell_deed(told).await?)
+}
