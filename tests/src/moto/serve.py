@@ -8,13 +8,22 @@ and takes the answer for none. Here they get the name that S3 gives them.
 
 Of several writers who want one name at the same moment, S3 lets one win. moto looks whether the name is taken first and
 stores then, so that several win. Here it does both for one writer at a time.
+
+To list the versions of one object, moto copies and sorts those of the whole bucket, which takes a quarter of a second for
+three thousand. Here it looks at those whose names begin as asked, and copies what a listing changes. It parses each time
+of an object only once.
 """
 
+import copy
+import functools
 import sys
 import threading
+import types
 
 from moto import settings
+from moto.core import serialize
 from moto.core.authorization import ActionAuthenticatorMixin
+from moto.s3 import models
 from moto.s3.responses import S3Response
 from moto.server import main
 
@@ -49,6 +58,21 @@ def one_at_a_time(self):
         return put_object(self)
 
 
+list_object_versions = models.S3Backend.list_object_versions
+
+
+def list_with_prefix(self, bucket_name, prefix="", **options):
+    bucket = self.get_bucket(bucket_name)
+    versions = ((key, list(all)) for key, all in bucket.keys.iterlists() if key.startswith(prefix or ""))
+    part = types.SimpleNamespace(keys=types.SimpleNamespace(iterlists=lambda: versions))
+    backend = types.SimpleNamespace(get_bucket=lambda _: part)
+    return list_object_versions(backend, bucket_name, prefix=prefix, **options)
+
+
+def copy_each(versions):
+    return [copy.copy(version) for version in versions]
+
+
 check_s3 = ActionAuthenticatorMixin._authenticate_and_authorize_s3_action
 
 
@@ -61,5 +85,8 @@ settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
 ActionAuthenticatorMixin._authenticate_and_authorize_normal_action = lambda self, resource="*": None
 ActionAuthenticatorMixin._authenticate_and_authorize_s3_action = check_some
 S3Response.serialized = renamed
+models.S3Backend.list_object_versions = list_with_prefix
+models.copy = types.SimpleNamespace(copy=copy.copy, deepcopy=copy_each)
+serialize.parse_to_aware_datetime = functools.lru_cache(10_000)(serialize.parse_to_aware_datetime)
 S3Response.put_object = one_at_a_time
 sys.exit(main())

@@ -198,7 +198,9 @@ fn restic_0_19_gives_up_at_once_and_says_why() {
     let ended = restic.run(["backup", files.to_str().unwrap()]);
     assert_ne!(ended.code, Some(0));
     assert!(ended.stderr.contains("507 no space left on the server"), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("retrying"), "{}", ended.stderr);
+    // An upload beside the one that fills the disk may be told 503, as long as the other may still fail.
+    let retried = |line: &str| line.contains("retrying") && line.contains("507");
+    assert!(!ended.stderr.lines().any(retried), "{}", ended.stderr);
 }
 
 /// To older ones 507 is an error like any other, which may pass.
