@@ -55,7 +55,7 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Key(command) => key::run(command),
         Maintain::Forget(options) => forget::run(&options),
         Maintain::Run(options) => run::run(&options),
-        Maintain::Nights { place } => nights::run(&place),
+        Maintain::Nights { place, server } => nights::run(&place, server),
         Maintain::Adopt(options) => forget::adopt(&options),
         Maintain::Report(options) => report::run(&options),
         Maintain::Enroll(options) => enroll::run(&options),

@@ -35,7 +35,7 @@ pub(crate) use capacity::{raise_descriptor_limit, use_what_there_is};
 #[doc(hidden)] // for the program that attacks it
 pub use confined::confine;
 pub use keeper::{keeper, user};
-use nights::Nights;
+
 use url::{machine_name, write_down_url};
 pub use url::{url_of, url_path};
 
@@ -88,13 +88,16 @@ pub fn serve(options: &Serve) -> Outcome {
         config.failed_logins_per_minute,
     )?;
     let manager = ServiceManager::find();
-    let nights = config.maintenance.run.at().map(|_| Nights::start(&options.place)).transpose()?;
+    let nights = config.maintenance.run.at().map(|_| nights::start(&options.place)).transpose()?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from); // looks outside of DATA
     let threads = processors.max(THREADS_MIN);
     let level = confine(&config, &keeper)?;
+    if let Some(nights) = nights {
+        nights::watch(nights);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let footing = keeper.footing();
-    let ready = Ready { config, sockets, certificates, credentials, footing, level, url, manager, nights };
+    let ready = Ready { config, sockets, certificates, credentials, footing, level, url, manager };
     let outcome = runtime.block_on(run(ready, keeper));
     runtime.shutdown_timeout(DISK_WAIT_MAX); // for work that waits for a disk that does not answer
     outcome
@@ -153,12 +156,10 @@ struct Ready {
     level: Level,
     url: String,
     manager: ServiceManager,
-    nights: Option<Nights>,
 }
 
-async fn run(mut ready: Ready, keeper: KeeperProcess) -> Outcome {
+async fn run(ready: Ready, keeper: KeeperProcess) -> Outcome {
     let (keeper, child) = keeper.connect()?;
-    let nights = ready.nights.take().map(Nights::watch);
     let data = &ready.config.data;
     let served = match ready.config.s3.clone() {
         None => run_on(LocalStore::open(data, keeper.clone())?, ready, &keeper).await,
@@ -170,9 +171,6 @@ async fn run(mut ready: Ready, keeper: KeeperProcess) -> Outcome {
             Err(error) => Err(error.into()),
         },
     };
-    if let Some(nights) = nights {
-        nights.end().await;
-    }
     end_keeper(&keeper, child).await;
     if served.is_ok() {
         tracing::info!("stopped");
@@ -184,7 +182,7 @@ async fn run_on<S>(store: S, ready: Ready, keeper: &KeeperClient) -> Outcome
 where
     S: AppendStore + Observed + Clone,
 {
-    let Ready { config, sockets, certificates, credentials, footing, level, url, manager, nights: _ } = ready;
+    let Ready { config, sockets, certificates, credentials, footing, level, url, manager } = ready;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(
         Door::new(store, credentials, config.caps, config.limits, audit.clone())

@@ -82,6 +82,9 @@ A retired repository's name stays taken: hosts cannot begin a new one there.")]
     /// Start `run` every night, for `pawl serve`, with which it ends
     #[command(hide = true)]
     Nights {
+        /// The server's process
+        #[arg(long, value_name = "PID")]
+        server: u32,
         /// Data directory or configuration
         #[command(flatten)]
         place: Place,

@@ -1,15 +1,18 @@
 //! Nights without systemd: a process that `pawl serve` starts, and that starts `pawl maintain run` once a day.
 //!
-//! Invariant: it ends when the server does. It holds nothing of the server's but the end of a pipe, and does no work of
+//! Invariant: it ends when the server has ended, and nothing that the server does besides ends it. It does no work of
 //! maintenance itself: each night is a process of its own.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 use jiff::civil::{Date, Time};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 
@@ -27,7 +30,6 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_mins(30);
 
 /// What this process waits for.
 enum Event {
-    /// The server closed its end of the pipe.
     ServerEnded,
     RunEnded(io::Result<Output>),
 }
@@ -42,7 +44,7 @@ enum Night {
 }
 
 /// Runs the command.
-pub(super) fn run(place: &Place) -> Outcome {
+pub(super) fn run(place: &Place, server: u32) -> Outcome {
     let config = session::config(place)?;
     log::start(config.log);
     let Some(at) = config.maintenance.run.at() else {
@@ -50,10 +52,12 @@ pub(super) fn run(place: &Place) -> Outcome {
     };
     tracing::info!("`pawl maintain run` begins every night at {}", at.strftime("%H:%M"));
     let (sender, events) = mpsc::channel();
-    let of_pipe = sender.clone();
+    let server = process(server)?;
+    let of_server = sender.clone();
     std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink()); // an error ends the server's pipe as well
-        let _ = of_pipe.send(Event::ServerEnded);
+        // It can be read once the process has ended.
+        while let Err(Errno::INTR) = poll(&mut [PollFd::new(&server, PollFlags::IN)], None) {}
+        let _ = of_server.send(Event::ServerEnded);
     });
     let started_ms = now_ms();
     let mut not_before = Instant::now();
@@ -86,8 +90,7 @@ fn night(place: &Place, sender: &Sender<Event>, events: &Receiver<Event>) -> io:
     let mut command = Command::new("/proc/self/exe");
     command.args(["maintain", "run", "--json"]).args(place.args());
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let process = Pid::from_raw(child.id().cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-    let process = process.transpose()?;
+    let process = process(child.id())?;
     let of_run = sender.clone();
     std::thread::spawn(move || of_run.send(Event::RunEnded(child.wait_with_output())));
     let mut is_cut = false;
@@ -95,9 +98,7 @@ fn night(place: &Place, sender: &Sender<Event>, events: &Receiver<Event>) -> io:
         match events.recv() {
             Ok(Event::ServerEnded) => {
                 is_cut = true;
-                if let Some(process) = &process {
-                    pidfd_send_signal(process, Signal::TERM)?;
-                }
+                pidfd_send_signal(&process, Signal::TERM)?;
             }
             Ok(Event::RunEnded(output)) => {
                 let night = tell(&output?);
@@ -106,6 +107,12 @@ fn night(place: &Place, sender: &Sender<Event>, events: &Receiver<Event>) -> io:
             Err(mpsc::RecvError) => return Ok(Night::Cut),
         }
     }
+}
+
+/// A process, to be waited for and to be told something.
+fn process(number: u32) -> io::Result<OwnedFd> {
+    let number = Pid::from_raw(number.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_open(number, PidfdFlags::empty())?)
 }
 
 /// What a run says at its end, as far as it is told here.

@@ -7,6 +7,7 @@
 
 mod cut;
 mod elsewhere;
+mod enrolled;
 mod floor;
 mod forget;
 mod host;

@@ -26,6 +26,11 @@ fn processes_with(text: &str) -> Vec<String> {
     lines.filter(|line| line.contains(text)).collect()
 }
 
+fn nothing_is_left_of(data: &Path) {
+    let data = data.to_str().unwrap();
+    wait::until("no process works on the directory", || processes_with(data).is_empty().then_some(()));
+}
+
 #[test]
 fn a_night_that_is_due_is_made_up_for_and_told() {
     let dir = tempfile::tempdir().unwrap();
@@ -37,7 +42,7 @@ fn a_night_that_is_due_is_made_up_for_and_told() {
     let seen = server.log().text();
     assert_eq!(seen.matches("the night ended").count(), 1, "{seen}");
     assert!(server.stop().success());
-    assert_eq!(processes_with(data.to_str().unwrap()), Vec::<String>::new());
+    nothing_is_left_of(&data);
 }
 
 /// A server in whose night a password command does not end.
@@ -60,8 +65,7 @@ fn a_server_that_stops_ends_its_night() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = in_the_middle_of_a_night(dir.path());
     assert!(server.stop().success());
-    let data = dir.path().join("data");
-    assert_eq!(processes_with(data.to_str().unwrap()), Vec::<String>::new());
+    nothing_is_left_of(&dir.path().join("data"));
 }
 
 #[test]
