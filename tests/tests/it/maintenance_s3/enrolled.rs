@@ -24,9 +24,9 @@ fn a_host_with_backups_and_a_new_one_are_enrolled_and_the_new_one_retired(s3: &S
     let night = host.maintain(&["run", "--json"]).json();
     let steps = night["steps"].as_array().unwrap();
     let is_done = |repository: &str, step: &str| {
-        steps.iter().any(|line| {
-            line["repository"] == repository && line["step"] == step && line["ended"] == "well"
-        })
+        steps
+            .iter()
+            .any(|line| line["repository"] == repository && line["step"] == step && line["ended"] == "well")
     };
     for repository in ["web1", "web2"] {
         for step in ["examine", "forget", "prune", "check"] {
