@@ -159,6 +159,9 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     }),
     ("make a file", |g| open(&g.fresh, O_WRONLY | O_CREAT | O_EXCL).map(drop)),
     ("make a file that nobody asked for", |g| open(&sibling(g, "web2"), O_WRONLY | O_CREAT).map(drop)),
+    ("make the configuration of the nights", |g| {
+        open(&sibling(g, ".pawl/pawl.toml"), O_WRONLY | O_CREAT).map(drop)
+    }),
     ("make a directory", |g| did(libc::SYS_mkdirat, [CWD, text(&g.fresh), 0o700])),
     ("make a pipe's name", |g| did(libc::SYS_mknodat, [CWD, text(&g.fresh), 0o010_600, 0])),
     ("make a file by mknodat", |g| did(libc::SYS_mknodat, [CWD, text(&g.fresh), 0o100_600, 0])),
