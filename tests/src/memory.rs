@@ -34,6 +34,12 @@ impl Memory {
     }
 }
 
+/// What a process takes now, in KiB.
+#[must_use]
+pub fn resident_kib(pid: u32) -> u64 {
+    kibibytes(pid, "VmRSS:")
+}
+
 fn kibibytes(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
     let value = status.lines().find_map(|line| line.strip_prefix(name));

@@ -38,6 +38,7 @@ mod s3;
 mod s3_policies;
 mod s3_thief;
 mod scale;
+mod soak;
 mod status;
 mod strays;
 mod systemd;

@@ -1,0 +1,3 @@
+//! Honest hosts for a long time, beside one client of each bad kind.
+
+mod cross;
