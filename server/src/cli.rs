@@ -75,6 +75,9 @@ First backup:
   pawl serve --data ./pawl-data        # prints three lines to paste on the host
   pawl host add web1 --data ./pawl-data
 
+Every night:
+  pawl maintain enroll web1 --data ./pawl-data   # prune and check it, by a server that is restarted then
+
 Maintenance:
   pawl maintain serve --data ./pawl-data   # prints what to paste, to prune with restic
   pawl maintain undelete --data ./pawl-data",

@@ -193,6 +193,13 @@ pub fn admit(
     Ok(Credential::New { lines: invitation.to_paste().replace("restic init\n", "") })
 }
 
+/// Whether a host may use this repository.
+pub fn has_grant(config: &Config, repository: &RepositoryName) -> Result<bool, Box<dyn std::error::Error>> {
+    let hosts = Hosts::read(&hosts_path(&config.data))?;
+    let mut grants = hosts.hosts.values().flat_map(|host| &host.grants);
+    Ok(grants.any(|grant| grant.repository == repository.as_str()))
+}
+
 /// Takes their right to a repository from all hosts that have one. Those that have no other lose their access. Returns a
 /// sentence about each.
 pub fn dismiss(

@@ -300,8 +300,10 @@ fn welcome(config: &Config) -> Outcome {
     let lines = hosts::add_first(config, &name)?;
     print::line(&format!(
         "Welcome to Pawl. A first host, {name}, was added. To back it up, paste:\n\n{lines}\n\n\
-         The password is shown only now. More hosts: pawl host add NAME --data {}\n",
-        config.data.display()
+         The password is shown only now. To have it pruned and checked every night:\n  \
+         pawl maintain enroll {name} --password-file FILE --data {data}\n\
+         More hosts: pawl maintain enroll NAME --data {data}\n",
+        data = config.data.display()
     ))
 }
 

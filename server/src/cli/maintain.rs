@@ -107,14 +107,14 @@ the time of the night go into the configuration, unless it has its own: with --d
 that came from elsewhere, as with a directory of rest-server, keep the times that they claim. Run it again, and it does only \
 what is missing. Needs restic 0.14 or newer on this machine.")]
     Enroll(Enroll),
-    /// Take a repository out of service, reversibly; no night looks for it any more
+    /// Take a repository out of service, reversibly
     #[command(after_long_help = "\
 Examples:
   pawl maintain retire web1 --data ./pawl-data             # what is left of it is removed for good after the delay
   pawl maintain retire old-name --data ./pawl-data         # it was renamed or removed by hand: no night looks for it again
 
-Hosts that back up to it and nowhere else lose their access; others lose the grant. `pawl maintain undelete` brings the \
-files back, and `pawl host add` the host.")]
+Hosts that back up to it and nowhere else lose their access; others lose the grant. `pawl maintain undelete BATCH` brings \
+the files back, and then `pawl maintain enroll NAME` the host.")]
     Retire(Retire),
 }
 
@@ -284,9 +284,6 @@ pub struct Enroll {
 pub struct Retire {
     /// The repository
     pub repository: RepositoryName,
-    /// Delete snapshots as well that are younger than the floor
-    #[arg(long)]
-    pub below_floor: bool,
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,

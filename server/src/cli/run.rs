@@ -18,7 +18,7 @@ use crate::maintenance::Step;
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
 Examples:
-  pawl maintain run --data ./pawl-data               # without a password: verify, restore, purge
+  pawl maintain run --data ./pawl-data     # with the settings that `enroll` wrote; without any: verify, restore, purge
   pawl maintain run --keep-daily 14 --keep-weekly 8 --keep-monthly 12 \\
       --password-file management.password --data ./pawl-data
   pawl maintain run web1 db1 --until 06:00 --bytes-per-second 50MiB --config /etc/pawl/pawl.toml

@@ -23,7 +23,7 @@ use crate::credentials::Secret;
 use crate::hosts::{self, Credential};
 use crate::print::{self, Outcome};
 use crate::store::AppendStore;
-use crate::store::maintenance::{Found, MaintenanceStore};
+use crate::store::maintenance::{Found, MaintenanceStore, Reason};
 
 mod night;
 
@@ -35,6 +35,7 @@ const WRONG_PASSWORD: [&str; 2] = ["wrong password", "no key found"];
 /// What the command found out and did.
 struct Enrolled {
     is_new: bool,
+    given: Option<Given>,
     /// The password that was made for the host, if one was.
     password: Option<String>,
     /// Snapshots whose times are believed from now on.
@@ -50,19 +51,19 @@ pub(super) fn run(options: &Enroll) -> Outcome {
             format!("'{}' cannot name a repository as well ({error}): give --repository", options.name)
         })?,
     };
-    let given = options.password_file.clone().map(password_in).transpose()?;
+    let given = options.password_file.clone().map(Given::read).transpose()?;
     session::act(&options.place, async |session| {
         let night = Night::of(&session.config, &repository, options)?;
         let version = Version::of(night.restic.program())?;
         let management = night.password()?;
         let door = PrivateDoor::open(session, &repository, version).await?;
         let restic = AtDoor { restic: &night.restic, address: door.address() };
-        let opened = open(session, &repository, &restic, &management, given).await;
+        let opened = open(session, &repository, &restic, &management, given.as_ref()).await;
         door.close().await?;
         let Opened { is_new, password } = opened?;
         let trusted = trust_what_came_from_elsewhere(session, &repository).await?;
         let credential = hosts::admit(&session.config, &options.name, &repository)?;
-        let enrolled = Enrolled { is_new, password, trusted, credential };
+        let enrolled = Enrolled { is_new, given, password, trusted, credential };
         tell(&options.name, &repository, &enrolled)?;
         night.write(&options.place).tell(&session.config, &options.place)
     })
@@ -80,19 +81,27 @@ async fn open(
     repository: &RepositoryName,
     restic: &AtDoor<'_>,
     management: &[u8],
-    given: Option<Vec<u8>>,
+    given: Option<&Given>,
 ) -> Result<Opened, Box<dyn Error>> {
     let is_new = session.files.facts(repository, &Handle::Config).await?.is_none();
     if is_new {
+        refuse_retired(session, repository).await?;
         restic.run(management, &["init"], None).await?;
     } else if !restic.opens(management).await? {
-        let given = given.as_deref().ok_or_else(|| {
+        let given = given.ok_or_else(|| {
             format!(
                 "{repository} exists, and the management password opens none of its keys; expected --password-file with a \
                  password that opens it"
             )
         })?;
-        restic.add_key(given, management).await?;
+        if !restic.opens(&given.password).await? {
+            return Err(format!(
+                "the password in {} opens no key of {repository}; expected that of its `restic init`, on one line",
+                given.file.display()
+            )
+            .into());
+        }
+        restic.add_key(&given.password, management).await?;
     }
     let before = keys(session, repository).await?;
     if before.iter().any(|(_, audience)| *audience == Audience::All) {
@@ -100,12 +109,29 @@ async fn open(
     }
     let made = given.is_none().then(Secret::generate).transpose()?;
     let made = made.map(|secret| secret.reveal().to_owned());
-    let of_host = given.as_deref().or(made.as_deref().map(str::as_bytes)).unwrap_or_default();
+    let given = given.map(|given| given.password.as_slice());
+    let of_host = given.or(made.as_deref().map(str::as_bytes)).unwrap_or_default();
     restic.add_key(management, of_host).await?;
     for (key, _) in keys(session, repository).await?.iter().filter(|key| !before.contains(key)) {
         session.store.set_audience(repository, key, Audience::All).await?;
     }
     Ok(Opened { is_new, password: made })
+}
+
+/// A repository that was retired comes back by `undelete`; begun anew beside that it would be two in one.
+async fn refuse_retired(session: &Session, repository: &RepositoryName) -> Outcome {
+    let mut batches = session.store.batches().await?.into_iter();
+    let Some(batch) =
+        batches.find(|batch| batch.repository == *repository && batch.reason == Reason::Deleted)
+    else {
+        return Ok(());
+    };
+    Err(format!(
+        "{repository} was deleted, and can still be brought back: `pawl maintain undelete {}`. To begin anew, choose another \
+         name with --repository",
+        batch.id
+    )
+    .into())
 }
 
 /// The keys of a repository, and who sees them.
@@ -171,17 +197,32 @@ impl AtDoor<'_> {
     }
 }
 
-/// The password in a file.
-fn password_in(file: PathBuf) -> Result<Vec<u8>, String> {
-    secret::refuse_shared(&file)?;
-    UsersRestic { password_file: Some(file), ..UsersRestic::default() }.password()
+/// The host's password for the repository, which somebody brings.
+struct Given {
+    file: PathBuf,
+    password: Vec<u8>,
+}
+
+impl Given {
+    fn read(file: PathBuf) -> Result<Self, String> {
+        secret::refuse_shared(&file)?;
+        let restic = UsersRestic { password_file: Some(file.clone()), ..UsersRestic::default() };
+        Ok(Self { file, password: restic.password()? })
+    }
 }
 
 /// Says what was done, and what to paste on the host.
 fn tell(name: &PrincipalName, repository: &RepositoryName, enrolled: &Enrolled) -> Outcome {
-    let Enrolled { is_new, password, trusted, credential } = enrolled;
-    let made = if *is_new { "It was made now" } else { "It was there already" };
-    print::line(&format!("{name} is enrolled with the repository {repository}. {made}."))?;
+    let Enrolled { is_new, given, password, trusted, credential } = enrolled;
+    print::line(&match (is_new, given) {
+        (true, None) => format!("{name} is enrolled. Its repository {repository} is new."),
+        (true, Some(_)) => {
+            format!(
+                "{name} is enrolled. There was no repository {repository}: one was made with this password."
+            )
+        }
+        (false, _) => format!("{name} is enrolled. Its repository {repository} was there already."),
+    })?;
     if *trusted > 0 {
         print::line(&format!(
             "{trusted} of its snapshots came from elsewhere; their own times are believed from now on."
@@ -189,15 +230,21 @@ fn tell(name: &PrincipalName, repository: &RepositoryName, enrolled: &Enrolled) 
     }
     let access = match credential {
         Credential::New { lines } => {
-            format!("On {name}, paste:\n\n{}", with_password(lines, password.as_deref()))
+            format!("On {name}, paste:\n\n{}\n", with_password(lines, password.as_deref()))
         }
-        Credential::Granted => format!("{name} may use it from now on, with the credential that it has."),
+        Credential::Granted => {
+            format!("{name} can now use {repository} as well, with the credential that it has.")
+        }
         Credential::There => format!("The credential of {name} stays as it is."),
     };
     print::line(&access)?;
     if password.is_some() {
         print::line(
-            "\nRESTIC_PASSWORD is shown only now. Nobody can restore without it: keep a copy on another machine.",
+            "These passwords are shown only now. Without RESTIC_PASSWORD nobody can restore: keep a copy elsewhere.",
+        )?;
+    } else if matches!(credential, Credential::New { .. }) {
+        print::line(
+            "The password in RESTIC_REPOSITORY is shown only now. restic asks for that of the repository.",
         )?;
     }
     Ok(())

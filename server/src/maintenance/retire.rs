@@ -14,17 +14,19 @@ use crate::store::maintenance::MaintenanceStore;
 
 /// Runs the command.
 pub(super) fn run(options: &Retire) -> Outcome {
-    let Retire { repository, below_floor, place: _ } = options;
+    let Retire { repository, place: _ } = options;
     session::act(&options.place, async |session| {
         let is_there = session.store.repositories().await?.contains(repository);
         let states = States::at(&verify::directory(&session.config.data));
-        if !is_there && !states.known()?.contains(repository) && !report::expects(session, repository)? {
+        let is_expected = states.known()?.contains(repository)
+            || report::expects(session, repository)?
+            || hosts::has_grant(&session.config, repository)?;
+        if !is_there && !is_expected {
             return Err(format!("there is no repository {repository}, and nothing expects one").into());
         }
         if is_there {
             let (files, json, place) = (Vec::new(), false, crate::cli::Place::default());
-            let all =
-                DeleteFiles { repository: repository.clone(), files, below_floor: *below_floor, json, place };
+            let all = DeleteFiles { repository: repository.clone(), files, below_floor: true, json, place };
             delete::delete(session, &all).await?;
         }
         tell(session, options).await?;

@@ -14,7 +14,7 @@ use crate::cli::{Enroll, Place, UsersRestic};
 use crate::config::{Config, IN_DATA};
 use crate::credentials::Secret;
 use crate::files;
-use crate::print::{self, Outcome};
+use crate::print::{self, Ended, Outcome};
 use crate::serve::configuration;
 
 /// The rules of whoever has none: two weeks, two months and a year.
@@ -150,19 +150,25 @@ impl Written {
                 lines.join("\n")
             ))?,
         }
-        let delay = config.maintenance.delay_days();
         let begin = match (self, &config.keeper, config.maintenance.run.at()) {
-            (Self::Refused { .. }, ..) => "Once they are there, every night".to_owned(),
-            (_, Some(_), _) => "Every night, by pawl-maintain.timer,".to_owned(),
-            (_, None, Some(at)) => format!("Every night at {}", at.strftime("%H:%M")),
-            (Self::To(_), None, None) => "Restart `pawl serve`. Every night at 03:30 it".to_owned(),
+            (Self::Refused { .. }, ..) => {
+                let message = "without these settings no night prunes this repository".to_owned();
+                return Err(Ended { code: 1, message }.into());
+            }
+            (_, Some(_), _) => "pawl-maintain.timer begins the night.".to_owned(),
+            (Self::To(_), None, None) => "Restart `pawl serve`: it begins the night at 03:30.".to_owned(),
+            (_, None, Some(at)) => {
+                let at = at.strftime("%H:%M");
+                format!("`pawl serve` begins the night at {at}, once it was restarted with these settings.")
+            }
             (Self::Nothing, None, None) => {
-                format!("Nothing starts `pawl maintain run {args}` yet. When it runs, it")
+                format!("Nothing begins the night yet: `pawl maintain run {args}`.")
             }
         };
+        let days = config.maintenance.delay_days();
         print::line(&format!(
-            "{begin} verifies every file's name, forgets by the keep rules, prunes and checks. Deletions can be undone for \
-             {delay} days.\nHow all backups are: pawl maintain report {args}"
+            "{begin}\nEach night verifies, forgets, prunes and checks. Deletions can be undone for {days} days.\n\
+             How all backups are: pawl maintain report {args}"
         ))
     }
 }

@@ -90,7 +90,8 @@ impl Ward {
     pub(super) fn begin(&mut self, whole: &Whole, compared: bool) -> Result<(), FileError> {
         if self.is_partial() {
             let began_ms = whole.began_ms;
-            self.record.last.get_or_insert(Night { began_ms, ended_ms: None, steps: Vec::new() });
+            let ended_ms = Some(began_ms);
+            self.record.last.get_or_insert(Night { began_ms, ended_ms, steps: Vec::new() });
             return Ok(());
         }
         let is_same = |night: &Night| whole.resumed && night.began_ms == whole.began_ms;

@@ -60,7 +60,7 @@ fn a_new_host_is_backed_up_and_every_night_does_its_whole_work() {
     let server = Server::start();
     let printed = enroll(&server, &["web1"]).expect_code(0).stdout;
     assert!(!printed.contains("restic init"), "{printed}");
-    assert!(printed.contains("Restart `pawl serve`. Every night at 03:30"), "{printed}");
+    assert!(printed.contains("Restart `pawl serve`: it begins the night at 03:30"), "{printed}");
     let host = host(&printed);
     host.backup(&host.home().join("files"));
     assert_eq!(host.succeed(["key", "list", "--json"]).matches("\"id\"").count(), 1);
@@ -93,7 +93,7 @@ fn a_second_time_nothing_changes() {
     let _ = enroll(&server, &["web1"]).expect_code(0);
     let (written, stored) = (configuration(&server), server.stored());
     let again = enroll(&server, &["web1"]).expect_code(0).stdout;
-    assert!(again.contains("It was there already") && again.contains("stays as it is"), "{again}");
+    assert!(again.contains("was there already") && again.contains("stays as it is"), "{again}");
     assert_eq!(pasted(&again, "RESTIC_PASSWORD"), None);
     assert_eq!(configuration(&server), written);
     stored.assert_unchanged(&server.stored());
@@ -115,6 +115,9 @@ fn a_host_that_backs_up_already_needs_its_password_once_and_keeps_its_credential
     assert!(!configuration(&server).contains("maintenance.run"));
 
     let own = server.dir().join("own");
+    plant_secret(&own, b"wrong");
+    let wrong = enroll(&server, &["web1", "--password-file", own.to_str().unwrap()]).expect_code(1);
+    assert!(wrong.stderr.contains("opens no key of web1") && wrong.stderr.contains("own"), "{wrong:?}");
     plant_secret(&own, b"secret");
     let printed = enroll(&server, &["web1", "--password-file", own.to_str().unwrap()]).expect_code(0).stdout;
     assert!(printed.contains("The credential of web1 stays as it is"), "{printed}");
@@ -151,7 +154,7 @@ fn a_repository_of_rest_server_is_taken_over_with_the_times_of_its_snapshots() {
 fn settings_that_cannot_be_written_are_shown_and_the_configuration_stays_as_it_was() {
     let server = Server::build().config("maintenance.run = { until = \"06:00\" }\n").start();
     let before = configuration(&server);
-    let printed = enroll(&server, &["web1"]).expect_code(0).stdout;
+    let printed = enroll(&server, &["web1"]).expect_code(1).stdout;
     assert!(printed.contains("could not be written") && printed.contains("keep_daily = 14"), "{printed}");
     assert_eq!(configuration(&server), before);
 }

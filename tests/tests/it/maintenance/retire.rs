@@ -31,13 +31,8 @@ fn run(server: &Server) -> Value {
 #[test]
 fn a_retired_repository_can_be_brought_back_and_no_night_misses_it() {
     let (server, [web1, web2]) = ground();
-    let (before, snapshots) = (server.stored(), web1.snapshots());
-    let young = maintain(&server.place(), &["retire", "web1"]).expect_code(1);
-    assert!(young.stderr.contains("younger than the floor"), "{young:?}");
-    before.assert_unchanged(&server.stored());
-    web1.check();
-
-    let retired = maintain(&server.place(), &["retire", "web1", "--below-floor"]).expect_code(0).stdout;
+    let snapshots = web1.snapshots();
+    let retired = maintain(&server.place(), &["retire", "web1"]).expect_code(0).stdout;
     assert!(retired.contains("web1 has no access any more") && retired.contains("To undo"), "{retired}");
     let _ = web1.refused(["snapshots"], "401");
     web2.check();
@@ -45,6 +40,10 @@ fn a_retired_repository_can_be_brought_back_and_no_night_misses_it() {
     assert_eq!(night["exit"], 0, "{night}");
     let told = pawl_tests::command::pawl(["audit", "show"].into_iter().chain(server.place())).expect_code(0);
     assert!(told.stdout.contains("took out of service: web1"), "{told:?}");
+
+    // Begun anew it would be two in one.
+    let anew = maintain(&server.place(), &["enroll", "web1"]).expect_code(1);
+    assert!(anew.stderr.contains("can still be brought back: `pawl maintain undelete "), "{anew:?}");
 
     let listed = maintain(&server.place(), &["undelete", "--json"]).expect_code(0).json();
     let _ = maintain(&server.place(), &["undelete", &batch_of(&listed[0])]).expect_code(0);
@@ -72,8 +71,16 @@ fn one_that_was_renamed_fails_no_night_once_it_is_retired() {
 fn a_host_with_other_repositories_keeps_these() {
     let (server, _) = ground();
     let _ = server.host(&["add-repository", "web2", "--repository", "web1"]).expect_code(0);
-    let retired = maintain(&server.place(), &["retire", "web2", "--below-floor"]).expect_code(0).stdout;
+    let retired = maintain(&server.place(), &["retire", "web2"]).expect_code(0).stdout;
     assert!(retired.contains("web2 may not use web2 any more; its other repositories stay"), "{retired}");
     let hosts = server.host(&["list", "--json"]).expect_code(0).json();
     assert!(hosts.to_string().contains("web2"), "{hosts}");
+}
+
+#[test]
+fn a_host_whose_repository_is_gone_can_be_retired() {
+    let server = Server::start();
+    let _ = server.add_host("web1", &[]);
+    let retired = maintain(&server.place(), &["retire", "web1"]).expect_code(0).stdout;
+    assert!(retired.contains("web1 has no access any more"), "{retired}");
 }
