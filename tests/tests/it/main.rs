@@ -2,6 +2,7 @@
 //!
 //! Invariant: each module is an area of Pawl, and no test relies on what another left behind.
 
+mod acceptance;
 mod adversary;
 mod audit;
 mod bench;

@@ -9,7 +9,7 @@ mod cut;
 mod elsewhere;
 mod floor;
 mod forget;
-mod host;
+pub(crate) mod host;
 mod killed;
 mod locks;
 mod machine;
