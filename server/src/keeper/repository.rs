@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName, RepositoryState, Usage};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::facts::{self, Facts};
@@ -108,7 +108,7 @@ fn set_keys_aside(
     }
     let aside = directory::open_or_make(data, &layout::aside_directory(repository, now_ms))?;
     for name in left_over {
-        rustix::fs::renameat_with(&keys, &name, &aside, &name, RenameFlags::NOREPLACE)?;
+        directory::move_file(&keys, &name, &aside, &name)?;
     }
     rustix::fs::fsync(&aside)?;
     rustix::fs::fsync(&keys)

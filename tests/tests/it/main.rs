@@ -16,6 +16,7 @@ mod deployment;
 mod disk_full;
 mod doctor;
 mod examine_cut;
+mod first_start;
 mod forget;
 mod grants;
 mod hoarding;

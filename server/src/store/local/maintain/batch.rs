@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use jiff::civil::Date;
 use pawl_policy::{BatchId, FileType, Handle, PrincipalName, RepositoryName};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, StatxFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,6 @@ pub(super) fn begin(
     Ok(batch)
 }
 
-#[expect(clippy::disallowed_methods, reason = "gives the header its name, which is free")]
 fn write_header(directory: &OwnedFd, batch: &Batch) -> Result<(), StoreError> {
     let header = Header {
         repository: batch.repository.to_string(),
@@ -64,7 +63,7 @@ fn write_header(directory: &OwnedFd, batch: &Batch) -> Result<(), StoreError> {
     let mut file = std::fs::File::from(file);
     file.write_all(format!("{text}\n").as_bytes())?;
     file.sync_all()?;
-    rustix::fs::renameat_with(directory, HEADER_NEW, directory, HEADER, RenameFlags::NOREPLACE)?;
+    directory::move_file(directory, HEADER_NEW, directory, HEADER)?;
     Ok(rustix::fs::fsync(directory)?)
 }
 
