@@ -12,6 +12,7 @@
 
 mod away;
 mod faults;
+mod full;
 mod races;
 mod scale;
 mod scripts;
