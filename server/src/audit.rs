@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use command::run;
-pub use queue::Queue;
+pub use queue::{Idle, Queue};
 pub use verify::{Break, Broken, Past, Verified, each_record, verify, verify_past, verify_whole};
 
 /// What stands in place of the line before the first one.

@@ -145,6 +145,9 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
 fn readable(line: &Line) -> String {
     let Line { number, time, event, .. } = line;
     let told = match event {
+        Event::Decision(Decision { principal, action, outcome, status: 0, .. }) => {
+            format!("{}: {action}: {outcome}", principal.as_deref().unwrap_or("somebody"))
+        }
         Event::Decision(decision) => {
             let Decision { principal, peer, action, repository, file, outcome, status, .. } = decision;
             let who = principal.as_deref().unwrap_or("somebody");

@@ -23,6 +23,7 @@ use super::audit_log::{self, AuditLog};
 use super::commit::{self, Naming};
 use super::ended::Ended;
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
+use super::repository::Begun;
 use super::side::Side;
 use super::staging::{Staged, Staging};
 use super::usage::{self, UsageBook};
@@ -246,10 +247,13 @@ impl Keeper {
             Request::Discard { slot } => self.take(slot).map(drop),
             Request::CreateRepository { repository, creator } => {
                 let _beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
-                if repository::create(self.data.as_fd(), &repository, &creator)? {
+                let begun = repository::create(self.data.as_fd(), &repository, &creator)?;
+                if begun == Begun::New {
                     self.usage.begin(self.data.as_fd(), &repository)?;
                 }
-                self.audit().append(Event::RepositoryCreated(deed(&repository, &creator, None)));
+                if begun != Begun::Before {
+                    self.audit().append(Event::RepositoryCreated(deed(&repository, &creator, None)));
+                }
                 Ok(())
             }
             Request::RemoveLock { repository, id, remover } => {
