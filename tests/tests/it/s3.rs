@@ -14,6 +14,7 @@ mod away;
 mod faults;
 mod full;
 mod races;
+mod rotated;
 mod scale;
 mod scripts;
 mod servers;
