@@ -118,6 +118,12 @@ impl Upload {
         self.received_bytes
     }
 
+    /// Whether nothing more of the body can come.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.ended || self.declared_bytes == Some(self.received_bytes)
+    }
+
     /// Reads and forgets up to `bytes_max` more bytes, so that an answer given early still arrives. Returns
     /// whether the body was read to its end.
     pub async fn drain(&mut self, bytes_max: u64) -> bool {

@@ -217,7 +217,7 @@ pub(super) struct Recorded {
     announced_bytes: Option<u64>,
     ended: bool,
     responding: Responding,
-    _place: Option<Entered<PrincipalName>>,
+    _place: Option<Arc<Entered<PrincipalName>>>,
 }
 
 impl Recorded {
@@ -226,7 +226,7 @@ impl Recorded {
         announced_bytes: Option<u64>,
         record: Record,
         responding: Responding,
-        place: Option<Entered<PrincipalName>>,
+        place: Option<Arc<Entered<PrincipalName>>>,
     ) -> Self {
         Self { body, record, announced_bytes, ended: false, responding, _place: place }
     }

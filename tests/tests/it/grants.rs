@@ -274,6 +274,44 @@ fn restic_says_that_the_quota_is_used_up_and_still_restores() {
     assert_eq!(std::fs::read(restored.join("file")).unwrap(), noise("small", 1 << 20));
 }
 
+/// A client that still sends hears the refusal, whether it stops or not.
+#[test]
+fn a_refusal_is_heard_before_the_body_has_come() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "1MiB"]);
+    let content = noise("large", 8 << 20);
+    // Somebody without a credential is waited for 15 seconds, which is half as long as a refused body is read.
+    let mut meanwhile = Connection::open(server.address()).unwrap();
+    let mut connection = Connection::open(server.address()).unwrap();
+    let head = Request::new("POST", &target("web1", "data", &content))
+        .header("Content-Length", &content.len().to_string());
+    connection.send(&web1.signed(head)).unwrap();
+    let (begun, rest) = content.split_at(100_000);
+    connection.send_bytes(begun).unwrap();
+    let refused = connection.receive("POST").unwrap();
+    assert_eq!((refused.status, &*refused.reason), (403, "quota of this repository is used up"));
+    let stranger = meanwhile.exchange(&Request::new("GET", "/web1/data/")).map(|answer| answer.status);
+    assert_eq!(stranger.unwrap(), 401, "the refusal came too late");
+    connection.send_bytes(rest).unwrap();
+    let next = web1.signed(Request::new("HEAD", &target("web1", "data", &content)));
+    assert_eq!(connection.exchange(&next).unwrap().status, 404);
+}
+
+fn a_backup_beyond_the_quota_ends_and_says_why(version: Version) {
+    let server = Server::start();
+    let credential = server.add_host("web1", &["--quota", "1MiB"]);
+    clients::initialise(&server.client(&credential), "web1");
+    let restic = Restic::new(version, &credential);
+    let files = restic.home().join("files");
+    store::plant(&files.join("large"), &noise("large", 8 << 20));
+    let ended = restic.run(["backup", files.to_str().unwrap()]);
+    assert_ne!(ended.code, Some(0));
+    let seen = ended.stdout + &ended.stderr;
+    assert!(seen.contains("403 quota of this repository is used up"), "{seen}");
+    // restic 0.14 takes nothing for final: it tries ten times, in less than a minute.
+    assert!(version == Version::V0_14 || !seen.contains("retrying"), "{seen}");
+}
+
 #[test]
 fn a_proxy_is_believed_if_it_is_configured_and_only_in_what_it_writes() {
     let proxy = "plain_http = true\nproxy.addresses = [\"127.0.0.2\"]";
