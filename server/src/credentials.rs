@@ -92,7 +92,8 @@ impl OfHtpasswd {
     pub fn read(file: &Path, hosts: &Hosts) -> Result<Self, HostsError> {
         let (users, bad) = htpasswd::read(file)?;
         let users = users.into_iter().map(|(name, _)| name);
-        let others = users.filter(|name| !hosts.hosts.contains_key(name.as_str()));
+        let is_host = |name: &str| hosts.hosts.contains_key(name) || hosts.bad.contains_key(name);
+        let others = users.filter(|name| !is_host(name.as_str()));
         let file = file.display();
         Ok(Self {
             users: others.filter_map(|name| Some((name.clone(), loaded::own_repository(&name)?))).collect(),

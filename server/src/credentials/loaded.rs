@@ -86,7 +86,14 @@ impl Loaded {
             }
         }
         let mut loaded = Self::default();
-        for (name, host) in Hosts::read(hosts)?.hosts {
+        let read = Hosts::read(hosts)?;
+        for complaint in read.complaints(hosts) {
+            tracing::error!("{complaint}");
+        }
+        for name in read.bad.keys().filter_map(|name| name.parse().ok()) {
+            elsewhere.remove::<PrincipalName>(&name); // it does not come in as a user of the htpasswd file either
+        }
+        for (name, host) in read.hosts {
             let Ok(name) = name.parse::<PrincipalName>() else {
                 continue;
             };
@@ -128,7 +135,11 @@ impl Loaded {
     /// Admins have a password each, and no grants: they reach every repository.
     fn read_admins(path: &Path) -> Result<Self, HostsError> {
         let mut loaded = Self::default();
-        for (name, admin) in Hosts::read(path)?.hosts {
+        let read = Hosts::read(path)?;
+        for complaint in read.complaints(path) {
+            tracing::error!("{complaint}");
+        }
+        for (name, admin) in read.hosts {
             let wrong = |cause: &str| HostsError::Invalid {
                 path: path.to_owned(),
                 cause: format!("admin '{name}': {cause}"),

@@ -52,7 +52,11 @@ impl<'a> Shown<'a> {
 
 pub(super) fn list(at: &Place, json: bool) -> Outcome {
     let config = place(at)?;
-    let hosts = Hosts::read(&hosts_path(&config.data))?;
+    let path = hosts_path(&config.data);
+    let hosts = Hosts::read(&path)?;
+    for complaint in hosts.complaints(&path) {
+        print::warning(&complaint);
+    }
     let htpasswd = config.htpasswd.as_deref().map(|file| OfHtpasswd::read(file, &hosts)).transpose()?;
     let of_htpasswd = htpasswd.iter().flat_map(|read| &read.users);
     let others: Vec<(&PrincipalName, [GrantEntry; 1])> =

@@ -18,6 +18,7 @@ mod doctor;
 mod examine_cut;
 mod first_start;
 mod forget;
+mod formats;
 mod grants;
 mod hoarding;
 mod http2;

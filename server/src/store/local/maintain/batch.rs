@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Disk;
 use crate::files;
+use crate::format::Version;
 use crate::keeper::{directory, layout};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hidden, Reason, UnreadableBatch, next_batch_id};
@@ -28,6 +29,8 @@ const BATCH_ENTRIES: usize = 500;
 /// The header as it is written.
 #[derive(Serialize, Deserialize)]
 struct Header {
+    #[serde(default)]
+    version: Version<1>,
     repository: String,
     principal: String,
     reason: Reason,
@@ -51,6 +54,7 @@ pub(super) fn begin(
 
 fn write_header(directory: &OwnedFd, batch: &Batch) -> Result<(), StoreError> {
     let header = Header {
+        version: Version,
         repository: batch.repository.to_string(),
         principal: batch.principal.to_string(),
         reason: batch.reason,
