@@ -51,22 +51,31 @@ pub struct Caps {
     pub keys_bytes_max: u64,
     /// One small JSON document.
     pub config_bytes_max: u64,
+    /// Whether hosts send what is stored: then nothing is shorter than what restic encrypts, and a key has a key's form.
+    pub of_hosts: bool,
 }
 
 impl Caps {
     /// `config` and `keys` are held in memory while they are checked, so their caps cannot be raised past this.
     pub const IN_MEMORY_BYTES_MAX: u64 = 64 * KIB;
 
+    /// The same for a maintenance server: admins may store any bytes, as restic's own tests of a server do.
+    #[must_use]
+    pub const fn for_maintenance(self) -> Self {
+        Self { of_hosts: false, ..self }
+    }
+
     /// The sizes that a file of this kind may have.
     #[must_use]
     pub const fn sizes(&self, handle: &Handle) -> RangeInclusive<u64> {
+        let least = if self.of_hosts { BYTES_MIN } else { 0 };
         match handle {
             Handle::Config => 1..=self.config_bytes_max,
             Handle::File(FileType::Data, _) => 0..=self.data_bytes_max,
-            Handle::File(FileType::Index, _) => BYTES_MIN..=self.index_bytes_max,
-            Handle::File(FileType::Snapshots, _) => BYTES_MIN..=self.snapshots_bytes_max,
-            Handle::File(FileType::Locks, _) => BYTES_MIN..=self.locks_bytes_max,
-            Handle::File(FileType::Keys, _) => BYTES_MIN..=self.keys_bytes_max,
+            Handle::File(FileType::Index, _) => least..=self.index_bytes_max,
+            Handle::File(FileType::Snapshots, _) => least..=self.snapshots_bytes_max,
+            Handle::File(FileType::Locks, _) => least..=self.locks_bytes_max,
+            Handle::File(FileType::Keys, _) => least..=self.keys_bytes_max,
         }
     }
 }
@@ -80,6 +89,7 @@ impl Default for Caps {
             locks_bytes_max: 64 * KIB,
             keys_bytes_max: 16 * KIB,
             config_bytes_max: 64 * KIB,
+            of_hosts: true,
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use command::run;
-pub use queue::Queue;
+pub use queue::{Idle, Queue};
 pub use verify::{Break, Broken, Past, Verified, each_record, verify, verify_past, verify_whole};
 
 /// What stands in place of the line before the first one.
@@ -85,6 +85,58 @@ pub enum Event {
         /// How many.
         lines: u64,
     },
+    /// Something that only a newer Pawl knows.
+    #[serde(untagged)]
+    Unknown(Unknown),
+}
+
+/// What this Pawl knows, by its word in the log. A line with one of these that lacks something is no record.
+const KNOWN: [&str; 19] = [
+    "decision",
+    "stored",
+    "rescued",
+    "lock_removed",
+    "repository_created",
+    "hidden",
+    "displaced",
+    "brought_back",
+    "purged",
+    "found_damaged",
+    "verified",
+    "key_exposed",
+    "key_hidden",
+    "adopted",
+    "locks_suspended",
+    "locks_resumed",
+    "started",
+    "stopped",
+    "lost",
+];
+
+/// A line of a kind that only a newer Pawl knows, as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Unknown(serde_json::Map<String, serde_json::Value>);
+
+impl<'de> Deserialize<'de> for Unknown {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let line = serde_json::Map::deserialize(from)?;
+        match line.get("event").and_then(serde_json::Value::as_str) {
+            None => Err(serde::de::Error::missing_field("event")),
+            Some(word) if KNOWN.contains(&word) => {
+                Err(serde::de::Error::custom(format!("it is not what \"{word}\" tells")))
+            }
+            Some(_) => Ok(Self(line)),
+        }
+    }
+}
+
+impl Unknown {
+    /// Its word, and all that it tells.
+    fn words(&self) -> String {
+        let tell = |(name, value): (&String, &serde_json::Value)| format!("{name}={value}");
+        self.0.iter().map(tell).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// A request and its answer, as the door tells it.

@@ -118,6 +118,12 @@ impl Upload {
         self.received_bytes
     }
 
+    /// Whether nothing more of the body can come.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.ended || self.declared_bytes == Some(self.received_bytes)
+    }
+
     /// Reads and forgets up to `bytes_max` more bytes, so that an answer given early still arrives. Returns
     /// whether the body was read to its end.
     pub async fn drain(&mut self, bytes_max: u64) -> bool {
@@ -174,7 +180,8 @@ impl Upload {
 #[derive(Debug)]
 pub struct VerifiedBody<'a> {
     upload: &'a mut Upload,
-    file_type: FileType,
+    /// Whether the content must have the form of a key.
+    must_be_key: bool,
     id: FileId,
     sizes: RangeInclusive<u64>,
     hash: Sha256,
@@ -208,7 +215,7 @@ impl<'a> VerifiedBody<'a> {
         upload.check_declared(&sizes)?;
         Ok(Self {
             upload,
-            file_type,
+            must_be_key: file_type == FileType::Keys && caps.of_hosts,
             id,
             sizes,
             hash: Sha256::new(),
@@ -287,7 +294,7 @@ impl<'a> VerifiedBody<'a> {
 
     /// A key is looked at as a whole; its cap is below one chunk.
     fn gathered_bytes(&self) -> usize {
-        if self.file_type == FileType::Keys { CHUNK_BYTES } else { GATHER_BYTES }
+        if self.must_be_key { CHUNK_BYTES } else { GATHER_BYTES }
     }
 
     /// A small file gets a small buffer, if it said so.
@@ -307,7 +314,7 @@ impl<'a> VerifiedBody<'a> {
         if digest != *self.id.sha256() {
             return Err(BodyError::Mismatch);
         }
-        if self.file_type == FileType::Keys {
+        if self.must_be_key {
             check_key(&last)?;
         }
         self.last = Some(last).filter(|last| !last.is_empty());

@@ -41,8 +41,17 @@ pub struct Principal {
     /// How fast it may go.
     pub pace: Pace,
     grants: Vec<Grant>,
-    /// What it may do in all other repositories, if anything.
-    elsewhere: Option<Role>,
+    elsewhere: Elsewhere,
+}
+
+/// What a principal may do in repositories for which it has no grant.
+#[derive(Debug)]
+enum Elsewhere {
+    Nothing,
+    /// Back up, in repositories below this one: as a user of rest-server with `--private-repos`.
+    Below(RepositoryName),
+    /// This, in all of them.
+    Everywhere(Role),
 }
 
 impl Principal {
@@ -50,14 +59,29 @@ impl Principal {
     #[must_use]
     pub fn grant(&self, repository: &RepositoryName) -> Option<Cow<'_, Grant>> {
         let given = self.grants.iter().find(|grant| grant.repository == *repository).map(Cow::Borrowed);
-        given.or_else(|| self.elsewhere.map(|role| Cow::Owned(Grant::new(repository.clone(), role))))
+        given.or_else(|| {
+            self.elsewhere.role(repository).map(|role| Cow::Owned(Grant::new(repository.clone(), role)))
+        })
+    }
+}
+
+impl Elsewhere {
+    fn role(&self, repository: &RepositoryName) -> Option<Role> {
+        match self {
+            Self::Nothing => None,
+            Self::Below(above) => {
+                let below = repository.as_str().strip_prefix(above.as_str())?;
+                below.starts_with('/').then_some(Role::Backup)
+            }
+            Self::Everywhere(role) => Some(*role),
+        }
     }
 }
 
 /// What an htpasswd file has beside the hosts file.
 #[derive(Debug)]
 pub struct OfHtpasswd {
-    /// Users that are no hosts, each with the repository of its name, to which it backs up.
+    /// Users that are no hosts, each with the repository of its name, to which it backs up, as to those below.
     pub users: Vec<(PrincipalName, RepositoryName)>,
     /// Lines that let nobody in, in words.
     pub bad: Vec<String>,
@@ -68,7 +92,8 @@ impl OfHtpasswd {
     pub fn read(file: &Path, hosts: &Hosts) -> Result<Self, HostsError> {
         let (users, bad) = htpasswd::read(file)?;
         let users = users.into_iter().map(|(name, _)| name);
-        let others = users.filter(|name| !hosts.hosts.contains_key(name.as_str()));
+        let is_host = |name: &str| hosts.hosts.contains_key(name) || hosts.bad.contains_key(name);
+        let others = users.filter(|name| !is_host(name.as_str()));
         let file = file.display();
         Ok(Self {
             users: others.filter_map(|name| Some((name.clone(), loaded::own_repository(&name)?))).collect(),

@@ -7,6 +7,8 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::print;
+
 /// A small file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {}: {cause}", path.display())]
@@ -131,7 +133,8 @@ pub fn remove_socket(path: &Path) -> std::io::Result<()> {
     std::fs::remove_file(path)
 }
 
-/// Gives a new file to the owner of its directory, so that `sudo pawl …` leaves nothing that the server cannot read.
+/// Gives a new file to the owner of its directory, so that `sudo pawl …` leaves nothing that the server cannot read. Where
+/// root may give nothing away, as in some containers, the server is root as well, or finds out what it cannot read.
 fn adopt(file: &std::fs::File, directory: &Path) -> std::io::Result<()> {
     let (own, above) = (file.metadata()?, std::fs::metadata(directory)?);
     if (own.uid(), own.gid()) == (above.uid(), above.gid()) || !rustix::process::geteuid().is_root() {
@@ -140,7 +143,16 @@ fn adopt(file: &std::fs::File, directory: &Path) -> std::io::Result<()> {
     if own.is_file() && own.nlink() > 1 {
         return Err(std::io::Error::other("it has several names, and could be another's"));
     }
-    std::os::unix::fs::fchown(file, Some(above.uid()), Some(above.gid()))
+    match std::os::unix::fs::fchown(file, Some(above.uid()), Some(above.gid())) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let (directory, uid) = (directory.display(), above.uid());
+            print::warning(&format!(
+                "{directory}: what is new there cannot be given to uid {uid}, which owns it ({error}); it stays root's"
+            ));
+            Ok(())
+        }
+        given_or_failed => given_or_failed,
+    }
 }
 
 /// Makes a file that must not be there yet, durably. It belongs to whoever runs the command.

@@ -15,6 +15,7 @@ pub mod confine;
 pub mod credentials;
 pub mod doctor;
 pub mod files;
+pub mod format;
 mod go_json;
 pub mod hosts;
 pub mod http;

@@ -327,6 +327,12 @@ pub(crate) fn say_footing(keeper: &KeeperProcess) {
             "this file system has no unnamed files (O_TMPFILE); uploads wait under a name in .pawl/staging"
         );
     }
+    if !footing.exclusive_renames {
+        tracing::warn!(
+            "this file system cannot rename without replacing (RENAME_NOREPLACE); a stored file is linked to its name, and \
+             then unlinked from the other"
+        );
+    }
     if !footing.leases {
         tracing::warn!(
             "this file system has no leases (F_SETLEASE); that no writer of a stored file is left cannot be proved"

@@ -1,6 +1,7 @@
-//! A disk that can be full.
+//! A disk that can be full, and one that can do little.
 //!
-//! Invariant: it is a small tmpfs, which only root may mount; others are told loudly that nothing was tested.
+//! Invariant: the one is a small tmpfs, the other a mergerfs, which only root may mount; others are told loudly that nothing
+//! was tested.
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test that cannot go on should stop")]
 
@@ -11,6 +12,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::program::program;
 use crate::store::remove;
 
 /// A small file system of its own at a place that the test chose. It is unmounted when this is dropped.
@@ -52,6 +54,45 @@ fn unmount(place: &Path) {
         unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(),
         "the disk is unmounted"
     );
+}
+
+/// Two directories as one, by mergerfs: a file system without unnamed files, whose renames always replace. It is unmounted
+/// when this is dropped.
+#[derive(Debug)]
+pub struct Union {
+    place: TempDir,
+}
+
+impl Union {
+    /// Such a file system, or `None` if this machine has no FUSE.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        if !Path::new("/dev/fuse").exists() {
+            eprintln!("NOT TESTED: this machine has no FUSE");
+            return None;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let [one, other, both] = ["one", "other", "both"].map(|name| place.path().join(name));
+        for directory in [&one, &other, &both] {
+            fs::create_dir(directory).unwrap();
+        }
+        let branches = format!("{}:{}", one.display(), other.display());
+        let mounted = Command::new(program("mergerfs")).arg(branches).arg(&both).output().unwrap();
+        assert!(mounted.status.success(), "mergerfs is not mounted: {mounted:?}");
+        Some(Self { place })
+    }
+
+    /// Where a server's data goes.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.place.path().join("both/data")
+    }
+}
+
+impl Drop for Union {
+    fn drop(&mut self) {
+        unmount(&self.place.path().join("both"));
+    }
 }
 
 /// A disk of its own. It is unmounted when this is dropped.

@@ -134,6 +134,8 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
         | Event::Retired(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
         Event::Verified(run) => (Some(run.principal.as_str()), Some(run.repository.as_str())),
         Event::LocksSuspended(of) => (Some(of.principal.as_str()), Some(of.repository.as_str())),
+        // One of a newer Pawl may be about anybody.
+        Event::Unknown(_) => return true,
         Event::Started | Event::Stopped | Event::Lost { .. } => (None, None),
     };
     let by_principal = options.principal.as_ref().is_none_or(|wanted| principal == Some(wanted.as_str()));
@@ -146,6 +148,9 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
 fn readable(line: &Line) -> String {
     let Line { number, time, event, .. } = line;
     let told = match event {
+        Event::Decision(Decision { principal, action, outcome, status: 0, .. }) => {
+            format!("{}: {action}: {outcome}", principal.as_deref().unwrap_or("somebody"))
+        }
         Event::Decision(decision) => {
             let Decision { principal, peer, action, repository, file, outcome, status, .. } = decision;
             let who = principal.as_deref().unwrap_or("somebody");
@@ -185,6 +190,7 @@ fn readable(line: &Line) -> String {
         Event::LocksResumed(deed) => {
             format!("let hosts lock {} again for {}", deed.repository, deed.principal)
         }
+        Event::Unknown(unknown) => format!("unknown to this version of Pawl: {}", unknown.words()),
         Event::Started => "started".to_owned(),
         Event::Stopped => "stopped".to_owned(),
         Event::Lost { lines } => format!("{lines} records could not be written"),

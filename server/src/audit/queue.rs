@@ -2,13 +2,16 @@
 //!
 //! Invariant: nobody waits for the audit log, memory is bounded, and what found no room is counted in the log.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use pawl_policy::PrincipalName;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Decision, Head};
 use crate::keeper::{KeeperClient, KeeperError, NOTE_BYTES_MAX};
@@ -23,12 +26,41 @@ const GATHER: Duration = Duration::from_millis(10);
 const STRANGERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2).unwrap();
 const STRANGERS_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
+/// Lines of one kind that one principal gets each second, and at once. A restore in one go reads fewer packs than the
+/// latter; 20 lines a second are half a gigabyte a day.
+const IDLE_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
+const IDLE_BURST: NonZeroU32 = NonZeroU32::new(2000).unwrap();
+/// How often a line says how many had none.
+const COUNTED_EVERY: Duration = Duration::from_mins(1);
+
+/// A kind of decision that changed nothing, of which a principal can cause any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Idle {
+    /// Something was listed, looked at or read.
+    Read,
+    /// What was asked had been done before: the file, the repository was there, the lock was not.
+    Repeat,
+    /// Something was refused, or failed.
+    Refusal,
+}
+
+impl Idle {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Read => "reads",
+            Self::Repeat => "repeats",
+            Self::Refusal => "refusals",
+        }
+    }
+}
+
 /// Takes decisions to the keeper, in their order. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
     sender: mpsc::Sender<Item>,
     lost: Arc<AtomicU64>,
     strangers: Arc<Strangers>,
+    idle: Arc<IdleLines>,
     keeper: KeeperClient,
 }
 
@@ -37,6 +69,37 @@ pub struct Queue {
 struct Strangers {
     told: DefaultDirectRateLimiter,
     untold: AtomicU64,
+}
+
+/// Decisions of principals that changed nothing.
+#[derive(Debug)]
+struct IdleLines {
+    told: DefaultKeyedRateLimiter<(PrincipalName, Idle)>,
+    untold: Mutex<HashMap<(PrincipalName, Idle), u64>>,
+}
+
+impl IdleLines {
+    /// Whether there is a line left for this one; else it is counted.
+    fn check(&self, principal: &PrincipalName, kind: Idle) -> bool {
+        let key = (principal.clone(), kind);
+        if self.told.check_key(&key).is_ok() {
+            return true;
+        }
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = untold.entry(key).or_default();
+        *count = count.saturating_add(1);
+        false
+    }
+
+    /// A line for each principal and kind of which some had none since the last time.
+    fn counted(&self) -> Vec<Decision> {
+        let untold = std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner));
+        let line = |((principal, kind), count): ((PrincipalName, Idle), u64)| Decision {
+            principal: Some(principal.to_string()),
+            ..about(kind.word(), format!("{count} more came too fast for a line each"))
+        };
+        untold.into_iter().map(line).collect()
+    }
 }
 
 #[derive(Debug)]
@@ -51,10 +114,12 @@ impl Queue {
     pub fn start(keeper: KeeperClient) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        tokio::spawn(carry(receiver, keeper.clone(), Arc::clone(&lost)));
+        let quota = Quota::per_second(IDLE_PER_SECOND).allow_burst(IDLE_BURST);
+        let idle = Arc::new(IdleLines { told: RateLimiter::keyed(quota), untold: Mutex::default() });
+        tokio::spawn(carry(receiver, keeper.clone(), Arc::clone(&lost), Arc::clone(&idle)));
         let quota = Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_BURST);
         let strangers = Arc::new(Strangers { told: RateLimiter::direct(quota), untold: AtomicU64::new(0) });
-        Self { sender, lost, strangers, keeper }
+        Self { sender, lost, strangers, idle, keeper }
     }
 
     /// Queues a decision.
@@ -79,6 +144,14 @@ impl Queue {
         self.note(decision);
     }
 
+    /// Queues a decision that changed nothing. Of a principal that causes them without end some have a line, and the rest
+    /// are counted: nobody may fill the disk with them.
+    pub fn note_idle(&self, principal: &PrincipalName, kind: Idle, decision: Decision) {
+        if self.idle.check(principal, kind) {
+            self.note(decision);
+        }
+    }
+
     /// Where the log ends; nothing if the keeper cannot tell.
     pub async fn head(&self) -> Option<Head> {
         self.keeper.audit_head().await.ok()
@@ -93,15 +166,25 @@ impl Queue {
     }
 }
 
-async fn carry(mut receiver: mpsc::Receiver<Item>, keeper: KeeperClient, lost: Arc<AtomicU64>) {
-    let mut items = Vec::new();
-    while receiver.recv_many(&mut items, WAITING_MAX).await > 0 {
+async fn carry(
+    mut receiver: mpsc::Receiver<Item>,
+    keeper: KeeperClient,
+    lost: Arc<AtomicU64>,
+    idle: Arc<IdleLines>,
+) {
+    let (mut items, mut next_count) = (Vec::new(), Instant::now() + COUNTED_EVERY);
+    // Without items either all who could send some are gone, or it is time to count.
+    while timeout_at(next_count, receiver.recv_many(&mut items, WAITING_MAX)).await != Ok(0) {
         let (mut decisions, mut askers) = (Vec::new(), Vec::new());
         for item in items.drain(..) {
             match item {
                 Item::Decision(decision) => decisions.push(decision),
                 Item::Flush(flushed) => askers.push(flushed),
             }
+        }
+        if !askers.is_empty() || next_count <= Instant::now() {
+            decisions.extend(idle.counted());
+            next_count = Instant::now() + COUNTED_EVERY;
         }
         for together in messages(decisions) {
             let lines = together.len() as u64;
@@ -148,13 +231,18 @@ fn messages(decisions: Vec<Decision>) -> Vec<Vec<Decision>> {
 }
 
 fn missing(lines: u64) -> Decision {
+    about("audit", format!("{lines} decisions found no room and are missing here"))
+}
+
+/// What stands for several decisions: it has no peer, and no status.
+fn about(action: &str, outcome: String) -> Decision {
     Decision {
         principal: None,
         peer: String::new(),
-        action: "audit".to_owned(),
+        action: action.to_owned(),
         repository: None,
         file: None,
-        outcome: format!("{lines} decisions found no room and are missing here"),
+        outcome,
         status: 0,
         bytes_in: 0,
         bytes_out: 0,

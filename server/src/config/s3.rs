@@ -2,6 +2,7 @@
 //!
 //! Invariant: names that the store could not have end here, in an error that names the key.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -17,6 +18,8 @@ pub(super) struct WrittenS3 {
     prefix: Option<String>,
     region: Option<String>,
     endpoint: Option<String>,
+    #[serde(default)]
+    plain_http: bool,
     path_style: Option<bool>,
     ca: Option<PathBuf>,
     credentials_file: Option<PathBuf>,
@@ -58,6 +61,7 @@ pub(super) fn settings(written: WrittenS3) -> Result<S3Settings, Refused> {
     if let Some(endpoint) = &written.endpoint {
         check_endpoint(endpoint)?;
     }
+    check_plain_http(written.endpoint.as_deref(), written.plain_http)?;
     for (key, path) in [("s3.ca", &written.ca), ("s3.credentials_file", &written.credentials_file)] {
         if path.as_ref().is_some_and(|path| !path.is_absolute()) {
             return Err((key, "expected an absolute path".to_owned()));
@@ -80,6 +84,7 @@ pub(super) fn settings(written: WrittenS3) -> Result<S3Settings, Refused> {
         // Most stores other than AWS have one name for all buckets.
         path_style: written.path_style.unwrap_or(written.endpoint.is_some()),
         endpoint: written.endpoint,
+        plain_http: written.plain_http,
         ca: written.ca,
         credentials_file: written.credentials_file,
         profile: written.profile,
@@ -133,6 +138,34 @@ fn check_endpoint(endpoint: &str) -> Result<(), Refused> {
     }
 }
 
+/// Over plain HTTP everybody on the way reads names and metadata, and can keep, drop and forge answers.
+fn check_plain_http(endpoint: Option<&str>, accepted: bool) -> Result<(), Refused> {
+    let plain = endpoint.and_then(|endpoint| endpoint.strip_prefix("http://"));
+    match plain {
+        Some(rest) if !accepted && !is_loopback(rest) => {
+            let reason = format!(
+                "http://{rest} is neither https:// nor on this machine; set s3.plain_http = true if nobody else can reach \
+                 the network between"
+            );
+            Err(("s3.endpoint", reason))
+        }
+        None if accepted => {
+            Err(("s3.plain_http", "s3.endpoint does not begin with http://; remove one of them".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a URL without its scheme names this machine.
+fn is_loopback(rest: &str) -> bool {
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (host, _) = match authority.strip_prefix('[') {
+        Some(address) => address.split_once(']').unwrap_or((address, "")),
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -165,6 +198,21 @@ mod tests {
     }
 
     #[test]
+    fn plain_http_is_for_this_machine_or_accepted_by_name() {
+        for endpoint in
+            ["http://127.0.0.1:9000", "http://localhost", "http://[::1]:9000/s3", "https://192.0.2.1"]
+        {
+            assert!(parse(&format!("bucket = 'backup'\nendpoint = '{endpoint}'")).is_ok(), "{endpoint}");
+        }
+        for endpoint in ["http://192.0.2.1:9000", "http://localhost.example.org", "http://[2001:db8::1]"] {
+            let table = format!("bucket = 'backup'\nendpoint = '{endpoint}'");
+            let error = parse(&table).unwrap_err();
+            assert!(error.contains("s3.endpoint") && error.contains("s3.plain_http"), "{error}");
+            assert!(parse(&format!("{table}\nplain_http = true")).unwrap().s3.unwrap().plain_http);
+        }
+    }
+
+    #[test]
     fn errors_name_the_key() {
         for (table, key) in [
             ("prefix = 'a'", "bucket"),
@@ -175,6 +223,7 @@ mod tests {
             ("bucket = 'backup'\nprefix = '.pawl'", "s3.prefix"),
             ("bucket = 'backup'\nendpoint = 's3.example.org'", "s3.endpoint"),
             ("bucket = 'backup'\nendpoint = 'https://key:secret@s3.example.org'", "s3.endpoint"),
+            ("bucket = 'backup'\nplain_http = true", "s3.plain_http"),
             ("bucket = 'backup'\nlocks_bucket = 'backup'", "s3.locks_bucket"),
             ("bucket = 'backup'\nca = 'ca.pem'", "s3.ca"),
             ("bucket = 'backup'\ncredentials_file = 'f'", "s3.credentials_file"),

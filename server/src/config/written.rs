@@ -279,7 +279,7 @@ fn caps(written: &WrittenCaps) -> Result<Caps, Refused> {
         snapshots_bytes_max: bytes(written.snapshots, default.snapshots_bytes_max),
         locks_bytes_max: bytes(written.locks, default.locks_bytes_max),
         keys_bytes_max: bytes(written.keys, default.keys_bytes_max),
-        config_bytes_max: default.config_bytes_max,
+        ..default
     };
     if caps.keys_bytes_max > Caps::IN_MEMORY_BYTES_MAX {
         let reason =

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::client_ca::{CertificateOrder, Fingerprint};
 use super::error::HostsError;
 use crate::files;
+use crate::format::Version;
 use crate::pace::Pace;
 use crate::time;
 
@@ -71,12 +72,45 @@ impl fmt::Debug for Secret {
 }
 
 /// The hosts file's content.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub struct Hosts {
     /// Hosts by name.
-    #[serde(default, rename = "host")]
     pub hosts: BTreeMap<String, Host>,
+    /// Entries that cannot be understood, by name. They let nobody in, and stay as they are.
+    pub bad: BTreeMap<String, BadEntry>,
+}
+
+/// An entry that cannot be understood.
+#[derive(Debug)]
+pub struct BadEntry {
+    written: toml::Value,
+    /// Why not.
+    pub cause: String,
+}
+
+/// The file as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    version: Version<1>,
+    #[serde(default, rename = "host")]
+    hosts: BTreeMap<String, toml::Value>,
+}
+
+/// The file as it is written.
+#[derive(Serialize)]
+struct ToWrite<'a> {
+    version: Version<1>,
+    #[serde(rename = "host")]
+    hosts: BTreeMap<&'a str, Entry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    Good(&'a Host),
+    Bad(&'a toml::Value),
 }
 
 /// One host.
@@ -180,20 +214,32 @@ impl Hosts {
     pub fn read(path: &Path) -> Result<Self, HostsError> {
         let text = files::read(path)?.unwrap_or_default();
         let invalid = |cause: String| HostsError::Invalid { path: path.to_owned(), cause };
-        let hosts: Self = toml::from_str(&text).map_err(|error| invalid(without_quote(&error, &text)))?;
-        for (name, host) in &hosts.hosts {
-            let at = |cause: String| invalid(format!("host '{name}': {cause}"));
-            name.parse::<PrincipalName>().map_err(|error| at(error.to_string()))?;
-            host.secret().ok_or_else(|| at("secret_sha256: expected 64 hexadecimal digits".to_owned()))?;
-            host.pace().map_err(at)?;
-            host.total_quota().map_err(at)?;
-            host.certificate()
-                .ok_or_else(|| at("certificate_sha256: expected 64 hexadecimal digits".to_owned()))?;
-            for grant in &host.grants {
-                grant.parse().map_err(at)?;
+        let Written { hosts: entries, version: Version } =
+            toml::from_str(&text).map_err(|error| invalid(without_quote(&error, &text)))?;
+        let mut hosts = Self::default();
+        for (name, written) in entries {
+            match Host::understand(&name, written.clone()) {
+                Ok(host) => drop(hosts.hosts.insert(name, host)),
+                Err(cause) => drop(hosts.bad.insert(name, BadEntry { written, cause })),
             }
         }
         Ok(hosts)
+    }
+
+    fn to_text(&self) -> Result<String, toml::ser::Error> {
+        let good = self.hosts.iter().map(|(name, host)| (name.as_str(), Entry::Good(host)));
+        let bad = self.bad.iter().map(|(name, entry)| (name.as_str(), Entry::Bad(&entry.written)));
+        toml::to_string(&ToWrite { version: Version, hosts: good.chain(bad).collect() })
+    }
+
+    /// The entries that cannot be understood, in words.
+    #[must_use]
+    pub fn complaints(&self, path: &Path) -> Vec<String> {
+        let path = path.display();
+        let words = |(name, entry): (&String, &BadEntry)| {
+            format!("{path}: the entry of '{name}' cannot be understood, and lets nobody in: {}", entry.cause)
+        };
+        self.bad.iter().map(words).collect()
     }
 
     /// Reads the file, lets `change` work on it and puts the result in its place, holding other writers off.
@@ -204,7 +250,8 @@ impl Hosts {
         let _lock = files::lock(&path.with_extension("lock"))?;
         let mut hosts = Self::read(path)?;
         let result = change(&mut hosts)?;
-        let text = toml::to_string(&hosts)
+        let text = hosts
+            .to_text()
             .map_err(|error| HostsError::Invalid { path: path.to_owned(), cause: error.to_string() })?;
         files::replace(path, &format!("{HEADER}{text}"), 0o640)?;
         Ok(result)
@@ -220,7 +267,8 @@ impl Hosts {
         if name.as_str().starts_with(OF_MAINTENANCE) {
             return Err(HostsError::Reserved(name.clone()));
         }
-        if self.hosts.get(name.as_str()).is_some_and(|there| !there.is_revoked()) {
+        let is_there = self.hosts.get(name.as_str()).is_some_and(|there| !there.is_revoked());
+        if is_there || self.bad.contains_key(name.as_str()) {
             return Err(HostsError::Exists(name.clone()));
         }
         if let Some(order) = order {
@@ -257,11 +305,13 @@ impl Hosts {
     /// Takes a host's access away. What it stored stays. Where an htpasswd file may know the name as well, an entry
     /// without grants stays, too, so that the host does not come back as a user of that file.
     pub fn revoke(&mut self, name: &PrincipalName, with_htpasswd: bool) -> Result<(), HostsError> {
+        let was_bad = self.bad.remove(name.as_str()).is_some();
         if with_htpasswd {
             self.hosts.insert(name.to_string(), Host::default());
             return Ok(());
         }
-        self.hosts.remove(name.as_str()).map(drop).ok_or_else(|| HostsError::Unknown(name.clone()))
+        let was_there = self.hosts.remove(name.as_str()).is_some();
+        if was_bad || was_there { Ok(()) } else { Err(HostsError::Unknown(name.clone())) }
     }
 
     /// Renews what a host has: its password with `secret`, its certificate as ordered. Returns the host.
@@ -293,6 +343,18 @@ fn without_quote(error: &toml::de::Error, text: &str) -> String {
 }
 
 impl Host {
+    /// The host of this name, if every word of its entry is valid.
+    fn understand(name: &str, written: toml::Value) -> Result<Self, String> {
+        name.parse::<PrincipalName>().map_err(|error| error.to_string())?;
+        let host: Self = written.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+        host.secret().ok_or("secret_sha256: expected 64 hexadecimal digits")?;
+        host.pace()?;
+        host.total_quota()?;
+        host.certificate().ok_or("certificate_sha256: expected 64 hexadecimal digits")?;
+        host.grants.iter().try_for_each(|grant| grant.parse().map(drop))?;
+        Ok(host)
+    }
+
     /// How much it may have stored.
     pub fn total_quota(&self) -> Result<Quota, String> {
         let bytes = self.total_quota.as_deref().map(str::parse::<ByteSize>).transpose();

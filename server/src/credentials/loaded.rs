@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName, Role};
 
-use super::Principal;
 use super::chosen::ChosenPassword;
 use super::client_ca::Fingerprint;
 use super::error::HostsError;
 use super::hosts::{Hosts, Secret};
 use super::htpasswd::{self, BadLine};
+use super::{Elsewhere, Principal};
 use crate::files::{self, Stamp};
 use crate::pace::Pace;
 
@@ -86,7 +86,14 @@ impl Loaded {
             }
         }
         let mut loaded = Self::default();
-        for (name, host) in Hosts::read(hosts)?.hosts {
+        let read = Hosts::read(hosts)?;
+        for complaint in read.complaints(hosts) {
+            tracing::error!("{complaint}");
+        }
+        for name in read.bad.keys().filter_map(|name| name.parse().ok()) {
+            elsewhere.remove::<PrincipalName>(&name); // it does not come in as a user of the htpasswd file either
+        }
+        for (name, host) in read.hosts {
             let Ok(name) = name.parse::<PrincipalName>() else {
                 continue;
             };
@@ -109,14 +116,17 @@ impl Loaded {
             let grants = host.grants.iter().filter_map(|grant| grant.parse().ok());
             let grants = grants.map(|grant| Grant { total_quota, ..grant }).collect();
             let pace = host.pace().unwrap_or_default();
-            loaded.insert(Principal { name, pace, grants, elsewhere: None }, secret, certificate);
+            loaded.insert(
+                Principal { name, pace, grants, elsewhere: Elsewhere::Nothing },
+                secret,
+                certificate,
+            );
         }
         for (name, secret) in elsewhere {
-            let grants = own_repository(&name)
-                .into_iter()
-                .map(|repository| Grant::new(repository, Role::Backup))
-                .collect();
-            let principal = Principal { name, pace: Pace::default(), grants, elsewhere: None };
+            let own = own_repository(&name);
+            let grants = own.iter().map(|own| Grant::new(own.clone(), Role::Backup)).collect();
+            let elsewhere = own.map_or(Elsewhere::Nothing, Elsewhere::Below);
+            let principal = Principal { name, pace: Pace::default(), grants, elsewhere };
             loaded.insert(principal, Some(StoredSecret::Chosen(secret)), None);
         }
         Ok(loaded)
@@ -125,7 +135,11 @@ impl Loaded {
     /// Admins have a password each, and no grants: they reach every repository.
     fn read_admins(path: &Path) -> Result<Self, HostsError> {
         let mut loaded = Self::default();
-        for (name, admin) in Hosts::read(path)?.hosts {
+        let read = Hosts::read(path)?;
+        for complaint in read.complaints(path) {
+            tracing::error!("{complaint}");
+        }
+        for (name, admin) in read.hosts {
             let wrong = |cause: &str| HostsError::Invalid {
                 path: path.to_owned(),
                 cause: format!("admin '{name}': {cause}"),
@@ -170,7 +184,7 @@ fn cost(password: &ChosenPassword) -> Option<u32> {
     }
 }
 
-/// A user of the htpasswd file alone backs up to the repository of its own name.
+/// A user of the htpasswd file alone backs up to the repository of its own name, and to those below.
 pub(super) fn own_repository(name: &PrincipalName) -> Option<RepositoryName> {
     name.as_str().parse().ok()
 }
@@ -252,5 +266,5 @@ impl Reloader {
 
 /// Who reaches every repository, with the role of maintenance.
 fn admin(name: PrincipalName, pace: Pace) -> Principal {
-    Principal { name, pace, grants: Vec::new(), elsewhere: Some(Role::Maintenance) }
+    Principal { name, pace, grants: Vec::new(), elsewhere: Elsewhere::Everywhere(Role::Maintenance) }
 }

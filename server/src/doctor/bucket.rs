@@ -31,7 +31,15 @@ pub(super) fn of_maintenance(found: Option<(&Findings, &S3Settings)>) -> (Vec<Li
 
 fn lines(findings: &Findings, settings: &S3Settings) -> Vec<Line> {
     let of_findings = findings.all().iter().map(|finding| of_finding(finding, settings));
-    of_findings.chain(of_instances(findings, settings)).collect()
+    of_findings.chain(of_instances(findings, settings)).chain(of_transport(settings)).collect()
+}
+
+fn of_transport(settings: &S3Settings) -> Option<Line> {
+    let consequence = "whoever is on the way reads names and metadata, and can keep back, drop and forge answers; give the \
+                       store a certificate, and s3.endpoint https://";
+    settings
+        .plain_http
+        .then(|| Line::note("the store is reached over plain HTTP on a network (s3.plain_http)", consequence))
 }
 
 fn store(findings: &Findings, powerful: Option<bool>) -> Store {

@@ -17,6 +17,9 @@ struct Listed<'a> {
     user: &'a str,
     password_in_htpasswd: bool,
     way_in: &'static str,
+    /// Whether it may use what lies below its repositories as well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    and_below: bool,
     #[serde(flatten)]
     host: Shown<'a>,
 }
@@ -49,7 +52,11 @@ impl<'a> Shown<'a> {
 
 pub(super) fn list(at: &Place, json: bool) -> Outcome {
     let config = place(at)?;
-    let hosts = Hosts::read(&hosts_path(&config.data))?;
+    let path = hosts_path(&config.data);
+    let hosts = Hosts::read(&path)?;
+    for complaint in hosts.complaints(&path) {
+        print::warning(&complaint);
+    }
     let htpasswd = config.htpasswd.as_deref().map(|file| OfHtpasswd::read(file, &hosts)).transpose()?;
     let of_htpasswd = htpasswd.iter().flat_map(|read| &read.users);
     let others: Vec<(&PrincipalName, [GrantEntry; 1])> =
@@ -61,6 +68,7 @@ pub(super) fn list(at: &Place, json: bool) -> Outcome {
             user,
             password_in_htpasswd: host.secret_sha256.is_none() && host.certificate_sha256.is_none(),
             way_in: host.way_in(),
+            and_below: false,
             host: Shown::of(host),
         })
         .collect();
@@ -68,6 +76,7 @@ pub(super) fn list(at: &Place, json: bool) -> Outcome {
         user: user.as_str(),
         password_in_htpasswd: true,
         way_in: "password in htpasswd",
+        and_below: true,
         host: Shown { grants, ..Shown::default() },
     }));
     for bad in htpasswd.iter().flat_map(|read| &read.bad) {
@@ -79,13 +88,15 @@ pub(super) fn list(at: &Place, json: bool) -> Outcome {
     if listed.is_empty() {
         return print::line("There are no hosts; `pawl host add NAME` adds one.");
     }
-    for Listed { user, way_in, host, .. } in listed {
+    for Listed { user, way_in, and_below, host, .. } in listed {
         if host.grants.is_empty() {
             print::line(&format!("{user:<24} revoked"))?;
         }
         for grant in host.grants {
             let GrantEntry { role, repository, .. } = grant;
-            print::line(&format!("{user:<24} {role:<8} {repository}{}, by {way_in}", limits(&host, grant)))?;
+            let below = if and_below { " and what is below it" } else { "" };
+            let limits = limits(&host, grant);
+            print::line(&format!("{user:<24} {role:<8} {repository}{below}{limits}, by {way_in}"))?;
         }
     }
     Ok(())

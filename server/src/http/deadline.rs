@@ -270,6 +270,15 @@ impl Working {
         });
     }
 
+    /// The same request once more, for as long as the rest of its body is read.
+    pub(super) fn read_on(&self) -> Self {
+        let mut reading = self.clock.begin();
+        if self.authenticated {
+            reading.authenticated();
+        }
+        reading
+    }
+
     /// The work is done; now the client has to take the response.
     pub(super) fn respond(mut self) -> Responding {
         // The response takes over what this counted as.

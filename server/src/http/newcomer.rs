@@ -3,7 +3,7 @@
 //! Invariant: a file is counted here from before anything is looked up for it until it is stored, so that uploads in
 //! parallel keep to the limits together.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -116,37 +116,38 @@ impl Newcomer {
 
 /// New files that a principal could not store. restic then asks to have them deleted, for as long as it tries again.
 #[derive(Debug, Default)]
-pub(super) struct FailedUploads(Mutex<VecDeque<(Instant, PrincipalName, Create)>>);
+pub(super) struct FailedUploads(Mutex<HashMap<PrincipalName, VecDeque<(Instant, Create)>>>);
 
 /// For this long restic tries an upload again.
 const FAILED_WITHIN: Duration = Duration::from_mins(15);
-/// Failed uploads that are remembered; older ones are forgotten first.
-const FAILED_MAX: usize = 1024;
+/// Failed uploads of one principal that are remembered; its older ones are forgotten first. restic has a few under way.
+const FAILED_MAX: usize = 128;
 
 impl FailedUploads {
-    fn all(&self) -> MutexGuard<'_, VecDeque<(Instant, PrincipalName, Create)>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<PrincipalName, VecDeque<(Instant, Create)>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how the last upload of the file ended.
     pub(super) fn note(&self, principal: &PrincipalName, create: Create, has_failed: bool) {
         let mut all = self.all();
-        all.retain(|(at, who, failed)| {
-            at.elapsed() < FAILED_WITHIN && !(who == principal && *failed == create)
-        });
+        let mut failed = all.remove(principal).unwrap_or_default();
+        failed.retain(|(at, other)| at.elapsed() < FAILED_WITHIN && *other != create);
         if has_failed {
-            if all.len() >= FAILED_MAX {
-                all.pop_front();
+            if failed.len() >= FAILED_MAX {
+                failed.pop_front();
             }
-            all.push_back((Instant::now(), principal.clone(), create));
+            failed.push_back((Instant::now(), create));
+        }
+        if !failed.is_empty() {
+            all.insert(principal.clone(), failed);
         }
     }
 
     /// Whether the principal failed to store the file that the action is about.
     pub(super) fn include(&self, principal: &PrincipalName, action: &Action) -> bool {
-        self.all().iter().any(|(at, who, create)| {
+        self.all().get(principal).into_iter().flatten().any(|(at, create)| {
             at.elapsed() < FAILED_WITHIN
-                && who == principal
                 && create.repository == *action.repository()
                 && action.handle() == Some(&create.handle)
         })
@@ -171,10 +172,12 @@ mod tests {
         assert_eq!(known.map(|(who, name)| failed.include(who, &delete(name))), [true, false, false]);
         tokio::time::sleep(FAILED_WITHIN).await;
         assert!(!failed.include(&web1, &delete("web1")));
+        failed.note(&web1, create("web1"), true);
         for number in 0..2 * FAILED_MAX {
             failed.note(&web2, create(&format!("web2/{number}")), true);
         }
-        assert_eq!(failed.all().len(), FAILED_MAX);
+        assert_eq!(failed.all()[&web2].len(), FAILED_MAX);
+        assert!(failed.include(&web1, &delete("web1")), "one host's do not drive out another's");
         let last = format!("web2/{}", 2 * FAILED_MAX - 1);
         assert!(failed.include(&web2, &delete(&last)));
         failed.note(&web2, create(&last), false);

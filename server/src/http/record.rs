@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use pawl_policy::{Action, PrincipalName};
+use pawl_policy::{Action, FileType, Handle, PrincipalName};
 use tokio::time::Instant;
 
 use super::deadline::Responding;
 use super::gate::Entered;
 use super::metrics::{Ended, Metrics};
 use super::respond::{Body, Refusal};
-use crate::audit::{Decision, Queue};
+use crate::audit::{Decision, Idle, Queue};
 use crate::peer::Peer;
 use crate::store::{StoreError, now_ms};
 
@@ -40,6 +40,8 @@ pub(super) struct Record {
     sent_bytes: u64,
     metrics: Arc<Metrics>,
     audit: Queue,
+    /// What was sent is stored now, and was not before.
+    has_stored: bool,
 }
 
 /// Who asked.
@@ -72,6 +74,7 @@ impl Record {
             status: 0,
             received_bytes: 0,
             sent_bytes: 0,
+            has_stored: false,
         }
     }
 
@@ -103,7 +106,8 @@ impl Record {
     }
 
     /// What was sent is stored now, and was not before.
-    pub(super) fn note_stored(&self) {
+    pub(super) fn note_stored(&mut self) {
+        self.has_stored = true;
         if let Some(Action::Create(create)) = &self.action {
             self.metrics.note_stored(&create.repository, &create.handle, now_ms());
         }
@@ -129,6 +133,24 @@ impl Record {
             received_bytes: self.received_bytes,
             sent_bytes: self.sent_bytes,
         });
+    }
+
+    /// Which kind of decision it is that changed nothing; none if it may have changed something.
+    const fn idle(&self) -> Option<Idle> {
+        match (&self.action, self.status) {
+            (Some(Action::List(_) | Action::Stat(_) | Action::Read(_)), ..=399 | 404 | 416) => {
+                Some(Idle::Read)
+            }
+            (_, 400..) => Some(Idle::Refusal),
+            (Some(Action::Create(_)), _) if self.has_stored => None,
+            // A lock that is removed the keeper tells of as well.
+            (Some(Action::Delete(delete)), _)
+                if !matches!(delete.handle, Handle::File(FileType::Locks, _)) =>
+            {
+                None
+            }
+            _ => Some(Idle::Repeat),
+        }
     }
 
     /// Writes the line, and the same into the audit log.
@@ -172,9 +194,10 @@ impl Record {
             bytes_in: self.received_bytes,
             bytes_out: self.sent_bytes,
         };
-        match self.principal {
-            Asker::Proved(_) => self.audit.note(decision),
-            Asker::Nobody | Asker::Claimed(_) => self.audit.note_stranger(decision),
+        match (&self.principal, self.idle()) {
+            (Asker::Proved(name), Some(kind)) => self.audit.note_idle(name, kind, decision),
+            (Asker::Proved(_), None) => self.audit.note(decision),
+            (Asker::Nobody | Asker::Claimed(_), _) => self.audit.note_stranger(decision),
         }
     }
 }
@@ -194,7 +217,7 @@ pub(super) struct Recorded {
     announced_bytes: Option<u64>,
     ended: bool,
     responding: Responding,
-    _place: Option<Entered<PrincipalName>>,
+    _place: Option<Arc<Entered<PrincipalName>>>,
 }
 
 impl Recorded {
@@ -203,7 +226,7 @@ impl Recorded {
         announced_bytes: Option<u64>,
         record: Record,
         responding: Responding,
-        place: Option<Entered<PrincipalName>>,
+        place: Option<Arc<Entered<PrincipalName>>>,
     ) -> Self {
         Self { body, record, announced_bytes, ended: false, responding, _place: place }
     }

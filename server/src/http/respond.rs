@@ -2,9 +2,10 @@
 //!
 //! Invariant: what a client reads is a fixed, short cause. Inner errors go to the log, never to the client.
 //!
-//! Which status makes restic do what (restic 0.19, `internal/backend/rest/rest.go`): only 200 and 206 are success;
-//! 401, 403, 404, 416 and 507 are final; everything else is retried for up to 15 minutes. restic prints the reason
-//! phrase and nothing else, so the cause stands there.
+//! Which status makes restic do what (`internal/backend/rest/rest.go`): only 200 and 206 are success; 401, 403, 404 and
+//! 416 are final from restic 0.17 on, 507 from 0.18.1 on; everything else is retried for up to 15 minutes, and by restic
+//! 0.14 ten times. So a quota, which stays used up until the admin acts, is a 403, as for rustic, too. restic prints the
+//! reason phrase and nothing else, so the cause stands there.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -74,9 +75,7 @@ impl Refusal {
                 RouteError::Query => StatusCode::BAD_REQUEST,
             },
             Self::Denied(Denial::Hidden | Denial::NoRepository) => StatusCode::NOT_FOUND,
-            Self::Denied(Denial::Quota | Denial::TotalQuota | Denial::Room) => {
-                StatusCode::INSUFFICIENT_STORAGE
-            }
+            Self::Denied(Denial::Room) => StatusCode::INSUFFICIENT_STORAGE,
             // A refusal for good would end a backup that only has to wait before it begins.
             Self::Denied(Denial::LocksSuspended { renewal: false, .. } | Denial::RoomPromised) => {
                 StatusCode::SERVICE_UNAVAILABLE

@@ -172,7 +172,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 if !matches!(peer, Peer::Forwarded { .. }) {
                     working.count_for_host(&self.hosts, &principal.name, self.limits.requests_per_host);
                 }
-                let entered = place.insert(self.places.enter(principal.name.clone()));
+                let entered = place.insert(Arc::new(self.places.enter(principal.name.clone())));
                 let answered = if entered.before() >= self.limits.requests_per_host {
                     Err(Refusal::TooManyRequests)
                 } else {
@@ -183,8 +183,18 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 (answered, true)
             }
         };
-        upload::drain(&mut upload, &head, known).await;
-        record.note_received(upload.received_bytes());
+        let drain = upload::Drain::of(&head, &upload, known);
+        if known && answered.is_err() && !upload.is_whole() {
+            record.note_received(upload.received_bytes());
+            let reading = (working.read_on(), place.clone());
+            tokio::spawn(async move {
+                drain.read(&mut upload).await;
+                drop(reading);
+            });
+        } else {
+            drain.read(&mut upload).await;
+            record.note_received(upload.received_bytes());
+        }
         let mut response = answered.unwrap_or_else(|refusal| refused(&refusal, &mut record));
         if !known {
             respond::to_a_stranger(&mut response, head.version);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, EXPECT};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
@@ -20,9 +20,9 @@ use crate::body::{Cut, Source, Upload};
 /// Slowest client that is waited for, on average, in bytes a second. Slower than the slowest modem.
 const RATE_MIN: u64 = 1 << 10;
 
-/// Bytes that are read and forgotten so that a refusal arrives. restic's largest packs have 128 MiB, its usual
-/// ones 16; a client of HTTP/1.1 that is still sending when the connection is closed sees a broken connection
-/// instead of the answer, and tries again for 15 minutes.
+/// Bytes that are read and forgotten after a refusal. A client of HTTP/1.1 that still sends when the connection is closed
+/// sees a broken connection instead of the answer, and tries again for 15 minutes; restic stops to send when it reads the
+/// answer.
 const DRAIN_BYTES_MAX: u64 = 64 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes that are read so that a refusal reaches a client without a credential, within [`REFUSAL`].
@@ -30,7 +30,10 @@ const DRAIN_BYTES_MAX_UNKNOWN: u64 = 64 << 10;
 
 /// The body of a request, given up when nothing arrives for `stall`.
 pub(super) fn upload(headers: &HeaderMap, body: Incoming, stall: Duration) -> Upload {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let declared = match headers.get(CONTENT_LENGTH) {
+        Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()),
+        None => body.is_end_stream().then_some(0),
+    };
     Upload::new(source(body, stall), declared)
 }
 
@@ -83,18 +86,33 @@ impl Patience {
     }
 }
 
-/// Reads on for a while after a refusal, so that the answer arrives. Over HTTP/2 an answer arrives in any case: nothing of
-/// somebody without a credential is read there.
-pub(super) async fn drain(upload: &mut Upload, head: &Parts, known: bool) {
-    if head.headers.contains_key(EXPECT) && upload.received_bytes() == 0 {
-        return; // the client has not begun to send, and now will not
+/// How much is still read of a body that nobody wants, so that the answer arrives. A client with a credential is answered
+/// first, and hears the answer while it still sends; the connection of any other one ends with the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drain {
+    bytes_max: u64,
+    time_max: Duration,
+}
+
+impl Drain {
+    /// Over HTTP/2 an answer arrives in any case: nothing of somebody without a credential is read there.
+    pub(super) fn of(head: &Parts, upload: &Upload, known: bool) -> Self {
+        let waits = head.headers.contains_key(EXPECT) && upload.received_bytes() == 0;
+        let (bytes_max, time_max) = match (known, head.version) {
+            _ if waits => (0, Duration::ZERO), // the client has not begun to send, and now will not
+            (true, _) => (DRAIN_BYTES_MAX, DRAIN_TIME_MAX),
+            (false, Version::HTTP_2) => (0, Duration::ZERO),
+            (false, _) => (DRAIN_BYTES_MAX_UNKNOWN, REFUSAL),
+        };
+        Self { bytes_max, time_max }
     }
-    let (bytes_max, time_max) = match (known, head.version) {
-        (true, _) => (DRAIN_BYTES_MAX, DRAIN_TIME_MAX),
-        (false, Version::HTTP_2) => return,
-        (false, _) => (DRAIN_BYTES_MAX_UNKNOWN, REFUSAL),
-    };
-    let _ = timeout(time_max, upload.drain(bytes_max)).await; // late or not, the answer follows
+
+    /// Reads so much.
+    pub(super) async fn read(self, upload: &mut Upload) {
+        if !self.time_max.is_zero() {
+            let _ = timeout(self.time_max, upload.drain(self.bytes_max)).await; // late or not, it is over
+        }
+    }
 }
 
 #[cfg(test)]

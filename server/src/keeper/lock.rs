@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use pawl_policy::{FileId, FileType, RepositoryName, lock_has_expired};
-use rustix::fs::{AtFlags, FileType as Kind, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType as Kind, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::facts::{self, Facts};
@@ -34,8 +34,10 @@ pub(super) fn remove(
         Err(Errno::NOENT) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    let stat = rustix::fs::fstat(&lock)?;
-    if !Kind::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink > 1 {
+    // Not what FUSE remembers: a lock that was stored a moment ago may have had two names then.
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    let stat = rustix::fs::statx(&lock, "", flags, StatxFlags::TYPE | StatxFlags::NLINK)?;
+    if !Kind::from_raw_mode(u32::from(stat.stx_mode)).is_file() || stat.stx_nlink > 1 {
         return Err(Refusal::Failed(format!("locks/{name} is no file with this one name; it stays")));
     }
     if side == Side::Hosts && is_held_by_maintenance(lock.as_fd())? {

@@ -212,9 +212,12 @@ pub(super) enum Reply {
 
 /// What the file system under DATA offers, found out at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found out by itself")]
 pub struct Footing {
     /// Files can be made without a name (`O_TMPFILE`); otherwise they wait under a name in `.pawl/staging`.
     pub unnamed_files: bool,
+    /// A file can be renamed without replacing another (`RENAME_NOREPLACE`); otherwise it is linked and then unlinked.
+    pub exclusive_renames: bool,
     /// The kernel can prove that no writer of a file is left (`F_SETLEASE`).
     pub leases: bool,
     /// How far the keeper is confined.

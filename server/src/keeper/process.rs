@@ -23,12 +23,13 @@ use super::audit_log::{self, AuditLog};
 use super::commit::{self, Naming};
 use super::ended::Ended;
 use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
+use super::repository::Begun;
 use super::side::Side;
 use super::staging::{Staged, Staging};
 use super::usage::{self, UsageBook};
 use super::{canary, directory, facts, lease, lock, repository};
 use crate::audit::{Deed, Event, Head};
-use crate::confine::{self, Confined, Demand};
+use crate::confine::{self, Demand};
 
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.
@@ -47,10 +48,18 @@ pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io
     let data = rustix::fs::open(data, flags, Mode::empty())?;
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::prepare(data.as_fd(), side.staging())?;
+    let exclusive_renames = staging.renames().map_err(|error| {
+        std::io::Error::other(format!(
+            "the file system under DATA can neither make files without a name (O_TMPFILE), nor rename one without \
+             replacing another (RENAME_NOREPLACE), nor link one ({error}); use ext4, xfs, btrfs, zfs or a tmpfs"
+        ))
+    })?;
     let canary = side == Side::Hosts && canary::renew(data.as_fd(), &staging)?;
     let usage = UsageBook::of(data.as_fd()); // looks at what the keeper cannot see from within its confinement
     let confined = confine::keeper(data.as_fd(), demand).map_err(std::io::Error::other)?;
-    serve(socket, &Keeper::prepare(data, staging, usage, side, confined, canary)?)
+    let unnamed_files = staging.is_unnamed();
+    let footing = Footing { unnamed_files, exclusive_renames, leases: probe(&staging)?, confined, canary };
+    serve(socket, &Keeper::new(data, staging, usage, side, footing))
 }
 
 /// The same, with files that wait under a name although the file system could do better.
@@ -60,7 +69,10 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
     let side = Side::Hosts;
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::named(data.as_fd(), side.staging())?;
-    serve(socket, &Keeper::prepare(data, staging, UsageBook::default(), side, Confined::not(), false)?)
+    let leases = probe(&staging)?;
+    let confined = confine::Confined::not();
+    let footing = Footing { unnamed_files: false, exclusive_renames: true, leases, confined, canary: false };
+    serve(socket, &Keeper::new(data, staging, UsageBook::default(), side, footing))
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
@@ -122,18 +134,9 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn prepare(
-        data: OwnedFd,
-        staging: Staging,
-        usage: UsageBook,
-        side: Side,
-        confined: Confined,
-        canary: bool,
-    ) -> std::io::Result<Self> {
-        let leases = probe(&staging)?;
-        let footing = Footing { unnamed_files: staging.is_unnamed(), leases, confined, canary };
+    fn new(data: OwnedFd, staging: Staging, usage: UsageBook, side: Side, footing: Footing) -> Self {
         let audit = Mutex::new(AuditLog::open(&data, side.audit()));
-        Ok(Self {
+        Self {
             side,
             data,
             staging,
@@ -144,7 +147,7 @@ impl Keeper {
             next_slot: AtomicU64::new(1),
             beginning: Mutex::default(),
             pace: RateLimiter::direct(Quota::per_second(MESSAGES_PER_SECOND_MAX)),
-        })
+        }
     }
 
     /// One worker. Several receive on the same socket; each datagram goes to one of them.
@@ -244,10 +247,13 @@ impl Keeper {
             Request::Discard { slot } => self.take(slot).map(drop),
             Request::CreateRepository { repository, creator } => {
                 let _beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
-                if repository::create(self.data.as_fd(), &repository, &creator)? {
+                let begun = repository::create(self.data.as_fd(), &repository, &creator)?;
+                if begun == Begun::New {
                     self.usage.begin(self.data.as_fd(), &repository)?;
                 }
-                self.audit().append(Event::RepositoryCreated(deed(&repository, &creator, None)));
+                if begun != Begun::Before {
+                    self.audit().append(Event::RepositoryCreated(deed(&repository, &creator, None)));
+                }
                 Ok(())
             }
             Request::RemoveLock { repository, id, remover } => {

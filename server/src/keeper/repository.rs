@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName, RepositoryState, Usage};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::facts::{self, Facts};
@@ -68,32 +68,43 @@ fn state_in(root: BorrowedFd<'_>) -> rustix::io::Result<RepositoryState> {
     Ok(if is_repository { RepositoryState::Draft } else { RepositoryState::Absent })
 }
 
+/// What there was to do to have a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// There was none.
+    New,
+    /// It was a draft with keys, which were set aside.
+    Again,
+    /// Nothing.
+    Before,
+}
+
 /// Makes a repository's directories. A draft's key files of the same creator are set aside, so that an interrupted
-/// initialisation can be repeated: restic refuses a new repository that has keys. Returns whether there was none before.
+/// initialisation can be repeated: restic refuses a new repository that has keys.
 pub(super) fn create(
     data: BorrowedFd<'_>,
     repository: &RepositoryName,
     creator: &PrincipalName,
-) -> rustix::io::Result<bool> {
-    let state = state(data, repository)?;
-    if state == RepositoryState::Draft {
-        set_keys_aside(data, repository, creator)?;
-    }
+) -> rustix::io::Result<Begun> {
+    let begun = match state(data, repository)? {
+        RepositoryState::Absent => Begun::New,
+        RepositoryState::Draft if set_keys_aside(data, repository, creator)? => Begun::Again,
+        RepositoryState::Draft | RepositoryState::Initialised => Begun::Before,
+    };
     for file_type in FileType::ALL {
         directory::open_or_make(data, &layout::type_directory(repository, file_type))?;
     }
-    Ok(state == RepositoryState::Absent)
+    Ok(begun)
 }
 
-#[expect(clippy::disallowed_methods, reason = "moves the keys of a draft out of the way without replacing")]
 fn set_keys_aside(
     data: BorrowedFd<'_>,
     repository: &RepositoryName,
     creator: &PrincipalName,
-) -> rustix::io::Result<()> {
+) -> rustix::io::Result<bool> {
     let keys = match directory::open(data, &layout::type_directory(repository, FileType::Keys)) {
         Ok(keys) => keys,
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(false),
         Err(error) => return Err(error),
     };
     let now_ms = facts::now_ms();
@@ -104,14 +115,15 @@ fn set_keys_aside(
         }
     }
     if left_over.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let aside = directory::open_or_make(data, &layout::aside_directory(repository, now_ms))?;
     for name in left_over {
-        rustix::fs::renameat_with(&keys, &name, &aside, &name, RenameFlags::NOREPLACE)?;
+        directory::move_file(&keys, &name, &aside, &name)?;
     }
     rustix::fs::fsync(&aside)?;
-    rustix::fs::fsync(&keys)
+    rustix::fs::fsync(&keys)?;
+    Ok(true)
 }
 
 /// Whether a draft's key comes from an initialisation that is over. Another principal's, stored just now, belongs to

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{directory, facts, layout};
@@ -66,6 +66,23 @@ impl Staging {
 
     pub(super) const fn is_unnamed(&self) -> bool {
         matches!(self, Self::Unnamed(_))
+    }
+
+    /// Whether a staged file gets its name by being renamed, where it has one. An error says that it cannot get any.
+    pub(super) fn renames(&self) -> rustix::io::Result<bool> {
+        let Self::Named(staging, _) = self else { return Ok(true) };
+        let (_, mut staged) = match self.open() {
+            Err(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => return Ok(true), // nothing is stored there for now
+            opened => opened?,
+        };
+        let Some((_, name)) = &mut staged.named else { return Ok(true) };
+        let moved = format!("{name}-moved");
+        let renames = directory::rename_if_possible((staging.as_fd(), name), (staging.as_fd(), &moved))?;
+        if !renames {
+            directory::move_file(staging, name, staging, &moved)?;
+        }
+        *name = moved; // which goes with the file
+        Ok(renames)
     }
 
     /// Makes a new file: the end that can write, to be handed away, and the keeper's own, which cannot.
@@ -127,13 +144,10 @@ impl Staged {
     }
 
     /// Gives the file a name in `directory`. Fails with `EXIST` if it is taken.
-    #[expect(clippy::disallowed_methods, reason = "names a stored file, and does not replace")]
     pub(crate) fn publish(&self, directory: impl AsFd, name: &str) -> rustix::io::Result<()> {
         match &self.named {
             None => link_unnamed(&self.file, directory.as_fd(), name),
-            Some((staging, staged_name)) => {
-                rustix::fs::renameat_with(staging, staged_name, directory, name, RenameFlags::NOREPLACE)
-            }
+            Some((staging, staged_name)) => directory::move_file(staging, staged_name, directory, name),
         }
     }
 }

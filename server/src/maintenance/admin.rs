@@ -26,7 +26,11 @@ pub(super) fn run(command: Admin) -> Outcome {
             if json { print::json(&invitation) } else { print::line(&invitation.to_paste()) }
         }
         Admin::List { place, json } => {
-            let admins = Hosts::read(&admins_path(&session::config(&place)?.data))?;
+            let path = admins_path(&session::config(&place)?.data);
+            let admins = Hosts::read(&path)?;
+            for complaint in admins.complaints(&path) {
+                print::warning(&complaint);
+            }
             let names: Vec<_> = admins.hosts.keys().collect();
             match (json, names.is_empty()) {
                 (true, _) => print::json(&names),
@@ -37,7 +41,7 @@ pub(super) fn run(command: Admin) -> Outcome {
         Admin::Revoke { name, place } => {
             let config = session::config(&place)?;
             Hosts::update(&admins_path(&config.data), |admins| {
-                admins.hosts.remove(name.as_str()).map(drop).ok_or(HostsError::UnknownAdmin(name.clone()))
+                admins.revoke(&name, false).map_err(|_| HostsError::UnknownAdmin(name.clone()))
             })?;
             print::line(&format!("{name} has no access any more."))
         }
@@ -60,7 +64,7 @@ pub(super) fn run(command: Admin) -> Outcome {
 pub(super) fn add(config: &Config, name: &PrincipalName) -> Result<Invitation, Box<dyn std::error::Error>> {
     let secret = Secret::generate()?;
     Hosts::update(&admins_path(&config.data), |admins| {
-        if admins.hosts.contains_key(name.as_str()) {
+        if admins.hosts.contains_key(name.as_str()) || admins.bad.contains_key(name.as_str()) {
             return Err(HostsError::AdminExists(name.clone()));
         }
         let admin = Host { secret_sha256: Some(secret.hash()), ..Host::default() };

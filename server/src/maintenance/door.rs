@@ -46,7 +46,8 @@ fn in_front_of<S: AppendStore, D: Deletions>(
     audit: Queue,
 ) -> Door<S, D> {
     let Config { caps, limits, maintenance, .. } = &session.config;
-    Door::for_maintenance(files, deletions, maintenance.floor_ms(), credentials, *caps, *limits, audit)
+    let caps = caps.for_maintenance();
+    Door::for_maintenance(files, deletions, maintenance.floor_ms(), credentials, caps, *limits, audit)
 }
 
 /// The certificate for these sockets, if any needs one.

@@ -27,6 +27,7 @@ enum Instances {
 pub struct Builder {
     data: Option<PathBuf>,
     bucket: Option<Bucket>,
+    credentials_file: Option<PathBuf>,
     instances: Instances,
     config: String,
     args: Vec<String>,
@@ -53,6 +54,14 @@ impl Builder {
         self.bucket = Some(bucket.clone());
         self.env("AWS_ACCESS_KEY_ID", &bucket.access().key)
             .env("AWS_SECRET_ACCESS_KEY", &bucket.access().secret)
+    }
+
+    /// Keeps repositories in this bucket, with the credential in this file.
+    #[must_use]
+    pub fn bucket_by(mut self, bucket: &Bucket, credentials_file: &Path) -> Self {
+        self.bucket = Some(bucket.clone());
+        self.credentials_file = Some(credentials_file.to_owned());
+        self
     }
 
     /// Says that other servers use the same bucket.
@@ -126,12 +135,15 @@ impl Builder {
             Instances::One => "one",
             Instances::Many => "many",
         };
-        format!(
+        let file =
+            self.credentials_file.iter().map(|file| format!("credentials_file = \"{}\"\n", file.display()));
+        let table = format!(
             "[s3]\nbucket = {:?}\nprefix = {PREFIX:?}\nregion = {REGION:?}\nendpoint = {:?}\n\
              instances = {instances:?}\naccept = [\"powerful-credential\", \"unchecked-content\"]\n",
             bucket.name(),
             bucket.endpoint_url()
-        )
+        );
+        table + &file.collect::<String>()
     }
 
     /// Starts the server and waits until it listens.

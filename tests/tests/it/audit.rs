@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use pawl_tests::command::{Finished, pawl};
 use pawl_tests::content::{id_of, noise};
-use pawl_tests::http::Client;
+use pawl_tests::http::{Client, Connection, Request};
 use pawl_tests::server::Server;
 use serde_json::Value;
 
@@ -212,6 +212,62 @@ fn a_cut_end_is_found_with_a_head_that_was_kept_elsewhere() {
         *last = last.replace("stopped", "started");
     });
     assert_found(&server, Some(&head), &["the end was cut off or the last record changed"]);
+}
+
+/// A231: a host fills the audit log, and with it the disk past its quota, with requests that change nothing: it reads,
+/// asks again for what is done, and asks for what it may not do.
+#[test]
+fn what_a_host_asks_without_effect_is_told_by_the_thousand_and_counted() {
+    const TIMES: usize = 5000;
+    let mut server = Server::start();
+    let web1 = created(&server, "web1");
+    let absent = id_of(b"no lock");
+    let before = server.stored();
+    for (method, target, status) in [
+        ("HEAD", "/web1/config".to_owned(), 404),
+        ("POST", "/web1/?create=true".to_owned(), 200),
+        ("DELETE", format!("/web1/locks/{absent}"), 200),
+        ("GET", "/web2/data/".to_owned(), 403),
+    ] {
+        let request = web1.signed(Request::new(method, &target));
+        let mut connection = Connection::open(server.address()).unwrap();
+        for _ in 0..TIMES / 100 {
+            for _ in 0..100 {
+                connection.send(&request).unwrap();
+            }
+            for _ in 0..100 {
+                assert_eq!(connection.receive(method).unwrap().status, status);
+            }
+        }
+    }
+    before.assert_unchanged(&server.stored());
+    // What is stored has its line in any case.
+    let pack = b"a pack";
+    assert_eq!(web1.post(&format!("/web1/data/{}", id_of(pack)), pack).unwrap().status, 200);
+    assert!(server.stop().success());
+
+    let records = shown(&server, &[]);
+    let told = |action: &str| records.iter().filter(|record| record["action"] == action).count();
+    let repeats = told("create repository") + told("delete locks");
+    for lines in [told("stat config"), repeats, told("list data")] {
+        assert!((2000..TIMES).contains(&lines), "{lines}");
+    }
+    assert_eq!(told("create data"), 1);
+    assert_eq!(records.iter().filter(|record| record["event"] == "repository_created").count(), 1);
+    // And how many had none.
+    for (kind, lines, times) in [
+        ("reads", told("stat config"), TIMES),
+        ("repeats", repeats, 2 * TIMES + 1),
+        ("refusals", told("list data"), TIMES),
+    ] {
+        let counted =
+            records.iter().filter(|record| record["action"] == kind && record["principal"] == "web1");
+        let more = counted.map(|record| {
+            record["outcome"].as_str().unwrap().split(' ').next().unwrap().parse::<usize>().unwrap()
+        });
+        assert_eq!(lines + more.sum::<usize>(), times, "{kind}");
+    }
+    let _ = pawl(["audit", "verify", "--data", &data(&server)]).expect_code(0);
 }
 
 /// A75: somebody without a credential fills the audit log with refusals, to fill the disk or to drive out what others

@@ -142,9 +142,7 @@ fn what_was_stored_to_measure_is_removed_and_what_is_planted_is_listed() {
 fn an_error_is_never_counted_as_an_answer() {
     let server = Server::start();
     let mut web1 = server.add_host("web1", &["--quota-files", "20"]);
-    for (work, error) in
-        [("put/4KiB@4x30", "507 Insufficient Storage"), ("hold/4KiB@30", "507 Insufficient Storage")]
-    {
+    for (work, error) in [("put/4KiB@4x30", "403 Forbidden"), ("hold/4KiB@30", "403 Forbidden")] {
         let failed = measure(&server, &web1, "http", &[work]).expect_code(1);
         assert!(failed.stderr.contains(error), "{}", failed.stderr);
         assert_eq!(failed.stdout, "");

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ with_each_restic! {
     pawl_serves_what_rest_server_stored,
     rest_server_serves_what_pawl_stored,
     users_of_rest_server_keep_their_passwords,
+    users_of_rest_server_keep_what_is_below_their_name,
     a_lock_of_rest_server_is_respected_and_not_removed,
     an_expired_lock_of_rest_server_hinders_nobody,
 }
@@ -122,6 +124,36 @@ fn users_of_rest_server_keep_their_passwords(version: Version) {
     assert_same(&files, &restic.restore(&files, &[]));
     let wrong = Client::new(server.address(), "web1", "another");
     assert_eq!(wrong.ask("GET", "/web1/config").unwrap().status, 401);
+}
+
+fn users_of_rest_server_keep_what_is_below_their_name(version: Version) {
+    let data = tempfile::tempdir().unwrap();
+    let htpasswd = data.path().join(".htpasswd");
+    plant(&htpasswd, HTPASSWD.as_bytes());
+    let of = |address: SocketAddr, repository: &str| {
+        Restic::at(
+            version,
+            &format!("rest:http://web1:{}@{address}/{repository}/", PASSWORD.replace(' ', "%20")),
+        )
+    };
+    let repositories = ["web1", "web1/laptop"];
+    let old = RestServer::start(data.path(), &["--private-repos"]);
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path());
+    for repository in repositories {
+        clients::initialise(&Client::new(old.address(), "web1", PASSWORD), repository);
+        of(old.address(), repository).backup(&files);
+    }
+    old.stop();
+
+    let config = format!("credentials.htpasswd = {:?}", htpasswd.to_str().unwrap());
+    let server = Server::build().data(data.path()).config(&config).start();
+    for repository in repositories {
+        let restic = of(server.address(), repository);
+        restic.backup(&files);
+        assert_eq!(restic.snapshots().len(), 2);
+        restic.check();
+    }
 }
 
 /// A directory in which a killed backup through rest-server left its lock, which is returned.

@@ -7,13 +7,18 @@
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 
-use pawl_tests::clients::{Restic, Version};
+use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::command::pawl;
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::http::{Body, Client, Connection, Request, Response};
 use pawl_tests::server::Server;
 use pawl_tests::store;
 use pawl_tests::wait::until;
+use pawl_tests::with_each_restic;
+
+with_each_restic! {
+    a_backup_beyond_the_quota_ends_and_says_why,
+}
 
 fn created(server: &Server, name: &str, options: &[&str]) -> Client {
     let client = server.add_client(name, options);
@@ -151,15 +156,15 @@ fn a_quota_is_reached_exactly_and_not_exceeded_by_a_byte() {
     let web1 = created(&server, "web1", &["--quota", "3000B"]);
     assert_eq!(post(&web1, "data", &noise("first", 1000)).status, 200);
     let refused = post(&web1, "data", &noise("too large", 2001));
-    assert_eq!((refused.status, refused.reason.as_str()), (507, "quota of this repository is used up"));
+    assert_eq!((refused.status, refused.reason.as_str()), (403, "quota of this repository is used up"));
     assert_eq!(post(&web1, "data", &noise("just right", 2000)).status, 200);
-    assert_eq!(post(&web1, "index", &noise("one more", 32)).status, 507);
+    assert_eq!(post(&web1, "index", &noise("one more", 32)).status, 403);
 
     // What is there can be sent again, read and locked; a restart changes nothing.
     for _ in 0..2 {
         assert_eq!(post(&web1, "data", &noise("first", 1000)).status, 200);
         assert_eq!(post(&web1, "locks", &noise("a lock", 200)).status, 200);
-        assert_eq!(post(&web1, "data", &noise("one byte", 1)).status, 507);
+        assert_eq!(post(&web1, "data", &noise("one byte", 1)).status, 403);
         let read = web1.ask("GET", &target("web1", "data", &noise("just right", 2000))).unwrap();
         assert_eq!(read.body, noise("just right", 2000));
         assert!(server.stop().success());
@@ -173,7 +178,7 @@ fn a_quota_of_files_counts_files() {
     let web1 = created(&server, "web1", &["--quota-files", "2"]);
     assert_eq!(post(&web1, "data", &noise("first", 10)).status, 200);
     assert_eq!(post(&web1, "snapshots", &noise("second", 100)).status, 200);
-    assert_eq!(post(&web1, "data", &noise("third", 10)).status, 507);
+    assert_eq!(post(&web1, "data", &noise("third", 10)).status, 403);
     assert_eq!(post(&web1, "locks", &noise("a lock", 100)).status, 200);
 }
 
@@ -197,7 +202,7 @@ fn a_body_without_a_length_needs_room_for_the_largest() {
     let content = noise("an index", 1000);
     let chunked =
         Request::new("POST", &target("web1", "index", &content)).body(Body::Chunked(content.clone()));
-    assert_eq!(web1.send(chunked).unwrap().status, 507);
+    assert_eq!(web1.send(chunked).unwrap().status, 403);
     assert_eq!(post(&web1, "index", &content).status, 200);
 }
 
@@ -215,7 +220,7 @@ fn a_race_of_uploads_stays_within_the_quota() {
     });
     let stored = statuses.iter().filter(|status| **status == 200).count();
     assert!((1..=10).contains(&stored), "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 507].contains(status)), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 403].contains(status)), "{statuses:?}");
     let after = server.stored();
     before.assert_kept(&after);
     assert_eq!(after.names().filter(|name| name.to_string_lossy().contains("/data/")).count(), stored);
@@ -224,7 +229,7 @@ fn a_race_of_uploads_stays_within_the_quota() {
         let fresh = noise(&format!("again {}", id_of(content)), 10_000);
         assert_eq!(post(&web1, "data", &fresh).status, 200);
     }
-    assert_eq!(post(&web1, "data", &noise("beyond", 10_000)).status, 507);
+    assert_eq!(post(&web1, "data", &noise("beyond", 10_000)).status, 403);
 }
 
 #[test]
@@ -233,7 +238,7 @@ fn hosts_that_share_a_repository_share_what_it_holds() {
     let web1 = created(&server, "web1", &["--quota", "2000B"]);
     let web2 = server.add_client("web2", &["--repository", "web1"]);
     assert_eq!(post(&web2, "data", &noise("of another", 1500)).status, 200);
-    assert_eq!(post(&web1, "data", &noise("too much", 501)).status, 507);
+    assert_eq!(post(&web1, "data", &noise("too much", 501)).status, 403);
     assert_eq!(post(&web2, "data", &noise("without limit", 5000)).status, 200);
 }
 
@@ -248,7 +253,7 @@ fn a_repository_that_was_never_counted_is_counted_when_a_quota_asks() {
     let counted = until("the repository is counted", || {
         Some(post(&web1, "data", &too_much).status).filter(|status| *status != 503) // restic tries again, too
     });
-    assert_eq!(counted, 507);
+    assert_eq!(counted, 403);
     assert_eq!(post(&web1, "data", &noise("enough", 900)).status, 200);
 }
 
@@ -267,6 +272,44 @@ fn restic_says_that_the_quota_is_used_up_and_still_restores() {
     before.assert_kept(&server.stored());
     let restored = restic.restore(&small, &[]);
     assert_eq!(std::fs::read(restored.join("file")).unwrap(), noise("small", 1 << 20));
+}
+
+/// A client that still sends hears the refusal, whether it stops or not.
+#[test]
+fn a_refusal_is_heard_before_the_body_has_come() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "1MiB"]);
+    let content = noise("large", 8 << 20);
+    // Somebody without a credential is waited for 15 seconds, which is half as long as a refused body is read.
+    let mut meanwhile = Connection::open(server.address()).unwrap();
+    let mut connection = Connection::open(server.address()).unwrap();
+    let head = Request::new("POST", &target("web1", "data", &content))
+        .header("Content-Length", &content.len().to_string());
+    connection.send(&web1.signed(head)).unwrap();
+    let (begun, rest) = content.split_at(100_000);
+    connection.send_bytes(begun).unwrap();
+    let refused = connection.receive("POST").unwrap();
+    assert_eq!((refused.status, &*refused.reason), (403, "quota of this repository is used up"));
+    let stranger = meanwhile.exchange(&Request::new("GET", "/web1/data/")).map(|answer| answer.status);
+    assert_eq!(stranger.unwrap(), 401, "the refusal came too late");
+    connection.send_bytes(rest).unwrap();
+    let next = web1.signed(Request::new("HEAD", &target("web1", "data", &content)));
+    assert_eq!(connection.exchange(&next).unwrap().status, 404);
+}
+
+fn a_backup_beyond_the_quota_ends_and_says_why(version: Version) {
+    let server = Server::start();
+    let credential = server.add_host("web1", &["--quota", "1MiB"]);
+    clients::initialise(&server.client(&credential), "web1");
+    let restic = Restic::new(version, &credential);
+    let files = restic.home().join("files");
+    store::plant(&files.join("large"), &noise("large", 8 << 20));
+    let ended = restic.run(["backup", files.to_str().unwrap()]);
+    assert_ne!(ended.code, Some(0));
+    let seen = ended.stdout + &ended.stderr;
+    assert!(seen.contains("403 quota of this repository is used up"), "{seen}");
+    // restic 0.14 takes nothing for final: it tries ten times, in less than a minute.
+    assert!(version == Version::V0_14 || !seen.contains("retrying"), "{seen}");
 }
 
 #[test]
@@ -304,7 +347,7 @@ fn a_quota_in_all_counts_what_a_host_stored_wherever_it_was() {
     assert_eq!(store(&host, "web2", "two").status, 200);
     for _ in 0..2 {
         let refused = store(&host, "web1", "three");
-        assert_eq!((refused.status, refused.reason.as_str()), (507, "quota of this host is used up"));
+        assert_eq!((refused.status, refused.reason.as_str()), (403, "quota of this host is used up"));
         assert_eq!(store(&host, "web2", "two").status, 200, "already there");
         assert_eq!(store(&other, "web1", "of another").status, 200);
         assert!(server.stop().success());
@@ -319,7 +362,7 @@ fn what_was_pruned_on_the_directory_is_counted_no_more_after_a_start() {
     let pack = noise("to be pruned", 2000);
     assert_eq!(post(&web1, "data", &pack).status, 200);
     let more = noise("more", 1000);
-    assert_eq!(post(&web1, "data", &more).status, 507);
+    assert_eq!(post(&web1, "data", &more).status, 403);
     assert!(server.stop().success());
     store::remove(&store::path_of(server.data(), &target("web1", "data", &pack)[1..]));
     server.start_again();

@@ -2,6 +2,7 @@
 //!
 //! Invariant: each module is an area of Pawl, and no test relies on what another left behind.
 
+mod acceptance;
 mod adversary;
 mod audit;
 mod bench;
@@ -15,7 +16,9 @@ mod deployment;
 mod disk_full;
 mod doctor;
 mod examine_cut;
+mod first_start;
 mod forget;
+mod formats;
 mod grants;
 mod hoarding;
 mod http2;

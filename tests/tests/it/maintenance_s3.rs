@@ -10,7 +10,7 @@ mod elsewhere;
 mod enrolled;
 mod floor;
 mod forget;
-mod host;
+pub(crate) mod host;
 mod killed;
 mod locks;
 mod machine;

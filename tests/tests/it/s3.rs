@@ -12,7 +12,9 @@
 
 mod away;
 mod faults;
+mod full;
 mod races;
+mod rotated;
 mod scale;
 mod scripts;
 mod servers;

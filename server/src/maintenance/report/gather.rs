@@ -154,7 +154,7 @@ impl Remembered {
     /// What cannot be understood is told, and keeps nobody from seeing the rest.
     fn load(config: &Config, states: &States, name: &RepositoryName, troubles: &mut Vec<Attention>) -> Self {
         let mut tell = |error: FileError| {
-            let why = format!("{error}; the next run of maintenance writes it anew");
+            let why = format!("{error}; until that is mended it counts as nothing");
             troubles.push(Attention::look(Some(name.as_str()), why));
         };
         let state = states.understand(name).map(Option::unwrap_or_default);

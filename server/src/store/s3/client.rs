@@ -3,28 +3,33 @@
 //! Invariant: no time limit of the SDK counts the time that a backup host takes, and nothing that was streamed is sent
 //! a second time.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
-    RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
+    IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use tokio::sync::Mutex;
 
 use super::failure::chain;
 use super::settings::S3Settings;
-use crate::files;
+use crate::files::{self, Stamp};
 
 /// To a store that is there, a connection takes a few round trips.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -160,14 +165,9 @@ pub(super) async fn shared(settings: &S3Settings) -> Result<SdkConfig, SetUpErro
         loader = loader.profile_name(profile);
     }
     if let Some(file) = &settings.credentials_file {
-        let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
-        let mut provider = ProfileFileCredentialsProvider::builder()
-            .configure(&ProviderConfig::default().with_http_client(http))
-            .profile_files(files);
-        if let Some(profile) = &settings.profile {
-            provider = provider.profile_name(profile);
-        }
-        loader = loader.credentials_provider(provider.build());
+        let (file, profile) = (file.clone(), settings.profile.clone());
+        let provider = CredentialsFile { file, profile, http, current: Mutex::default() };
+        loader = loader.credentials_provider(provider).identity_cache(IdentityCache::no_cache());
     }
     if let Ok(name) = AppName::new("pawl") {
         loader = loader.app_name(name);
@@ -177,6 +177,65 @@ pub(super) async fn shared(settings: &S3Settings) -> Result<SdkConfig, SetUpErro
         return Err(SetUpError::NoRegion);
     }
     Ok(shared)
+}
+
+/// A credential from a file, which is read again when it has changed. While what stands there cannot be understood, what
+/// stood there before is used.
+#[derive(Debug)]
+struct CredentialsFile {
+    file: PathBuf,
+    profile: Option<String>,
+    http: SharedHttpClient,
+    current: Mutex<Option<(Option<Stamp>, Credentials)>>,
+}
+
+/// A credential that ends, as one for a role does, is renewed so long before.
+const RENEWED_BEFORE: Duration = Duration::from_mins(2);
+
+impl CredentialsFile {
+    async fn current(&self) -> Result<Credentials, CredentialsError> {
+        let stamp = files::stamp(&self.file).map_err(CredentialsError::provider_error)?;
+        let mut current = self.current.lock().await;
+        let usable = |given: &Credentials| {
+            given.expiry().is_none_or(|expiry| expiry > SystemTime::now() + RENEWED_BEFORE)
+        };
+        match &mut *current {
+            Some((of, given)) if *of == stamp && usable(given) => Ok(given.clone()),
+            known => match (self.read().await, known) {
+                (Ok(given), known) => {
+                    *known = Some((stamp, given.clone()));
+                    Ok(given)
+                }
+                (Err(error), Some((of, given))) if usable(given) => {
+                    let file = self.file.display();
+                    tracing::error!(%file, cause = chain(&error), "cannot use the credentials; the earlier ones go on");
+                    *of = stamp;
+                    Ok(given.clone())
+                }
+                (Err(error), _) => Err(error),
+            },
+        }
+    }
+
+    async fn read(&self) -> Result<Credentials, CredentialsError> {
+        let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, &self.file).build();
+        let mut provider = ProfileFileCredentialsProvider::builder()
+            .configure(&ProviderConfig::default().with_http_client(self.http.clone()))
+            .profile_files(files);
+        if let Some(profile) = &self.profile {
+            provider = provider.profile_name(profile);
+        }
+        provider.build().provide_credentials().await
+    }
+}
+
+impl ProvideCredentials for CredentialsFile {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.current())
+    }
 }
 
 fn http(settings: &S3Settings) -> Result<SharedHttpClient, SetUpError> {

@@ -199,12 +199,16 @@ impl Newcomer<'_> {
             unless_taken: self.store.findings.knows_conditions(),
         };
         let (clients, settings) = (&self.store.clients, &self.store.settings);
-        match content {
-            Content::Whole(content) => Ok(put::whole(&clients.quick, settings, target, content).await?),
+        let put = match content {
+            Content::Whole(content) => {
+                put::whole(&clients.quick, settings, target, content).await.map_err(CreateError::from)
+            }
             Content::Arriving { len, first, body } => {
                 put::stream(clients, settings, target, len, first, body).await
             }
-        }
+        };
+        self.store.fullness.note(&put);
+        put
     }
 
     async fn create_config(mut self, body: ConfigBody) -> Result<Created, CreateError> {

@@ -19,6 +19,8 @@ pub(super) enum Failure {
     Conflict,
     /// The store does not let this credential do it.
     Denied,
+    /// There is no room in the store, or none within a quota that it keeps.
+    Full,
     /// The store does not know the call or one of its conditions.
     Unsupported,
     /// The range lies behind the end of the file.
@@ -42,6 +44,17 @@ pub(super) fn failure<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     };
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
     match (status, code) {
+        // Ceph, Cloudian and others; MinIO has words of its own.
+        (507, _)
+        | (
+            _,
+            Some(
+                "QuotaExceeded"
+                | "InsufficientStorage"
+                | "XMinioStorageFull"
+                | "XMinioAdminBucketQuotaExceeded",
+            ),
+        ) => Failure::Full,
         (404, Some("NoSuchKey" | "NotFound" | "NoSuchVersion")) => Failure::Absent,
         // A HEAD has no words. Something between that has other words does not know what the store has.
         (404, None) if has_no_body(error) => Failure::Absent,
@@ -70,6 +83,7 @@ where
 {
     match failure(error) {
         Failure::Absent => StoreError::NotFound,
+        Failure::Full => StoreError::Full,
         Failure::Denied => StoreError::Unavailable(format!(
             "{what}: the store refuses this server's credential: {}",
             words(error)

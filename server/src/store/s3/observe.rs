@@ -2,10 +2,39 @@
 //!
 //! Invariant: nothing is stored to find out.
 
-use pawl_policy::{FileType, RepositoryName, Usage};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use pawl_policy::{FileType, RepositoryName, Usage};
+use tokio::time::Instant;
+
+use super::put::Ended;
 use super::{S3Store, names};
-use crate::store::{Observed, Space, StoreError};
+use crate::store::{CreateError, Observed, Space, StoreError};
+
+/// For so long the store counts as full after it said so, unless it takes a file meanwhile: hosts try once a day.
+const FULL_WITHIN: Duration = Duration::from_mins(5);
+
+/// When the store last said that it has no room.
+#[derive(Debug, Default)]
+pub(super) struct Fullness(Mutex<Option<Instant>>);
+
+impl Fullness {
+    /// Notes how a PUT ended.
+    pub(super) fn note(&self, put: &Result<Ended, CreateError>) {
+        let said = match put {
+            Ok(Ended::Stored(_)) => None,
+            Err(CreateError::Store(StoreError::Full)) => Some(Instant::now()),
+            Ok(Ended::Taken | Ended::Unclear(_)) | Err(_) => return,
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = said;
+    }
+
+    fn is_full(&self) -> bool {
+        let said = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.is_some_and(|at| at.elapsed() < FULL_WITHIN)
+    }
+}
 
 impl Observed for S3Store {
     async fn space(&self) -> Result<Option<Space>, StoreError> {
@@ -16,6 +45,9 @@ impl Observed for S3Store {
         let list = self.clients.quick.list_objects_v2().bucket(&self.settings.bucket);
         let list = list.prefix(self.layout.prefix()).max_keys(1).send();
         list.await.map_err(|error| names::failed("cannot list the bucket", &error))?;
+        if self.fullness.is_full() {
+            return Err(StoreError::Full);
+        }
         Ok(self.keeper()?.ping().await?)
     }
 

@@ -191,11 +191,15 @@ fn judge(put: &Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>) 
             failure => Err(Failed {
                 failure,
                 error: match store_error("PUT", error) {
+                    StoreError::Full => {
+                        tracing::error!(cause = words(error), "the store has no room");
+                        StoreError::Full
+                    }
                     // "Not found" of a PUT is the bucket, which is no answer for a host.
                     StoreError::NotFound => {
                         StoreError::Unavailable("PUT: there is no such bucket".to_owned())
                     }
-                    other => other,
+                    StoreError::Unavailable(cause) => StoreError::Unavailable(cause),
                 },
             }),
         },

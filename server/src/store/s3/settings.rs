@@ -17,6 +17,8 @@ pub struct S3Settings {
     pub region: Option<String>,
     /// The store's URL, if it is not AWS.
     pub endpoint: Option<String>,
+    /// The store is reached over plain HTTP, past this machine, and the operator accepts that.
+    pub plain_http: bool,
     /// `https://host/bucket/name` instead of `https://bucket.host/name`.
     pub path_style: bool,
     /// Certificates, PEM, to trust instead of the system's.

@@ -34,6 +34,7 @@ pub(super) fn settings(bucket: &Bucket, directory: &Path) -> S3Settings {
         prefix: "some/prefix".to_owned(),
         region: Some("us-east-1".to_owned()),
         endpoint: Some(bucket.endpoint_url()),
+        plain_http: false,
         path_style: true,
         ca: None,
         credentials_file: Some(file),

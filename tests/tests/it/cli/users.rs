@@ -58,12 +58,14 @@ fn sha1_and_bcrypt_passwords_are_accepted_and_wrong_ones_are_not() {
 }
 
 #[test]
-fn a_user_of_the_file_alone_has_the_repository_of_its_own_name_and_no_other() {
+fn a_user_of_the_file_alone_has_the_repository_of_its_own_name_and_those_below_and_no_other() {
     let users = Users::start(LINES);
     let _web1 = users.server.add_host("web1", &[]);
     let client = Client::new(users.server.address(), "sha1", PASSWORD);
-    assert_eq!(client.ask("POST", "/sha1/?create=true").unwrap().status, 200);
-    for other in ["web1", "bcrypt-y", "sha1/sub", "sha"] {
+    for own in ["sha1", "sha1/sub", "sha1/sub/sub"] {
+        assert_eq!(client.ask("POST", &format!("/{own}/?create=true")).unwrap().status, 200, "{own}");
+    }
+    for other in ["web1", "bcrypt-y", "sha1-sub", "web1/sha1", "bcrypt-y/sha1", "sha"] {
         assert_eq!(client.ask("POST", &format!("/{other}/?create=true")).unwrap().status, 403, "{other}");
     }
 }

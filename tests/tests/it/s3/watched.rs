@@ -44,7 +44,7 @@ fn a_quota_is_reached_exactly_and_survives_a_restart(s3: &S3) {
     let mut server = Server::on(s3);
     let web1 = created(&server, "web1", &["--quota", "3000B"]);
     assert_eq!(post(&web1, "web1", "data", &noise("first", 1000)).status, 200);
-    let used_up = (507, "quota of this repository is used up");
+    let used_up = (403, "quota of this repository is used up");
     assert_eq!(told(&post(&web1, "web1", "data", &noise("too large", 2001))), used_up);
     assert_eq!(post(&web1, "web1", "data", &noise("just right", 2000)).status, 200);
     for _ in 0..2 {
@@ -67,7 +67,7 @@ fn a_quota_in_all_counts_what_a_host_stored_wherever_it_was(s3: &S3) {
     assert_eq!(post(&host, "web2", "data", &noise("two", 1000)).status, 200);
     for _ in 0..2 {
         let refused = post(&host, "web1", "data", &noise("three", 1000));
-        assert_eq!(told(&refused), (507, "quota of this host is used up"));
+        assert_eq!(told(&refused), (403, "quota of this host is used up"));
         assert_eq!(post(&host, "web2", "data", &noise("two", 1000)).status, 200, "is there already");
         assert!(server.stop().success());
         server.start_again();

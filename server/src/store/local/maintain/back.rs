@@ -6,7 +6,6 @@ use std::fs::File;
 use std::os::fd::AsFd;
 
 use pawl_policy::{Caps, Handle, RepositoryName};
-use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::{Disk, hide, versions};
@@ -34,7 +33,6 @@ pub(super) fn is_right(file: &File, handle: &Handle) -> Result<bool, StoreError>
 }
 
 /// Makes a copy the visible one, and says how large it is.
-#[expect(clippy::disallowed_methods, reason = "moves a file back to its name without replacing")]
 pub(super) fn put_back(
     disk: &Disk,
     repository: &RepositoryName,
@@ -58,9 +56,7 @@ pub(super) fn put_back(
     }
     // Before it is visible: if this is cut, the file is found in its batch again, but its tombstone nowhere.
     hide::exhume(disk, repository, handle)?;
-    let moved =
-        rustix::fs::renameat_with(&from, &name, &into, layout::file_name(handle), RenameFlags::NOREPLACE);
-    if let Err(error) = moved {
+    if let Err(error) = directory::move_file(&from, &name, &into, &layout::file_name(handle)) {
         if counts(handle) {
             let taken = disk.usage.take_back(disk.data.as_fd(), repository, creator.as_ref(), bytes);
             taken.map_err(StoreError::from)?;

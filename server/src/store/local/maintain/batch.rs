@@ -8,12 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use jiff::civil::Date;
 use pawl_policy::{BatchId, FileType, Handle, PrincipalName, RepositoryName};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, StatxFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Disk;
 use crate::files;
+use crate::format::Version;
 use crate::keeper::{directory, layout};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hidden, Reason, UnreadableBatch, next_batch_id};
@@ -28,6 +29,8 @@ const BATCH_ENTRIES: usize = 500;
 /// The header as it is written.
 #[derive(Serialize, Deserialize)]
 struct Header {
+    #[serde(default)]
+    version: Version<1>,
     repository: String,
     principal: String,
     reason: Reason,
@@ -49,9 +52,9 @@ pub(super) fn begin(
     Ok(batch)
 }
 
-#[expect(clippy::disallowed_methods, reason = "gives the header its name, which is free")]
 fn write_header(directory: &OwnedFd, batch: &Batch) -> Result<(), StoreError> {
     let header = Header {
+        version: Version,
         repository: batch.repository.to_string(),
         principal: batch.principal.to_string(),
         reason: batch.reason,
@@ -64,7 +67,7 @@ fn write_header(directory: &OwnedFd, batch: &Batch) -> Result<(), StoreError> {
     let mut file = std::fs::File::from(file);
     file.write_all(format!("{text}\n").as_bytes())?;
     file.sync_all()?;
-    rustix::fs::renameat_with(directory, HEADER_NEW, directory, HEADER, RenameFlags::NOREPLACE)?;
+    directory::move_file(directory, HEADER_NEW, directory, HEADER)?;
     Ok(rustix::fs::fsync(directory)?)
 }
 

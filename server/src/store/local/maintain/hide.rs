@@ -1,13 +1,13 @@
 //! Taking files out of sight, and for good.
 //!
-//! Invariant: a file leaves sight by one `rename` that does not replace, after its tombstone is durable; `unlinkat`
+//! Invariant: a file leaves sight by one move that does not replace, after its tombstone is durable; `unlinkat`
 //! touches nothing but what lies in a batch.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use pawl_policy::{Audience, BatchId, FileType, Handle, RepositoryName};
-use rustix::fs::{AtFlags, Mode, RenameFlags};
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
 use super::back::is_right;
@@ -119,7 +119,6 @@ fn changed(disk: &Disk, directory: &str, handle: &Handle) -> Result<Option<(i64,
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "moves a file into a batch without replacing")]
 fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, StoreError> {
     let Batch { id, repository, .. } = batch;
     let name = layout::file_name(handle);
@@ -130,7 +129,7 @@ fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, Store
     };
     let into = directory::open_or_make(&disk.data, &layout::hidden_directory(id, handle))?;
     let turn = disk.usage.turn(disk.data.as_fd())?;
-    match rustix::fs::renameat_with(&from, &name, &into, &name, RenameFlags::NOREPLACE) {
+    match directory::move_file(&from, &name, &into, &name) {
         Ok(()) => {}
         Err(Errno::NOENT) => return Ok(Moved::Absent),
         Err(Errno::EXIST) => return Ok(Moved::Taken),

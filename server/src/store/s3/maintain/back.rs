@@ -29,6 +29,7 @@ const CAPS: Caps = Caps {
     locks_bytes_max: PUT_BYTES_MAX,
     keys_bytes_max: Caps::IN_MEMORY_BYTES_MAX,
     config_bytes_max: Caps::IN_MEMORY_BYTES_MAX,
+    of_hosts: false,
 };
 
 /// A copy that is to come back: where it lies, and what is known of it.

@@ -12,6 +12,7 @@ use pawl_policy::{BatchId, Handle, PrincipalName, RepositoryName, RepositoryStat
 use serde::{Deserialize, Serialize};
 
 use super::{PARALLEL, S3Maintenance};
+use crate::format::Version;
 use crate::store::maintenance::{Batch, Hidden, Reason, UnreadableBatch, next_batch_id};
 use crate::store::s3::names::{self, Object};
 use crate::store::{StoreError, now_ms};
@@ -23,6 +24,8 @@ const PLACES: [&str; 6] = ["config", "keys/", "data/", "index/", "snapshots/", "
 /// The header as it is written.
 #[derive(Serialize, Deserialize)]
 struct Header {
+    #[serde(default)]
+    version: Version<1>,
     repository: String,
     principal: String,
     reason: Reason,
@@ -65,8 +68,13 @@ impl S3Maintenance {
         let id = next_batch_id(began_ms, self.batch_ids().await?.last())?;
         let batch =
             Batch { id, repository: repository.clone(), principal: principal.clone(), reason, began_ms };
-        let header =
-            Header { repository: repository.to_string(), principal: principal.to_string(), reason, began_ms };
+        let header = Header {
+            version: Version,
+            repository: repository.to_string(),
+            principal: principal.to_string(),
+            reason,
+            began_ms,
+        };
         let failed = |cause: String| StoreError::Unavailable(format!("batch {}: {cause}", batch.id));
         let text = serde_json::to_vec(&header).map_err(|error| failed(error.to_string()))?;
         if !self.write_down(&self.header_key(&batch.id), text).await? {
