@@ -5,6 +5,7 @@
 
 mod abreast;
 mod admin;
+mod amend;
 mod clock;
 mod config;
 mod content;
@@ -53,6 +54,7 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Key(command) => key::run(command),
         Maintain::Forget(options) => forget::run(&options),
         Maintain::Run(options) => run::run(&options),
+        Maintain::Adopt(options) if options.amend_received => amend::run(&options),
         Maintain::Adopt(options) => forget::adopt(&options),
         Maintain::Report(options) => report::run(&options),
         Maintain::Enrol(options) => enrol::run(&options),

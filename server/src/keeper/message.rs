@@ -156,6 +156,8 @@ pub enum Act {
     },
     /// Let them lock again.
     ResumeLocks,
+    /// Change when a file says that it was received.
+    AmendReceived,
 }
 
 impl From<Told> for Event {
@@ -188,6 +190,7 @@ impl From<Told> for Event {
                 Self::LocksSuspended(Suspension { principal, repository, until_ms })
             }
             Act::ResumeLocks => Self::LocksResumed(deed),
+            Act::AmendReceived => Self::ReceivedAmended(deed),
         }
     }
 }
