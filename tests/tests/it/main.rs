@@ -42,3 +42,4 @@ mod status;
 mod strays;
 mod systemd;
 mod tidy;
+mod year;
