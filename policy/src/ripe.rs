@@ -13,6 +13,10 @@ pub const PURGE_DELAY_DAYS: u32 = 14;
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// What to do where something keeps the clock right of which the kernel is not told, as hypervisors do.
+const IF_RIGHT: &str = "if you know that it is right, say --clock-is-right, or for every night clock_is_right = true under \
+                        [maintenance.run]";
+
 /// Whether the machine's clock follows others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Clock {
@@ -89,13 +93,10 @@ impl fmt::Display for Unripe {
             Self::Backwards => f.write_str(
                 "this machine's clock stands before the time at which its newest file was received; set the clock",
             ),
-            Self::Unsynchronised => {
-                f.write_str("this machine's clock is not synchronised; wait until it is, or set up NTP")
+            Self::Unsynchronised => write!(f, "this machine's clock is not synchronised; set up NTP, or {IF_RIGHT}"),
+            Self::Unknown => {
+                write!(f, "this machine does not say whether its clock is synchronised; set up NTP, or {IF_RIGHT}")
             }
-            Self::Unknown => f.write_str(
-                "whether this machine's clock is synchronised cannot be told; if you know that it is right, say \
-                 --clock-is-right, or for every night clock_is_right = true under [maintenance.run]",
-            ),
         }
     }
 }

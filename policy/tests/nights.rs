@@ -46,6 +46,7 @@ impl Repository {
                 size: Some(Size { files: 1000, bytes: 1_000_000 }),
                 lacks_canary: false,
                 vouched: Vouched::Nothing,
+                brought: false,
                 fell_before: false,
             });
         }
@@ -145,6 +146,66 @@ fn a_sudden_cut_of_the_rules_is_refused_every_night() {
         }
         repository.assert_a_cut_is_refused();
     }
+}
+
+/// The time that it claims, in Unix milliseconds.
+fn claimed_ms(snapshot: &Snapshot) -> u64 {
+    snapshot.claimed.map_or(0, |claimed| claimed.distance_ms(&Moment::from_ms(0, None)))
+}
+
+/// Two years of another server's daily backups, copied here a while ago.
+fn migrated(backups: u64) -> Repository {
+    let mut repository = Repository::new(Rules::default());
+    for _ in 0..730 {
+        repository.day(backups);
+    }
+    let moved_ms = repository.now_ms() - 8 * DAY_MS;
+    for snapshot in &mut repository.snapshots {
+        (snapshot.vouched, snapshot.brought, snapshot.received_ms) = (Vouched::Time, true, moved_ms);
+    }
+    repository
+}
+
+#[test]
+fn the_first_run_thins_out_what_another_server_stored_and_is_no_cut() {
+    let refused = |rules: &Rules, backups, change: fn(&mut Snapshot)| {
+        let mut repository = migrated(backups);
+        repository.snapshots.iter_mut().for_each(change);
+        let (refused, left) = repository.forget_by(rules, &DaysLeft::new());
+        if refused.is_none() {
+            // From then on the days that it left are the measure.
+            repository.earlier = left;
+            repository.day(1);
+            repository.rules = rules.clone();
+            assert_eq!(repository.forget(), None, "{rules:?}");
+            let cut = Rules { last: Count::Newest(1), ..Rules::default() };
+            let earlier = repository.earlier.clone();
+            assert!(repository.forget_by(&cut, &earlier).0.is_some(), "{rules:?}");
+        }
+        refused.is_some()
+    };
+    let in_place = |snapshot: &mut Snapshot| {
+        snapshot.vouched = Vouched::Nothing;
+        snapshot.received_ms = claimed_ms(snapshot);
+    };
+    let through_a_host = |snapshot: &mut Snapshot| snapshot.brought = false;
+    for rules in [keep(14, 8, 12), keep(7, 4, 12), keep(7, 4, 6), keep(30, 0, 12), keep(0, 52, 0)] {
+        for backups in [1, 4] {
+            for change in [|_: &mut Snapshot| {}, in_place, through_a_host] {
+                assert!(!refused(&rules, backups, change), "{rules:?}, {backups} a day");
+            }
+        }
+    }
+    let last = |number| Rules { last: Count::Newest(number), ..Rules::default() };
+    for cut in [last(1), last(7), keep(7, 0, 0), keep(14, 0, 0), keep(0, 0, 2), keep(0, 4, 0)] {
+        assert!(refused(&cut, 1, |_| {}), "{cut:?}");
+    }
+    // What came through Pawl counts by days, as ever.
+    let received_here = |snapshot: &mut Snapshot| {
+        (snapshot.vouched, snapshot.brought) = (Vouched::Nothing, false);
+        snapshot.received_ms = claimed_ms(snapshot);
+    };
+    assert!(refused(&keep(14, 8, 12), 1, received_here));
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn snapshot(number: u8, days_ago: u64) -> Snapshot {
         size: Some(FULL),
         lacks_canary: false,
         vouched: Vouched::Nothing,
+        brought: false,
         fell_before: false,
     }
 }

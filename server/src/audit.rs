@@ -76,6 +76,8 @@ pub enum Event {
     LocksSuspended(Suspension),
     /// Maintenance lets hosts lock again.
     LocksResumed(Deed),
+    /// Maintenance changed when a file says that it was received, which was a time to come.
+    ReceivedAmended(Deed),
     /// The keeper began to serve.
     Started,
     /// The keeper ended in good order.

@@ -95,7 +95,7 @@ fn write_new(new: &Path, directory: &Path, content: &str, mode: u32) -> std::io:
     file.sync_all()
 }
 
-/// Takes room on the disk, unless there is a file of this name.
+/// Takes room on the disk, an inode and so many bytes, unless there is a file of this name.
 pub fn take_room(path: &Path, bytes: u64) -> Result<(), FileError> {
     let failed = |error: std::io::Error| FileError::new("write", path, error);
     let file = match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
@@ -103,7 +103,10 @@ pub fn take_room(path: &Path, bytes: u64) -> Result<(), FileError> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    let taken = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
+    let taken = match bytes {
+        0 => Ok(()),
+        bytes => rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes),
+    };
     let taken = taken
         .map_err(std::io::Error::from)
         .and_then(|()| path.parent().map_or(Ok(()), |at| adopt(&file, at)));

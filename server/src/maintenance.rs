@@ -5,6 +5,7 @@
 
 mod abreast;
 mod admin;
+mod amend;
 mod clock;
 mod config;
 mod content;
@@ -56,6 +57,7 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Forget(options) => forget::run(&options),
         Maintain::Run(options) => run::run(&options),
         Maintain::Nights { place, server } => nights::run(&place, server),
+        Maintain::Adopt(options) if options.amend_received => amend::run(&options),
         Maintain::Adopt(options) => forget::adopt(&options),
         Maintain::Report(options) => report::run(&options),
         Maintain::Enroll(options) => enroll::run(&options),

@@ -28,15 +28,13 @@ use pawl_policy::{
 };
 
 use crate::body::{BodyError, Upload};
+pub(crate) use crate::keeper::facts::AHEAD_MAX_MS;
 pub use crate::keeper::facts::{Facts, now_ms};
 
 /// Kept free for locks, without which nobody could restore, and for maintenance, which writes before it frees: a 50th
 /// of the file system, and of a large one no more than this.
 pub(crate) const RESERVE_BYTES_MAX: u64 = 1 << 30;
 pub(crate) const RESERVE_PARTS: u64 = 50;
-
-/// By how much a time of receipt may be ahead of the clock by which it is judged, in milliseconds, and be believed.
-pub(crate) const AHEAD_MAX_MS: u64 = 60 * 60 * 1000;
 
 /// Why a store could not answer.
 #[derive(Debug, thiserror::Error)]

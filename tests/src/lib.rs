@@ -4,6 +4,7 @@
 
 pub mod bucket;
 pub mod clients;
+pub mod clock;
 pub mod command;
 pub mod content;
 pub mod disk;

@@ -5,7 +5,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     reason = "a test that cannot go on should stop"
@@ -15,6 +14,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::clients::{Restic, Version};
+use crate::clock::Clock;
 use crate::command::{Finished, pawl, pawl_command};
 use crate::program::Run;
 use crate::server::{Credential, Server};
@@ -156,13 +156,19 @@ pub fn maintain_at_time<P: AsRef<std::ffi::OsStr>>(time: &str, place: &[P; 2], a
 /// Starts it there.
 #[must_use]
 pub fn start_at_time<P: AsRef<std::ffi::OsStr>>(time: &str, place: &[P; 2], args: &[&str]) -> Run {
-    let library = ["x86_64", "aarch64"]
-        .map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"))
-        .into_iter()
-        .find(|path| std::path::Path::new(path).exists())
-        .unwrap_or_else(|| panic!("libfaketime is missing: run scripts/setup"));
+    start_by(&Clock::default().at(time), place, args)
+}
+
+/// Runs it on a machine with this clock.
+#[must_use]
+pub fn maintain_by<P: AsRef<std::ffi::OsStr>>(clock: &Clock, place: &[P; 2], args: &[&str]) -> Finished {
+    start_by(clock, place, args).end()
+}
+
+/// Starts it there.
+#[must_use]
+pub fn start_by<P: AsRef<std::ffi::OsStr>>(clock: &Clock, place: &[P; 2], args: &[&str]) -> Run {
     let mut command = pawl_command();
-    command.arg("maintain").args(args).args(place);
-    command.env("LD_PRELOAD", library).env("FAKETIME", time).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command.arg("maintain").args(args).args(place).envs(clock.variables());
     Run::start(command)
 }

@@ -74,8 +74,8 @@ impl Run {
             .collect();
         command
             .env_clear()
-            .envs(set)
             .env("PATH", env::var_os("PATH").unwrap_or_default())
+            .envs(set)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -1,7 +1,7 @@
 //! How much of a group's history one run may take.
 //!
 //! Invariant: history is counted in days of the calendar, not in snapshots. A run that would leave backups of too few
-//! days removes nothing of that group.
+//! days removes nothing of that group. The first time, what came from another server counts in the spans of [`span`].
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::fmt;
@@ -9,6 +9,7 @@ use core::str::FromStr;
 
 use super::group::Group;
 use super::held::Held;
+use super::snapshot::Vouched;
 use super::{Judged, Verdict};
 
 /// Unless told otherwise, a run leaves backups of at least half of the days of which the last one left some.
@@ -64,7 +65,7 @@ impl MaxShare {
 }
 
 /// Holds what would be removed of each group of which too few days would be left. `earlier` is what the last run by the
-/// same rules left. Of a group that it does not know, every day that the rules see counts.
+/// same rules left. Of a group that it does not know, every [`span`] of what the rules see counts.
 ///
 /// Unchanged rules remove an old day for each new day. A run may always do that, however many runs were missed.
 pub(super) fn hold_if_too_many(judged: &mut [Judged<'_>], max: MaxShare, earlier: &DaysLeft) {
@@ -72,7 +73,11 @@ pub(super) fn hold_if_too_many(judged: &mut [Judged<'_>], max: MaxShare, earlier
         let (seen, left) = (days(group, is_seen), days(group, is_left));
         let remembered = group.first().and_then(|judged| earlier.get(&judged.group));
         let known = remembered.map_or_else(|| seen.clone(), |days| days & &seen);
-        if max.allows(left.len(), known.len()) {
+        let is_allowed = match remembered {
+            Some(_) => max.allows(left.len(), known.len()),
+            None => max.allows(spans(group, is_left).len(), spans(group, is_seen).len()),
+        };
+        if is_allowed {
             continue;
         }
         let new = remembered.and_then(|days| Some(seen.last()?.saturating_sub(*days.last()?))).unwrap_or(0);
@@ -95,6 +100,31 @@ pub fn days_left(judged: &[Judged<'_>]) -> DaysLeft {
     let allowed = groups.filter(|group| !group.iter().any(is_refused));
     let left = allowed.filter_map(|group| Some((group.first()?.group.clone(), days(group, is_left))));
     left.filter(|(_, days)| !days.is_empty()).collect()
+}
+
+/// Of which spans of the history that the rules see there are backups.
+fn spans(group: &[Judged<'_>], is_meant: fn(&Verdict) -> bool) -> BTreeSet<(i64, i64)> {
+    let newest = days(group, is_seen).last().copied().unwrap_or_default();
+    let meant = group.iter().filter(|judged| is_meant(&judged.verdict));
+    meant.map(|judged| span(judged, newest)).collect()
+}
+
+/// What a snapshot stands for at the first run: its day. One that another server stored, or for which an admin vouched,
+/// is part of a history that no rules thinned out yet. It stands for its day in the last 7 days, for its week in the last
+/// 4 weeks, for 4 weeks in the last 52, and else for 52 weeks. Rules that keep something of each may take the rest.
+///
+/// Returns how many days the span has, and which of these it is, counted from the newest.
+fn span(judged: &Judged<'_>, newest: i64) -> (i64, i64) {
+    let ago = newest.saturating_sub(judged.effective.day_number());
+    let is_from_elsewhere = judged.snapshot.brought || judged.snapshot.vouched != Vouched::Nothing;
+    let days = match ago {
+        _ if !is_from_elsewhere => 1,
+        ..7 => 1,
+        7..28 => 7,
+        28..364 => 28,
+        364.. => 364,
+    };
+    (days, ago.div_euclid(days))
 }
 
 fn days(group: &[Judged<'_>], is_meant: fn(&Verdict) -> bool) -> BTreeSet<i64> {

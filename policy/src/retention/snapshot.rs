@@ -56,6 +56,8 @@ pub struct Snapshot {
     pub lacks_canary: bool,
     /// For what of it an admin vouches.
     pub vouched: Vouched,
+    /// Whether another server stored it, so that no host can have added it here.
+    pub brought: bool,
     /// Whether an earlier run found that it fell sharply: counts where nothing is left to compare it with.
     pub fell_before: bool,
 }

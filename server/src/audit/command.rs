@@ -130,6 +130,7 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
         | Event::KeyExposed(deed)
         | Event::KeyHidden(deed)
         | Event::LocksResumed(deed)
+        | Event::ReceivedAmended(deed)
         | Event::Adopted(deed)
         | Event::Retired(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
         Event::Verified(run) => (Some(run.principal.as_str()), Some(run.repository.as_str())),
@@ -182,6 +183,7 @@ fn readable(line: &Line) -> String {
         Event::KeyHidden(deed) => of_maintenance("hid from hosts", deed),
         Event::Adopted(deed) => of_maintenance("vouched for snapshots:", deed),
         Event::Retired(deed) => of_maintenance("took out of service:", deed),
+        Event::ReceivedAmended(deed) => of_maintenance("amended the time of receipt of", deed),
         Event::LocksSuspended(Suspension { principal, repository, until_ms }) => {
             let until = i64::try_from(*until_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
             let until = until.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ");

@@ -30,9 +30,11 @@ pub(super) const ADOPT_HELP: &str = "\
 Examples:
   pawl maintain adopt web1 --config /etc/pawl/pawl.toml             # a repository that was brought from elsewhere
   pawl maintain adopt web1 5f0c…(64 digits) --config /etc/pawl/pawl.toml   # a snapshot that is held, and is good
+  pawl maintain adopt web1 --amend-received --config /etc/pawl/pawl.toml   # the clock was ahead when files were stored
 
 Without ids the claimed times of all snapshots that are there now are believed; of those that are named, also that they
-are as large as they should be. What comes later is judged as ever.";
+are as large as they should be. What comes later is judged as ever. --amend-received changes the time of receipt of every
+file that says that it is received in the future to now, and vouches for nothing.";
 
 /// Options of `pawl maintain forget`.
 #[derive(Debug, Args)]
@@ -213,6 +215,12 @@ pub struct Adopt {
     /// Snapshots, by all 64 digits [default: all that are there, for their times only]
     #[arg(value_name = "ID")]
     pub snapshots: Vec<FileId>,
+    /// Vouch for nothing; let what says that it is received in the future count as received now
+    #[arg(long, conflicts_with = "snapshots")]
+    pub amend_received: bool,
+    /// The clock of this machine is right although it does not say that it is synchronised
+    #[arg(long, requires = "amend_received")]
+    pub clock_is_right: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -23,7 +23,7 @@ use super::respond::Refusal;
 use crate::body::BodyError;
 use crate::confine::Level;
 use crate::credentials::AuthenticationError;
-use crate::store::{CreateError, Space};
+use crate::store::{AHEAD_MAX_MS, CreateError, Space};
 
 /// A number that only grows. The crate's own counter speaks `OpenMetrics`, where `_total` is no part of the name; in
 /// Prometheus' text format, which more programs read, it is.
@@ -296,6 +296,13 @@ impl Metrics {
         gauge.inner().fetch_max(signed(received_ms / 1000), Ordering::Relaxed);
     }
 
+    /// Whether the last snapshot is said to have been received at a time to come: the clock has been set back since.
+    pub(super) fn is_ahead(&self, repository: &RepositoryName, now_ms: u64) -> bool {
+        let label = RepositoryLabel { repository: repository.to_string() };
+        let until = signed(now_ms.saturating_add(AHEAD_MAX_MS) / 1000);
+        self.last_snapshot.get(&label).is_some_and(|gauge| gauge.get() > until)
+    }
+
     /// What repositories hold and may hold, as of now.
     pub(super) fn note_usages(
         &self,
@@ -363,6 +370,16 @@ mod tests {
         assert!(metrics.text().contains(line), "{}", metrics.text());
         metrics.forget_snapshots(&web1);
         assert!(!metrics.text().contains("web1"));
+    }
+
+    #[test]
+    fn a_snapshot_that_was_stored_while_the_clock_was_ahead_is_known_once_it_is_set_back() {
+        let (metrics, web1) = (Metrics::new(0), "web1".parse().unwrap());
+        assert!(!metrics.is_ahead(&web1, 0));
+        metrics.note_snapshot(&web1, 10 * AHEAD_MAX_MS);
+        for (now_ms, is_ahead) in [(0, true), (8 * AHEAD_MAX_MS, true), (9 * AHEAD_MAX_MS, false)] {
+            assert_eq!(metrics.is_ahead(&web1, now_ms), is_ahead, "{now_ms}");
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ const MAINTENANCE: &str = "user.pawl.maintenance";
 /// Longer values are none of ours.
 const VALUE_BYTES_MAX: usize = 128;
 
+/// By how much a time of receipt may be ahead of the clock by which it is judged, in milliseconds, and be believed.
+pub(crate) const AHEAD_MAX_MS: u64 = 60 * 60 * 1000;
+
 /// What Pawl itself knows of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -39,6 +42,11 @@ impl Facts {
     #[must_use]
     pub const fn age_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.received_ms)
+    }
+
+    /// Whether it says of a moment to come that it was received then: the clock was ahead, or stands back now.
+    pub(crate) const fn is_ahead(&self, now_ms: u64) -> bool {
+        self.received_ms > now_ms.saturating_add(AHEAD_MAX_MS)
     }
 
     /// What is known of a file that only the keeper may read.
@@ -80,7 +88,12 @@ pub(super) fn write(file: impl AsFd, known: &Facts) -> rustix::io::Result<()> {
     if known.audience != Audience::All {
         write_audience(file, known.audience)?;
     }
-    set(file, RECEIVED, &known.received_ms.to_string())
+    write_received(file, known.received_ms)
+}
+
+/// Writes when a file was received.
+pub(crate) fn write_received(file: impl AsFd, received_ms: u64) -> rustix::io::Result<()> {
+    set(file, RECEIVED, &received_ms.to_string())
 }
 
 /// Whether any attribute is there, which is seldom so. The kernel says how long the list of all is.

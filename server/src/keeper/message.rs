@@ -158,6 +158,8 @@ pub enum Act {
     },
     /// Let them lock again.
     ResumeLocks,
+    /// Change when a file says that it was received.
+    AmendReceived,
 }
 
 impl From<Told> for Event {
@@ -191,6 +193,7 @@ impl From<Told> for Event {
                 Self::LocksSuspended(Suspension { principal, repository, until_ms })
             }
             Act::ResumeLocks => Self::LocksResumed(deed),
+            Act::AmendReceived => Self::ReceivedAmended(deed),
         }
     }
 }

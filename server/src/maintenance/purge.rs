@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use pawl_policy::{Age, Clock, RepositoryName, Ripe, Unripe, Usage, ripe};
+use pawl_policy::{Age, RepositoryName, Ripe, Unripe, Usage, ripe};
 use serde::Serialize;
 
 use super::deleted::{Listed, Weight, all_are_readable, count, listed, unreadable, weigh};
@@ -154,17 +154,13 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
 
     async fn judge(&self, batch: &Batch, weight: &Weight) -> Result<Result<Ripe, Unripe>, StoreError> {
         let Self { store, delay_days, options, .. } = *self;
-        let clock = match clock::state() {
-            Clock::Unknown if options.clock_is_right => Clock::Synchronised,
-            other => other,
-        };
         let age = Age {
             hidden_ms: weight.hidden_ms,
             now_ms: now_ms(),
             days_seen: u32::try_from(store.days_seen(&batch.id).await?.len()).unwrap_or(u32::MAX),
             delay_days,
             newest_received_ms: store.newest_received_ms(&batch.repository).await?,
-            clock,
+            clock: clock::believed(options.clock_is_right),
         };
         Ok(ripe(&batch.id, &age))
     }

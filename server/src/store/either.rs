@@ -317,6 +317,15 @@ impl MaintenanceStore for EitherMaintenance {
     ) -> Result<(), StoreError> {
         each!(self, store => store.set_audience(repository, key, audience).await)
     }
+
+    async fn amend_received(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        received_ms: u64,
+    ) -> Result<(), StoreError> {
+        each!(self, store => store.amend_received(repository, handle, received_ms).await)
+    }
 }
 
 impl LockStore for EitherMaintenance {

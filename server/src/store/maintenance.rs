@@ -383,4 +383,13 @@ pub trait MaintenanceStore: Send + Sync + 'static {
         key: &FileId,
         audience: Audience,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Changes when a visible file says that it was received. Only where the store believes files that say so of moments
+    /// to come is there anything to change.
+    fn amend_received(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        received_ms: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -8,13 +8,22 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use pawl_tests::command::pawl;
+use pawl_tests::clock::{Clock, Kernel};
+use pawl_tests::command::{Finished, pawl, pawl_command};
+use pawl_tests::program::Run;
 use pawl_tests::server::Server;
-use pawl_tests::store::Stored;
+use pawl_tests::store::{Stored, plant};
 use serde_json::Value;
 
+/// Looks at a deployment on a machine whose clock is right.
+fn doctor(args: &[&str], place: &[&str]) -> Finished {
+    let mut command = pawl_command();
+    command.arg("doctor").args(args).args(place).envs(Clock::default().of(Kernel::Synchronised).variables());
+    Run::start(command).end()
+}
+
 fn report(place: &[&str], code: i32) -> Value {
-    pawl(["doctor", "--json"].iter().chain(place)).expect_code(code).json()
+    doctor(&["--json"], place).expect_code(code).json()
 }
 
 fn check<'a>(report: &'a Value, text: &str) -> &'a Value {
@@ -45,8 +54,31 @@ fn a_directory_that_is_served_is_well_and_stays_as_it_is() {
     assert_eq!(adversary(&report, "D")["holds"], "no"); // one machine is one machine
     Stored::read(server.data()).assert_unchanged(&before);
 
-    let text = pawl(["doctor"].iter().chain(&server.place())).expect_code(0).stdout;
+    let text = doctor(&[], &server.place()).expect_code(0).stdout;
     assert!(text.contains("What each adversary could do here"), "{text}");
+}
+
+#[test]
+fn the_kernel_is_asked_about_the_clock_and_systemd_where_it_does_not_answer() {
+    let server = Server::start();
+    let dir = tempfile::tempdir().unwrap();
+    let look = |clock: Clock, prints: Option<&str>, config: &str| {
+        let path = dir.path().join("pawl.toml");
+        plant(&path, format!("data = {:?}\nlisten = \"127.0.0.1:0\"\n{config}", server.data()).as_bytes());
+        let mut command = pawl_command();
+        command.args(["doctor", "--json", "--config"]).arg(path);
+        command.envs(clock.and_timedatectl(dir.path(), prints).variables());
+        let report = Run::start(command).end().json();
+        check(&report, "the clock")["verdict"].as_str().unwrap().to_owned()
+    };
+    let kernel = |says| Clock::default().of(says);
+    assert_eq!(look(kernel(Kernel::Synchronised), None, ""), "good");
+    assert_eq!(look(kernel(Kernel::Unsynchronised), Some("yes"), ""), "fault");
+    assert_eq!(look(kernel(Kernel::Silent), Some("yes"), ""), "good");
+    assert_eq!(look(kernel(Kernel::Silent), Some("no"), ""), "fault");
+    assert_eq!(look(kernel(Kernel::Silent), None, ""), "note");
+    let is_right = "[maintenance.run]\nclock_is_right = true\n";
+    assert_eq!(look(kernel(Kernel::Unsynchronised), None, is_right), "note");
 }
 
 #[test]

@@ -46,3 +46,4 @@ mod status;
 mod strays;
 mod systemd;
 mod tidy;
+mod year;

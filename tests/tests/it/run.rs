@@ -17,6 +17,7 @@ mod drill;
 mod faults;
 mod full;
 mod made_final;
+mod migrated;
 mod night;
 mod nights;
 mod only;
@@ -99,11 +100,9 @@ impl Ground {
         let files = restic.home().join("files");
         plant(&files.join("of-this-day"), &noise(&format!("{name} on day {day}"), 1000));
         let claimed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - day * DAY;
-        let claimed =
-            Command::new("date").args(["-u", "-d", &format!("@{claimed}"), "+%F %T"]).output().unwrap();
-        let claimed = String::from_utf8(claimed.stdout).unwrap();
+        let claimed = text_of(claimed);
         let before = self.files(name);
-        let id = restic.report_of_backup(&files, &["--host", name, "--time", claimed.trim()]).snapshot;
+        let id = restic.report_of_backup(&files, &["--host", name, "--time", &claimed]).snapshot;
         for file in self.files(name).difference(&before) {
             self.server.back_date(file, Duration::from_secs(day * DAY));
         }
@@ -166,6 +165,12 @@ impl Ground {
             assert_eq!(locks.count(), 0, "locks are left in {name}");
         }
     }
+}
+
+/// A time in Unix seconds, as restic takes it in UTC.
+fn text_of(seconds: u64) -> String {
+    let output = Command::new("date").args(["-u", "-d", &format!("@{seconds}"), "+%F %T"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// The name of a file that lies there: `web1/data/ID` for `web1/data/ab/ID`.

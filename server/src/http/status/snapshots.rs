@@ -1,7 +1,7 @@
 //! When each repository last received a snapshot, from the time before this server was started.
 //!
 //! Invariant: a repository's directory is read once, in the background, one repository after the other; what is stored
-//! from then on is noted when it is stored.
+//! from then on is noted when it is stored. It is read again when the clock was set back.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use pawl_policy::{FileType, RepositoryName};
 use tokio::sync::Mutex;
 
 use crate::http::service::Door;
-use crate::store::{AppendStore, Observed};
+use crate::store::{AppendStore, Observed, now_ms};
 
 pub(super) struct Snapshots<S> {
     door: Arc<Door<S>>,
@@ -46,6 +46,10 @@ impl<S: AppendStore + Observed> Snapshots<S> {
             stays
         });
         for repository in granted {
+            if self.door.metrics.is_ahead(&repository, now_ms()) {
+                self.door.metrics.forget_snapshots(&repository);
+                seen.remove(&repository);
+            }
             if seen.contains(&repository) {
                 continue;
             }

@@ -147,6 +147,7 @@ impl Reader<'_> {
             size: self.state.size(&tree),
             lacks_canary: !self.wanted.retention.canaries.iter().all(holds),
             vouched: adopted.vouched(&id),
+            brought: facts.creator.is_none(),
             fell_before: self.state.fell.contains(&id.to_string()),
         }))
     }

@@ -134,6 +134,9 @@ fn of_silence(of: &Repository, report: &Report, config: &Config) -> Option<Atten
     let text = match (&of.last_backup, of.none_good_since) {
         (Some(last), _) if !is_long_ago(last.received) => return None,
         (Some(last), _) => format!("the last backup came {}{newer}", ago(last.received, report.made)),
+        (None, None) if of.snapshots > 0 => {
+            "all its snapshots say that they are received in the future; see what verify says".to_owned()
+        }
         (None, None) => "it has no snapshot".to_owned(),
         (None, Some(since)) if !is_long_ago(since) => return None,
         (None, Some(since)) => {

@@ -16,9 +16,9 @@ use super::super::deleted::{Listed, Weight, listed, unreadable as unreadable_bat
 use super::audited::Audited;
 use super::expected::Earlier;
 use crate::config::Config;
-use crate::store::StoreError;
 use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
+use crate::store::{StoreError, now_ms};
 
 /// What is there.
 #[derive(Debug)]
@@ -153,8 +153,11 @@ async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Res
             contents.usage = contents.usage.plus(Usage { bytes, files: 1 });
             *contents.received.entry(day(facts.received_ms)).or_default() += bytes;
             let Handle::File(FileType::Snapshots, id) = handle else { continue };
+            contents.snapshots.insert(id.to_string());
+            if facts.is_ahead(now_ms()) {
+                continue; // or the repository would count until then as one that has backups
+            }
             let (id, by) = (id.to_string(), facts.creator.map(|creator| creator.to_string()));
-            contents.snapshots.insert(id.clone());
             contents.arrived.insert(Arrived { received_ms: facts.received_ms, id, by });
         }
     }

@@ -7,6 +7,7 @@ mod jobs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::ready;
@@ -29,7 +30,7 @@ use crate::store::{StoreError, now_ms};
 
 /// What is remembered goes to disk this often.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// After so many files in a row that could not be read it is the store that does not answer.
+/// After so many files in a row of a repository that could not be read, the others of it are not tried.
 const UNREADABLE_IN_A_ROW_MAX: u32 = 16;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -67,12 +68,6 @@ pub(super) enum VerifyError {
     /// What is remembered cannot be read or written.
     #[error(transparent)]
     State(#[from] FileError),
-    /// Nothing can be read any more.
-    #[error(
-        "{UNREADABLE_IN_A_ROW_MAX} files in a row could not be read, the last {0}: {1}; look at the store, then run \
-         this again, and it goes on where it was"
-    )]
-    StoreDown(String, String),
     /// There was no time to look at everything.
     #[error("the work was ended before everything was looked at")]
     Ended,
@@ -111,6 +106,7 @@ struct Ward {
     found: Vec<Finding>,
     /// Why it could not be looked at, if so. What was remembered of it stays.
     failed: Option<String>,
+    unreadable_in_a_row: u32,
     files_checked: u64,
     bytes_read: u64,
 }
@@ -179,8 +175,16 @@ async fn look_at_all<S: MaintenanceStore>(
         } else {
             vanished(&repository, &states.path(&repository))
         };
-        let found = Vec::new();
-        wards.push(Ward { repository, state, seen, found, failed, files_checked: 0, bytes_read: 0 });
+        wards.push(Ward {
+            repository,
+            state,
+            seen,
+            found: Vec::new(),
+            failed,
+            unreadable_in_a_row: 0,
+            files_checked: 0,
+            bytes_read: 0,
+        });
     }
     Ok(wards)
 }
@@ -207,23 +211,24 @@ async fn read_all<S: MaintenanceStore>(
         }
     }
     let known: Vec<_> = wards.iter().map(|ward| (ward.repository.clone(), ward.state.config_id())).collect();
+    let is_given_up: Vec<_> = wards.iter().map(|_| AtomicBool::new(false)).collect();
+    let given_up = |ward: usize| is_given_up.get(ward);
+    let is_tried = |job: &Job| !given_up(job.ward).is_some_and(|it| it.load(Ordering::Relaxed));
     let mut checking = stream::iter(jobs)
         .take_while(|_| ready(wanted.stop.why().is_none()))
+        .filter(|job| ready(is_tried(job)))
         .map(|job| check(Arc::clone(reader), known.get(job.ward).cloned(), job))
         .buffer_unordered(wanted.jobs.get());
-    let (mut saved, mut unsaved, mut in_a_row) = (Instant::now(), BTreeSet::new(), 0);
+    let (mut saved, mut unsaved) = (Instant::now(), BTreeSet::new());
     while let Some(checked) = checking.next().await {
         let (job, checked) = checked?;
         let Some(ward) = wards.get_mut(job.ward) else { continue };
-        // Files that are known to be unreadable are read first, and say nothing about the store.
-        let is_known = ward.state.damaged.contains_key(&job.handle.to_string());
-        in_a_row = match checked.verdict {
-            Verdict::Unreadable(_) if is_known => in_a_row,
-            Verdict::Unreadable(_) => in_a_row + 1,
-            _ => 0,
-        };
-        if let (Verdict::Unreadable(cause), true) = (&checked.verdict, in_a_row >= UNREADABLE_IN_A_ROW_MAX) {
-            return Err(VerifyError::StoreDown(job.handle.to_string(), cause.clone()));
+        ward.note_whether_readable(&job.handle, &checked.verdict);
+        if ward.failed.is_some() {
+            if let Some(given_up) = given_up(job.ward) {
+                given_up.store(true, Ordering::Relaxed);
+            }
+            continue;
         }
         ward.note(&job, checked);
         let part = first(&job.handle).map(|first| (job.ward, first));
@@ -267,6 +272,25 @@ async fn check<S: MaintenanceStore>(
 }
 
 impl Ward {
+    /// Gives the repository up once too many files in a row could not be read.
+    fn note_whether_readable(&mut self, handle: &Handle, verdict: &Verdict) {
+        let Verdict::Unreadable(cause) = verdict else {
+            self.unreadable_in_a_row = 0;
+            return;
+        };
+        // Files that are known to be unreadable are read first, and say nothing about the others.
+        if self.state.damaged.contains_key(&handle.to_string()) {
+            return;
+        }
+        self.unreadable_in_a_row += 1;
+        if self.unreadable_in_a_row >= UNREADABLE_IN_A_ROW_MAX && self.failed.is_none() {
+            self.failed = Some(format!(
+                "{UNREADABLE_IN_A_ROW_MAX} files in a row could not be read, the last {handle}: {cause}; look at the store, \
+                 then run this again, and it goes on where it was"
+            ));
+        }
+    }
+
     fn note(&mut self, job: &Job, checked: Checked) {
         self.files_checked += 1;
         self.bytes_read += checked.bytes_read;

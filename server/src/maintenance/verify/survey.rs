@@ -11,7 +11,7 @@ use pawl_policy::{Audience, Caps, DAY_MS, FileId, FileType, Handle, RepositoryNa
 use super::finding::{Finding, Kind};
 use super::state::{self, State};
 use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
-use crate::store::{AHEAD_MAX_MS, StoreError, now_ms};
+use crate::store::{StoreError, now_ms};
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -151,10 +151,11 @@ fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
                     Audience::Maintenance => seen.keys.1 += 1,
                 }
             }
-            if facts.received_ms > now_ms().saturating_add(AHEAD_MAX_MS) {
+            if facts.is_ahead(now_ms()) {
                 let detail = format!(
                     "it says that it was received at {}; expected no time that is to come. The clock was ahead when it was \
-                     stored, or stands back now; until then it counts as new, and retention judges it last",
+                     stored, or stands back now. Until then it counts as new and cannot be deleted; once the clock is right, \
+                     `pawl maintain adopt REPOSITORY --amend-received`",
                     state::text(facts.received_ms)
                 );
                 seen.findings.push(Finding::of(&handle, Kind::Ahead, detail));

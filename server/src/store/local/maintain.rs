@@ -30,7 +30,7 @@ use crate::store::maintenance::{
     Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
     UnreadableBatch, Version,
 };
-use crate::store::{AHEAD_MAX_MS, CreateError, Created, Facts, StoreError, now_ms};
+use crate::store::{CreateError, Created, Facts, StoreError};
 
 /// A local directory, seen by maintenance.
 #[derive(Debug, Clone)]
@@ -98,6 +98,7 @@ impl LocalMaintenance {
                 | Act::Conceal
                 | Act::Adopt
                 | Act::Retire
+                | Act::AmendReceived
                 | Act::SuspendLocks { .. }
                 | Act::ResumeLocks => user(),
             },
@@ -167,8 +168,7 @@ impl MaintenanceStore for LocalMaintenance {
             let mut newest = None;
             for file_type in [FileType::Index, FileType::Snapshots, FileType::Keys, FileType::Locks] {
                 let path = layout::type_directory(&repository, file_type);
-                let until_ms = now_ms().saturating_add(AHEAD_MAX_MS);
-                newest = newest.max(super::observe::last_received(&disk.data, &path, until_ms)?);
+                newest = newest.max(super::observe::last_received(&disk.data, &path)?);
             }
             Ok(newest)
         })
@@ -376,6 +376,18 @@ impl MaintenanceStore for LocalMaintenance {
             Audience::Maintenance => Act::Conceal,
         };
         self.tell_of(act, repository, &handle, None).await
+    }
+
+    async fn amend_received(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        received_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.keeper()?;
+        let path = layout::file(repository, handle);
+        self.blocking(move |disk| hide::amend_received(disk, &path, received_ms)).await?;
+        self.tell_of(Act::AmendReceived, repository, handle, None).await
     }
 }
 

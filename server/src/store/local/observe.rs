@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::{LocalStore, facts, space};
 use crate::keeper::layout;
 use crate::keeper::repository_usage;
-use crate::store::{Observed, Space, StoreError};
+use crate::store::{Observed, Space, StoreError, now_ms};
 
 impl Observed for LocalStore {
     async fn space(&self) -> Result<Option<Space>, StoreError> {
@@ -40,13 +40,14 @@ impl Observed for LocalStore {
         file_type: FileType,
     ) -> Result<Option<u64>, StoreError> {
         let path = layout::type_directory(repository, file_type);
-        self.blocking(move |data| last_received(data, &path, u64::MAX)).await
+        self.blocking(move |data| last_received(data, &path)).await
     }
 }
 
-/// When the newest file in this directory was received, if there are any. One that says that it was received after this
-/// moment is not believed.
-pub(super) fn last_received(data: &OwnedFd, path: &str, until_ms: u64) -> Result<Option<u64>, StoreError> {
+/// When the newest file in this directory was received, if there are any. One that says so of a moment to come is not
+/// believed.
+pub(super) fn last_received(data: &OwnedFd, path: &str) -> Result<Option<u64>, StoreError> {
+    let now_ms = now_ms();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = match rustix::fs::openat(data, path, flags, Mode::empty()) {
         Ok(directory) => directory,
@@ -58,8 +59,8 @@ pub(super) fn last_received(data: &OwnedFd, path: &str, until_ms: u64) -> Result
         let entry = entry?;
         let Some(name) = entry.file_name().to_str().ok() else { continue };
         if name.parse::<pawl_policy::FileId>().is_ok() {
-            let received = facts(&directory, name)?.map(|facts| facts.received_ms);
-            last = last.max(received.filter(|received_ms| *received_ms <= until_ms));
+            let facts = facts(&directory, name)?.filter(|facts| !facts.is_ahead(now_ms));
+            last = last.max(facts.map(|facts| facts.received_ms));
         }
     }
     Ok(last)

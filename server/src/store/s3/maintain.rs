@@ -105,6 +105,7 @@ impl S3Maintenance {
                 | Act::Conceal
                 | Act::Adopt
                 | Act::Retire
+                | Act::AmendReceived
                 | Act::SuspendLocks { .. }
                 | Act::ResumeLocks => user(),
             },
@@ -376,5 +377,12 @@ impl MaintenanceStore for S3Maintenance {
             Audience::Maintenance => Act::Conceal,
         };
         self.tell_of(act, repository, &Handle::File(FileType::Keys, *key), None).await
+    }
+
+    /// The store's own time stands in for one that is ahead of it.
+    async fn amend_received(&self, _: &RepositoryName, handle: &Handle, _: u64) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable(format!(
+            "{handle} was received in the future by this machine's clock, and not by the store's; set the clock"
+        )))
     }
 }

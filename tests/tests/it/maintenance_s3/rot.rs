@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use aws_sdk_s3::primitives::ByteStream;
-use pawl_tests::clients::PASSWORD;
+use pawl_tests::clients::{self, PASSWORD};
+use pawl_tests::content::{id_of, noise};
+use pawl_tests::faults::{Fault, Which};
 use pawl_tests::on_each_s3;
 use pawl_tests::program::program;
 use pawl_tests::s3::S3;
@@ -17,6 +19,7 @@ on_each_s3! {
     rot_in_twenty_files_of_a_bucket_is_named_and_healed_from_a_second_store,
     what_was_set_aside_in_a_bucket_is_sent_again_by_the_next_backup,
     the_snapshots_that_need_what_is_damaged_are_named,
+    a_repository_of_which_nothing_can_be_read_costs_itself_alone,
 }
 
 /// Damages these files as rot does: the same version holds other bytes, and there is no other.
@@ -37,6 +40,28 @@ pub(crate) fn rot<'a>(host: &Host, keys: impl IntoIterator<Item = &'a String>) {
             host.bucket.delete_version(key, &version.id).unwrap();
         }
     }
+}
+
+/// The store gives back nothing of one repository.
+fn a_repository_of_which_nothing_can_be_read_costs_itself_alone(s3: &S3) {
+    let host = host_with_five_backups(s3);
+    let other = host.server.client(&clients::ready(&host.server, "other"));
+    for number in 0..60 {
+        let pack = noise(&format!("pack {number}"), 100);
+        assert_eq!(other.post(&format!("/other/data/{}", id_of(&pack)), &pack).unwrap().status, 200);
+    }
+    host.line.add(Which::all("GET", "/other/data/"), Fault::Answer(403, "AccessDenied"));
+    let verified = host.maintain(&["verify", "--all", "--read-data", "--json"]).expect_code(2).json();
+    let of = |name: &str| {
+        verified["repositories"].as_array().unwrap().iter().find(|of| of["repository"] == name).unwrap()
+    };
+    let why = of("other")["failed"].as_str().unwrap();
+    assert!(why.starts_with("16 files in a row could not be read, the last data/"), "{verified:#}");
+    assert_eq!(
+        (&of("web1")["failed"], &of("web1")["bytes_read"]),
+        (&Value::Null, &of("web1")["bytes"]),
+        "{verified:#}"
+    );
 }
 
 /// A copy of the repository as `cp -r` makes it, in a directory.

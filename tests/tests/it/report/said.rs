@@ -117,6 +117,25 @@ fn examined(ground: &Ground, good: &[&String]) {
     plant(&state, json!({"rules": 1, "whole": true, "good": good}).to_string().as_bytes());
 }
 
+/// A261: The server's clock stood ahead once, and until that time a host that sends nothing any more seems to be backed up.
+#[test]
+fn a_snapshot_of_the_future_hides_no_silence() {
+    let ground = Ground::reporting("silent_days = 3");
+    let [old, new] = [0, 1].map(|at| format!("web1/snapshots/{}", ground.snapshots[at]));
+    ground.server.back_date(&old, Duration::from_hours(24 * 4));
+    let ahead = (2 * days_ago_ms(0) - days_ago_ms(400)).to_string();
+    ground.server.set_fact(&new, "received", &ahead);
+    let has = |found: &[String], text: &str| found.iter().any(|line| line.starts_with(text));
+    let found = attention(&ground.json(1, &[]));
+    assert!(has(&found, "look web1: the last backup came 4 days ago"), "{found:#?}");
+    ground.server.set_fact(&old, "received", &ahead);
+    let found = attention(&ground.json(1, &[]));
+    assert!(
+        has(&found, "look web1: all its snapshots say that they are received in the future"),
+        "{found:#?}"
+    );
+}
+
 /// A168: A thief of a host, who has stopped its backups, adds snapshots of noise, so that nobody hears the silence.
 #[test]
 fn noise_does_not_end_the_alarm_about_silence() {

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use pawl_tests::clock::{Clock, Kernel};
+use pawl_tests::command::pawl;
 use pawl_tests::disk::Disk;
-use pawl_tests::maintenance::maintain_at_time;
+use pawl_tests::maintenance::{maintain, maintain_at_time, maintain_by};
 use pawl_tests::server::Server;
-use pawl_tests::store::plant;
+use pawl_tests::store::{fact, path_of, plant};
 use serde_json::Value;
 
 use super::{Ground, RULES, WELL, ends, step};
@@ -85,18 +87,36 @@ fn what_is_past_its_delay_and_kept_is_a_notice_with_its_reason_size_and_remedy()
         "{why}"
     );
     nights(&ground, 16..=21);
-    // Enough of them, and a clock that says nothing.
-    let report = night(&ground, 22, &[], 1);
-    let why = said(&report, "web1");
-    assert!(why.starts_with("nothing was removed of what is due"), "{why}");
-    assert!(why.contains("B, past the delay and kept: ") && why.contains("--clock-is-right"), "{why}");
-    assert!(report["attention"].as_u64().unwrap() > 0, "{report:#}");
+    // Enough of them, and a clock of which nothing says that it is right.
+    let dir = tempfile::tempdir().unwrap();
+    for (kernel, found) in [
+        (Kernel::Unsynchronised, "this machine's clock is not synchronised"),
+        (Kernel::Silent, "this machine does not say whether its clock is synchronised"),
+    ] {
+        let clock = Clock::default().at("+22d").of(kernel).and_timedatectl(dir.path(), None);
+        let report = maintain_by(&clock, &ground.server.place(), &["run", "--json"]).expect_code(1).json();
+        let why = said(&report, "web1");
+        assert!(why.starts_with("nothing was removed of what is due") && why.contains(found), "{why}");
+        assert!(why.contains("B, past the delay and kept: ") && why.contains("--clock-is-right"), "{why}");
+        assert!(report["attention"].as_u64().unwrap() > 0, "{report:#}");
+    }
     assert_eq!(pending(&ground), before);
     // An admin who knows it to be right says so, for one night or in the configuration.
     let report = night(&ground, 22, &["--clock-is-right"], 0);
     assert!(said(&report, "web1").starts_with("removed "), "{report:#}");
     assert!(pending(&ground).is_empty());
     ground.restic("web1").check();
+}
+
+#[test]
+fn in_a_container_the_kernels_word_about_the_clock_is_enough() {
+    let ground = pruned(Server::start(), &["web1"]);
+    nights(&ground, 7..=13);
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::default().at("+15d").of(Kernel::Synchronised).and_timedatectl(dir.path(), None);
+    let report = maintain_by(&clock, &ground.server.place(), &["run", "--json"]).expect_code(0).json();
+    assert!(said(&report, "web1").starts_with("removed "), "{report:#}");
+    assert!(pending(&ground).is_empty());
 }
 
 /// A181: A host stores a file while the server's clock stands ahead, and keeps all that is deleted in its repository from
@@ -106,9 +126,7 @@ fn a_time_of_receipt_that_is_to_come_blocks_nothing_and_is_named() {
     let ground = pruned(Server::start(), &["web1"]);
     let snapshot = ground.restic("web1").snapshots().remove(0);
     let file = format!("snapshots/{snapshot}");
-    let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(400 * super::DAY);
-    let ahead = ahead.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis().to_string();
-    ground.server.set_fact(&format!("web1/{file}"), "received", &ahead);
+    ground.server.set_fact(&format!("web1/{file}"), "received", &moment_ms(400).to_string());
     for day in 7..=13 {
         let report = night(&ground, day, &["--clock-is-right"], 1);
         let found = step(&report, "web1", "verify")["said"].to_string();
@@ -117,6 +135,51 @@ fn a_time_of_receipt_that_is_to_come_blocks_nothing_and_is_named() {
     let report = night(&ground, 15, &["--clock-is-right"], 1);
     assert!(said(&report, "web1").starts_with("removed "), "{report:#}");
     assert!(pending(&ground).is_empty());
+}
+
+#[test]
+fn a_time_of_receipt_that_is_to_come_is_amended_where_the_clock_is_right() {
+    let ground = Ground::new(&["web1"]);
+    let stored = ground.files("web1");
+    let one_of = |part: &str| stored.iter().find(|name| name.contains(part)).unwrap().clone();
+    let ahead = [one_of("/index/"), one_of("/snapshots/")];
+    let to_come = moment_ms(400).to_string();
+    for name in &ahead {
+        ground.server.set_fact(name, "received", &to_come);
+    }
+    let place = ground.server.place();
+    let found = maintain(&place, &["verify", "--all"]).expect_code(1).stdout;
+    assert_eq!(found.matches("pawl maintain adopt REPOSITORY --amend-received").count(), 2, "{found}");
+    let amend = |kernel, args: &[&str]| {
+        let args = [&["adopt", "web1", "--amend-received", "--json"], args].concat();
+        maintain_by(&Clock::default().of(kernel), &place, &args)
+    };
+    assert!(amend(Kernel::Unsynchronised, &[]).expect_code(1).stderr.contains("set up NTP"));
+    let facts = |name: &String| {
+        let path = path_of(ground.server.data(), name);
+        ["received", "creator"].map(|of| fact(&path, of).unwrap())
+    };
+    assert_eq!(facts(&ahead[0]), [to_come, "web1".to_owned()]);
+    assert_eq!(amend(Kernel::Synchronised, &[]).expect_code(0).json()["amended"], 2);
+    for name in &ahead {
+        let [received, creator] = facts(name);
+        let received: u64 = received.parse().unwrap();
+        assert!(
+            (moment_ms(0) - 3_600_000..=moment_ms(0)).contains(&received) && creator == "web1",
+            "{received}"
+        );
+        assert_eq!(ground.server.mode(name), Some(0o440));
+    }
+    let _ = maintain(&place, &["verify", "--all"]).expect_code(0);
+    let told = pawl(["audit", "show"].iter().chain(&place)).expect_code(0).stdout;
+    assert_eq!(told.matches("amended the time of receipt of web1/").count(), 2, "{told}");
+    assert_eq!(amend(Kernel::Unsynchronised, &["--clock-is-right"]).expect_code(0).json()["amended"], 0);
+}
+
+/// So many days from now on, in Unix milliseconds.
+fn moment_ms(days: u64) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap() + days * super::DAY * 1000
 }
 
 /// A182: A disk is full, so that restic cannot prune, a night cannot begin, and nothing frees what is due.
@@ -134,6 +197,19 @@ fn on_a_full_disk_a_night_begins_and_frees_what_is_due_before_it_prunes() {
     // In the room that was kept for it, the next night has nothing to complain of.
     let report: Value = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
     assert_eq!(ends(&report, "web1"), WELL, "{report:#}");
+}
+
+#[test]
+fn without_a_free_inode_a_night_begins_and_frees_what_is_due() {
+    let Some(disk) = Disk::new("size=96m,nr_inodes=4000") else { return };
+    let ground = pruned(Server::build().data(&disk.data()).start(), &["db1", "web1"]);
+    nights(&ground, 7..=13);
+    disk.fill_with_names();
+    let report = night(&ground, 15, &["--clock-is-right"], 0);
+    for name in ["db1", "web1"] {
+        assert!(said(&report, name).starts_with("removed "), "{report:#}");
+    }
+    assert!(pending(&ground).is_empty());
 }
 
 #[test]

@@ -37,6 +37,21 @@ fn the_time_of_the_last_snapshot_survives_a_restart() {
 }
 
 #[test]
+fn a_snapshot_that_says_it_is_of_the_future_is_not_the_last() {
+    let (mut server, status, web1) = serve();
+    let (first, second) = (noise("first", 200), noise("second", 200));
+    store(&web1, "snapshots", &first);
+    store(&web1, "snapshots", &second);
+    let last = received(&server, &first);
+    status.wait_for(&[("pawl_files_created_total{repository=\"web1\",type=\"snapshots\"}", 2)]);
+    assert_eq!(server.stop().code(), Some(0));
+    let ahead = (last + 400 * 24 * 3600) * 1000;
+    server.set_fact(&target("snapshots", &second)[1..], "received", &ahead.to_string());
+    server.start_again();
+    Status::of(&server).wait_for(&[("pawl_last_snapshot_timestamp_seconds{repository=\"web1\"}", last)]);
+}
+
+#[test]
 fn snapshots_are_waited_for_where_somebody_may_store_them() {
     let (server, status, web1) = serve();
     let series = |name: &str| format!("pawl_last_snapshot_timestamp_seconds{{repository=\"{name}\"}}");

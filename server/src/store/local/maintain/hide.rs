@@ -176,11 +176,26 @@ pub(super) fn purge(disk: &Disk, batch: &BatchId, handle: &Handle) -> Result<(),
 
 /// Changes who may see a key.
 pub(super) fn set_audience(disk: &Disk, path: &str, audience: Audience) -> Result<(), StoreError> {
+    change(disk, path, mode_for(audience), |file| facts::write_audience(file, audience))
+}
+
+/// Changes when a file says that it was received.
+pub(super) fn amend_received(disk: &Disk, path: &str, received_ms: u64) -> Result<(), StoreError> {
+    let audience = Facts::read(&open_file(&disk.data, path)?)?.audience;
+    change(disk, path, mode_for(audience), |file| facts::write_received(file, received_ms))
+}
+
+/// Changes a fact of a file, which has this mode then. An attribute can be written to a file only by who may write to it.
+fn change(
+    disk: &Disk,
+    path: &str,
+    mode: Mode,
+    write: impl FnOnce(&std::fs::File) -> rustix::io::Result<()>,
+) -> Result<(), StoreError> {
     let file = open_file(&disk.data, path)?;
-    // An attribute can be written to a file only by who may write to the file.
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o640))?;
-    let written = facts::write_audience(&file, audience);
-    rustix::fs::fchmod(&file, mode_for(audience))?;
+    let written = write(&file);
+    rustix::fs::fchmod(&file, mode)?;
     written?;
     Ok(rustix::fs::fsync(&file)?)
 }
@@ -223,6 +238,22 @@ mod tests {
         bury(&f.maintenance.disk, &"web1".parse().unwrap(), &handle).unwrap();
         let batch = f.begin(Reason::Deleted).await;
         assert_eq!(f.hide(handle, &batch).await, Hid::Now);
+    }
+
+    #[tokio::test]
+    async fn the_time_of_receipt_alone_is_amended_of_a_file_that_nobody_may_write_to() {
+        let f = both();
+        f.hosts.initialised().await;
+        let handle = f.stored(FileType::Data, &content(1, 1000)).await;
+        let web1: RepositoryName = "web1".parse().unwrap();
+        let path = f.hosts.place.path().join(layout::file(&web1, &handle));
+        let seen = || {
+            let file = std::fs::File::open(&path).unwrap();
+            (Facts::read(&file).unwrap(), file.metadata().unwrap().permissions())
+        };
+        let (before, mode) = seen();
+        f.maintenance.amend_received(&web1, &handle, 1234).await.unwrap();
+        assert_eq!(seen(), (Facts { received_ms: 1234, ..before }, mode));
     }
 
     #[expect(clippy::disallowed_methods, reason = "does what only another than Pawl does")]
