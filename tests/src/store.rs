@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use crate::bucket::{self, Snapshot};
 
 const FACTS: &str = "user.pawl.";
-const USAGE: [&str; 2] = ["user.pawl.usage", "user.pawl.added"];
+const USAGE: [&str; 2] = ["user.pawl.usage", "user.pawl.maintained"];
 /// The audit logs grow with every request, refused ones included; usage is counted beside what is stored; the address
 /// is written at each start, and so is who holds a lock.
 const NOT_STORED: [&str; 6] = [

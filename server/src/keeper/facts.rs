@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pawl_policy::{Audience, PrincipalName, Usage};
+use pawl_policy::{Audience, PrincipalName};
 use rustix::fs::{AtFlags, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 
@@ -14,8 +14,6 @@ const CREATOR: &str = "user.pawl.creator";
 const RECEIVED: &str = "user.pawl.received";
 const AUDIENCE: &str = "user.pawl.audience";
 const CONTENT: &str = "user.pawl.sha256";
-const USAGE: &str = "user.pawl.usage";
-const ADDED: &str = "user.pawl.added";
 const INITIALISED: &str = "user.pawl.initialised";
 /// On a lock that maintenance holds.
 const MAINTENANCE: &str = "user.pawl.maintenance";
@@ -68,10 +66,7 @@ pub(super) fn write(file: impl AsFd, known: &Facts) -> rustix::io::Result<()> {
     let file = file.as_fd();
     if has_attributes(file)? {
         for name in [CREATOR, AUDIENCE, CONTENT, MAINTENANCE] {
-            match rustix::fs::fremovexattr(file, name) {
-                Ok(()) | Err(Errno::NODATA) => {}
-                Err(error) => return Err(error),
-            }
+            remove(file, name)?;
         }
     }
     if let Some(creator) = &known.creator {
@@ -133,44 +128,6 @@ pub(super) fn mark_initialised(directory: impl AsFd) -> rustix::io::Result<()> {
     set(directory, INITIALISED, "1")
 }
 
-/// A repository's usage, `BYTES FILES`; `None` if it was never counted.
-pub(super) fn usage(directory: impl AsFd) -> rustix::io::Result<Option<Usage>> {
-    Ok(attribute(directory, USAGE)?.and_then(|text| parse_usage(&text)))
-}
-
-/// What a principal has stored; nothing if that was never noted. What cannot be read is an error: taken for nothing, it
-/// would lift the quota.
-pub(super) fn total_usage(directory: impl AsFd) -> rustix::io::Result<Usage> {
-    match attribute(directory, USAGE)? {
-        None => Ok(Usage::default()),
-        Some(text) => parse_usage(&text).ok_or(Errno::BADMSG),
-    }
-}
-
-/// All that was ever added to a repository, for a count that is going on meanwhile; it never falls.
-pub(super) fn added(directory: impl AsFd) -> rustix::io::Result<Usage> {
-    Ok(attribute(directory, ADDED)?.and_then(|text| parse_usage(&text)).unwrap_or_default())
-}
-
-/// Writes all that was ever added.
-pub(super) fn write_added(directory: impl AsFd, added: Usage) -> rustix::io::Result<()> {
-    set(directory, ADDED, &usage_text(added))
-}
-
-fn usage_text(usage: Usage) -> String {
-    format!("{} {}", usage.bytes, usage.files)
-}
-
-fn parse_usage(text: &str) -> Option<Usage> {
-    let (bytes, files) = text.split_once(' ')?;
-    Some(Usage { bytes: bytes.parse().ok()?, files: files.parse().ok()? })
-}
-
-/// Writes a repository's usage.
-pub(super) fn write_usage(directory: impl AsFd, usage: Usage) -> rustix::io::Result<()> {
-    set(directory, USAGE, &usage_text(usage))
-}
-
 /// Whether the file system under `file` keeps attributes at all.
 pub(super) fn are_supported(file: impl AsFd) -> rustix::io::Result<bool> {
     match set(file, "user.pawl.probe", "1") {
@@ -188,11 +145,18 @@ pub fn now_ms() -> u64 {
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn set(file: impl AsFd, name: &str, value: &str) -> rustix::io::Result<()> {
+pub(super) fn set(file: impl AsFd, name: &str, value: &str) -> rustix::io::Result<()> {
     rustix::fs::fsetxattr(file, name, value.as_bytes(), XattrFlags::empty())
 }
 
-fn attribute(file: impl AsFd, name: &str) -> rustix::io::Result<Option<String>> {
+pub(super) fn remove(file: impl AsFd, name: &str) -> rustix::io::Result<()> {
+    match rustix::fs::fremovexattr(file, name) {
+        Ok(()) | Err(Errno::NODATA) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn attribute(file: impl AsFd, name: &str) -> rustix::io::Result<Option<String>> {
     let mut value = Vec::with_capacity(VALUE_BYTES_MAX);
     match rustix::fs::fgetxattr(file, name, rustix::buffer::spare_capacity(&mut value)) {
         Ok(_) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
