@@ -71,6 +71,10 @@ pub struct Quota {
     pub files: Option<u64>,
 }
 
+/// The least that a file counts in bytes: whatever it holds, it takes an inode and, on most file systems, a block of
+/// this size.
+pub const FILE_BYTES_MIN: u64 = 4096;
+
 /// How much is stored, locks apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -81,6 +85,12 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// What a file of this size counts.
+    #[must_use]
+    pub const fn of_file(bytes: u64) -> Self {
+        Self { bytes: if bytes < FILE_BYTES_MIN { FILE_BYTES_MIN } else { bytes }, files: 1 }
+    }
+
     /// Both together.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -94,7 +104,23 @@ impl Usage {
     }
 }
 
+/// Without a quota in files, one in bytes allows as many files as if each held so many bytes. restic's packs hold
+/// hundreds of times as much.
+const QUOTA_BYTES_PER_FILE: u64 = 64 << 10;
+/// And these besides, for small repositories, which hold more small files than packs.
+const QUOTA_FILES_LEAST: u64 = 10_000;
+
 impl Quota {
+    /// The quota that somebody wrote down.
+    #[must_use]
+    pub const fn new(bytes: Option<u64>, files: Option<u64>) -> Self {
+        let files = match (bytes, files) {
+            (Some(bytes), None) => Some(QUOTA_FILES_LEAST.saturating_add(bytes / QUOTA_BYTES_PER_FILE)),
+            _ => files,
+        };
+        Self { bytes, files }
+    }
+
     /// Whether this much may be stored.
     #[must_use]
     pub const fn allows(self, usage: Usage) -> bool {

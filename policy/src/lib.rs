@@ -24,7 +24,7 @@ pub use action::{Action, Create, CreateRepository, Delete, DeleteRepository, Lis
 pub use batch::{BatchId, InvalidBatchId};
 pub use circumstances::{Audience, Circumstances, FileState, RepositoryState, Room};
 pub use decide::{Denial, Permit, Permitted, check_reach, decide, lock_has_expired, locks_are_suspended};
-pub use grant::{Grant, Quota, Role, Usage};
+pub use grant::{FILE_BYTES_MIN, Grant, Quota, Role, Usage};
 pub use limits::{
     Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCK_STALE_AFTER_MS, LOCKS_SUSPENDED_MAX_MS,
     SNAPSHOT_FLOOR_MS,

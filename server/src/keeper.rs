@@ -30,11 +30,9 @@ pub use child::KeeperProcess;
 pub use client::{Draft, KeeperClient, KeeperError};
 pub use message::{Act, Footing, Told};
 pub use process::run;
-pub(crate) use repository::{note_stored, state as repository_state, state_and_usage};
+pub(crate) use repository::{note_stored, state as repository_state};
 pub use side::Side;
-pub(crate) use usage::{
-    UsageBook, counts, read as repository_usage, read_total as principal_usage, take_back as take_usage_back,
-};
+pub(crate) use usage::{Account, MaintenanceUsage, counts, read as repository_usage};
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -163,7 +163,7 @@ async fn run(ready: Ready, keeper: KeeperProcess) -> Outcome {
     let data = &ready.config.data;
     let served = match ready.config.s3.clone() {
         None => run_on(LocalStore::open(data, keeper.clone())?, ready, &keeper).await,
-        Some(settings) => match S3Store::open(settings, data, keeper.clone()).await {
+        Some(settings) => match S3Store::open(settings, keeper.clone()).await {
             Ok(store) => {
                 say_findings(&store);
                 run_on(store, ready, &keeper).await

@@ -32,9 +32,11 @@ pub(crate) use crate::keeper::facts::AHEAD_MAX_MS;
 pub use crate::keeper::facts::{Facts, now_ms};
 
 /// Kept free for locks, without which nobody could restore, and for maintenance, which writes before it frees: a 50th
-/// of the file system, and of a large one no more than this.
+/// of the file system in bytes and in inodes, and of a large one no more than this.
 pub(crate) const RESERVE_BYTES_MAX: u64 = 1 << 30;
 pub(crate) const RESERVE_PARTS: u64 = 50;
+/// As many inodes as there are files of 64 KiB in the most bytes that are kept free.
+pub(crate) const RESERVE_FILES_MAX: u64 = RESERVE_BYTES_MAX >> 16;
 
 /// Why a store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +98,6 @@ pub struct Survey {
     pub tombstone: bool,
     /// For a lock: until when maintenance has suspended the making of locks here, in Unix milliseconds.
     pub locks_suspended_until_ms: Option<u64>,
-    /// How much the repository holds; `None` if that was never counted.
-    pub usage: Option<Usage>,
-    /// How much the principal has stored in all repositories.
-    pub total_usage: Usage,
     /// Bytes that files other than locks may still take; some are kept for locks and maintenance. All there are in a
     /// store without end.
     pub room_bytes: u64,
@@ -139,6 +137,8 @@ pub struct Space {
     pub room_bytes: u64,
     /// Bytes there are in all.
     pub size_bytes: u64,
+    /// Whether hosts can store nothing because the last inodes are kept for locks and maintenance.
+    pub lacks_inodes: bool,
 }
 
 /// A stored file, opened.
@@ -155,17 +155,22 @@ pub trait AppendStore: Send + Sync + 'static {
     /// A stored file, opened.
     type File: StoredFile;
 
-    /// What must be known before the principal stores a file under this name.
+    /// What must be known before a file is stored under this name.
     fn survey(
         &self,
-        principal: &PrincipalName,
         repository: &RepositoryName,
         handle: &Handle,
     ) -> impl Future<Output = Result<Survey, StoreError>> + Send;
 
-    /// Has a repository counted that never was. Until that is done, which may take as long as looking at each of its
-    /// files, this is an error.
-    fn count(&self, repository: &RepositoryName) -> impl Future<Output = Result<Usage, StoreError>> + Send;
+    /// How much the repository holds. If that was never counted, this asks for it, and is an error until it is done, which
+    /// may take as long as looking at each of its files.
+    fn usage(&self, repository: &RepositoryName) -> impl Future<Output = Result<Usage, StoreError>> + Send;
+
+    /// How much the principal has stored in all repositories; an error as for a repository.
+    fn total_usage(
+        &self,
+        principal: &PrincipalName,
+    ) -> impl Future<Output = Result<Usage, StoreError>> + Send;
 
     /// What is known of a file; `None` only if it certainly does not exist.
     fn facts(

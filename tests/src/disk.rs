@@ -144,6 +144,14 @@ impl Disk {
         assert!(count > 0, "there were inodes to take");
     }
 
+    /// Takes all but this many inodes.
+    pub fn fill_with_names_but(&self, inodes: usize) {
+        self.fill_with_names();
+        for name in fs::read_dir(self.place.path().join("names")).unwrap().take(inodes) {
+            remove(&name.unwrap().path());
+        }
+    }
+
     /// Gives all that back.
     pub fn free(&self) {
         if self.ballast().exists() {

@@ -24,8 +24,9 @@ use sha2::{Digest, Sha256};
 
 use crate::bucket::{self, Snapshot};
 
-const FACTS: &str = "user.pawl.";
-const USAGE: [&str; 2] = ["user.pawl.usage", "user.pawl.added"];
+/// All that Pawl recorded of most files: `1 RECEIVED CREATOR`.
+const FACTS: &str = "user.pawl";
+const USAGE: [&str; 2] = ["user.pawl.usage", "user.pawl.maintained"];
 /// The audit logs grow with every request, refused ones included; usage is counted beside what is stored; the address
 /// is written at each start, and so is who holds a lock.
 const NOT_STORED: [&str; 6] = [
@@ -273,13 +274,34 @@ pub fn remove(path: &Path) {
 #[must_use]
 pub fn fact(path: &Path, name: &str) -> Option<String> {
     let facts = read_facts(path).expect("attributes");
-    facts.get(&format!("{FACTS}{name}")).map(|value| String::from_utf8_lossy(value).into_owned())
+    let text = |name: &str| facts.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    match (field(name), text(FACTS)) {
+        (Some(field), Some(all)) => all.split(' ').nth(field).map(str::to_owned),
+        _ => text(&format!("{FACTS}.{name}")),
+    }
+}
+
+/// The number of a fact's word in [`FACTS`], if it is one of them.
+fn field(name: &str) -> Option<usize> {
+    ["format", "received", "creator"].iter().position(|of| *of == name)
 }
 
 /// Records something else of a file.
 pub fn set_fact(path: &Path, name: &str, value: &str) {
+    let all = read_facts(path).expect("attributes").remove(FACTS);
+    let (name, value) = match (field(name), all) {
+        (Some(field), Some(all)) => {
+            let all = String::from_utf8_lossy(&all).into_owned();
+            let mut words: Vec<&str> = all.split(' ').collect();
+            if let Some(word) = words.get_mut(field) {
+                *word = value;
+            }
+            (FACTS.to_owned(), words.join(" "))
+        }
+        _ => (format!("{FACTS}.{name}"), value.to_owned()),
+    };
     while_writable(path, || {
-        lsetxattr(path, format!("{FACTS}{name}"), value.as_bytes(), XattrFlags::empty())?;
+        lsetxattr(path, name, value.as_bytes(), XattrFlags::empty())?;
         Ok(())
     });
 }

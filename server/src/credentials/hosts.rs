@@ -203,7 +203,7 @@ impl GrantEntry {
             networks: networks.collect::<Result<_, _>>()?,
             // Before 1970 is over as well.
             expires_ms: expires.map(|moment| u64::try_from(moment.as_millisecond()).unwrap_or(0)),
-            quota: Quota { bytes: bytes.map(|size| size.as_u64()), files: self.quota_files },
+            quota: Quota::new(bytes.map(|size| size.as_u64()), self.quota_files),
             ..Grant::new(repository, role)
         })
     }
@@ -360,7 +360,7 @@ impl Host {
         let bytes = self.total_quota.as_deref().map(str::parse::<ByteSize>).transpose();
         let bytes =
             bytes.map_err(|error| format!("total_quota: expected a size such as 500 GiB: {error}"))?;
-        Ok(Quota { bytes: bytes.map(|size| size.as_u64()), files: self.total_quota_files })
+        Ok(Quota::new(bytes.map(|size| size.as_u64()), self.total_quota_files))
     }
 
     /// How fast it may go.

@@ -41,7 +41,13 @@ pub(super) fn look(config: &Config) -> Result<(Vec<Line>, Store), Box<dyn std::e
 fn of_space(data: &Path) -> Result<Line, Box<dyn std::error::Error>> {
     let space = local::space_of(data)?;
     let text = format!("hosts can store {} more", bytesize::ByteSize(space.room_bytes).display().iec());
-    Ok(if space.room_bytes == 0 {
+    Ok(if space.lacks_inodes {
+        Line::fault(
+            "hosts can store nothing: the file system has no inodes left beside those for locks and maintenance",
+            "backups are refused, what is stored stays. Remove files (`df -i` counts them), or move the data to a file \
+             system with more inodes",
+        )
+    } else if space.room_bytes == 0 {
         Line::fault(text, "the disk is full: backups are refused, what is stored stays. Make room")
     } else if space.room_bytes < space.size_bytes / FREE_PARTS_MIN {
         Line::note(text, "which is less than a twentieth of the disk")

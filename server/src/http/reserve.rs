@@ -38,7 +38,7 @@ pub(super) struct Reserved<K: Hash + Eq> {
 impl<K: Hash + Eq + Clone> Reservations<K> {
     /// Reserves room for one file of this many bytes.
     pub(super) fn reserve(&self, key: &K, bytes: u64) -> Reserved<K> {
-        let own = Usage { bytes, files: 1 };
+        let own = Usage::of_file(bytes);
         let total = {
             let mut promised = self.promised();
             let total = promised.entry(key.clone()).or_default();

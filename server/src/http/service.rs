@@ -313,8 +313,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                 known.snapshot_kept = self.deletions.has_kept(principal, repository).await;
             }
             Action::Create(create) => {
-                let survey = self.store.survey(principal, repository, &create.handle).await?;
-                known.total_usage = known.total_usage.plus(survey.total_usage);
+                let survey = self.store.survey(repository, &create.handle).await?;
                 known.room = new.promise().map_or(Room::Enough, |promise| promise.judge(survey.room_bytes));
                 known.repository = survey.repository;
                 known.file = state(survey.file);
@@ -332,11 +331,10 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
                     Some(FileType::Data | FileType::Index | FileType::Snapshots) | None => {}
                 }
                 if !grant.quota.is_unlimited() && survey.repository != RepositoryState::Absent {
-                    let held = match survey.usage {
-                        Some(usage) => usage,
-                        None => self.store.count(repository).await?,
-                    };
-                    known.usage = known.usage.plus(held);
+                    known.usage = known.usage.plus(self.store.usage(repository).await?);
+                }
+                if !grant.total_quota.is_unlimited() {
+                    known.total_usage = known.total_usage.plus(self.store.total_usage(principal).await?);
                 }
             }
         }

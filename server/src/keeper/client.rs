@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pawl_policy::{FileId, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{FileId, Handle, PrincipalName, RepositoryName, Usage};
 use rustix::net::Shutdown;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -18,6 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::audit::{Decision, Head};
 
 use super::message::{self, Refusal, Reply, Request, Slot, Told};
+use super::usage::Account;
 
 /// Files asked for at a time, ahead of need.
 const AHEAD: u8 = 16;
@@ -159,7 +160,7 @@ impl KeeperClient {
                 if arrived == 0 { Err(KeeperError::Failed("too many open files".to_owned())) } else { Ok(()) }
             }
             (Reply::Refused(refusal), _) => Err(refusal.into()),
-            (Reply::Done | Reply::Head(_) | Reply::Ready(_), _) => Err(unexpected()),
+            (Reply::Done | Reply::Head(_) | Reply::Ready(_) | Reply::Usage { .. }, _) => Err(unexpected()),
         }
     }
 
@@ -218,9 +219,13 @@ impl KeeperClient {
         done(self.ask(Request::RemoveLock { repository, id, remover }).await?.0)
     }
 
-    /// Counts what a repository holds, if that was never done.
-    pub async fn count(&self, repository: &RepositoryName) -> Result<(), KeeperError> {
-        done(self.ask(Request::Count { repository: repository.clone() }).await?.0)
+    /// What a repository holds, or what a principal has stored. An error until it was counted.
+    pub(crate) async fn usage(&self, account: Account) -> Result<Usage, KeeperError> {
+        match self.ask(Request::Usage(account)).await?.0 {
+            Reply::Usage { bytes, files } => Ok(Usage { bytes, files }),
+            Reply::Refused(refusal) => Err(refusal.into()),
+            Reply::Opened { .. } | Reply::Head(_) | Reply::Ready(_) | Reply::Done => Err(unexpected()),
+        }
     }
 
     /// Notes that a principal is about to store a file elsewhere than beneath DATA, or that it did not after all.
@@ -238,7 +243,7 @@ impl KeeperClient {
         match self.ask(Request::Head).await?.0 {
             Reply::Head(head) => Ok(head),
             Reply::Refused(refusal) => Err(refusal.into()),
-            Reply::Opened { .. } | Reply::Ready(_) | Reply::Done => Err(unexpected()),
+            Reply::Opened { .. } | Reply::Ready(_) | Reply::Done | Reply::Usage { .. } => Err(unexpected()),
         }
     }
 
@@ -341,7 +346,7 @@ fn done(reply: Reply) -> Result<(), KeeperError> {
     match reply {
         Reply::Done => Ok(()),
         Reply::Refused(refusal) => Err(refusal.into()),
-        Reply::Opened { .. } | Reply::Head(_) | Reply::Ready(_) => Err(unexpected()),
+        Reply::Opened { .. } | Reply::Head(_) | Reply::Ready(_) | Reply::Usage { .. } => Err(unexpected()),
     }
 }
 

@@ -47,11 +47,12 @@ pub(super) struct Naming<'a> {
 
 /// Stores a file that [`check_final`] was asked about under its name in its repository, whose directory is open. The
 /// outer error says that it was not stored; the inner one, that it has its name, but that not all that belongs to it is
-/// certain to be on disk.
+/// certain to be on disk. `count` counts the file and calls what it is given, which links the file to its name.
 pub(super) fn commit(
     root: BorrowedFd<'_>,
     staged: &Staged,
     naming: &Naming<'_>,
+    count: impl FnOnce(&dyn Fn() -> rustix::io::Result<()>) -> rustix::io::Result<()>,
 ) -> Result<Result<(), Refusal>, Refusal> {
     // Directories below that of the repository are made as they are needed.
     let directory = directory::open_or_make(root, &layout::within(naming.handle))?;
@@ -61,7 +62,7 @@ pub(super) fn commit(
     }
     seal(staged, naming)?;
     rustix::fs::fsync(staged.file())?; // content, facts and mode, before anybody can see them
-    staged.publish(&directory, &name)?;
+    count(&|| staged.publish(&directory, &name))?;
     let settled = rustix::fs::fsync(directory);
     let settled = settled.and_then(|()| repository::note_stored_in(root, naming.handle));
     Ok(settled.map_err(|error| Refusal::Failed(error.to_string())))

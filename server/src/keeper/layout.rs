@@ -17,6 +17,8 @@ pub(crate) const MAINTENANCE_AUDIT: &str = ".pawl/maintenance/audit";
 pub(crate) const MAINTENANCE_STAGING: &str = ".pawl/maintenance/staging";
 /// Batches of deleted files.
 pub(crate) const DELETED: &str = ".pawl/deleted";
+/// A directory for each principal that has stored anything.
+pub(crate) const USAGE: &str = ".pawl/usage";
 /// Keys of drafts that were set aside, by the moment.
 pub(crate) const ASIDE: &str = ".pawl/aside";
 
@@ -81,7 +83,7 @@ pub(crate) fn aside_directory(repository: &RepositoryName, now_ms: u64) -> Strin
 
 /// What a principal has stored is kept with this directory.
 pub(crate) fn principal_usage(principal: &PrincipalName) -> String {
-    format!("{STATE}/usage/{principal}")
+    format!("{USAGE}/{principal}")
 }
 
 /// The mark that maintenance leaves for a file that must not come back.

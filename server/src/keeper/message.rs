@@ -16,6 +16,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::usage::Account;
 use crate::audit::{Decision, Deed, Event, Head, Suspension, Verification};
 use crate::confine::Confined;
 
@@ -78,11 +79,8 @@ pub(super) enum Request {
         #[serde(with = "as_text")]
         remover: PrincipalName,
     },
-    /// Count what a repository holds, if that was never done.
-    Count {
-        #[serde(with = "as_text")]
-        repository: RepositoryName,
-    },
+    /// Say what a repository holds, or what a principal has stored.
+    Usage(Account),
     /// Say where the audit log ends.
     Head,
     /// Write the decisions into the audit log.
@@ -211,6 +209,8 @@ pub(super) enum Reply {
     Done,
     /// It was not done.
     Refused(Refusal),
+    /// What was asked for.
+    Usage { bytes: u64, files: u64 },
 }
 
 /// What the file system under DATA offers, found out at start.
@@ -315,17 +315,20 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> std::i
 }
 
 /// Carries a name as its text, parsed on arrival.
-mod as_text {
+pub(super) mod as_text {
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::keeper) fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
     }
 
-    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    pub(in crate::keeper) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
     where
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,

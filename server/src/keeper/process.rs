@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -26,7 +26,7 @@ use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Sl
 use super::repository::Begun;
 use super::side::Side;
 use super::staging::{Staged, Staging};
-use super::usage::{self, UsageBook};
+use super::usage::{Account, KeeperUsage};
 use super::{canary, directory, facts, lease, lock, repository};
 use crate::audit::{Deed, Event, Head};
 use crate::confine::{self, Demand};
@@ -55,7 +55,7 @@ pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io
         ))
     })?;
     let canary = side == Side::Hosts && canary::renew(data.as_fd(), &staging)?;
-    let usage = UsageBook::of(data.as_fd()); // looks at what the keeper cannot see from within its confinement
+    let usage = KeeperUsage::open(data.as_fd(), side);
     let confined = confine::keeper(data.as_fd(), demand).map_err(std::io::Error::other)?;
     let unnamed_files = staging.is_unnamed();
     let footing = Footing { unnamed_files, exclusive_renames, leases: probe(&staging)?, confined, canary };
@@ -72,7 +72,8 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
     let leases = probe(&staging)?;
     let confined = confine::Confined::not();
     let footing = Footing { unnamed_files: false, exclusive_renames: true, leases, confined, canary: false };
-    serve(socket, &Keeper::new(data, staging, UsageBook::default(), side, footing))
+    let usage = KeeperUsage::open(data.as_fd(), side);
+    serve(socket, &Keeper::new(data, staging, usage, side, footing))
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
@@ -87,13 +88,13 @@ fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
         };
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
         scope.spawn(|| keeper.tend_audit_log(ended));
-        let count_all = keeper.side == Side::Hosts; // maintenance comes and goes every day
-        scope.spawn(move || keeper.usage.tend(keeper.data.as_fd(), count_all, ended));
+        keeper.usage.work(scope, keeper.data.as_fd(), ended);
         for worker in workers {
             let _ = worker.join(); // a panic there has been printed, and ends that worker only
         }
         ended.tell();
     });
+    keeper.usage.close(keeper.data.as_fd());
     let mut audit = keeper.audit();
     audit.append(Event::Stopped);
     audit.sync()
@@ -126,7 +127,7 @@ struct Keeper {
     footing: Footing,
     slots: Mutex<HashMap<Slot, Staged>>,
     next_slot: AtomicU64,
-    usage: UsageBook,
+    usage: KeeperUsage,
     audit: Mutex<AuditLog>,
     /// Held while a repository begins, so that keys are not set aside beneath a `config` just being stored.
     beginning: Mutex<()>,
@@ -134,7 +135,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(data: OwnedFd, staging: Staging, usage: UsageBook, side: Side, footing: Footing) -> Self {
+    fn new(data: OwnedFd, staging: Staging, usage: KeeperUsage, side: Side, footing: Footing) -> Self {
         let audit = Mutex::new(AuditLog::open(&data, side.audit()));
         Self {
             side,
@@ -190,6 +191,7 @@ impl Keeper {
         let (reply, descriptors) = match request {
             Request::Open { count } => self.open(count),
             Request::Head => (Reply::Head(self.audit().head()), Vec::new()),
+            Request::Usage(account) => (self.usage_of(&account), Vec::new()),
             other => (self.carry_out(other).map_or_else(Reply::Refused, |()| Reply::Done), Vec::new()),
         };
         let opened = opened_slots(&reply);
@@ -201,6 +203,13 @@ impl Keeper {
             let _ = message::send(socket, number, refused, &[]); // if this fails as well, the door is gone
         }
         // The writing ends are closed here: from now on only the door has them.
+    }
+
+    fn usage_of(&self, account: &Account) -> Reply {
+        match self.usage.of(self.data.as_fd(), account) {
+            Ok(Usage { bytes, files }) => Reply::Usage { bytes, files },
+            Err(refusal) => Reply::Refused(refusal),
+        }
     }
 
     fn open(&self, count: u8) -> (Reply, Vec<OwnedFd>) {
@@ -231,7 +240,9 @@ impl Keeper {
 
     fn carry_out(&self, request: Request) -> Result<(), Refusal> {
         match request {
-            Request::Open { .. } | Request::Head => Err(Refusal::Failed("not reached".to_owned())),
+            Request::Open { .. } | Request::Head | Request::Usage(_) => {
+                Err(Refusal::Failed("not reached".to_owned()))
+            }
             Request::Commit { slot, repository, handle, creator } => {
                 let naming = self.naming(&repository, &handle, &creator);
                 self.commit(slot, &naming)
@@ -249,7 +260,7 @@ impl Keeper {
                 let _beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
                 let begun = repository::create(self.data.as_fd(), &repository, &creator)?;
                 if begun == Begun::New {
-                    self.usage.begin(self.data.as_fd(), &repository)?;
+                    self.usage.begin(&repository);
                 }
                 if begun != Begun::Before {
                     self.audit().append(Event::RepositoryCreated(deed(&repository, &creator, None)));
@@ -262,11 +273,6 @@ impl Keeper {
                     self.audit().append(Event::LockRemoved(deed(&repository, &remover, Some(&handle))));
                 }
                 Ok(())
-            }
-            Request::Count { repository } => {
-                // Not here: it may take as long as looking at millions of files, and workers are few.
-                self.usage.ask_for(repository);
-                Err(Refusal::Failed("the repository is being counted, try again".to_owned()))
             }
             Request::Note(decisions) => {
                 // What comes in one message is not to be cheaper than what comes in many.
@@ -284,7 +290,10 @@ impl Keeper {
             }
             Request::Canary { slot } => canary::publish(self.data.as_fd(), self.footing, &self.take(slot)?),
             Request::Ping => Ok(()),
-            Request::Probe => Ok(self.staging.open().map(drop)?),
+            Request::Probe => {
+                self.usage.check()?;
+                Ok(self.staging.open().map(drop)?)
+            }
             Request::Tally { principal, bytes, taken_back } => {
                 Ok(self.usage.tally(self.data.as_fd(), &principal, bytes, taken_back)?)
             }
@@ -315,34 +324,16 @@ impl Keeper {
         outcome
     }
 
-    /// Counts the file before it has its name, and takes that back if it does not get it.
+    /// Stores the file, which counts from before it has its name.
     fn commit_counted(&self, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
         let bytes = commit::check_final(self.footing, staged)?;
         // The repository must have been created. All that follows happens in this one, whatever its name comes to mean.
         let root = directory::open(&self.data, naming.repository.as_str())?;
-        let counts = usage::counts(naming.handle);
-        if counts {
-            self.usage.add_in(self.data.as_fd(), root.as_fd(), Some(naming.creator), bytes)?;
-        }
-        match commit::commit(root.as_fd(), staged, naming) {
-            Ok(settled) => {
-                self.audit().append(Event::Stored(deed_with(naming, bytes)));
-                settled
-            }
-            Err(refusal) => {
-                if counts {
-                    self.take_back(root.as_fd(), naming, bytes);
-                }
-                Err(refusal)
-            }
-        }
-    }
-
-    fn take_back(&self, root: BorrowedFd<'_>, naming: &Naming<'_>, bytes: u64) {
-        let taken = self.usage.take_back_in(self.data.as_fd(), root, Some(naming.creator), bytes);
-        if let Err(error) = taken {
-            tracing::error!(%error, repository = %naming.repository, "usage is counted too high until the next start");
-        }
+        let settled = commit::commit(root.as_fd(), staged, naming, |link| {
+            self.usage.store(self.data.as_fd(), naming, bytes, link)
+        })?;
+        self.audit().append(Event::Stored(deed_with(naming, bytes)));
+        settled
     }
 
     /// Brings the audit log to disk every second, and its head to the log every hour, where it can be witnessed.
@@ -393,6 +384,8 @@ fn deed_with(naming: &Naming<'_>, bytes: u64) -> Deed {
 fn opened_slots(reply: &Reply) -> Vec<Slot> {
     match reply {
         Reply::Opened { slots } => slots.clone(),
-        Reply::Ready(_) | Reply::Head(_) | Reply::Done | Reply::Refused(_) => Vec::new(),
+        Reply::Ready(_) | Reply::Head(_) | Reply::Done | Reply::Refused(_) | Reply::Usage { .. } => {
+            Vec::new()
+        }
     }
 }

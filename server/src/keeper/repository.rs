@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName, RepositoryState, Usage};
+use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName, RepositoryState};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -24,17 +24,6 @@ pub(crate) fn state(
     repository: &RepositoryName,
 ) -> rustix::io::Result<RepositoryState> {
     open(data, repository)?.map_or(Ok(RepositoryState::Absent), |root| state_in(root.as_fd()))
-}
-
-/// Finds out how far a repository has come and what it holds, if that was ever counted. Changes nothing.
-pub(crate) fn state_and_usage(
-    data: BorrowedFd<'_>,
-    repository: &RepositoryName,
-) -> rustix::io::Result<(RepositoryState, Option<Usage>)> {
-    match open(data, repository)? {
-        Some(root) => Ok((state_in(root.as_fd())?, facts::usage(&root)?)),
-        None => Ok((RepositoryState::Absent, None)),
-    }
 }
 
 /// Opens a repository's directory, if there is one.

@@ -40,7 +40,7 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
     let settings = config.maintenance.s3(of_hosts)?;
     let known = tried::recall(&config.data, &settings);
     let is_new = known.is_none();
-    let files = S3Store::open_for_maintenance(settings.clone(), &config.data, keeper.clone(), known).await?;
+    let files = S3Store::open_for_maintenance(settings.clone(), keeper.clone(), known).await?;
     if is_new {
         tried::note(&config.data, &settings, files.findings());
     }
@@ -80,7 +80,7 @@ pub(super) async fn open_for_reading(config: &Config) -> Result<EitherMaintenanc
     let settings = config.maintenance.s3(of_hosts)?;
     let known = tried::recall(&config.data, &settings);
     let is_new = known.is_none();
-    let files = S3Store::open_for_reading(settings.clone(), &config.data, known).await?;
+    let files = S3Store::open_for_reading(settings.clone(), known).await?;
     if is_new {
         tried::note(&config.data, &settings, files.findings());
     }

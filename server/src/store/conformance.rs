@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use pawl_policy::{Audience, FileType, Handle, RepositoryState, Usage};
+use pawl_policy::{Audience, FILE_BYTES_MIN, FileType, Handle, RepositoryState, Usage};
 
 pub(crate) use fixture::{Fixture, Outcome, content, id_of, key, permit, principal, repository, upload};
 
@@ -135,8 +135,7 @@ pub(crate) async fn a_listing_is_complete_and_absent_only_without_a_repository<S
 pub(crate) async fn a_repository_is_absent_then_a_draft_then_initialised<S: AppendStore, P>(
     f: Fixture<S, P>,
 ) {
-    let state =
-        async || f.store.survey(&principal(), &repository(), &Handle::Config).await.unwrap().repository;
+    let state = async || f.store.survey(&repository(), &Handle::Config).await.unwrap().repository;
     assert_eq!(state().await, RepositoryState::Absent);
     f.create_repository().await;
     assert_eq!(state().await, RepositoryState::Draft);
@@ -150,7 +149,7 @@ pub(crate) async fn a_repository_is_absent_then_a_draft_then_initialised<S: Appe
 pub(crate) async fn a_snapshot_an_index_or_data_initialises_as_well<S: AppendStore, P>(f: Fixture<S, P>) {
     f.create_repository().await;
     assert_eq!(f.create(FileType::Data, &content(1, 100)).await, Outcome::Stored);
-    let survey = f.store.survey(&principal(), &repository(), &Handle::Config).await.unwrap();
+    let survey = f.store.survey(&repository(), &Handle::Config).await.unwrap();
     assert_eq!((survey.repository, survey.file), (RepositoryState::Initialised, None));
 }
 
@@ -189,17 +188,16 @@ pub(crate) async fn facts_are_kept_with_the_file<S: AppendStore, P>(f: Fixture<S
 
 pub(crate) async fn usage_is_what_is_visible_and_locks_are_none_of_it<S: AppendStore, P>(f: Fixture<S, P>) {
     f.initialised().await;
-    let usage = async || f.store.survey(&principal(), &repository(), &Handle::Config).await.unwrap().usage;
-    let config = b"the config".len() as u64;
-    assert_eq!(usage().await, Some(Usage { bytes: config, files: 1 }));
-    assert_eq!(f.create(FileType::Data, &content(1, 1000)).await, Outcome::Stored);
+    let usage = async || f.store.usage(&repository()).await.unwrap();
+    let config = FILE_BYTES_MIN; // which is shorter
+    assert_eq!(usage().await, Usage { bytes: config, files: 1 });
+    assert_eq!(f.create(FileType::Data, &content(1, 10_000)).await, Outcome::Stored);
     assert_eq!(f.create(FileType::Locks, &content(2, 100)).await, Outcome::Stored);
-    assert_eq!(f.create(FileType::Data, &content(1, 1000)).await, Outcome::AlreadyThere);
+    assert_eq!(f.create(FileType::Data, &content(1, 10_000)).await, Outcome::AlreadyThere);
     let handle = Handle::File(FileType::Data, id_of(b"something else"));
     assert_eq!(f.send(handle, upload(&content(3, 500))).await, Outcome::BadBody);
-    assert_eq!(usage().await, Some(Usage { bytes: config + 1000, files: 2 }));
-    let total = f.store.survey(&principal(), &repository(), &Handle::Config).await.unwrap().total_usage;
-    assert_eq!(total, Usage { bytes: config + 1000, files: 2 });
+    assert_eq!(usage().await, Usage { bytes: config + 10_000, files: 2 });
+    assert_eq!(f.store.total_usage(&principal()).await.unwrap(), usage().await);
 }
 
 pub(crate) async fn nothing_is_stored_in_a_repository_that_does_not_exist<S: AppendStore, P>(

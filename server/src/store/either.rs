@@ -82,17 +82,16 @@ macro_rules! each {
 impl AppendStore for EitherStore {
     type File = EitherFile;
 
-    async fn survey(
-        &self,
-        principal: &PrincipalName,
-        repository: &RepositoryName,
-        handle: &Handle,
-    ) -> Result<Survey, StoreError> {
-        each!(self, store => store.survey(principal, repository, handle).await)
+    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
+        each!(self, store => store.survey(repository, handle).await)
     }
 
-    async fn count(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
-        each!(self, store => store.count(repository).await)
+    async fn usage(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
+        each!(self, store => store.usage(repository).await)
+    }
+
+    async fn total_usage(&self, principal: &PrincipalName) -> Result<Usage, StoreError> {
+        each!(self, store => store.total_usage(principal).await)
     }
 
     async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {

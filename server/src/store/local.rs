@@ -24,14 +24,11 @@ use tokio::sync::Semaphore;
 
 use super::locks::end_of_suspension;
 use super::{
-    AppendStore, CreateError, Created, Entry, Facts, Part, RESERVE_BYTES_MAX, RESERVE_PARTS, Space,
-    StoreError, Survey,
+    AppendStore, CreateError, Created, Entry, Facts, Part, RESERVE_BYTES_MAX, RESERVE_FILES_MAX,
+    RESERVE_PARTS, Space, StoreError, Survey,
 };
 use crate::body::Upload;
-use crate::keeper::{
-    KeeperClient, KeeperError, commit::HIDDEN_MODE, layout, principal_usage, repository_state,
-    repository_usage, state_and_usage,
-};
+use crate::keeper::{Account, KeeperClient, KeeperError, commit::HIDDEN_MODE, layout, repository_state};
 pub use maintain::LocalMaintenance;
 pub use read::LocalFile;
 
@@ -129,7 +126,10 @@ fn space(data: &OwnedFd) -> Result<Space, StoreError> {
     let (free_bytes, size_bytes) =
         (stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize));
     let room_bytes = free_bytes.saturating_sub(RESERVE_BYTES_MAX.min(size_bytes / RESERVE_PARTS));
-    Ok(Space { free_bytes, room_bytes, size_bytes })
+    // A file system that makes inodes as they are needed says that it has none.
+    let reserve_files = RESERVE_FILES_MAX.min(stat.f_files / RESERVE_PARTS);
+    let lacks_inodes = stat.f_files > 0 && stat.f_favail <= reserve_files;
+    Ok(Space { free_bytes, room_bytes: if lacks_inodes { 0 } else { room_bytes }, size_bytes, lacks_inodes })
 }
 
 fn exists(data: &OwnedFd, path: &str) -> Result<bool, StoreError> {
@@ -162,34 +162,27 @@ fn locks_suspended_until(data: &OwnedFd, repository: &RepositoryName) -> Result<
 impl AppendStore for LocalStore {
     type File = LocalFile;
 
-    async fn survey(
-        &self,
-        principal: &PrincipalName,
-        repository: &RepositoryName,
-        handle: &Handle,
-    ) -> Result<Survey, StoreError> {
+    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
         self.look(|data| {
-            let (state, usage) = state_and_usage(data.as_fd(), repository)?;
             Ok(Survey {
-                repository: state,
+                repository: repository_state(data.as_fd(), repository)?,
                 file: facts(data, &layout::file(repository, handle))?,
                 tombstone: exists(data, &layout::tombstone(repository, handle))?,
                 locks_suspended_until_ms: match handle.file_type() {
                     Some(FileType::Locks) => locks_suspended_until(data, repository)?,
                     _ => None,
                 },
-                usage,
-                total_usage: principal_usage(data.as_fd(), principal)?,
                 room_bytes: space(data)?.room_bytes,
             })
         })
     }
 
-    async fn count(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
-        self.keeper.count(repository).await?;
-        let repository = repository.clone();
-        let counted = self.blocking(move |data| Ok(repository_usage(data.as_fd(), &repository)?)).await?;
-        counted.ok_or_else(|| StoreError::Unavailable("the repository was not counted".to_owned()))
+    async fn usage(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
+        Ok(self.keeper.usage(Account::Repository(repository.clone())).await?)
+    }
+
+    async fn total_usage(&self, principal: &PrincipalName) -> Result<Usage, StoreError> {
+        Ok(self.keeper.usage(Account::Principal(principal.clone())).await?)
     }
 
     async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {

@@ -28,8 +28,6 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::Stream;
@@ -37,13 +35,12 @@ use pawl_policy::{
     Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read, RemoveLock,
     RepositoryName, RepositoryState, Stat, Usage,
 };
-use rustix::fs::{Mode, OFlags};
 use tokio::sync::Semaphore;
 
 use super::locks::end_of_suspension;
 use super::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
 use crate::body::Upload;
-use crate::keeper::{KeeperClient, Side, principal_usage};
+use crate::keeper::{Account, KeeperClient, Side};
 use client::Clients;
 pub use client::SetUpError;
 pub use direct::Direct;
@@ -82,8 +79,6 @@ pub struct Shared {
     side: Side,
     /// None if the store was opened for reading only.
     keeper: Option<KeeperClient>,
-    /// Pawl's own directory, where the keeper notes what each principal has stored.
-    state: OwnedFd,
 }
 
 impl std::ops::Deref for S3Store {
@@ -108,9 +103,6 @@ pub enum OpenError {
         "the bucket keeps no versions, without which nothing that is deleted could be brought back: switch them on"
     )]
     NoVersions,
-    /// Pawl's own directory cannot be opened.
-    #[error("cannot open Pawl's own directory: {0}")]
-    State(#[from] std::io::Error),
 }
 
 /// Whether a bucket is tried out when it is opened.
@@ -130,42 +122,36 @@ pub async fn examine(settings: &S3Settings) -> Result<Findings, OpenError> {
 }
 
 impl S3Store {
-    /// The store in this bucket, tried out. What each principal has stored is noted by `keeper` beneath `state`.
-    pub async fn open(settings: S3Settings, state: &Path, keeper: KeeperClient) -> Result<Self, OpenError> {
-        Self::open_with(settings, state, Side::Hosts, Some(keeper), Trial::Now).await
+    /// The store in this bucket, tried out. What each principal has stored is noted by `keeper`.
+    pub async fn open(settings: S3Settings, keeper: KeeperClient) -> Result<Self, OpenError> {
+        Self::open_with(settings, Side::Hosts, Some(keeper), Trial::Now).await
     }
 
     /// The same store for maintenance, whose keys hosts do not see. It is tried out unless that was done before, with these
     /// findings.
     pub async fn open_for_maintenance(
         settings: S3Settings,
-        state: &Path,
         keeper: KeeperClient,
         known: Option<Findings>,
     ) -> Result<Self, OpenError> {
         let trial = known.map_or(Trial::Now, Trial::Before);
-        Self::open_with(settings, state, Side::Maintenance, Some(keeper), trial).await
+        Self::open_with(settings, Side::Maintenance, Some(keeper), trial).await
     }
 
     /// The same store, in which nothing can be stored.
-    pub async fn open_for_reading(
-        settings: S3Settings,
-        state: &Path,
-        known: Option<Findings>,
-    ) -> Result<Self, OpenError> {
+    pub async fn open_for_reading(settings: S3Settings, known: Option<Findings>) -> Result<Self, OpenError> {
         let trial = known.map_or(Trial::Now, Trial::Before);
-        Self::open_with(settings, state, Side::Maintenance, None, trial).await
+        Self::open_with(settings, Side::Maintenance, None, trial).await
     }
 
     /// The same store, which is not tried out: all that is done there is to look for copies of files, which a credential that
     /// only reads can do, too.
-    pub async fn open_untried(settings: S3Settings, state: &Path) -> Result<Self, OpenError> {
-        Self::open_with(settings, state, Side::Maintenance, None, Trial::None).await
+    pub async fn open_untried(settings: S3Settings) -> Result<Self, OpenError> {
+        Self::open_with(settings, Side::Maintenance, None, Trial::None).await
     }
 
     async fn open_with(
         settings: S3Settings,
-        state: &Path,
         side: Side,
         keeper: Option<KeeperClient>,
         trial: Trial,
@@ -177,9 +163,6 @@ impl S3Store {
             Trial::Before(known) => known.check(&settings)?,
             Trial::Now => probe::probe(&clients, &settings, &layout).await?.check(&settings)?,
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let state =
-            rustix::fs::openat(rustix::fs::CWD, state, flags, Mode::empty()).map_err(std::io::Error::from)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 clients,
@@ -194,7 +177,6 @@ impl S3Store {
                 hashing: Semaphore::new(HASHING_MAX),
                 side,
                 keeper,
-                state,
             }),
         })
     }
@@ -227,12 +209,7 @@ impl S3Store {
 impl AppendStore for S3Store {
     type File = S3File;
 
-    async fn survey(
-        &self,
-        principal: &PrincipalName,
-        repository: &RepositoryName,
-        handle: &Handle,
-    ) -> Result<Survey, StoreError> {
+    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
         let key = self.layout.file(repository, handle);
         let (view, head, tombstone, locks_suspended_until_ms) = tokio::try_join!(
             self.view(repository),
@@ -246,14 +223,19 @@ impl AppendStore for S3Store {
             file: head.filter(|_| !view.hides(handle)).map(|head| head.facts),
             tombstone,
             locks_suspended_until_ms,
-            usage: self.usage.known(repository),
-            total_usage: principal_usage(std::os::fd::AsFd::as_fd(&self.state), principal)?,
             room_bytes: u64::MAX,
         })
     }
 
-    async fn count(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
-        usage::count(self, repository).await
+    async fn usage(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
+        match self.usage.known(repository) {
+            Some(usage) => Ok(usage),
+            None => usage::count(self, repository).await,
+        }
+    }
+
+    async fn total_usage(&self, principal: &PrincipalName) -> Result<Usage, StoreError> {
+        Ok(self.keeper()?.usage(Account::Principal(principal.clone())).await?)
     }
 
     async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {

@@ -26,7 +26,7 @@ const NODUMP: i64 = 0x40;
 const XFLAG_NODUMP: u32 = 0x80;
 
 const OWN: &CStr = c"user.attack";
-const FACT: &CStr = c"user.pawl.received";
+const FACT: &CStr = c"user.pawl";
 const MARK: &CStr = c"user.pawl.initialised";
 const ACL: &CStr = c"system.posix_acl_access";
 /// Version 2; then owner, the user 4711, group, mask and others, with their rights.

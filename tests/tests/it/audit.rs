@@ -214,7 +214,7 @@ fn a_cut_end_is_found_with_a_head_that_was_kept_elsewhere() {
     assert_found(&server, Some(&head), &["the end was cut off or the last record changed"]);
 }
 
-/// A231: a host fills the audit log, and with it the disk past its quota, with requests that change nothing: it reads,
+/// A191: a host fills the audit log, and with it the disk past its quota, with requests that change nothing: it reads,
 /// asks again for what is done, and asks for what it may not do.
 #[test]
 fn what_a_host_asks_without_effect_is_told_by_the_thousand_and_counted() {

@@ -12,7 +12,9 @@ use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::disk::Disk;
 use pawl_tests::http::{Body, Client, Request, Response};
+use pawl_tests::maintenance::maintain;
 use pawl_tests::server::Server;
+use pawl_tests::status::{ON, Status};
 use pawl_tests::store::{path_of, plant};
 use pawl_tests::wait;
 use rustix::process::Signal;
@@ -180,6 +182,38 @@ fn without_inodes_a_file_is_stored_whole_or_answered_507() {
     for content in refused {
         assert_eq!(post(&client, "index", &content).status, 200);
     }
+}
+
+/// A190: a host takes all inodes with small files.
+#[test]
+fn the_last_inodes_are_kept_for_locks_and_maintenance() {
+    let Some(disk) = Disk::new("size=64m,nr_inodes=4000") else {
+        return;
+    };
+    let server = Server::build().data(&disk.data()).config(ON).start();
+    let [web1, web2] = ["web1", "web2"].map(|name| server.add_client(name, &[]));
+    clients::initialise(&web1, "web1");
+    clients::initialise(&web2, "web2");
+    let status = Status::of(&server);
+    assert_eq!(status.json("/readyz").0, 200);
+    disk.fill_with_names_but(200);
+    let mut indexes = (0..200).map(|number| noise(&format!("index {number}"), 32));
+    let last = indexes.find(|content| post(&web1, "index", content).status != 200);
+    let refused = post(&web1, "index", &last.expect("there is an end to inodes"));
+    assert_eq!(code(&refused), FULL);
+    let before = server.stored();
+    // The other host can lock and so restore, and maintenance can remove what is too much.
+    let lock = noise("lock", 150);
+    let locked = web2.post(&format!("/web2/locks/{}", id_of(&lock)), &lock).unwrap();
+    assert_eq!(locked.status, 200);
+    before.assert_kept(&server.stored());
+    wait::until("the server says why it is not ready", || {
+        let (code, page) = status.json("/readyz");
+        (code == 503 && page.get("cause").is_some_and(|cause| cause == "no inodes left")).then_some(())
+    });
+    let index = format!("index/{}", id_of(&noise("index 0", 32)));
+    let _ = maintain(&server.place(), &["delete", "web1", &index]).expect_code(0);
+    assert!(!path_of(server.data(), &format!("web1/{index}")).exists());
 }
 
 /// A machine with restic that has more to back up than fits.

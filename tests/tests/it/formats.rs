@@ -25,7 +25,7 @@ fn rewrite(path: &Path, change: impl FnOnce(String) -> String) -> String {
     text
 }
 
-/// A232: one slip of the pen in the hosts file, or a word of a newer version, keeps out all hosts.
+/// A192: one slip of the pen in the hosts file, or a word of a newer version, keeps out all hosts.
 #[test]
 fn an_entry_of_the_hosts_file_that_is_not_understood_fails_alone() {
     let server = Server::start();

@@ -16,6 +16,8 @@ use pawl_tests::store;
 use pawl_tests::wait::until;
 use pawl_tests::with_each_restic;
 
+use rustix::process::Signal;
+
 with_each_restic! {
     a_backup_beyond_the_quota_ends_and_says_why,
 }
@@ -153,20 +155,20 @@ fn limits_are_listed_and_wrong_ones_are_refused() {
 #[test]
 fn a_quota_is_reached_exactly_and_not_exceeded_by_a_byte() {
     let mut server = Server::start();
-    let web1 = created(&server, "web1", &["--quota", "3000B"]);
-    assert_eq!(post(&web1, "data", &noise("first", 1000)).status, 200);
-    let refused = post(&web1, "data", &noise("too large", 2001));
+    let web1 = created(&server, "web1", &["--quota", "30000B"]);
+    assert_eq!(post(&web1, "data", &noise("first", 10_000)).status, 200);
+    let refused = post(&web1, "data", &noise("too large", 20_001));
     assert_eq!((refused.status, refused.reason.as_str()), (403, "quota of this repository is used up"));
-    assert_eq!(post(&web1, "data", &noise("just right", 2000)).status, 200);
+    assert_eq!(post(&web1, "data", &noise("just right", 20_000)).status, 200);
     assert_eq!(post(&web1, "index", &noise("one more", 32)).status, 403);
 
     // What is there can be sent again, read and locked; a restart changes nothing.
     for _ in 0..2 {
-        assert_eq!(post(&web1, "data", &noise("first", 1000)).status, 200);
+        assert_eq!(post(&web1, "data", &noise("first", 10_000)).status, 200);
         assert_eq!(post(&web1, "locks", &noise("a lock", 200)).status, 200);
         assert_eq!(post(&web1, "data", &noise("one byte", 1)).status, 403);
-        let read = web1.ask("GET", &target("web1", "data", &noise("just right", 2000))).unwrap();
-        assert_eq!(read.body, noise("just right", 2000));
+        let read = web1.ask("GET", &target("web1", "data", &noise("just right", 20_000))).unwrap();
+        assert_eq!(read.body, noise("just right", 20_000));
         assert!(server.stop().success());
         server.start_again();
     }
@@ -185,11 +187,11 @@ fn a_quota_of_files_counts_files() {
 #[test]
 fn an_upload_that_fails_gives_its_room_back() {
     let server = Server::start();
-    let web1 = created(&server, "web1", &["--quota", "1000B"]);
-    let content = noise("right", 1000);
+    let web1 = created(&server, "web1", &["--quota", "10000B"]);
+    let content = noise("right", 10_000);
     for _ in 0..3 {
         let wrong =
-            Request::new("POST", &target("web1", "data", &content)).body(Body::Sized(noise("wrong", 1000)));
+            Request::new("POST", &target("web1", "data", &content)).body(Body::Sized(noise("wrong", 10_000)));
         assert_eq!(web1.send(wrong).unwrap().status, 400);
     }
     assert_eq!(post(&web1, "data", &content).status, 200);
@@ -235,26 +237,26 @@ fn a_race_of_uploads_stays_within_the_quota() {
 #[test]
 fn hosts_that_share_a_repository_share_what_it_holds() {
     let server = Server::start();
-    let web1 = created(&server, "web1", &["--quota", "2000B"]);
+    let web1 = created(&server, "web1", &["--quota", "20000B"]);
     let web2 = server.add_client("web2", &["--repository", "web1"]);
-    assert_eq!(post(&web2, "data", &noise("of another", 1500)).status, 200);
-    assert_eq!(post(&web1, "data", &noise("too much", 501)).status, 403);
+    assert_eq!(post(&web2, "data", &noise("of another", 15_000)).status, 200);
+    assert_eq!(post(&web1, "data", &noise("too much", 5_001)).status, 403);
     assert_eq!(post(&web2, "data", &noise("without limit", 5000)).status, 200);
 }
 
 #[test]
 fn a_repository_that_was_never_counted_is_counted_when_a_quota_asks() {
     let server = Server::start();
-    let pack = noise("of rest-server", 1000);
+    let pack = noise("of rest-server", 10_000);
     store::plant(&store::path_of(server.data(), &format!("web1/data/{}", id_of(&pack))), &pack);
     store::plant(&server.data().join("web1/config"), b"a config of rest-server");
-    let web1 = server.add_client("web1", &["--quota", "2000B"]);
-    let too_much = noise("too much", 1000);
+    let web1 = server.add_client("web1", &["--quota", "20000B"]);
+    let too_much = noise("too much", 6_000);
     let counted = until("the repository is counted", || {
         Some(post(&web1, "data", &too_much).status).filter(|status| *status != 503) // restic tries again, too
     });
     assert_eq!(counted, 403);
-    assert_eq!(post(&web1, "data", &noise("enough", 900)).status, 200);
+    assert_eq!(post(&web1, "data", &noise("enough", 5_900)).status, 200);
 }
 
 #[test]
@@ -332,14 +334,14 @@ fn a_proxy_is_believed_if_it_is_configured_and_only_in_what_it_writes() {
 #[test]
 fn a_quota_in_all_counts_what_a_host_stored_wherever_it_was() {
     let mut server = Server::start();
-    let options = ["--repository", "web1", "--repository", "web2", "--total-quota", "2000B"];
+    let options = ["--repository", "web1", "--repository", "web2", "--total-quota", "20000B"];
     let host = server.add_client("host", &options);
     let other = server.add_client("other", &["--repository", "web1"]);
     for repository in ["web1", "web2"] {
         assert_eq!(host.ask("POST", &format!("/{repository}/?create=true")).unwrap().status, 200);
     }
     let store = |client: &Client, repository: &str, seed: &str| {
-        let content = noise(seed, 1000);
+        let content = noise(seed, 10_000);
         client.post(&target(repository, "data", &content), &content).unwrap()
     };
     assert_eq!(store(&host, "web1", "one").status, 200);
@@ -358,10 +360,10 @@ fn a_quota_in_all_counts_what_a_host_stored_wherever_it_was() {
 #[test]
 fn what_was_pruned_on_the_directory_is_counted_no_more_after_a_start() {
     let mut server = Server::start();
-    let web1 = created(&server, "web1", &["--quota", "2000B"]);
-    let pack = noise("to be pruned", 2000);
+    let web1 = created(&server, "web1", &["--quota", "20000B"]);
+    let pack = noise("to be pruned", 20_000);
     assert_eq!(post(&web1, "data", &pack).status, 200);
-    let more = noise("more", 1000);
+    let more = noise("more", 10_000);
     assert_eq!(post(&web1, "data", &more).status, 403);
     assert!(server.stop().success());
     store::remove(&store::path_of(server.data(), &target("web1", "data", &pack)[1..]));
@@ -370,15 +372,96 @@ fn what_was_pruned_on_the_directory_is_counted_no_more_after_a_start() {
 }
 
 #[test]
-fn a_total_that_cannot_be_read_lifts_no_quota() {
+fn a_small_file_counts_as_much_as_it_takes() {
     let server = Server::start();
-    let web1 = created(&server, "web1", &["--total-quota", "2000B"]);
-    let content = noise("first", 1000);
-    assert_eq!(post(&web1, "data", &content).status, 200);
-    let total = server.data().join(".pawl/usage/web1");
-    store::set_fact(&total, "usage", "junk");
-    assert_eq!(post(&web1, "data", &noise("second", 1000)).status, 503);
-    assert_eq!(web1.ask("GET", &target("web1", "data", &content)).unwrap().body, content);
-    store::set_fact(&total, "usage", "1000 1");
-    assert_eq!(post(&web1, "data", &noise("second", 1000)).status, 200);
+    let web1 = created(&server, "web1", &["--quota", "16KiB"]);
+    for number in 0..4 {
+        assert_eq!(post(&web1, "index", &noise(&format!("index {number}"), 32)).status, 200);
+    }
+    assert_eq!(post(&web1, "index", &noise("one more", 32)).status, 403);
+}
+
+#[test]
+fn usage_that_cannot_be_read_lifts_no_quota_and_is_counted() {
+    let mut server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "20000B"]);
+    let web2 = created(&server, "web2", &["--total-quota", "20000B"]);
+    let first = noise("first", 10_000);
+    let send = |client: &Client, repository: &str, content: &[u8]| {
+        client.post(&target(repository, "data", content), content).unwrap().status
+    };
+    assert_eq!((send(&web1, "web1", &first), send(&web2, "web2", &first)), (200, 200));
+    assert!(server.stop().success());
+    for counted in ["web1", ".pawl/usage/web2"] {
+        store::set_fact(&server.data().join(counted), "usage", "junk");
+    }
+    server.start_again();
+    for (client, repository) in [(&web1, "web1"), (&web2, "web2")] {
+        let too_much = noise("too much", 10_001);
+        let answer = until("the usage is counted", || {
+            Some(send(client, repository, &too_much)).filter(|status| *status != 503) // restic tries again, too
+        });
+        assert_eq!(answer, 403);
+        assert_eq!(client.ask("GET", &target(repository, "data", &first)).unwrap().body, first);
+        assert_eq!(send(client, repository, &noise("second", 10_000)), 200);
+    }
+}
+
+/// A process that holds the lock under which maintenance changes usage, as one does that was stopped.
+fn hold_usage_lock(server: &Server) -> std::fs::File {
+    let lock = std::fs::File::options().write(true).open(server.data().join(".pawl/usage.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    lock
+}
+
+/// A189: maintenance that was stopped in the middle of a change keeps all hosts from storing.
+#[test]
+fn no_lock_of_maintenance_keeps_an_upload_waiting() {
+    let server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "1MiB", "--total-quota", "1MiB"]);
+    let before = server.stored();
+    let held = hold_usage_lock(&server);
+    for number in 0..10 {
+        assert_eq!(post(&web1, "data", &noise(&format!("pack {number}"), 1000)).status, 200);
+    }
+    drop(held);
+    before.assert_kept(&server.stored());
+}
+
+#[test]
+fn a_crash_lifts_no_quota_once_all_files_were_counted() {
+    let mut server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "40000B", "--total-quota", "40000B"]);
+    for number in 0..4 {
+        assert_eq!(post(&web1, "data", &noise(&format!("pack {number}"), 10_000)).status, 200);
+    }
+    let counted = |server: &Server, times: usize| {
+        until("all files were counted", || {
+            (server.log().text().matches("all files were counted").count() == times).then_some(())
+        });
+    };
+    counted(&server, 1);
+    server.keeper().signal(Signal::KILL);
+    server.wait();
+    // As if the crash had come before anything was written.
+    for counted in ["web1", ".pawl/usage/web1"] {
+        store::set_fact(&server.data().join(counted), "usage", "1 0 0");
+    }
+    server.start_again();
+    counted(&server, 2);
+    assert_eq!(post(&web1, "data", &noise("one more", 10_000)).status, 403);
+}
+
+#[test]
+fn after_a_clean_end_nothing_is_counted_again() {
+    let mut server = Server::start();
+    let web1 = created(&server, "web1", &["--quota", "20000B"]);
+    assert_eq!(post(&web1, "data", &noise("first", 10_000)).status, 200);
+    let _ = server.log().wait_for_line(&["all files were counted"]);
+    assert!(server.stop().success());
+    // A count would find that this is not so.
+    store::set_fact(&server.data().join("web1"), "usage", "1 20000 1");
+    server.start_again();
+    let _ = server.log().wait_for_line(&["nothing has changed since the last end"]);
+    assert_eq!(post(&web1, "data", &noise("second", 4096)).status, 403);
 }

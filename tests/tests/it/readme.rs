@@ -234,9 +234,10 @@ fn a_bucket_takes_the_same_three_lines() {
         .replace("/var/lib/pawl", &in_dir(&terminal))
         .replace("https://s3.example.org", &bucket.endpoint_url())
         .replace("bucket = \"backup\"", &format!("bucket = {:?}", bucket.name()));
-    // moto's credential may do everything, and it checks no content: that must be said.
+    // moto's credential may do everything, and it checks no content: that must be said, as that the clock is right.
     let config = format!(
-        "listen = \"127.0.0.1:0\"\n{config}\naccept = [\"powerful-credential\", \"unchecked-content\"]\n"
+        "listen = \"127.0.0.1:0\"\n{config}\naccept = [\"powerful-credential\", \"unchecked-content\"]\n\
+         [maintenance.run]\nclock_is_right = true\n"
     );
     std::fs::create_dir(terminal.path().join("pawl-data")).unwrap();
     write(&terminal.path().join("pawl.toml"), &config);

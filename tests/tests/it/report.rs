@@ -51,7 +51,9 @@ impl Ground {
     }
 
     fn with(table: &str, builder: Builder) -> Self {
-        let server = builder.config(&format!("[maintenance]\nfloor_days = 0\n{table}")).start();
+        let server = builder
+            .config(&format!("[maintenance]\nfloor_days = 0\nrun.clock_is_right = true\n{table}"))
+            .start();
         let credential = clients::ready(&server, "web1");
         let restic = Restic::new(VERSION, &credential);
         let snapshots = ["first", "second"].map(|content| {

@@ -21,6 +21,8 @@ pub(super) enum Unready {
     Silent,
     #[error("no space left")]
     Full,
+    #[error("no inodes left, as `df -i` shows")]
+    NoInodes,
     #[error("nothing can be stored: {0}")]
     Failed(String),
 }
@@ -31,6 +33,7 @@ impl Unready {
         match self {
             Self::Silent => "the keeper does not answer",
             Self::Full => "no space left",
+            Self::NoInodes => "no inodes left",
             Self::Failed(_) => "nothing can be stored, see the server's log",
         }
     }
@@ -85,7 +88,11 @@ async fn check(store: impl Observed, metrics: Arc<Metrics>) -> Verdict {
         metrics.note_space(space);
     }
     store.probe().await?;
-    if space.is_some_and(is_full) { Err(Unready::Full) } else { Ok(()) }
+    match space {
+        Some(space) if space.lacks_inodes => Err(Unready::NoInodes),
+        Some(space) if is_full(space) => Err(Unready::Full),
+        _ => Ok(()),
+    }
 }
 
 fn is_full(space: Space) -> bool {
@@ -124,7 +131,8 @@ mod tests {
 
     impl Observed for Counting {
         async fn space(&self) -> Result<Option<Space>, StoreError> {
-            Ok(Some(Space { free_bytes: 1 << 40, room_bytes: 1 << 40, size_bytes: 1 << 40 }))
+            let bytes = 1 << 40;
+            Ok(Some(Space { free_bytes: bytes, room_bytes: bytes, size_bytes: bytes, lacks_inodes: false }))
         }
 
         async fn probe(&self) -> Result<(), StoreError> {
@@ -173,7 +181,7 @@ mod tests {
             (1 << 20, 24 << 20, false),
             (100 << 10, 24 << 20, true),
         ] {
-            let space = Space { free_bytes: size_bytes, room_bytes, size_bytes };
+            let space = Space { free_bytes: size_bytes, room_bytes, size_bytes, lacks_inodes: false };
             assert_eq!(is_full(space), full, "{room_bytes} of {size_bytes}");
         }
     }

@@ -152,17 +152,16 @@ impl AppendStore for Sighted {
 
     // Everything else is as it is.
 
-    async fn survey(
-        &self,
-        principal: &PrincipalName,
-        repository: &RepositoryName,
-        handle: &Handle,
-    ) -> Result<Survey, StoreError> {
-        self.store.survey(principal, repository, handle).await
+    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
+        self.store.survey(repository, handle).await
     }
 
-    async fn count(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
-        self.store.count(repository).await
+    async fn usage(&self, repository: &RepositoryName) -> Result<Usage, StoreError> {
+        self.store.usage(repository).await
+    }
+
+    async fn total_usage(&self, principal: &PrincipalName) -> Result<Usage, StoreError> {
+        self.store.total_usage(principal).await
     }
 
     async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {

@@ -75,7 +75,7 @@ impl Source {
         }
         let S3Settings { bucket, prefix, .. } = there;
         let name = format!("bucket {bucket}{}{prefix}", if prefix.is_empty() { "" } else { "/" });
-        let files = S3Store::open_untried(there.clone(), &own.data).await?;
+        let files = S3Store::open_untried(there.clone()).await?;
         Ok(Self { store: EitherMaintenance::S3(S3Maintenance::new(files, None)?), only: None, name })
     }
 

@@ -78,11 +78,11 @@ impl<S: AppendStore, M: MaintenanceStore, P> Both<S, M, P> {
     }
 
     async fn is_buried(&self, handle: Handle) -> bool {
-        self.hosts.store.survey(&principal(), &repository(), &handle).await.unwrap().tombstone
+        self.hosts.store.survey(&repository(), &handle).await.unwrap().tombstone
     }
 
-    async fn usage(&self) -> Option<Usage> {
-        self.hosts.store.survey(&principal(), &repository(), &Handle::Config).await.unwrap().usage
+    async fn usage(&self) -> Usage {
+        self.hosts.store.usage(&repository()).await.unwrap()
     }
 
     async fn walk(&self) -> BTreeSet<Handle> {

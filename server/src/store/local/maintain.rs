@@ -25,7 +25,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{LocalFile, join, open_file};
 use crate::body::Upload;
-use crate::keeper::{Act, KeeperClient, Told, UsageBook, layout};
+use crate::keeper::{Act, KeeperClient, MaintenanceUsage, Told, layout};
 use crate::store::maintenance::{
     Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
     UnreadableBatch, Version,
@@ -44,7 +44,7 @@ pub struct LocalMaintenance {
 struct Disk {
     data: OwnedFd,
     path: PathBuf,
-    usage: UsageBook,
+    usage: MaintenanceUsage,
 }
 
 impl LocalMaintenance {
@@ -57,7 +57,7 @@ impl LocalMaintenance {
     pub fn open_for_reading(data: &Path) -> std::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(data, flags, Mode::empty())?;
-        let usage = UsageBook::of(directory.as_fd());
+        let usage = MaintenanceUsage::of(directory.as_fd());
         let disk = Disk { data: directory, path: data.to_owned(), usage };
         Ok(Self { disk: Arc::new(disk), keeper: None })
     }

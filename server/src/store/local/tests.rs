@@ -111,7 +111,7 @@ async fn the_last_snapshot_is_the_one_received_last_whatever_else_lies_there() {
         let path = snapshots.join(id_of(&content).to_string());
         let flags = rustix::fs::XattrFlags::empty();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        rustix::fs::setxattr(path, "user.pawl.received", received.as_bytes(), flags).unwrap();
+        rustix::fs::setxattr(path, "user.pawl", format!("1 {received} host-1").as_bytes(), flags).unwrap();
     }
     assert_eq!(last().await.unwrap(), Some(3000));
 }

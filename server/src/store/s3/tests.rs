@@ -1,5 +1,7 @@
 //! The bucket against real S3 servers, and against a line that fails.
 
+use std::path::Path;
+
 use pawl_tests::bucket::{Bucket, Kind};
 use pawl_tests::faults::{Fault, Faults, Which};
 use pawl_tests::moto::Moto;
@@ -48,7 +50,7 @@ pub(super) fn settings(bucket: &Bucket, directory: &Path) -> S3Settings {
 }
 
 async fn open(bucket: &Bucket, state: &Path) -> Result<S3Store, OpenError> {
-    S3Store::open(settings(bucket, state), state, keeper(state, false)).await
+    S3Store::open(settings(bucket, state), keeper(state, false)).await
 }
 
 pub(super) async fn fixture(server: S3) -> Fixture<S3Store, Place> {

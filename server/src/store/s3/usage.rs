@@ -93,7 +93,7 @@ impl Counts {
 
     /// Notes that a file is on its way.
     pub(super) fn take_off(&self, repository: &RepositoryName, bytes: u64) -> InFlight<'_> {
-        let file = Usage { bytes, files: 1 };
+        let file = Usage::of_file(bytes);
         let mut table = self.table();
         let known = table.entry(repository.clone()).or_default();
         known.in_flight = known.in_flight.plus(file);
@@ -123,7 +123,7 @@ impl S3Store {
         if let Some(creator) = creator {
             self.keeper()?.tally(creator, bytes, false).await?;
         }
-        self.usage.change(repository, |usage| usage.plus(Usage { bytes, files: 1 }));
+        self.usage.change(repository, |usage| usage.plus(Usage::of_file(bytes)));
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl S3Store {
         creator: Option<&PrincipalName>,
         bytes: u64,
     ) {
-        self.usage.change(repository, |usage| usage.minus(Usage { bytes, files: 1 }));
+        self.usage.change(repository, |usage| usage.minus(Usage::of_file(bytes)));
         let Some(creator) = creator else { return };
         let taken_back = match self.keeper() {
             Ok(keeper) => keeper.tally(creator, bytes, true).await.map_err(StoreError::from),
@@ -198,7 +198,7 @@ async fn walk(store: &S3Store, repository: &RepositoryName) -> Result<Usage, Sto
         let mut pages = names::objects(store, &store.settings.bucket, &place, None);
         while let Some(page) = pages.next().await {
             for object in page? {
-                usage = usage.plus(Usage { bytes: object.size, files: 1 });
+                usage = usage.plus(Usage::of_file(object.size));
             }
         }
     }

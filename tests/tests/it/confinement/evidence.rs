@@ -11,7 +11,8 @@ use rustix::fs::{Mode, OFlags, getxattr, ioctl_getflags, listxattr};
 use sha2::{Digest, Sha256};
 
 /// What a directory is told while others store; it is counted, and not stored.
-const COUNTED: [&str; 2] = ["user.pawl.usage", "user.pawl.added"];
+const COUNTED: [&str; 4] =
+    ["user.pawl.usage", "user.pawl.maintained", "user.pawl.tallied", "user.pawl.clean"];
 const AUDIT: &str = ".pawl/audit";
 
 /// What was done between two readings.

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::case::Case;
 use super::evidence::Evidence;
 use super::forged::{ID, remove};
-use super::forger::{Answer, Decision, Forger, Refusal, Word};
+use super::forger::{Account, Answer, Decision, Forger, Refusal, Word};
 use super::stand::{Medium, Stand};
 
 /// Longest message that the keeper takes.
@@ -32,7 +32,7 @@ fn what_is_no_message_is_ignored_and_descriptors_are_closed() {
     case.assert_same("garbage");
     let descriptors = Path::new("/proc").join(case.forger.keeper_pid().to_string()).join("fd");
     let count = || fs::read_dir(&descriptors).unwrap().count();
-    let at_most = count() + 1; // the lock on usage, which it opens when it first counts
+    let at_most = count() + 1; // a directory whose usage it writes
     let null = fs::File::open("/dev/null").unwrap();
     let many: Vec<_> = (0..250).map(|_| null.as_fd()).collect();
     for _ in 0..200 {
@@ -80,7 +80,8 @@ fn a_flood_of_requests_leaves_the_keeper_at_work() {
     let _ = case.forger.ask(&Word::Probe);
     case.assert_kept("a flood of open files");
     for number in 0..20_000_u32 {
-        case.forger.say(&Word::Count { repository: format!("r{number}") }, &[]);
+        let account = if number % 2 == 0 { Account::Repository } else { Account::Principal };
+        case.forger.say(&Word::Usage(account(format!("r{number}"))), &[]);
         if number % 100 == 0 {
             case.forger.assert_alive();
         }

@@ -10,7 +10,7 @@ use pawl_tests::content::{id_of, noise};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::case::Case;
-use super::forger::{Answer, Decision, Refusal, Told, Word};
+use super::forger::{Account, Answer, Decision, Refusal, Told, Word};
 
 /// Longest message that the keeper takes.
 const MESSAGE_BYTES_MAX: usize = 2048;
@@ -84,7 +84,7 @@ fn a_name_that_is_none_is_no_message() {
     let mut words = Vec::new();
     for repository in repositories {
         words.extend([commit(slot, repository, "config"), rescue(slot, repository, "config")]);
-        words.extend([remove(repository, ID), Word::Count { repository: repository.into() }]);
+        words.extend([remove(repository, ID), Word::Usage(Account::Repository(repository.into()))]);
         words.push(Word::CreateRepository { repository: repository.into(), creator: "web1".into() });
     }
     for handle in handles.iter().map(|&handle| handle.to_owned()) {

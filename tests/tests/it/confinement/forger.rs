@@ -25,7 +25,7 @@ pub(crate) enum Word {
     Discard { slot: u64 },
     CreateRepository { repository: String, creator: String },
     RemoveLock { repository: String, id: String, remover: String },
-    Count { repository: String },
+    Usage(Account),
     Head,
     Note(Vec<Decision>),
     Tell(Told),
@@ -48,6 +48,12 @@ pub(crate) struct Decision {
     pub(crate) bytes_out: u64,
 }
 
+#[derive(Debug, Clone, Serialize)]
+pub(crate) enum Account {
+    Repository(String),
+    Principal(String),
+}
+
 /// The first act, which is to hide.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Told {
@@ -66,6 +72,7 @@ pub(crate) enum Answer {
     Head,
     Done,
     Refused(Refusal),
+    Usage,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -220,6 +227,7 @@ fn answer(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Answer {
                 _ => Refusal::Failed(postcard::from_bytes(rest).unwrap()),
             })
         }
+        5 => Answer::Usage,
         other => panic!("the keeper answers with {other}"),
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use pawl_tests::clients::Version;
 use pawl_tests::maintenance::{Maintenance, batch_of};
 use pawl_tests::store::{self, fact, plant};
+use pawl_tests::wait;
 use pawl_tests::with_each_restic;
 
 use super::{files_below, host_with_five_backups};
@@ -81,7 +82,7 @@ fn a_backup_goes_on_while_prune_runs(version: Version) {
     plant(&other.join("large"), &pawl_tests::content::noise("large", 20_000_000));
     // The host reads slowly, so that prune finds it at work; restic waits for locks by itself only from 0.16 on.
     let backup = host.restic.start(["backup", "--limit-upload", "10000", "--json", other.to_str().unwrap()]);
-    pawl_tests::wait::until("the backup has its lock", || {
+    wait::until("the backup has its lock", || {
         (!files_below(&host.server.data().join("web1/locks")).is_empty()).then_some(())
     });
     // Restic respects the lock of the host: prune is refused by itself or waits, and harms nothing.
@@ -131,13 +132,21 @@ fn facts_come_back_and_usage_is_what_is_visible() {
     let version = Version::V0_19;
     let host = host_with_five_backups(version);
     let mut door = Maintenance::start(&host.server);
-    let usage = || fact(&host.server.data().join("web1"), "usage").unwrap();
+    let numbers = |name: &str| -> Vec<u64> {
+        let text = fact(&host.server.data().join("web1"), name).unwrap_or_else(|| "1 0 0 0 0".to_owned());
+        text.split(' ').skip(1).map(|number| number.parse().unwrap()).collect()
+    };
+    // What the keeper of the hosts has counted, what maintenance has added, less what it has taken away.
+    let usage = || {
+        let (own, of) = (numbers("usage"), numbers("maintained"));
+        [own[0] + of[0] - of[2], own[1] + of[1] - of[3]]
+    };
     let visible = || {
         let files = host.visible();
-        let bytes: u64 = files.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
-        format!("{bytes} {}", files.len())
+        let bytes: u64 = files.iter().map(|path| fs::metadata(path).unwrap().len().max(4096)).sum();
+        [bytes, files.len() as u64]
     };
-    assert_eq!(usage(), visible());
+    wait::until("what was stored is written", || (usage() == visible()).then_some(()));
     let oldest = host.server.data().join("web1/snapshots").join(&host.snapshots[0]);
     let (creator, received) = (fact(&oldest, "creator"), fact(&oldest, "received"));
     door.restic(version, "web1").succeed(["forget", "--keep-last", "1", "--prune"]);

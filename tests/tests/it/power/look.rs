@@ -136,6 +136,7 @@ impl Found<'_> {
 
     /// What a host has stored is never counted too low: it could store more than its quota.
     fn uncounted(&self) -> Option<String> {
+        let _ = self.server.log().wait_for_line(&["all files were counted"]);
         let counts = |name: &str| name.starts_with("raw/") && !name.starts_with("raw/locks/");
         let stored: Vec<_> = self.claimed(Claim::Visible).filter(|(name, _)| counts(name)).collect();
         let bytes: u64 = stored
@@ -145,10 +146,16 @@ impl Found<'_> {
             })
             .sum();
         let kept_at = self.server.data().join(".pawl/usage/raw");
-        let counted = kept_at.exists().then(|| fact(&kept_at, "usage")).flatten().unwrap_or_default();
-        let counted_bytes: u64 = counted.split(' ').next().and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+        let numbers = |name: &str| -> Vec<u64> {
+            let text = kept_at.exists().then(|| fact(&kept_at, name)).flatten();
+            let text = text.unwrap_or_else(|| "1 0 0 0 0".to_owned());
+            text.split(' ').skip(1).map(|number| number.parse().unwrap()).collect()
+        };
+        // What the keeper of the hosts has counted, what maintenance has added, less what it has taken away.
+        let (own, of) = (numbers("usage"), numbers("maintained"));
+        let counted_bytes = own[0] + of[0] - of[2];
         (counted_bytes < bytes)
-            .then(|| format!("raw stored {bytes} bytes in {} files, counted: {counted:?}", stored.len()))
+            .then(|| format!("raw stored {bytes} bytes in {} files, counted: {counted_bytes}", stored.len()))
     }
 
     /// What was not confirmed can be sent again.

@@ -117,7 +117,7 @@ fn examined(ground: &Ground, good: &[&String]) {
     plant(&state, json!({"rules": 1, "whole": true, "good": good}).to_string().as_bytes());
 }
 
-/// A261: The server's clock stood ahead once, and until that time a host that sends nothing any more seems to be backed up.
+/// A193: The server's clock stood ahead once, and until that time a host that sends nothing any more seems to be backed up.
 #[test]
 fn a_snapshot_of_the_future_hides_no_silence() {
     let ground = Ground::reporting("silent_days = 3");

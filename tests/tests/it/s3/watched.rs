@@ -42,13 +42,13 @@ fn told(response: &Response) -> (u16, &str) {
 
 fn a_quota_is_reached_exactly_and_survives_a_restart(s3: &S3) {
     let mut server = Server::on(s3);
-    let web1 = created(&server, "web1", &["--quota", "3000B"]);
-    assert_eq!(post(&web1, "web1", "data", &noise("first", 1000)).status, 200);
+    let web1 = created(&server, "web1", &["--quota", "30000B"]);
+    assert_eq!(post(&web1, "web1", "data", &noise("first", 10_000)).status, 200);
     let used_up = (403, "quota of this repository is used up");
-    assert_eq!(told(&post(&web1, "web1", "data", &noise("too large", 2001))), used_up);
-    assert_eq!(post(&web1, "web1", "data", &noise("just right", 2000)).status, 200);
+    assert_eq!(told(&post(&web1, "web1", "data", &noise("too large", 20_001))), used_up);
+    assert_eq!(post(&web1, "web1", "data", &noise("just right", 20_000)).status, 200);
     for _ in 0..2 {
-        assert_eq!(post(&web1, "web1", "data", &noise("first", 1000)).status, 200, "is there already");
+        assert_eq!(post(&web1, "web1", "data", &noise("first", 10_000)).status, 200, "is there already");
         assert_eq!(post(&web1, "web1", "locks", &noise("a lock", 200)).status, 200);
         assert_eq!(told(&post(&web1, "web1", "data", &noise("one byte", 1))), used_up);
         assert!(server.stop().success());
@@ -58,17 +58,17 @@ fn a_quota_is_reached_exactly_and_survives_a_restart(s3: &S3) {
 
 fn a_quota_in_all_counts_what_a_host_stored_wherever_it_was(s3: &S3) {
     let mut server = Server::on(s3);
-    let options = ["--repository", "web1", "--repository", "web2", "--total-quota", "2000B"];
+    let options = ["--repository", "web1", "--repository", "web2", "--total-quota", "20000B"];
     let host = server.add_client("host", &options);
     for repository in ["web1", "web2"] {
         assert_eq!(host.ask("POST", &format!("/{repository}/?create=true")).unwrap().status, 200);
     }
-    assert_eq!(post(&host, "web1", "data", &noise("one", 1000)).status, 200);
-    assert_eq!(post(&host, "web2", "data", &noise("two", 1000)).status, 200);
+    assert_eq!(post(&host, "web1", "data", &noise("one", 10_000)).status, 200);
+    assert_eq!(post(&host, "web2", "data", &noise("two", 10_000)).status, 200);
     for _ in 0..2 {
-        let refused = post(&host, "web1", "data", &noise("three", 1000));
+        let refused = post(&host, "web1", "data", &noise("three", 10_000));
         assert_eq!(told(&refused), (403, "quota of this host is used up"));
-        assert_eq!(post(&host, "web2", "data", &noise("two", 1000)).status, 200, "is there already");
+        assert_eq!(post(&host, "web2", "data", &noise("two", 10_000)).status, 200, "is there already");
         assert!(server.stop().success());
         server.start_again();
     }

@@ -62,6 +62,7 @@ fn dashboard_and_alerts_name_only_metrics_that_there_are() {
     let (server, status, web1) = serve();
     let _ = server.add_host("limited", &["--repository", "web1", "--quota", "1MiB", "--quota-files", "9"]);
     store(&web1, "snapshots", &noise("snapshot", 200));
+    status.wait_for(&[("pawl_repository_files{repository=\"web1\"}", 4)]); // with config and two keys
     let text = status.page("/metrics").text();
     let there: BTreeSet<_> = text
         .lines()

@@ -71,13 +71,14 @@ fn snapshots_are_waited_for_where_somebody_may_store_them() {
 fn what_repositories_hold_and_may_hold_is_told() {
     let (server, status, web1) = serve();
     let _ = server.add_host("web2", &["--repository", "web1", "--quota", "1MiB", "--quota-files", "100"]);
-    let before = status.metrics();
     let (bytes, files) =
         ("pawl_repository_bytes{repository=\"web1\"}", "pawl_repository_files{repository=\"web1\"}");
-    store(&web1, "data", &noise("pack", 1000));
+    status.wait_for(&[(files, 3)]); // config and two keys
+    let before = status.metrics();
+    store(&web1, "data", &noise("pack", 10_000));
     store(&web1, "locks", &noise("lock", 1000));
     status.wait_for(&[
-        (bytes, before[bytes] + 1000),
+        (bytes, before[bytes] + 10_000),
         (files, before[files] + 1),
         ("pawl_quota_bytes{repository=\"web1\",principal=\"web2\"}", 1 << 20),
         ("pawl_quota_files{repository=\"web1\",principal=\"web2\"}", 100),

@@ -6,12 +6,12 @@ use pawl_policy::{FileType, Handle};
 
 use super::Both;
 use crate::store::AppendStore;
-use crate::store::conformance::{content, id_of, principal, repository};
+use crate::store::conformance::{content, id_of, repository};
 use crate::store::locks::LockStore;
 
 impl<S: AppendStore, M: LockStore, P> Both<S, M, P> {
     async fn suspended_until(&self, handle: Handle) -> Option<u64> {
-        let survey = self.hosts.store.survey(&principal(), &repository(), &handle).await.unwrap();
+        let survey = self.hosts.store.survey(&repository(), &handle).await.unwrap();
         survey.locks_suspended_until_ms
     }
 }

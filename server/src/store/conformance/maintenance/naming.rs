@@ -10,7 +10,7 @@ use pawl_policy::{
 };
 
 use super::super::fixture::permit;
-use super::{Both, id_of, key, principal, repository, upload};
+use super::{Both, id_of, key, repository, upload};
 use crate::store::maintenance::{MaintenanceStore, Reason};
 use crate::store::{AppendStore, Created};
 
@@ -51,6 +51,6 @@ where
     let batch = f.begin(Reason::Deleted).await;
     f.hide(Handle::Config, &batch).await;
     assert_eq!(f.maintenance.repositories().await.unwrap(), vec![repository()]);
-    let state = f.hosts.store.survey(&principal(), &repository(), &Handle::Config).await.unwrap().repository;
+    let state = f.hosts.store.survey(&repository(), &Handle::Config).await.unwrap().repository;
     assert_eq!(state, RepositoryState::Initialised);
 }

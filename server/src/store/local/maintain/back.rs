@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use pawl_policy::{Caps, Handle, RepositoryName};
+use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use rustix::io::Errno;
 
 use super::{Disk, hide, versions};
@@ -49,18 +49,10 @@ pub(super) fn put_back(
     let creator = Facts::read(&file).map_err(StoreError::from)?.creator;
     let into = directory::open_or_make(&disk.data, &layout::directory(repository, handle));
     let into = into.map_err(StoreError::from)?;
-    // Counted first, so that usage is never less than what is visible.
-    if counts(handle) {
-        let counted = disk.usage.add(disk.data.as_fd(), repository, creator.as_ref(), bytes);
-        counted.map_err(StoreError::from)?;
-    }
     // Before it is visible: if this is cut, the file is found in its batch again, but its tombstone nowhere.
     hide::exhume(disk, repository, handle)?;
-    if let Err(error) = directory::move_file(&from, &name, &into, &layout::file_name(handle)) {
-        if counts(handle) {
-            let taken = disk.usage.take_back(disk.data.as_fd(), repository, creator.as_ref(), bytes);
-            taken.map_err(StoreError::from)?;
-        }
+    let rename = || directory::move_file(&from, &name, &into, &layout::file_name(handle));
+    if let Err(error) = counted(disk, repository, handle, creator.as_ref(), bytes, rename) {
         if error == Errno::EXIST {
             return compare(disk, repository, handle, &file).map(|created| (created, bytes));
         }
@@ -70,6 +62,21 @@ pub(super) fn put_back(
     let settled = synced.and_then(|()| note_stored(disk.data.as_fd(), repository, handle));
     settled.map_err(StoreError::from)?;
     Ok((Created::Stored, bytes))
+}
+
+/// Names a file, which counts from before it is visible.
+pub(super) fn counted(
+    disk: &Disk,
+    repository: &RepositoryName,
+    handle: &Handle,
+    creator: Option<&PrincipalName>,
+    bytes: u64,
+    name: impl FnOnce() -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    if !counts(handle) {
+        return name();
+    }
+    disk.usage.lock(disk.data.as_fd())?.add(repository, creator, bytes, name)
 }
 
 /// What stands there may be the same file.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::back::is_right;
 use super::{Disk, walk};
-use crate::keeper::{commit::mode_for, counts, directory, facts, layout, note_stored, take_usage_back};
+use crate::keeper::{commit::mode_for, counts, directory, facts, layout, note_stored};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hid};
 use crate::store::{Facts, StoreError};
@@ -128,7 +128,7 @@ fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, Store
         Err(error) => return Err(error.into()),
     };
     let into = directory::open_or_make(&disk.data, &layout::hidden_directory(id, handle))?;
-    let turn = disk.usage.turn(disk.data.as_fd())?;
+    let guard = disk.usage.lock(disk.data.as_fd())?;
     match directory::move_file(&from, &name, &into, &name) {
         Ok(()) => {}
         Err(Errno::NOENT) => return Ok(Moved::Absent),
@@ -143,13 +143,11 @@ fn take_away(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved, Store
     }
     if counts(handle) {
         let creator = Facts::read(&file)?.creator;
-        let taken = take_usage_back(&turn, disk.data.as_fd(), repository, creator.as_ref(), bytes);
-        if let Err(error) = taken {
-            // Hidden it is; the next start of the server counts anew.
-            tracing::warn!(%error, %repository, "usage is counted too high until the next start of `pawl serve`");
+        if let Err(error) = guard.take(repository, creator.as_ref(), bytes) {
+            tracing::warn!(%error, %repository, "usage is too high until all files are counted again");
         }
     }
-    drop(turn);
+    drop(guard);
     if disk.usage.keeps_order() {
         bring_to_disk()?;
     }
@@ -210,7 +208,7 @@ mod tests {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
     use super::*;
-    use crate::keeper::{UsageBook, principal_usage};
+    use crate::keeper::MaintenanceUsage;
     use crate::store::AppendStore;
     use crate::store::conformance::content;
     use crate::store::local::maintain::batch::for_reason;
@@ -224,8 +222,8 @@ mod tests {
         rustix::fs::removexattr(f.hosts.place.path().join("web1"), "user.pawl.initialised").unwrap();
         let batch = f.begin(Reason::Deleted).await;
         assert_eq!(f.hide(Handle::Config, &batch).await, Hid::Now);
-        let (host, web1) = ("host-1".parse().unwrap(), "web1".parse().unwrap());
-        let survey = f.hosts.store.survey(&host, &web1, &Handle::Config).await.unwrap();
+        let web1 = "web1".parse().unwrap();
+        let survey = f.hosts.store.survey(&web1, &Handle::Config).await.unwrap();
         assert_eq!(survey.repository, RepositoryState::Initialised);
     }
 
@@ -302,22 +300,22 @@ mod tests {
             [f.stored(FileType::Data, &first).await, f.stored(FileType::Data, &second).await];
         let id = f.begin(Reason::Deleted).await;
         assert_eq!(f.hide(first, &id).await, Hid::Now); // which makes the batch's directories
-        let (data, host) = (std::fs::File::open(f.hosts.place.path()).unwrap(), "host-1".parse().unwrap());
-        let stored = || principal_usage(data.as_fd(), &host).unwrap();
-        let before = stored();
+        let host = "host-1".parse().unwrap();
+        let stored = async || f.hosts.store.total_usage(&host).await.unwrap();
+        let before = stored().await;
         assert!(before.bytes >= 1000, "{before:?}");
 
         let path = f.hosts.place.path().to_owned();
         let hidden = std::thread::spawn(move || {
             let data = std::fs::File::open(&path).unwrap().into();
-            let disk = Disk { data, path, usage: UsageBook::default() };
+            let disk = Disk { data, path, usage: MaintenanceUsage::new(false) };
             let batch = for_reason(&disk, &id, &"web1".parse().unwrap(), Reason::Deleted).unwrap();
             sync_in_vain();
             take_away(&disk, &batch, &second)
         });
         let hidden = hidden.join().unwrap();
         assert!(matches!(hidden, Err(StoreError::Unavailable(_))), "{hidden:?}");
-        assert_eq!(stored(), before);
+        assert_eq!(stored().await, before);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -328,13 +326,14 @@ mod tests {
         let batch = f.begin(Reason::Deleted).await;
         let visible = f.hosts.place.path().join(layout::file(&"web1".parse().unwrap(), &handle));
         // As a count holds it at its end, which has seen the file.
-        let (counting, data) = (UsageBook::default(), std::fs::File::open(f.hosts.place.path()).unwrap());
-        let turn = counting.turn(data.as_fd()).unwrap();
+        let counting = MaintenanceUsage::new(false);
+        let data = std::fs::File::open(f.hosts.place.path()).unwrap();
+        let guard = counting.lock(data.as_fd()).unwrap();
         let hiding = f.hide(handle, &batch);
         let mut hiding = std::pin::pin!(hiding);
         let waits = tokio::time::timeout(Duration::from_millis(300), &mut hiding).await;
         assert!(waits.is_err() && visible.exists(), "it went while a count was ending");
-        drop(turn);
+        drop(guard);
         assert_eq!(hiding.await, Hid::Now);
         assert!(!visible.exists());
     }

@@ -15,7 +15,7 @@ use super::{Disk, LocalMaintenance, back, hide};
 use crate::body::{ConfigBody, Upload, VerifiedBody};
 use crate::keeper::commit::seal_with;
 use crate::keeper::staging::{Staged, Staging};
-use crate::keeper::{counts, directory, layout, note_stored};
+use crate::keeper::{directory, layout, note_stored};
 use crate::store::maintenance::PutBackError;
 use crate::store::{CreateError, Created, Facts, StoreError};
 
@@ -87,16 +87,9 @@ fn publish(
     seal_with(staged, handle, facts).map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let into = directory::open_or_make(&disk.data, &layout::directory(repository, handle)).map_err(failed)?;
     let bytes = staged.file().metadata().map_err(StoreError::from)?.len();
-    if counts(handle) {
-        let data = disk.data.as_fd();
-        disk.usage.add(data, repository, facts.creator.as_ref(), bytes).map_err(failed)?;
-    }
     hide::exhume(disk, repository, handle)?;
-    if let Err(error) = staged.publish(&into, &layout::file_name(handle)) {
-        if counts(handle) {
-            let data = disk.data.as_fd();
-            disk.usage.take_back(data, repository, facts.creator.as_ref(), bytes).map_err(failed)?;
-        }
+    let publish = || staged.publish(&into, &layout::file_name(handle));
+    if let Err(error) = back::counted(disk, repository, handle, facts.creator.as_ref(), bytes, publish) {
         if error != Errno::EXIST {
             return Err(failed(error));
         }

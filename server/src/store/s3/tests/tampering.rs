@@ -93,7 +93,7 @@ async fn opened(
     let mut settings = settings(&bucket.through(line.address()), state.path());
     change(&mut settings);
     let keeper = keeper(state.path(), false);
-    let store = S3Store::open(settings, state.path(), keeper).await.map_err(|error| error.to_string())?;
+    let store = S3Store::open(settings, keeper).await.map_err(|error| error.to_string())?;
     Ok(Fixture { store, place: state })
 }
 

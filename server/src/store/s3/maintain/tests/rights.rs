@@ -30,7 +30,7 @@ async fn is_left_to_the_store(server: S3) {
     let state = tempfile::tempdir().unwrap();
     let settings = settings(&roles.owner.with(&roles.maintenance), state.path());
     let keeper = maintenance_keeper(state.path());
-    let store = S3Store::open_for_maintenance(settings, state.path(), keeper.clone(), None).await.unwrap();
+    let store = S3Store::open_for_maintenance(settings, keeper.clone(), None).await.unwrap();
     let maintenance = S3Maintenance::new(store, Some(keeper)).unwrap();
     let bytes = content(1, 100);
     let (id, web1) = (id_of(&bytes), repository());

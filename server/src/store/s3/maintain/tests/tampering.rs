@@ -252,9 +252,9 @@ async fn a_repository_that_pawl_did_not_begin_stays_taken_when_all_of_it_is_dele
     assert_eq!(f.hide(Handle::Config, &batch).await, Hid::Now);
     let state = tempfile::tempdir().unwrap();
     let settings = crate::store::s3::tests::settings(f.hosts.place.bucket(), state.path());
-    let other = S3Store::open_for_reading(settings, state.path(), None).await.unwrap(); // which remembers nothing
-    let (host, web1) = ("host-1".parse().unwrap(), "web1".parse().unwrap());
-    let survey = crate::store::AppendStore::survey(&other, &host, &web1, &Handle::Config).await.unwrap();
+    let other = S3Store::open_for_reading(settings, None).await.unwrap(); // which remembers nothing
+    let web1 = "web1".parse().unwrap();
+    let survey = crate::store::AppendStore::survey(&other, &web1, &Handle::Config).await.unwrap();
     assert_eq!(survey.repository, pawl_policy::RepositoryState::Initialised);
     assert_eq!(f.maintenance.bring_back(&batch, &Handle::Config).await.unwrap(), Created::Stored);
     assert_eq!(f.hosts.place.bucket().get("some/prefix/web1/config").unwrap(), b"by restic itself");
