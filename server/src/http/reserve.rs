@@ -83,12 +83,13 @@ mod tests {
     fn what_is_promised_adds_up_and_is_given_back() {
         let reservations = Reservations::default();
         let (web1, web2) = ("web1", "web2");
-        let first = reservations.reserve(&web1, 10);
-        let second = reservations.reserve(&web1, 5);
-        assert_eq!(second.total(), Usage { bytes: 15, files: 2 });
-        assert_eq!(reservations.reserve(&web2, 1).total(), Usage { bytes: 1, files: 1 });
+        let first = reservations.reserve(&web1, 10_000);
+        let second = reservations.reserve(&web1, 5_000);
+        assert_eq!(second.total(), Usage { bytes: 15_000, files: 2 });
+        // A small file counts as much as it takes.
+        assert_eq!(reservations.reserve(&web2, 1).total(), Usage { bytes: 4096, files: 1 });
         drop(first);
-        assert_eq!(reservations.reserve(&web1, 1).total(), Usage { bytes: 6, files: 2 });
+        assert_eq!(reservations.reserve(&web1, 6_000).total(), Usage { bytes: 11_000, files: 2 });
         drop(second);
         assert!(reservations.promised().is_empty());
     }
