@@ -22,8 +22,9 @@ use super::{Backups, DAY, RULES, table};
 
 /// When a night begins, after midnight.
 pub(super) const NIGHT: u64 = 3 * 3600 + 1800;
-/// Disk use is compared from then on: before, nothing that was deleted has become final.
-const COMPARED_FROM: u64 = 25;
+/// Disk use is judged from then on. In the first weeks rules remove little and nothing becomes final, so that it says more
+/// about which packs a prune happened to write anew.
+const COMPARED_FROM: u64 = 60;
 /// Of what plain restic needs with the same delay, Pawl needs so many percent at most.
 const PERCENT_MAX: u64 = 130;
 
