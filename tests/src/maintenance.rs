@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::clients::{Restic, Version};
-use crate::clock::Clock;
+use crate::clock::{Clock, Kernel};
 use crate::command::{Finished, pawl, pawl_command};
 use crate::program::Run;
 use crate::server::{Credential, Server};
@@ -147,7 +147,7 @@ pub fn maintain<P: AsRef<std::ffi::OsStr>>(place: &[P; 2], args: &[&str]) -> Fin
     pawl(args.chain(place.iter().map(AsRef::as_ref)))
 }
 
-/// Runs it on a machine whose clock is set to this, as `+15d` or a moment.
+/// Runs it on a machine whose clock nothing corrects, and that is set to this, as `+15d` or a moment.
 #[must_use]
 pub fn maintain_at_time<P: AsRef<std::ffi::OsStr>>(time: &str, place: &[P; 2], args: &[&str]) -> Finished {
     start_at_time(time, place, args).end()
@@ -156,7 +156,7 @@ pub fn maintain_at_time<P: AsRef<std::ffi::OsStr>>(time: &str, place: &[P; 2], a
 /// Starts it there.
 #[must_use]
 pub fn start_at_time<P: AsRef<std::ffi::OsStr>>(time: &str, place: &[P; 2], args: &[&str]) -> Run {
-    start_by(&Clock::default().at(time), place, args)
+    start_by(&Clock::default().at(time).of(Kernel::Unsynchronised), place, args)
 }
 
 /// Runs it on a machine with this clock.

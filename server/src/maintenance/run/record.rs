@@ -33,6 +33,8 @@ pub(in crate::maintenance) struct Record {
     pub(in crate::maintenance) well_ms: BTreeMap<Step, u64>,
     /// When `restic check` last ended well, in Unix milliseconds; nothing if it failed since.
     pub(in crate::maintenance) checked_ms: Option<u64>,
+    /// When restic last pruned, in Unix milliseconds.
+    pub(in crate::maintenance) pruned_ms: Option<u64>,
     /// Whether the last run left steps for which there was no time, other than that of verifying.
     pub(in crate::maintenance) left_to_act: bool,
     /// What the last verification says about making deletions final; nothing if there was none.

@@ -25,12 +25,14 @@ use super::ward::Ward;
 use crate::cli::{Purge, Settings};
 use crate::files::FileError;
 use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
-use crate::store::{AppendStore, local};
+use crate::store::{AppendStore, local, now_ms};
 
 /// Held snapshots that are named one by one; `pawl maintain forget --dry-run` and the report have them all.
 const SUSPICIOUS_NAMED: usize = 5;
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;
+/// A prune is due so long after the last although nothing was deleted.
+const PRUNE_EVERY_MS: u64 = 7 * DAY_MS;
 
 const NO_PASSWORD: &str = "no password is configured (password_file or password_command)";
 
@@ -125,24 +127,28 @@ fn suspicious(held: &[HeldSnapshot]) -> Vec<String> {
     said
 }
 
-/// Has restic prune: with keep rules every time, for backups that were cut leave data as well; else what was deleted.
+/// Has restic prune what was deleted. With keep rules also once a week, for backups that were cut leave data as well. Not
+/// every night: restic writes small packs anew each time, and the old ones stay until the delay has passed.
 pub(super) async fn prune(
     session: &Session,
     ward: &mut Ward,
     quiet: &mut Quiet<'_>,
 ) -> Result<(), FileError> {
     ward.step(Step::Prune, async |ward| {
-        let rules = ward.settings.retention.keep.rules();
-        if rules == Rules::default() && !was_deleted_from(session, ward).await? {
-            return Ok(Said::skipped("nothing was deleted since the last time"));
+        if let Some(why) = without_restic(session, ward).await? {
+            return Ok(why);
+        }
+        let has_rules = ward.settings.retention.keep.rules() != Rules::default();
+        let is_due =
+            ward.is_asked_for(Step::Prune) || (has_rules && was_long_ago(ward.record.pruned_ms));
+        if !is_due && !was_deleted_from(session, ward).await? {
+            let why = "nothing was deleted since the last time";
+            return Ok(if has_rules { Said::well(why) } else { Said::skipped(why) });
         }
         if !ward.record.unseen.is_empty() {
             return Ok(Said::skipped(
                 "not before somebody has looked at what was hidden: `pawl maintain report --seen` says that you have",
             ));
-        }
-        if let Some(why) = without_restic(session, ward).await? {
-            return Ok(why);
         }
         let before = session.store.batches().await?;
         // What is packed anew needs room before anything else is given up.
@@ -154,6 +160,9 @@ pub(super) async fn prune(
         let young = Arc::new(Young::of(session, &ward.repository, &password).await?);
         let refused =
             restic(session, ward, quiet, &args, "pruning", Some(Arc::clone(&young))).await?;
+        if refused == 0 {
+            ward.record.pruned_ms = Some(now_ms());
+        }
         let mut hidden = Usage::default();
         let new = own_since(session, ward, &before).await?;
         for batch in &new {
@@ -334,9 +343,14 @@ fn refusals(refused: u64) -> String {
     format!("deletions that Pawl refused: {refused}; the audit log of maintenance says which")
 }
 
+/// Whether a prune is due although nothing was deleted.
+fn was_long_ago(pruned_ms: Option<u64>) -> bool {
+    pruned_ms.is_none_or(|pruned_ms| now_ms().saturating_sub(pruned_ms) >= PRUNE_EVERY_MS)
+}
+
 /// Whether somebody deleted something since the last prune.
 async fn was_deleted_from(session: &Session, ward: &Ward) -> Result<bool, Box<dyn Error>> {
-    let pruned_ms = ward.record.well_ms.get(&Step::Prune).copied().unwrap_or(0);
+    let pruned_ms = ward.record.pruned_ms.unwrap_or(0);
     let batches = session.store.batches().await?;
     Ok(batches.iter().any(|batch| {
         batch.repository == ward.repository && batch.reason == Reason::Deleted && batch.began_ms > pruned_ms

@@ -123,6 +123,11 @@ impl Ward {
         !self.only.is_empty()
     }
 
+    /// Whether somebody asked for this step by its name.
+    pub(super) fn is_asked_for(&self, step: Step) -> bool {
+        self.only.contains(&step)
+    }
+
     /// What this run did.
     pub(super) fn steps(&self) -> impl Iterator<Item = &Done> {
         self.of_last().filter(|done| !self.is_partial() || self.fresh.contains(&done.step))

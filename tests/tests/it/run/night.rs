@@ -134,3 +134,19 @@ fn enough_is_remembered_for_a_report_and_losing_it_costs_nothing() {
     }
     assert_eq!(ground.snapshots("web1").len(), 4);
 }
+
+#[test]
+fn a_night_prunes_what_was_deleted_and_otherwise_once_a_week() {
+    let ground = Ground::new(&["web1"]);
+    let night = || ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    let said = |report| step(&report, "web1", "prune")["said"][0].as_str().unwrap().to_owned();
+    assert!(said(night()).starts_with("deleted "));
+    assert_eq!(said(night()), "nothing was deleted since the last time");
+    // Backups that were cut leave data that no snapshot needs, and no deletion tells of it.
+    let path = ground.server.data().join(".pawl/maintenance/run/web1.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let pruned_ms = record["pruned_ms"].as_u64().unwrap();
+    record["pruned_ms"] = (pruned_ms - 7 * super::DAY * 1000).into();
+    plant(&path, record.to_string().as_bytes());
+    assert!(said(night()).starts_with("deleted "));
+}
