@@ -59,7 +59,7 @@ impl Caps {
     /// `config` and `keys` are held in memory while they are checked, so their caps cannot be raised past this.
     pub const IN_MEMORY_BYTES_MAX: u64 = 64 * KIB;
 
-    /// The same for a maintenance server: admins may store any bytes, as restic's own tests of a server do.
+    /// Checks an admin's upload: admins may store any bytes, as restic's own tests of a server do.
     #[must_use]
     pub const fn for_maintenance(self) -> Self {
         Self { of_hosts: false, ..self }

@@ -163,7 +163,7 @@ pub enum Credential {
     },
     /// By the one that it has, and with more rights than before.
     Granted,
-    /// As before.
+    /// By the credential and the rights that it had before.
     There,
 }
 

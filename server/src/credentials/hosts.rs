@@ -84,7 +84,7 @@ pub struct Hosts {
 #[derive(Debug)]
 pub struct BadEntry {
     written: toml::Value,
-    /// Why not.
+    /// Why the entry cannot be understood.
     pub cause: String,
 }
 

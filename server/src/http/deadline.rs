@@ -270,7 +270,7 @@ impl Working {
         });
     }
 
-    /// The same request once more, for as long as the rest of its body is read.
+    /// Counts the request again, for as long as the rest of its body is read.
     pub(super) fn read_on(&self) -> Self {
         let mut reading = self.clock.begin();
         if self.authenticated {

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 /// of 52 bytes. What is longer takes a block of 4 KiB for each file.
 const FACTS: &str = "user.pawl";
 const FORMAT: &str = "1 ";
-/// The same facts as Pawl kept them first, in two attributes; still read.
+/// Earlier versions of Pawl kept these facts in two attributes, which are still read.
 const CREATOR: &str = "user.pawl.creator";
 const RECEIVED: &str = "user.pawl.received";
 const AUDIENCE: &str = "user.pawl.audience";

@@ -27,7 +27,7 @@ pub(super) struct Host {
     /// How many backups it makes on a day.
     pub(super) backups: Backups,
     pub(super) restic: Restic,
-    /// The same history in a repository of plain restic.
+    /// A repository of plain restic with the host's history.
     pub(super) plain: Plain,
     /// The number of its last backup.
     number: u64,
