@@ -145,6 +145,7 @@ struct Spent {
 pub(super) struct Arrival {
     arrivals: Arrivals,
     origin: Origin,
+    is_proxy: bool,
     _listed: Listed<Origin>,
     /// Once it has begun, unless its address has no limits.
     begun: Option<Listed<Origin>>,
@@ -160,11 +161,16 @@ impl Arrivals {
     }
 
     /// A new connection; none if too many of its address wait for their turn. One of a proxy is limited by nothing here.
+    /// Those that need not wait begin here, so that the oldest of an address is the one that was accepted first.
     pub(super) fn arrive(&self, origin: Origin, clock: &Clock, is_proxy: bool) -> Option<Arrival> {
         let (listed, count) = self.0.open.enter(&origin, clock);
         let is_too_much = !is_proxy && count > self.0.share.saturating_mul(2);
-        let arrival = Arrival { arrivals: self.clone(), origin, _listed: listed, begun: None };
-        (!is_too_much).then_some(arrival)
+        let mut arrival = Arrival { arrivals: self.clone(), origin, is_proxy, _listed: listed, begun: None };
+        if is_too_much {
+            return None;
+        }
+        arrival.begin(clock);
+        Some(arrival)
     }
 
     /// Has all that are no longer young end, from wherever they come: they keep others out.
@@ -212,7 +218,11 @@ impl Arrival {
         }
     }
 
+    /// Whether it has begun.
     fn begin(&mut self, clock: &Clock) -> bool {
+        if self.is_proxy || self.begun.is_some() {
+            return true;
+        }
         let shared = &self.arrivals.0;
         let (begun, count) = shared.begun.enter(&self.origin, clock);
         if count > shared.share {

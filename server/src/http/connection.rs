@@ -70,9 +70,8 @@ pub(super) struct Accepted {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) watcher: Watcher,
     pub(super) clock: Clock,
-    /// What it counts as until somebody authenticates, and whether it waits for its turn first.
+    /// What it counts as until somebody authenticates.
     pub(super) arrival: Arrival,
-    pub(super) waits: bool,
 }
 
 /// Serves the connection until it ends, errs, or keeps the server waiting for too long.
@@ -95,10 +94,8 @@ pub(super) async fn serve<S: AppendStore, D: Deletions>(door: Arc<Door<S, D>>, a
 }
 
 async fn begin<S: AppendStore, D: Deletions>(door: Arc<Door<S, D>>, accepted: Accepted) {
-    let Accepted { stream, peer, tls, watcher, clock, mut arrival, waits } = accepted;
-    if waits {
-        arrival.turn(&clock).await;
-    }
+    let Accepted { stream, peer, tls, watcher, clock, mut arrival } = accepted;
+    arrival.turn(&clock).await;
     clock.count_for_address(arrival);
     let stall = door.limits.stall;
     let connected = Connected { door, clock, peer, watcher };

@@ -74,7 +74,7 @@ pub async fn serve<S: AppendStore, D: Deletions>(
                     Stream::Unix(_) => None,
                 };
                 let watcher = graceful.watcher();
-                let accepted = Accepted { stream, peer, tls, watcher, clock, arrival, waits: !is_proxy };
+                let accepted = Accepted { stream, peer, tls, watcher, clock, arrival };
                 let held = (place, door.metrics.connection());
                 let door = Arc::clone(&door);
                 tokio::spawn(async move {
