@@ -100,7 +100,7 @@ fn look(options: &Doctor) -> Result<Report, Box<dyn std::error::Error>> {
     let config = configuration(&options.place)?;
     let store = match &config.s3 {
         None => directory::look(&config)?,
-        Some(settings) => bucket::look(settings)?,
+        Some(settings) => bucket::look(settings, config.maintenance.delay_days())?,
     };
     judge(&config, store)
 }
@@ -113,7 +113,7 @@ pub(crate) fn look_without_trying(
 ) -> Result<Report, Box<dyn std::error::Error>> {
     let store = match &config.s3 {
         None => directory::look(config)?,
-        Some(_) => bucket::of_maintenance(found),
+        Some(_) => bucket::of_maintenance(found, config.maintenance.delay_days()),
     };
     judge(config, store)
 }

@@ -313,6 +313,7 @@ fn say_findings(store: &S3Store) {
         match finding.sort {
             Sort::Good => tracing::info!("s3: {}", finding.text),
             Sort::Note => tracing::info!("s3: note: {}", finding.text),
+            Sort::Fault => tracing::error!("s3: {}", finding.text),
             Sort::Weak(weakness) => {
                 tracing::warn!("s3: {}, which s3.accept allows: {}", finding.text, weakness.consequence());
             }

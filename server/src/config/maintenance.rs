@@ -56,7 +56,8 @@ impl Maintenance {
             return Err(NoCredential);
         }
         let mut accept = of_hosts.accept.clone();
-        accept.push(Weakness::PowerfulCredential); // hiding files is what it is for
+        // Hiding files is what it is for.
+        accept.extend([Weakness::PowerfulCredential, Weakness::HidingCredential]);
         Ok(S3Settings {
             credentials_file: self.credentials_file.clone(),
             profile: self.profile.clone(),

@@ -191,7 +191,8 @@ mod tests {
         let table = "bucket = 'backup'\nprefix = 'a/b'\nregion = 'eu-1'\nendpoint = 'https://s3.example.org'\n\
                      ca = '/c'\ncredentials_file = '/f'\nprofile = 'p'\ndata_storage_class = 'STANDARD_IA'\n\
                      encryption = 'kms'\nkms_key = 'k'\nlocks_bucket = 'locks'\ninstances = 'one'\n\
-                     accept = ['unversioned', 'unconditional-writes', 'unchecked-content', 'powerful-credential']";
+                     accept = ['unversioned', 'unconditional-writes', 'unchecked-content', 'powerful-credential', \
+                     'hiding-credential']";
         let settings = parse(table).unwrap().s3.unwrap();
         assert_eq!(settings.encryption, Encryption::Kms(Some("k".to_owned())));
         assert_eq!((settings.accept, settings.path_style), (Weakness::ALL.to_vec(), true));

@@ -8,14 +8,21 @@ use crate::store::s3::settings::{Instances, S3Settings, Weakness};
 use crate::store::s3::{self, Finding, Findings, Sort};
 
 /// Tries the bucket.
-pub(super) fn look(settings: &S3Settings) -> Result<(Vec<Line>, Store), Box<dyn std::error::Error>> {
+pub(super) fn look(
+    settings: &S3Settings,
+    purge_delay_days: u32,
+) -> Result<(Vec<Line>, Store), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(s3::examine(settings))?;
-    Ok((lines(&findings, settings), store(&findings, Some(has(&findings, Weakness::PowerfulCredential)))))
+    let lines = lines(&findings, settings, purge_delay_days);
+    Ok((lines, store(&findings, Some(has(&findings, Weakness::PowerfulCredential)))))
 }
 
 /// What maintenance found out with its own credential, which says nothing of the door's.
-pub(super) fn of_maintenance(found: Option<(&Findings, &S3Settings)>) -> (Vec<Line>, Store) {
+pub(super) fn of_maintenance(
+    found: Option<(&Findings, &S3Settings)>,
+    purge_delay_days: u32,
+) -> (Vec<Line>, Store) {
     let Some((findings, settings)) = found else {
         let line = Line::note("the bucket was not tried out within a day", "`pawl doctor` does that");
         let unknown = Store::Bucket {
@@ -26,12 +33,32 @@ pub(super) fn of_maintenance(found: Option<(&Findings, &S3Settings)>) -> (Vec<Li
         };
         return (vec![line], unknown);
     };
-    (lines(findings, settings), store(findings, None))
+    (lines(findings, settings, purge_delay_days), store(findings, None))
 }
 
-fn lines(findings: &Findings, settings: &S3Settings) -> Vec<Line> {
+fn lines(findings: &Findings, settings: &S3Settings, purge_delay_days: u32) -> Vec<Line> {
     let of_findings = findings.all().iter().map(|finding| of_finding(finding, settings));
-    of_findings.chain(of_instances(findings, settings)).chain(of_transport(settings)).collect()
+    of_findings
+        .chain(of_object_lock(findings, purge_delay_days))
+        .chain(of_instances(findings, settings))
+        .chain(of_transport(settings))
+        .collect()
+}
+
+fn of_object_lock(findings: &Findings, purge_delay_days: u32) -> Option<Line> {
+    let locked_days = findings.locked_days()?;
+    if locked_days >= purge_delay_days {
+        let text =
+            format!("Object Lock outlasts the purge delay ({locked_days} and {purge_delay_days} days)");
+        return Some(Line::good(text));
+    }
+    let text =
+        format!("Object Lock ends before the purge delay does ({locked_days} and {purge_delay_days} days)");
+    let consequence = format!(
+        "a credential that may delete versions can delete a file for good before its purge delay is over; set the \
+         bucket's default retention to {purge_delay_days} days or more"
+    );
+    Some(Line::note(text, consequence))
 }
 
 fn of_transport(settings: &S3Settings) -> Option<Line> {
@@ -61,6 +88,7 @@ fn of_finding(finding: &Finding, settings: &S3Settings) -> Line {
     match finding.sort {
         Sort::Good => Line::good(text),
         Sort::Note => Line::plain(Verdict::Note, text),
+        Sort::Fault => Line::plain(Verdict::Fault, text),
         Sort::Weak(weakness) => Line {
             verdict: if settings.accept.contains(&weakness) { Verdict::Accepted } else { Verdict::Fault },
             text,

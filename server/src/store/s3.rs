@@ -118,7 +118,7 @@ enum Trial {
 /// Tries a bucket out, whatever the settings accept.
 pub async fn examine(settings: &S3Settings) -> Result<Findings, OpenError> {
     let clients = Clients::new(settings).await?;
-    Ok(probe::probe(&clients, settings, &Layout::new(settings)).await?)
+    Ok(probe::probe(&clients, settings, &Layout::new(settings), Side::Hosts).await?)
 }
 
 impl S3Store {
@@ -161,7 +161,7 @@ impl S3Store {
         let findings = match trial {
             Trial::None => Findings::not_tried(),
             Trial::Before(known) => known.check(&settings)?,
-            Trial::Now => probe::probe(&clients, &settings, &layout).await?.check(&settings)?,
+            Trial::Now => probe::probe(&clients, &settings, &layout, side).await?.check(&settings)?,
         };
         Ok(Self {
             shared: Arc::new(Shared {

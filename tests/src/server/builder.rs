@@ -29,6 +29,7 @@ pub struct Builder {
     bucket: Option<Bucket>,
     credentials_file: Option<PathBuf>,
     instances: Instances,
+    accept: Vec<&'static str>,
     config: String,
     args: Vec<String>,
     listen: Option<SocketAddr>,
@@ -68,6 +69,13 @@ impl Builder {
     #[must_use]
     pub const fn one_of_many(mut self) -> Self {
         self.instances = Instances::Many;
+        self
+    }
+
+    /// Accepts a weakness of the store by its name in the configuration.
+    #[must_use]
+    pub fn accept(mut self, weakness: &'static str) -> Self {
+        self.accept.push(weakness);
         self
     }
 
@@ -139,9 +147,10 @@ impl Builder {
             self.credentials_file.iter().map(|file| format!("credentials_file = \"{}\"\n", file.display()));
         let table = format!(
             "[s3]\nbucket = {:?}\nprefix = {PREFIX:?}\nregion = {REGION:?}\nendpoint = {:?}\n\
-             instances = {instances:?}\naccept = [\"powerful-credential\", \"unchecked-content\"]\n",
+             instances = {instances:?}\naccept = {:?}\n",
             bucket.name(),
-            bucket.endpoint_url()
+            bucket.endpoint_url(),
+            ["powerful-credential", "unchecked-content"].iter().chain(&self.accept).collect::<Vec<_>>(),
         );
         table + &file.collect::<String>()
     }

@@ -20,3 +20,4 @@ mod rot;
 mod thief;
 mod tried;
 mod undone;
+mod unlike_aws;

@@ -26,6 +26,8 @@ pub enum Sort {
     Note,
     /// Has to be accepted by name.
     Weak(Weakness),
+    /// Hosts or maintenance cannot work with it.
+    Fault,
 }
 
 /// Why a store is not used.
@@ -70,9 +72,18 @@ pub struct Findings {
     pub(super) keeps_versions: bool,
     pub(super) taken_names: TakenNames,
     pub(super) old_versions: OldVersions,
+    /// For how many days Object Lock keeps each new version.
+    #[serde(default)]
+    pub(super) locked_days: Option<u32>,
 }
 
 impl Findings {
+    /// For how many days Object Lock keeps each new version; `None` if it keeps none, or that cannot be read.
+    #[must_use]
+    pub const fn locked_days(&self) -> Option<u32> {
+        self.locked_days
+    }
+
     /// After how many days the bucket ends versions that are not shown any more; `None` if no rule does, or it is not
     /// known.
     #[must_use]
@@ -120,6 +131,7 @@ impl Findings {
             keeps_versions: true,
             taken_names: TakenNames::Unknown,
             old_versions: OldVersions::NotKnown(String::new()),
+            locked_days: None,
         }
     }
 
@@ -127,6 +139,9 @@ impl Findings {
     pub(super) fn check(self, settings: &S3Settings) -> Result<Self, ProbeError> {
         let mut reasons = Vec::new();
         for finding in &self.all {
+            if finding.sort == Sort::Fault {
+                reasons.push(format!("- {}", finding.text));
+            }
             if let Sort::Weak(weakness) = finding.sort
                 && !settings.accept.contains(&weakness)
             {

@@ -129,6 +129,16 @@ impl Layout {
         format!("{}.pawl/maintenance/beats/{run}/", self.prefix)
     }
 
+    /// Where rights to a repository's files are tried. No repository is called `locks`, so that maintenance finds none there.
+    pub(super) fn trial(&self, file: &str) -> String {
+        format!("{}locks/{file}", self.prefix)
+    }
+
+    /// Where maintenance tries the store out.
+    pub(super) fn probe_of_notes(&self, name: &str) -> String {
+        format!("{}.pawl/probe/{name}", self.prefix)
+    }
+
     /// Where the store is tried out.
     pub(super) fn probe(&self, name: &str) -> String {
         format!("{}.pawl-probe/{name}", self.prefix)

@@ -1,7 +1,6 @@
 //! Trying the store out, before anything is entrusted to it.
 //!
-//! Invariant: what is tried is tried on objects of the probe's own, or changes nothing; what cannot be found out counts
-//! as missing.
+//! Invariant: the probe changes no object but its own, and what it cannot find out counts as missing.
 
 use std::collections::HashMap;
 
@@ -20,17 +19,21 @@ use super::layout::Layout;
 use super::lifecycle::{self, OldVersions};
 use super::put::{self, Ended, Target, checksum};
 use super::settings::{S3Settings, Weakness};
+use super::{Side, versions};
+
+mod work;
 
 /// PUTs at a time of which one may win, and how often that is tried. Where several win, nearly every race of four shows it;
 /// on a machine that is so busy that they come one after another, one may not.
 const RACERS: usize = 8;
 const RACES: usize = 4;
 
-/// Tries the store out.
+/// Tries the store out, and whether the credential can do the work of this side.
 pub(super) async fn probe(
     clients: &Clients,
     settings: &S3Settings,
     layout: &Layout,
+    side: Side,
 ) -> Result<Findings, ProbeError> {
     let probe = Probe { client: &clients.quick, settings, layout };
     let mut findings = Findings {
@@ -38,10 +41,12 @@ pub(super) async fn probe(
         keeps_versions: false,
         taken_names: TakenNames::Unknown,
         old_versions: OldVersions::Stay,
+        locked_days: None,
     };
     let first = probe.conditions(&mut findings).await?;
-    Probe::versioning(&mut findings, &first);
+    probe.versioning(&mut findings).await?;
     probe.content(&mut findings).await?;
+    probe.work(&mut findings, &first.key, side).await?;
     probe.powers(&mut findings, &first).await;
     probe.object_lock(&mut findings).await;
     probe.old_versions(&mut findings).await;
@@ -73,15 +78,49 @@ impl Probe<'_> {
         self.strange(&words(error))
     }
 
-    /// Whether the bucket keeps versions, which shows in what became of an object: no further right is needed to know.
-    fn versioning(findings: &mut Findings, own: &Tried) {
-        // Where versioning was suspended, the one version has this name.
-        findings.keeps_versions = own.version.as_ref().is_some_and(|version| version != "null");
-        if findings.keeps_versions {
-            findings.add(Sort::Good, "the bucket keeps versions");
-        } else {
+    /// Whether the bucket keeps versions. Some stores name a version of each object and keep none.
+    async fn versioning(&self, findings: &mut Findings) -> Result<(), ProbeError> {
+        let key = self.new_key()?;
+        let version = match self.put(&key, findings.knows_conditions()).await? {
+            // Where versioning was suspended, the one version has this name.
+            Some(Ended::Stored(version)) => version.filter(|version| version != "null"),
+            _ => return Err(self.strange("a new object could not be stored")),
+        };
+        let Some(version) = version else {
             findings.add(Sort::Weak(Weakness::Unversioned), "the bucket does not keep versions");
+            return Ok(());
+        };
+        match self.kept(&key, &version).await {
+            Ok(()) => {
+                findings.keeps_versions = true;
+                findings.add(Sort::Good, "the bucket keeps versions");
+            }
+            Err(cause) => {
+                let text = format!("the store names versions, and does not show that it keeps them: {cause}");
+                findings.add(Sort::Weak(Weakness::Unversioned), text);
+            }
         }
+        Ok(())
+    }
+
+    /// Overwrites the object, unless a policy forbids that, and reads its first version back.
+    async fn kept(&self, key: &str, version: &str) -> Result<(), String> {
+        let other = Bytes::from_static(b"overwritten");
+        let mut target = self.target(key, false);
+        target.sha256 = Sha256::digest(&other).into();
+        let _ = put::whole(self.client, self.settings, target, other).await;
+        let bucket = &self.settings.bucket;
+        let history = versions::history(self.client, bucket, key).await.map_err(|error| error.to_string())?;
+        if !history.versions.iter().any(|listed| listed.id.as_deref() == Some(version)) {
+            return Err(format!("it does not list version {version} of an object that it just stored"));
+        }
+        let get = self.client.get_object().bucket(bucket).key(key).version_id(version).send().await;
+        let body = get.map_err(|error| format!("cannot read an old version: {}", words(&error)))?.body;
+        let read = body.collect().await.map_err(|error| format!("cannot read an old version: {error}"))?;
+        if read.into_bytes() == content_of(key) {
+            return Ok(());
+        }
+        Err("asked for the first version of an object, it gives other bytes".to_owned())
     }
 
     /// Whether a name that is taken stays as it is, also if several want it at once.
@@ -145,7 +184,8 @@ impl Probe<'_> {
         let mut target = self.target(&key, findings.knows_conditions());
         target.sha256 = [7; 32];
         let put = put::whole(self.client, self.settings, target, content_of(&key)).await;
-        let is_there = self.head(&key).await?.is_some();
+        // A store that does not answer this is refused for it.
+        let is_there = self.head(&key).await.is_ok_and(|found| found.is_some());
         if put.is_ok() || is_there {
             let text = "content is stored although its SHA-256 is not the one announced";
             findings.add(Sort::Weak(Weakness::UncheckedContent), text);
@@ -154,7 +194,7 @@ impl Probe<'_> {
         }
         let key = self.new_key()?;
         self.put(&key, findings.knows_conditions()).await?;
-        let recorded = self.head(&key).await?.flatten();
+        let recorded = self.head(&key).await.ok().flatten().flatten();
         if recorded == Some(checksum(&Sha256::digest(content_of(&key)).into())) {
             findings.add(Sort::Good, "the store keeps the SHA-256 of each file");
         } else {
@@ -168,21 +208,25 @@ impl Probe<'_> {
     async fn powers(&self, findings: &mut Findings, own: &Tried) {
         let bucket = &self.settings.bucket;
         let mut powers = Vec::new();
+        let mut destroys = false;
         if findings.keeps_versions {
             // Enabling what is enabled changes nothing.
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
             let versioning = self.client.put_bucket_versioning().bucket(bucket);
             if is_allowed(&versioning.versioning_configuration(enabled).send().await) {
                 powers.push("change versioning");
+                destroys = true;
             }
         }
         if is_allowed(&self.client.delete_object().bucket(bucket).key(&own.key).send().await) {
             powers.push("hide files (s3:DeleteObject beyond locks)");
+            destroys |= !findings.keeps_versions;
         }
         if let Some(version) = own.version.as_ref().filter(|_| findings.keeps_versions) {
             let delete = self.client.delete_object().bucket(bucket).key(&own.key).version_id(version);
             if is_allowed(&delete.send().await) {
                 powers.push("delete versions");
+                destroys = true;
             }
         }
         if powers.is_empty() {
@@ -190,7 +234,8 @@ impl Probe<'_> {
             findings.add(Sort::Good, text);
         } else {
             let text = format!("the credential can {}", powers.join(", "));
-            findings.add(Sort::Weak(Weakness::PowerfulCredential), text);
+            let weakness = if destroys { Weakness::PowerfulCredential } else { Weakness::HidingCredential };
+            findings.add(Sort::Weak(weakness), text);
         }
     }
 
@@ -211,7 +256,9 @@ impl Probe<'_> {
             (None, Some(years)) => format!("{years} years"),
             (None, None) => "no time".to_owned(),
         };
-        findings.add(Sort::Good, format!("each version is locked ({mode}{time})"));
+        let days = retention.days.or_else(|| Some(retention.years?.saturating_mul(365)));
+        findings.locked_days = days.and_then(|days| u32::try_from(days).ok());
+        findings.add(Sort::Note, format!("Object Lock keeps each new version ({mode}{time})"));
         if self.settings.locks_bucket.is_none() {
             let text = "restic's lock files are kept as long as all others: set s3.locks_bucket to a bucket without \
                         Object Lock retention";
@@ -257,11 +304,16 @@ impl Probe<'_> {
         }
     }
 
-    /// A name that nobody has used: what is stored cannot be removed.
+    /// A key that nobody has used: what is stored cannot be removed.
     fn new_key(&self) -> Result<String, ProbeError> {
-        let mut random = [0; 16];
+        Ok(self.layout.probe(&hex::encode(self.random()?)))
+    }
+
+    /// As long as a file's name.
+    fn random(&self) -> Result<[u8; 32], ProbeError> {
+        let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| self.strange(&error.to_string()))?;
-        Ok(self.layout.probe(&hex::encode(random)))
+        Ok(random)
     }
 
     fn strange(&self, cause: &str) -> ProbeError {

@@ -74,12 +74,19 @@ pub enum Weakness {
     UncheckedContent,
     /// The credential may delete versions or stop their being kept.
     PowerfulCredential,
+    /// The credential may hide files, which can be restored.
+    HidingCredential,
 }
 
 impl Weakness {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Unversioned, Self::UnconditionalWrites, Self::UncheckedContent, Self::PowerfulCredential];
+    pub const ALL: [Self; 5] = [
+        Self::Unversioned,
+        Self::UnconditionalWrites,
+        Self::UncheckedContent,
+        Self::PowerfulCredential,
+        Self::HidingCredential,
+    ];
 
     /// The word that the configuration uses.
     #[must_use]
@@ -89,6 +96,7 @@ impl Weakness {
             Self::UnconditionalWrites => "unconditional-writes",
             Self::UncheckedContent => "unchecked-content",
             Self::PowerfulCredential => "powerful-credential",
+            Self::HidingCredential => "hiding-credential",
         }
     }
 
@@ -97,8 +105,9 @@ impl Weakness {
     pub const fn consequence(self) -> &'static str {
         match self {
             Self::Unversioned => {
-                "the bucket keeps no versions: whoever gets this server's credential can overwrite what is stored, \
-                 for good. Switch versioning on"
+                "whoever gets this server's credential can overwrite what is stored for good, and `pawl maintain` can \
+                 delete nothing there, so that the bucket only grows. Switch versioning on. A store that has none \
+                 (Garage, Cloudflare R2) is for copies; use a directory, or another store"
             }
             Self::UnconditionalWrites => {
                 "the store replaces a name that is taken although it is told not to (If-None-Match): that nothing is \
@@ -111,6 +120,11 @@ impl Weakness {
             Self::PowerfulCredential => {
                 "the credential may delete versions or stop the bucket from keeping them: whoever gets it can destroy \
                  all backups. Give the server the policy that `pawl policy s3 --role writer` prints"
+            }
+            Self::HidingCredential => {
+                "the credential may hide files: whoever gets it can hide all backups, until `pawl maintain restore` \
+                 restores them. Give the server the policy that `pawl policy s3 --role writer` prints. Backblaze B2 has \
+                 no key that stores files and cannot hide them"
             }
         }
     }

@@ -9,6 +9,7 @@ use pawl_tests::rgw::Rgw;
 use pawl_tests::s3::S3;
 
 mod faults;
+mod probing;
 mod tampering;
 
 use super::settings::{Encryption, Instances, S3Settings, Weakness};
@@ -45,7 +46,7 @@ pub(super) fn settings(bucket: &Bucket, directory: &Path) -> S3Settings {
         encryption: Encryption::Bucket,
         locks_bucket: None,
         instances: Instances::One,
-        accept: vec![Weakness::PowerfulCredential, Weakness::UncheckedContent],
+        accept: vec![Weakness::PowerfulCredential, Weakness::HidingCredential, Weakness::UncheckedContent],
     }
 }
 

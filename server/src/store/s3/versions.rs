@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::types::ObjectVersion;
 use pawl_policy::{Handle, RepositoryName};
 
@@ -52,6 +53,36 @@ impl History {
     }
 }
 
+/// All versions and markers of one name, the newest first.
+pub(super) async fn history(client: &Client, bucket: &str, key: &str) -> Result<History, StoreError> {
+    let mut history = History::default();
+    let (mut key_marker, mut version_marker) = (None, None);
+    loop {
+        let list = client.list_object_versions().bucket(bucket).prefix(key);
+        let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker.clone());
+        let page = list.send().await.map_err(|error| match store_error("cannot list versions", &error) {
+            StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
+            other => other,
+        })?;
+        let versions = page.versions().iter().filter(|version| version.key() == Some(key));
+        history.versions.extend(versions.map(Version::new));
+        let markers = page.delete_markers().iter().filter(|marker| marker.key() == Some(key));
+        history.markers_ms.extend(markers.map(|marker| millis(marker.last_modified())));
+        // Longer names that begin alike follow, and do not matter.
+        if page.is_truncated() != Some(true) || page.next_key_marker() != Some(key) {
+            return Ok(history);
+        }
+        let next = page.next_version_id_marker();
+        if next.is_none() || next == version_marker.as_deref() {
+            return Err(StoreError::Unavailable(
+                "the store lists the same versions again and again".to_owned(),
+            ));
+        }
+        key_marker = page.next_key_marker().map(str::to_owned);
+        version_marker = page.next_version_id_marker().map(str::to_owned);
+    }
+}
+
 impl S3Store {
     /// The version of `config` that counts: `None` if there is none, and no version's name if the bucket keeps none.
     pub(super) async fn true_config(
@@ -89,33 +120,7 @@ impl S3Store {
 
     /// All versions and markers of one name, the newest first.
     pub(super) async fn history(&self, bucket: &str, key: &str) -> Result<History, StoreError> {
-        let mut history = History::default();
-        let (mut key_marker, mut version_marker) = (None, None);
-        loop {
-            let list = self.clients.quick.list_object_versions().bucket(bucket).prefix(key);
-            let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker.clone());
-            let page =
-                list.send().await.map_err(|error| match store_error("cannot list versions", &error) {
-                    StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
-                    other => other,
-                })?;
-            let versions = page.versions().iter().filter(|version| version.key() == Some(key));
-            history.versions.extend(versions.map(Version::new));
-            let markers = page.delete_markers().iter().filter(|marker| marker.key() == Some(key));
-            history.markers_ms.extend(markers.map(|marker| millis(marker.last_modified())));
-            // Longer names that begin alike follow, and do not matter.
-            if page.is_truncated() != Some(true) || page.next_key_marker() != Some(key) {
-                return Ok(history);
-            }
-            let next = page.next_version_id_marker();
-            if next.is_none() || next == version_marker.as_deref() {
-                return Err(StoreError::Unavailable(
-                    "the store lists the same versions again and again".to_owned(),
-                ));
-            }
-            key_marker = page.next_key_marker().map(str::to_owned);
-            version_marker = page.next_version_id_marker().map(str::to_owned);
-        }
+        history(&self.clients.quick, bucket, key).await
     }
 
     /// What is known of `config`.

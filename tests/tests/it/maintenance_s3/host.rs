@@ -15,7 +15,7 @@ use pawl_tests::maintenance::{Maintenance, maintain};
 use pawl_tests::program::Run;
 use pawl_tests::roles::Roles;
 use pawl_tests::s3::S3;
-use pawl_tests::server::{PREFIX, Server};
+use pawl_tests::server::{Builder, PREFIX, Server};
 use pawl_tests::store::plant;
 use pawl_tests::wait;
 
@@ -48,15 +48,27 @@ pub(crate) fn host_with_five_backups(s3: &S3) -> Host {
 
 /// With a floor of so many days, and a credential of maintenance of the test's choice.
 pub(crate) fn host(s3: &S3, floor_days: u32, credential: impl Fn(&Roles) -> Access) -> Host {
+    host_behind(s3, floor_days, credential, |_| {}, |server| server)
+}
+
+/// With a line and a server that the test prepares.
+pub(crate) fn host_behind(
+    s3: &S3,
+    floor_days: u32,
+    credential: impl Fn(&Roles) -> Access,
+    prepare_line: impl FnOnce(&Faults),
+    prepare_server: impl FnOnce(Builder) -> Builder,
+) -> Host {
     let roles = Roles::new(s3, PREFIX, Kind::Versioned);
     let secret = tempfile::tempdir().unwrap();
     let file = secret.path().join("credentials");
     write_credentials(&file, &credential(&roles));
     let line = Faults::in_front_of(s3.address());
+    prepare_line(&line);
     let table =
         format!("[maintenance]\nfloor_days = {floor_days}\ncredentials_file = \"{}\"", file.display());
     let writer = roles.owner.with(&roles.writer).through(line.address());
-    let server = Server::build().bucket(&writer).config(&table).start();
+    let server = prepare_server(Server::build().bucket(&writer).config(&table)).start();
     let credential = clients::ready(&server, "web1");
     let restic = Restic::new(VERSION, &credential);
     let bucket = roles.owner.clone();

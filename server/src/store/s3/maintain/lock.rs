@@ -140,9 +140,15 @@ impl S3Maintenance {
     pub(super) async fn end_lock(&self, etag: Option<String>) -> Result<(), StoreError> {
         let (bucket, key) = (&self.store.settings.bucket, self.store.layout.maintenance_lock());
         let delete = self.store.clients.quick.delete_object().bucket(bucket).key(&key);
-        let mut deleted = delete.clone().set_if_match(etag).send().await;
-        if matches!(&deleted, Err(error) if failure(error) == Failure::Unsupported) {
-            deleted = delete.send().await; // a store that knows no condition here
+        let mut deleted = delete.clone().set_if_match(etag.clone()).send().await;
+        let condition_fails = match deleted.as_ref().map_err(failure) {
+            Err(Failure::Unsupported) => true,
+            // OpenStack Swift refuses a condition that holds.
+            Err(Failure::Taken) => self.lock_holder().await?.is_some_and(|held| held.etag == etag),
+            _ => false,
+        };
+        if condition_fails {
+            deleted = delete.send().await;
         }
         match deleted {
             Ok(_) => Ok(()),
