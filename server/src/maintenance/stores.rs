@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pawl_policy::DAY_MS;
 
@@ -45,7 +45,7 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
         tried::note(&config.data, &settings, files.findings());
     }
     check_coverage(config, files.findings().noncurrent_days())?;
-    let store = S3Maintenance::new(files.clone(), Some(keeper.clone()))?;
+    let store = S3Maintenance::new(files.clone(), Some(keeper.clone()))?.remembering(&asked(config));
     let lock = store.lock(&machine(&config.data)?).await?;
     Ok(Stores { store: EitherMaintenance::S3(store), files: EitherStore::S3(files), lock: Some(lock) })
 }
@@ -84,7 +84,12 @@ pub(super) async fn open_for_reading(config: &Config) -> Result<EitherMaintenanc
     if is_new {
         tried::note(&config.data, &settings, files.findings());
     }
-    Ok(EitherMaintenance::S3(S3Maintenance::new(files, None)?))
+    Ok(EitherMaintenance::S3(S3Maintenance::new(files, None)?.remembering(&asked(config))))
+}
+
+/// What the bucket was asked by earlier runs.
+fn asked(config: &Config) -> PathBuf {
+    directory(&config.data).join("asked.json")
 }
 
 /// Works as long as the lock is held.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use pawl_policy::{Audience, FileId, PrincipalName};
+use serde::{Deserialize, Serialize};
 
 use crate::store::{AHEAD_MAX_MS, Facts, StoreError};
 
@@ -95,6 +96,57 @@ impl Head {
     }
 }
 
+/// A [`Head`] as a run leaves it for the next one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct WrittenHead {
+    size: u64,
+    creator: Option<String>,
+    received_ms: u64,
+    is_for_all: bool,
+    is_recorded: bool,
+    checksum: Option<String>,
+    upload: Option<String>,
+    content: Option<String>,
+    version: Option<String>,
+    etag: Option<String>,
+}
+
+impl From<&Head> for WrittenHead {
+    fn from(head: &Head) -> Self {
+        Self {
+            size: head.size,
+            creator: head.facts.creator.as_ref().map(ToString::to_string),
+            received_ms: head.facts.received_ms,
+            is_for_all: head.facts.audience == Audience::All,
+            is_recorded: head.is_recorded,
+            checksum: head.checksum.clone(),
+            upload: head.upload.clone(),
+            content: head.content.map(|hash| hash.to_string()),
+            version: head.version.clone(),
+            etag: head.etag.clone(),
+        }
+    }
+}
+
+impl From<WrittenHead> for Head {
+    fn from(written: WrittenHead) -> Self {
+        Self {
+            size: written.size,
+            facts: Facts {
+                creator: written.creator.and_then(|name| name.parse().ok()),
+                received_ms: written.received_ms,
+                audience: if written.is_for_all { Audience::All } else { Audience::Maintenance },
+            },
+            is_recorded: written.is_recorded,
+            checksum: written.checksum,
+            upload: written.upload,
+            content: written.content.and_then(|hash| hash.parse().ok()),
+            version: written.version,
+            etag: written.etag,
+        }
+    }
+}
+
 /// When a file was received. Nobody receives one after it is there: who says so has a wrong clock, or is a thief who would
 /// have all that waits to be purged wait for ever.
 fn received_ms(recorded: Option<&String>, modified_ms: u64) -> u64 {
@@ -124,6 +176,25 @@ pub(super) fn new_mark() -> Result<String, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_is_the_same_after_it_was_written() {
+        for audience in [Audience::All, Audience::Maintenance] {
+            let head = Head {
+                size: 7,
+                facts: Facts { creator: Some("web1".parse().unwrap()), received_ms: 1, audience },
+                is_recorded: true,
+                checksum: Some("a".to_owned()),
+                upload: Some("b".to_owned()),
+                content: Some(FileId::from_sha256([7; 32])),
+                version: Some("c".to_owned()),
+                etag: Some("d".to_owned()),
+            };
+            let text = serde_json::to_string(&WrittenHead::from(&head)).unwrap();
+            let read: WrittenHead = serde_json::from_str(&text).unwrap();
+            assert_eq!(Head::from(read), head);
+        }
+    }
 
     #[test]
     fn a_file_was_not_received_after_it_was_there() {

@@ -13,6 +13,7 @@ mod histories;
 mod lock;
 mod locks;
 mod notes;
+mod pending;
 mod repositories;
 mod turn;
 mod walk;
@@ -21,6 +22,7 @@ mod walk;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -41,6 +43,7 @@ use crate::store::maintenance::{
 use crate::store::{CreateError, Created, Facts, Observed, StoreError};
 use hide::Moved;
 pub use lock::MaintenanceLock;
+use pending::Pending;
 
 /// Small requests at a time.
 const PARALLEL: usize = 16;
@@ -51,6 +54,7 @@ pub struct S3Maintenance {
     store: S3Store,
     keeper: Option<KeeperClient>,
     headers: Arc<batch::Headers>,
+    pending: Arc<Pending>,
 }
 
 impl S3Maintenance {
@@ -60,7 +64,13 @@ impl S3Maintenance {
         if !store.findings.keeps_versions() {
             return Err(OpenError::NoVersions);
         }
-        Ok(Self { store, keeper, headers: Arc::default() })
+        Ok(Self { store, keeper, headers: Arc::default(), pending: Arc::default() })
+    }
+
+    /// The same, which does not ask what earlier runs have asked. They left the answers in this file.
+    #[must_use]
+    pub fn remembering(self, file: &Path) -> Self {
+        Self { pending: Arc::new(Pending::recall(file)), ..self }
     }
 
     /// The files of a repository that everybody sees, locks apart.

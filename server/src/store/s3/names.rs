@@ -8,6 +8,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::list_objects_v2::{ListObjectsV2Error, ListObjectsV2Output};
 use futures_util::{Stream, StreamExt, stream};
+use serde::{Deserialize, Serialize};
 
 use super::S3Store;
 use super::facts::{millis, size};
@@ -18,11 +19,12 @@ use crate::store::StoreError;
 pub(super) type ListFailed = SdkError<ListObjectsV2Error, HttpResponse>;
 
 /// One name in the bucket.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Object {
     pub(super) key: String,
     pub(super) size: u64,
     pub(super) modified_ms: u64,
+    pub(super) etag: Option<String>,
 }
 
 /// The names that begin with `prefix`, in pages.
@@ -115,5 +117,5 @@ pub(super) fn failed(what: &str, error: &ListFailed) -> StoreError {
 
 fn object(object: aws_sdk_s3::types::Object) -> Option<Object> {
     let (size, modified_ms) = (size(object.size), millis(object.last_modified()));
-    Some(Object { key: object.key?, size, modified_ms })
+    Some(Object { key: object.key?, size, modified_ms, etag: object.e_tag })
 }

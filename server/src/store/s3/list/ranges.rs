@@ -104,7 +104,7 @@ mod tests {
     const FILES: &str = "p/r/data/";
 
     fn object(key: impl Into<String>) -> Object {
-        Object { key: key.into(), size: 1, modified_ms: 0 }
+        Object { key: key.into(), size: 1, modified_ms: 0, etag: None }
     }
 
     fn keys(count: u32) -> Vec<String> {

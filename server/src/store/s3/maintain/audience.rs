@@ -46,7 +46,10 @@ impl S3Maintenance {
         let principal = "maintenance".parse();
         let principal = principal.map_err(|_| StoreError::Unavailable("no name to act under".to_owned()))?;
         let batch = self.begin(repository, &principal, Reason::Deleted).await?;
-        self.store.mark(&self.store.layout.change_of_audience(&batch.id)).await?;
+        let change = self.store.layout.change_of_audience(&batch.id);
+        let marked = self.store.mark(&change).await;
+        self.note_write(&change);
+        marked?;
         Ok(batch)
     }
 

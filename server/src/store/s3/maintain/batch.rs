@@ -11,15 +11,15 @@ use jiff::civil::Date;
 use pawl_policy::{BatchId, Handle, PrincipalName, RepositoryName, RepositoryState};
 use serde::{Deserialize, Serialize};
 
-use super::{PARALLEL, S3Maintenance};
+use super::{PARALLEL, S3Maintenance, notes};
 use crate::format::Version;
 use crate::store::maintenance::{Batch, Hidden, Reason, UnreadableBatch, next_batch_id};
 use crate::store::s3::names::{self, Object};
 use crate::store::{StoreError, now_ms};
 
 const HEADER: &str = "batch.json";
-/// What makes the others of use comes last when it goes and first when it comes back.
-const PLACES: [&str; 6] = ["config", "keys/", "data/", "index/", "snapshots/", "locks/"];
+/// Notes that are looked at together.
+const PAGE: usize = 1000;
 
 /// The header as it is written.
 #[derive(Serialize, Deserialize)]
@@ -88,21 +88,6 @@ impl S3Maintenance {
         format!("{}{HEADER}", self.store.layout.batch(id))
     }
 
-    /// The names of all batches, in order; those that have no header, or none any more, are among them.
-    async fn batch_ids(&self) -> Result<Vec<BatchId>, StoreError> {
-        let deleted = self.store.layout.deleted();
-        let mut ids = Vec::new();
-        let mut pages = names::pages(&self.store, &self.store.settings.bucket, &deleted, Some("/"), None);
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| names::failed("cannot list batches", &error))?;
-            let found = page.common_prefixes().iter().filter_map(|prefix| prefix.prefix());
-            let found = found.filter_map(|key| key.strip_prefix(&deleted)?.strip_suffix('/')?.parse().ok());
-            ids.extend(found);
-        }
-        ids.sort();
-        Ok(ids)
-    }
-
     /// Every batch, in order. A header that says nothing that can be used costs its own batch only.
     pub(super) async fn all_batches(&self) -> Result<Vec<Result<Batch, UnreadableBatch>>, StoreError> {
         let ids = self.batch_ids().await?;
@@ -147,7 +132,7 @@ impl S3Maintenance {
             return Ok(Some(Ok(batch)));
         }
         let key = self.header_key(&id);
-        let Some(text) = self.read_note(&key).await? else { return Ok(None) };
+        let Some(text) = self.header(&id, &key).await? else { return Ok(None) };
         let read = from_header(&id, &key, &text);
         if let Ok(batch) = &read {
             self.headers.put(batch);
@@ -172,34 +157,40 @@ impl S3Maintenance {
         Ok(batch)
     }
 
-    /// What is pending in a batch, page by page.
+    /// What is pending in a batch, page by page, and by name: packs before indexes, and these before snapshots.
     pub(super) fn entries(
         &self,
         batch: &Batch,
     ) -> impl Stream<Item = Result<Vec<(Hidden, String)>, StoreError>> + Send + 'static + use<> {
         let (this, batch) = (self.clone(), batch.clone());
         let root = this.store.layout.batch(&batch.id);
-        let pages = stream::iter(PLACES).flat_map({
-            let (store, root) = (this.store.clone(), root.clone());
-            move |place| names::objects(&store, &store.settings.bucket, &format!("{root}{place}"), None)
+        let objects = {
+            let (this, id) = (this.clone(), batch.id.clone());
+            stream::once(async move { this.objects_of(&id).await })
+        };
+        let pages = objects.map_ok(|objects| {
+            let pages: Vec<_> = objects.chunks(PAGE).map(|page| Ok(page.to_vec())).collect();
+            stream::iter(pages)
         });
-        pages.and_then(move |page| examine(this.clone(), batch.clone(), root.clone(), page))
+        pages.try_flatten().and_then(move |page| examine(this.clone(), batch.clone(), root.clone(), page))
     }
 
     /// Notes that the batch was seen on this day.
     pub(super) async fn see(&self, id: &BatchId, day: Date) -> Result<(), StoreError> {
         self.batch(id).await?;
-        let key = format!("{}seen/{day}", self.store.layout.batch(id));
-        if self.store.head(&self.store.settings.bucket, &key).await?.is_some() {
+        if self.seen(id).await?.contains(&day) {
             return Ok(());
         }
-        self.store.mark(&key).await
+        let key = format!("{}seen/{day}", self.store.layout.batch(id));
+        let marked = self.store.mark(&key).await;
+        self.note_write(&key);
+        marked
     }
 
     /// The days that were noted.
     pub(super) async fn seen(&self, id: &BatchId) -> Result<BTreeSet<Date>, StoreError> {
         let seen = format!("{}seen/", self.store.layout.batch(id));
-        let objects = names::all(&self.store, &self.store.settings.bucket, &seen).await?;
+        let objects = self.objects_of(id).await?;
         Ok(objects.iter().filter_map(|object| object.key.strip_prefix(&seen)?.parse().ok()).collect())
     }
 
@@ -255,7 +246,8 @@ async fn look(
 ) -> Result<Option<(Hidden, String)>, StoreError> {
     let handle = object.key.strip_prefix(&root).and_then(|name| name.parse::<Handle>().ok());
     let Some(handle) = handle else { return Ok(None) };
-    let Some(entry) = this.entry(&batch.id, &handle).await? else { return Ok(None) };
+    let Some(note) = this.listed_note(&object).await? else { return Ok(None) };
+    let entry = notes::understand(&batch.id, &handle, &note)?;
     // Of several clocks the latest: nothing becomes final early because one of them was wrong.
     let hidden_ms = entry.hidden_ms.max(object.modified_ms).max(batch.began_ms);
     let hidden = Hidden { handle, bytes: entry.bytes, facts: entry.facts, hidden_ms };

@@ -104,12 +104,10 @@ impl S3Maintenance {
         holders.note_rescued(rescued.intersection(handles).copied());
         for batch in self.batches_of(repository).await? {
             let root = self.store.layout.batch(&batch.id);
-            let mut pages = names::objects(&self.store, &self.store.settings.bucket, &root, None);
-            while let Some(page) = pages.try_next().await? {
-                let names = page.iter().filter_map(|object| object.key.strip_prefix(&root)?.parse().ok());
-                for handle in names.filter(|handle| handles.contains(handle)) {
-                    holders.note(handle, &batch.id);
-                }
+            let objects = self.objects_of(&batch.id).await?;
+            let names = objects.iter().filter_map(|object| object.key.strip_prefix(&root)?.parse().ok());
+            for handle in names.filter(|handle| handles.contains(handle)) {
+                holders.note(handle, &batch.id);
             }
         }
         Ok(holders)

@@ -83,7 +83,9 @@ impl S3Maintenance {
             unless_taken: knows_conditions,
         };
         let (clients, settings) = (&self.store.clients, &self.store.settings);
-        match put::whole(&clients.quick, settings, target, Bytes::from(content.clone())).await? {
+        let put = put::whole(&clients.quick, settings, target, Bytes::from(content.clone())).await;
+        self.note_write(key);
+        match put? {
             Ended::Stored(_) => Ok(true),
             // The reply to an attempt before may have been lost: then it is this very note that is in the way.
             Ended::Taken | Ended::Unclear(_) => match self.read_note(key).await? {
@@ -108,7 +110,9 @@ impl S3Maintenance {
         if self.store.head(bucket, key).await?.is_none() {
             return Ok(()); // another marker would say nothing new
         }
-        match self.store.clients.quick.delete_object().bucket(bucket).key(key).send().await {
+        let deleted = self.store.clients.quick.delete_object().bucket(bucket).key(key).send().await;
+        self.note_write(key);
+        match deleted {
             Ok(_) => Ok(()),
             Err(error) if failure(&error) == Failure::Absent => Ok(()),
             Err(error) => Err(store_error(&format!("cannot take back {key}"), &error)),
@@ -154,12 +158,18 @@ impl S3Maintenance {
 
     /// The note about a file that a batch holds; `None` if it holds none.
     pub(super) async fn entry(&self, batch: &BatchId, handle: &Handle) -> Result<Option<Entry>, StoreError> {
-        let Some(text) = self.read_note(&self.store.layout.entry(batch, handle)).await? else {
+        let key = self.store.layout.entry(batch, handle);
+        if self.is_not_listed(batch, &key) {
             return Ok(None);
-        };
-        let entry = Entry::parse(&text);
-        entry.map(Some).map_err(|cause| {
-            StoreError::Unavailable(format!("batch {batch}: the note about {handle} cannot be used: {cause}"))
-        })
+        }
+        let text = self.read_note(&key).await?;
+        text.map(|text| understand(batch, handle, &text)).transpose()
     }
+}
+
+/// What the note about a file says.
+pub(super) fn understand(batch: &BatchId, handle: &Handle, text: &[u8]) -> Result<Entry, StoreError> {
+    Entry::parse(text).map_err(|cause| {
+        StoreError::Unavailable(format!("batch {batch}: the note about {handle} cannot be used: {cause}"))
+    })
 }

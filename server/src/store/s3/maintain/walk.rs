@@ -158,7 +158,7 @@ impl Walk {
                     found.extend(what.map(of));
                     if let Some(shown) = history.shown() {
                         let is_listed = !self.view.hides(&handle);
-                        let version = shown.id.clone().filter(|_| doubt);
+                        let version = shown.clone();
                         files.push(Shown { handle, key: key.clone(), version, is_listed, doubt });
                     }
                     false
@@ -216,8 +216,7 @@ impl Walk {
 struct Shown {
     handle: Handle,
     key: String,
-    /// Which one, if that matters.
-    version: Option<String>,
+    version: Version,
     /// Whether it counts: a key may have been set aside.
     is_listed: bool,
     /// Whether older versions are there that no batch explains.
@@ -231,7 +230,12 @@ async fn look(this: S3Maintenance, shown: Shown) -> Result<Vec<Found>, StoreErro
     if !is_listed && !doubt {
         return Ok(found);
     }
-    let head = this.store.head_version(this.store.bucket(&handle), &key, version).await?;
+    let bucket = this.store.bucket(&handle);
+    let head = if handle.file_type() == Some(FileType::Locks) {
+        this.store.head(bucket, &key).await?
+    } else {
+        this.listed_head(bucket, &key, &version).await?
+    };
     let Some(head) = head else { return Ok(found) };
     let is_right = matches!(handle, Handle::File(_, id) if head.checksum == Some(checksum(id.sha256())));
     if doubt && !is_right {
