@@ -4,6 +4,7 @@
 
 use super::adversaries::Store;
 use super::{Line, Verdict};
+use crate::hint;
 use crate::store::s3::settings::{Instances, S3Settings, Weakness};
 use crate::store::s3::{self, Finding, Findings, Sort};
 
@@ -17,7 +18,10 @@ pub(super) fn look(settings: &S3Settings) -> Result<(Vec<Line>, Store), Box<dyn 
 /// What maintenance found out with its own credential, which says nothing of the door's.
 pub(super) fn of_maintenance(found: Option<(&Findings, &S3Settings)>) -> (Vec<Line>, Store) {
     let Some((findings, settings)) = found else {
-        let line = Line::note("the bucket was not tried out within a day", "`pawl doctor` does that");
+        let line = Line::note(
+            "the bucket was not tried out within a day",
+            format!("`{}` does that", hint::pawl("doctor")),
+        );
         let unknown = Store::Bucket {
             keeps_versions: false,
             powerful: None,
