@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use pawl_policy::{PrincipalName, RepositoryName};
 
-use crate::config::{Listen, LogFormat, LogLevel};
+use crate::config::{IN_DATA, Listen, LogFormat, LogLevel};
 use crate::confine::Level;
 use crate::s3_policy;
 pub use forget::{Adopt, Forget, Retention};
@@ -76,7 +76,7 @@ First backup:
   pawl host add web1 --data ./pawl-data
 
 Every night:
-  pawl maintain enroll web1 --data ./pawl-data   # prune and check it, by a server that is restarted then
+  pawl maintain enroll web1 --data ./pawl-data   # prune and check it, by `pawl serve` at 03:30
 
 Maintenance:
   pawl maintain serve --data ./pawl-data   # prints what to paste, to prune with restic
@@ -190,6 +190,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// The configuration file, which may not be there.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let in_data = || self.data.as_ref().map(|data| data.join(IN_DATA));
+        self.config.clone().or_else(in_data)
+    }
+
     /// The words that say the same.
     pub(crate) fn args(&self) -> Vec<OsString> {
         let word = |option: &str, path: &Option<PathBuf>| {

@@ -27,6 +27,7 @@ use crate::store::s3::settings::S3Settings;
 pub use listen::{Listen, ListenError};
 pub use maintenance::Maintenance;
 pub use report::{Format, Report};
+pub use run::Run as Nights;
 
 /// Where the backup door listens unless told otherwise: this machine only.
 pub const LISTEN_DEFAULT: Listen = Listen::Tcp(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000)));

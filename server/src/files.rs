@@ -169,6 +169,32 @@ fn try_create(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
     file.sync_all()
 }
 
+/// Makes a file that must not be there yet: whole and durable, or not at all. It belongs to the owner of its directory. The
+/// caller keeps others from making it.
+pub fn make(path: &Path, content: &str, mode: u32) -> Result<(), FileError> {
+    try_make(path, content, mode).map_err(|error| FileError::new("make the new file", path, error))
+}
+
+#[expect(clippy::disallowed_methods, reason = "removes Pawl's own state, never a stored file")]
+fn try_make(path: &Path, content: &str, mode: u32) -> std::io::Result<()> {
+    let Some(directory) = path.parent() else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    };
+    let new = unfinished(path);
+    let linked = write_new(&new, directory, content, mode).and_then(|()| std::fs::hard_link(&new, path));
+    let _ = std::fs::remove_file(&new); // what matters is the first error
+    linked?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
+/// Where a file is until [`make`] has finished it, and after a cut.
+#[must_use]
+pub fn unfinished(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    new.into()
+}
+
 /// What tells one version of a file from the next.
 pub type Stamp = (u64, u64, i64, u64, i64, i64, u64);
 
@@ -214,6 +240,17 @@ fn try_lock(path: &Path) -> std::io::Result<std::fs::File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_made_is_whole_and_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        make(&path, "first", 0o600).unwrap();
+        assert!(make(&path, "second", 0o600).is_err());
+        assert_eq!(read(&path).unwrap().as_deref(), Some("first"));
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_link_that_lies_in_the_way_leads_nobody_to_anothers_file() {

@@ -172,12 +172,17 @@ pub fn admit(
     config: &Config,
     name: &PrincipalName,
     repository: &RepositoryName,
+    secret: &Secret,
 ) -> Result<Credential, Box<dyn std::error::Error>> {
     let path = hosts_path(&config.data);
     let hosts = Hosts::read(&path)?;
     match hosts.hosts.get(name.as_str()).filter(|host| !host.is_revoked()) {
         Some(host) if host.grants.iter().any(|grant| grant.repository == repository.as_str()) => {
-            return Ok(Credential::There);
+            if host.secret_sha256 != Some(secret.hash()) {
+                return Ok(Credential::There);
+            }
+            let invitation = Invitation::new(config, name, Some(secret), &host.grants)?;
+            return Ok(Credential::new(&invitation));
         }
         Some(_) => {
             Hosts::update(&path, |hosts| hosts.grant(name, &[GrantEntry::backup(repository.as_str())]))?;
@@ -189,8 +194,13 @@ pub fn admit(
     if in_htpasswd.is_some_and(|beside| beside.users.contains(&(name.clone(), repository.clone()))) {
         return Ok(Credential::There);
     }
-    let invitation = add_plain(config, name, repository)?;
-    Ok(Credential::New { lines: invitation.to_paste().replace("restic init\n", "") })
+    Ok(Credential::new(&add_plain(config, name, repository, secret)?))
+}
+
+impl Credential {
+    fn new(invitation: &Invitation) -> Self {
+        Self::New { lines: invitation.to_paste().replace("restic init\n", "") }
+    }
 }
 
 /// Whether a host may use this repository.
@@ -233,21 +243,21 @@ pub fn dismiss(
 pub fn add_first(config: &Config, name: &PrincipalName) -> Result<String, Box<dyn std::error::Error>> {
     let own = name.as_str().parse();
     let own = own.map_err(|error| format!("'{name}' cannot name a repository: {error}"))?;
-    Ok(add_plain(config, name, &own)?.to_paste())
+    Ok(add_plain(config, name, &own, &Secret::generate()?)?.to_paste())
 }
 
 fn add_plain(
     config: &Config,
     name: &PrincipalName,
     repository: &RepositoryName,
+    secret: &Secret,
 ) -> Result<Invitation, Box<dyn std::error::Error>> {
-    let secret = Secret::generate()?;
     let grants = vec![GrantEntry::backup(repository.as_str())];
     Hosts::update(&hosts_path(&config.data), |hosts| {
         let secret_sha256 = Some(secret.hash());
         hosts.add(name, Host { secret_sha256, grants: grants.clone(), ..Host::default() }, None)
     })?;
-    Ok(Invitation::new(config, name, Some(&secret), &grants)?)
+    Ok(Invitation::new(config, name, Some(secret), &grants)?)
 }
 
 fn revoke(name: &PrincipalName, at: &Place) -> Outcome {

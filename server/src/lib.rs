@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod files;
 pub mod format;
 mod go_json;
+mod hint;
 pub mod hosts;
 pub mod http;
 pub mod keeper;

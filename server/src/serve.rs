@@ -21,6 +21,7 @@ use crate::cli::{Place, Serve};
 use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Tls};
 use crate::confine::Level;
 use crate::credentials::{Credentials, client_ca_path, hosts_path};
+use crate::hint;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, status};
 use crate::keeper::{Footing, KeeperClient, KeeperProcess, Side};
@@ -50,6 +51,7 @@ pub(crate) const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The configuration that the options name.
 pub fn configuration(place: &Place) -> Result<Config, ConfigError> {
+    hint::note(place);
     match (&place.config, &place.data) {
         (Some(path), _) => Config::read(path),
         (None, Some(data)) => {
@@ -88,7 +90,8 @@ pub fn serve(options: &Serve) -> Outcome {
         config.failed_logins_per_minute,
     )?;
     let manager = ServiceManager::find();
-    let nights = config.maintenance.run.at().map(|_| nights::start(&options.place)).transpose()?;
+    // Also where no time is set yet: `enroll` may write one.
+    let nights = config.keeper.is_none().then(|| nights::start(&options.place)).transpose()?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from); // looks outside of DATA
     let threads = processors.max(THREADS_MIN);
     let level = confine(&config, &keeper)?;
@@ -290,7 +293,7 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
 fn welcome(config: &Config) -> Outcome {
     // Standard output of a service is a journal, where a password must not be.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
-        tracing::info!("there are no hosts yet: `pawl host add NAME --data {}`", config.data.display());
+        tracing::info!("there are no hosts yet: `{}`", hint::pawl("host add NAME"));
         return Ok(());
     }
     let machine = machine_name();
@@ -301,9 +304,10 @@ fn welcome(config: &Config) -> Outcome {
     print::line(&format!(
         "Welcome to Pawl. A first host, {name}, was added. To back it up, paste:\n\n{lines}\n\n\
          The password is shown only now. To have it pruned and checked every night:\n  \
-         pawl maintain enroll {name} --password-file FILE --data {data}\n\
-         More hosts: pawl maintain enroll NAME --data {data}\n",
-        data = config.data.display()
+         {}\n\
+         More hosts: {}\n",
+        hint::pawl(format!("maintain enroll {name} --password-file FILE")),
+        hint::pawl("maintain enroll NAME")
     ))
 }
 

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod clock;
 pub mod command;
 pub mod content;
+pub mod cut;
 pub mod disk;
 pub mod faults;
 pub mod faulty;

@@ -6,18 +6,20 @@ use clap::Args;
 use pawl_policy::retention::{Count, Filter, GroupBy, MaxShare, Rules, TagList, Within};
 use pawl_policy::{FileId, RepositoryName};
 
-use super::{LockWait, Place, UsersRestic};
+use super::{LockWait, Place, Settings, UsersRestic};
 use crate::maintenance::CanaryFile;
 
 /// Help of `forget` beyond the options.
 pub(super) const FORGET_HELP: &str = "\
 Examples:
+  pawl maintain forget web1 --dry-run --data ./pawl-data    # with the settings of the night
   pawl maintain forget web1 --keep-daily 14 --keep-weekly 8 --keep-monthly 12 --dry-run \\
       --password-file management.password --data ./pawl-data
   pawl maintain forget web1 --keep-within 30d --canary /etc/canary=5f0c…(64 digits) \\
       --password-command 'pass pawl' --config /etc/pawl/pawl.toml
 
-The rules are restic's, on the time at which Pawl received a snapshot where the claimed one is more than 24 hours from it.
+What [maintenance.run] of the configuration says of the repository (rules, password, --lock-wait) holds here as well; options
+go before it, each for itself. The rules are restic's, on the time at which Pawl received a snapshot where the claimed one is more than 24 hours from it.
 Snapshots that are forged, shrunken below half of those before them, without the canary, or younger than the floor
 are held: never removed, and never kept in the place of another. A group of which nothing was received for 30 days loses
 nothing. What is removed is a deletion like any other, and can be brought back; data stays until restic prunes.
@@ -54,9 +56,9 @@ pub struct Forget {
     #[arg(long = "path", value_name = "PATH")]
     pub paths: Vec<String>,
     /// Wait so long, such as 10m, for locks of others; then have hosts refused new ones, and wait until those that are
-    /// there are stale, for up to 31 minutes
-    #[arg(long, value_name = "TIME", default_value_t)]
-    pub lock_wait: LockWait,
+    /// there are stale, for up to 31 minutes [default: 2h]
+    #[arg(long, value_name = "TIME")]
+    pub lock_wait: Option<LockWait>,
     /// As if a lock that was permitted took no longer than this to arrive
     #[arg(long, hide = true, value_name = "TIME")]
     pub locks_arrive_within: Option<LockWait>,
@@ -191,6 +193,13 @@ impl Keep {
 }
 
 impl Forget {
+    /// What was typed, with the settings of the repository's nights behind it.
+    #[must_use]
+    pub fn settings(&self, of_nights: &Settings) -> Settings {
+        let (retention, restic) = (self.retention.clone(), self.restic.clone());
+        Settings { retention, restic, lock_wait: self.lock_wait, ..Settings::default() }.or(of_nights)
+    }
+
     /// Which snapshots are looked at.
     #[must_use]
     pub fn filter(&self) -> Filter {

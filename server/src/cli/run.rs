@@ -51,11 +51,13 @@ Its last line is for programs: `pawl-run: ` and JSON. The keys, which --json has
   ended_by      \"until\" or \"signal\" if it was ended, else null
   resumed       whether it went on with a run that was cut
   delivered     whether a report was handed out ([maintenance.report])
-  attention     at how many things somebody should look, as `pawl maintain report` says: also at what this run is not about
+  attention     at how many things somebody should look, which `pawl maintain report` lists: also at what this run is not
+                about, such as a host that sends no backups
   began, seconds
   unknown       repositories that the configuration has a table for, and that are not there
   error         why nothing was done, else null
-Exit code: 0 if all is well, 1 if somebody should look at something, 2 if something could not be done.";
+Exit code: 0 if all is well, 1 if somebody should look at something, as `notices`, `attention` or `unknown` say, 2 if
+something could not be done.";
 
 /// Unless told otherwise: what an index says and is not so has to be found while what a prune removed can be brought back.
 const PORTIONS: NonZeroU16 = NonZeroU16::new(7).unwrap();

@@ -8,6 +8,7 @@ use pawl_policy::{InvalidName, PrincipalName};
 
 use super::hosts::OF_MAINTENANCE;
 use crate::files::FileError;
+use crate::hint;
 
 /// What is wrong with the hosts file or a change to it.
 #[derive(Debug, thiserror::Error)]
@@ -33,22 +34,26 @@ pub enum HostsError {
     Reserved(PrincipalName),
     /// The host to be added is there.
     #[error(
-        "host '{0}' exists; `pawl host rotate {0}` renews its credential, `pawl host revoke {0}` removes it"
+        "host '{0}' exists; `{rotate}` renews its credential, `{revoke}` removes it",
+        rotate = hint::pawl(format!("host rotate {0}", .0)),
+        revoke = hint::pawl(format!("host revoke {0}", .0))
     )]
     Exists(PrincipalName),
     /// The host to be changed is not there.
-    #[error("there is no host '{0}' in the hosts file; `pawl host list` shows those that are")]
+    #[error("there is no host '{0}' in the hosts file; `{list}` shows those that are", list = hint::pawl("host list"))]
     Unknown(PrincipalName),
     /// The host has the repository.
-    #[error("host '{0}' has a grant for the repository '{1}'; `pawl host list` shows it")]
+    #[error("host '{0}' has a grant for the repository '{1}'; `{list}` shows it", list = hint::pawl("host list"))]
     Granted(PrincipalName, String),
     /// The admin to be added is there.
     #[error(
-        "admin '{0}' exists; `pawl maintain admin rotate {0}` renews the password, `… revoke {0}` removes it"
+        "admin '{0}' exists; `{rotate}` renews the password, `{revoke}` removes the admin",
+        rotate = hint::pawl(format!("maintain admin rotate {0}", .0)),
+        revoke = hint::pawl(format!("maintain admin revoke {0}", .0))
     )]
     AdminExists(PrincipalName),
     /// The admin to be changed is not there.
-    #[error("there is no admin '{0}'; `pawl maintain admin list` shows those that are")]
+    #[error("there is no admin '{0}'; `{list}` shows those that are", list = hint::pawl("maintain admin list"))]
     UnknownAdmin(PrincipalName),
     /// The host's password is in an htpasswd file.
     #[error("the password of host '{0}' is in the htpasswd file; change it there")]
@@ -58,7 +63,8 @@ pub enum HostsError {
     NoFile(PrincipalName),
     /// A host without a certificate gets none by renewing.
     #[error(
-        "host '{0}' has no certificate to renew; `pawl host revoke {0}`, then add it with --certificate FILE"
+        "host '{0}' has no certificate to renew; `{revoke}`, then add it with --certificate FILE",
+        revoke = hint::pawl(format!("host revoke {0}", .0))
     )]
     NoCertificate(PrincipalName),
     /// The authority's key is away.

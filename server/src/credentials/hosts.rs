@@ -47,6 +47,11 @@ impl Secret {
         Ok(Self(format!("pawl_{}", hex::encode(bits))))
     }
 
+    /// One that was made before.
+    pub(crate) const fn again(text: String) -> Self {
+        Self(text)
+    }
+
     /// The password, to be shown once to whoever added the host.
     #[must_use]
     pub fn reveal(&self) -> &str {

@@ -8,6 +8,7 @@ use super::machine::Machine;
 use super::upkeep::Upkeep;
 use crate::config::Config;
 use crate::confine::Level;
+use crate::hint;
 
 /// What was found out about the store.
 #[derive(Debug)]
@@ -196,6 +197,6 @@ fn rot(store: &Store, upkeep: &Upkeep) -> Adversary {
         who: "a disk that rots",
         holds: if upkeep.verified { Holds::Yes } else { Holds::Partly },
         text: format!("is found out by `pawl maintain verify`, and repaired {source}"),
-        remedy: (!upkeep.verified).then(|| "run `pawl maintain verify` every day".to_owned()),
+        remedy: (!upkeep.verified).then(|| format!("run `{}` every day", hint::pawl("maintain verify"))),
     }
 }

@@ -4,6 +4,7 @@
 
 use super::adversaries::Store;
 use super::{Line, Verdict};
+use crate::hint;
 use crate::store::s3::settings::{Instances, S3Settings, Weakness};
 use crate::store::s3::{self, Finding, Findings, Sort};
 
@@ -24,7 +25,10 @@ pub(super) fn of_maintenance(
     purge_delay_days: u32,
 ) -> (Vec<Line>, Store) {
     let Some((findings, settings)) = found else {
-        let line = Line::note("the bucket was not tried out within a day", "`pawl doctor` does that");
+        let line = Line::note(
+            "the bucket was not tried out within a day",
+            format!("`{}` does that", hint::pawl("doctor")),
+        );
         let unknown = Store::Bucket {
             keeps_versions: false,
             powerful: None,

@@ -8,6 +8,7 @@ use pawl_policy::DAY_MS;
 
 use super::Line;
 use crate::config::Config;
+use crate::hint;
 use crate::maintenance;
 use crate::store::now_ms;
 
@@ -15,7 +16,7 @@ use crate::store::now_ms;
 #[derive(Debug)]
 pub(super) struct Upkeep {
     pub(super) lines: Vec<Line>,
-    /// Whether every byte was verified within the time configured.
+    /// Whether every byte was verified within the time configured, or is younger than that.
     pub(super) verified: bool,
 }
 
@@ -25,7 +26,7 @@ pub(super) fn look(config: &Config) -> Result<Upkeep, Box<dyn Error>> {
     let within_ms = config.maintenance.verify_ms();
     let covered = maintenance::coverage(config)?;
     let late: Vec<_> = covered.iter().filter(|covered| covered.is_late(now_ms(), within_ms)).collect();
-    let verified = late.is_empty() && !covered.is_empty();
+    let verified = late.is_empty();
     let days = within_ms.div_ceil(DAY_MS);
     if let Some(worst) = late.iter().min_by_key(|covered| covered.oldest_ms) {
         let since = worst.oldest_ms.map_or_else(
@@ -41,9 +42,12 @@ pub(super) fn look(config: &Config) -> Result<Upkeep, Box<dyn Error>> {
                 covered.len(),
                 worst.repository
             ),
-            "damage may be found only when the good version is gone: run `pawl maintain verify` every day",
+            format!(
+                "damage may be found only when the good version is gone: run `{}` every day",
+                hint::pawl("maintain verify")
+            ),
         ));
-    } else if verified {
+    } else if !covered.is_empty() {
         let is_whole = covered.iter().all(|covered| covered.oldest_ms.is_some());
         lines.push(Line::good(if is_whole {
             format!("every byte was verified within {days} days")

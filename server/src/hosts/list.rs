@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::place;
 use crate::cli::{Place, PolicyTable};
 use crate::credentials::{GrantEntry, Host, Hosts, HostsError, OfHtpasswd, hosts_path};
+use crate::hint;
 use crate::print::{self, Outcome};
 
 #[derive(Debug, Serialize)]
@@ -86,7 +87,7 @@ pub(super) fn list(at: &Place, json: bool) -> Outcome {
         return print::json(&listed);
     }
     if listed.is_empty() {
-        return print::line("There are no hosts; `pawl host add NAME` adds one.");
+        return print::line(&format!("There are no hosts; `{}` adds one.", hint::pawl("host add NAME")));
     }
     for Listed { user, way_in, and_below, host, .. } in listed {
         if host.grants.is_empty() {

@@ -11,6 +11,7 @@ use pawl_policy::{BatchId, Delete, LOCK_EXPIRES_AFTER_MS, Permitted, PrincipalNa
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::hint;
 use crate::store::StoreError;
 use crate::store::maintenance::{Hid, MaintenanceStore, Reason};
 
@@ -148,7 +149,8 @@ impl<M: MaintenanceStore> Hiding<M> {
             return Ok(open.batch.clone());
         }
         let batch = self.store.begin_batch(repository, principal, Reason::Deleted).await?.id;
-        tracing::info!(%batch, %principal, %repository, "deletions begin; `pawl maintain undelete {batch}` undoes them");
+        let undo = hint::pawl(format!("maintain undelete {batch}"));
+        tracing::info!(%batch, %principal, %repository, "deletions begin; `{undo}` undoes them");
         let now = Instant::now();
         open.insert(of, Open { batch: batch.clone(), began: now, last: now });
         Ok(batch)

@@ -13,6 +13,7 @@ use crate::cli::Admin;
 use crate::config::{Config, Tls};
 use crate::credentials::{Host, Hosts, HostsError, Secret, admins_path};
 use crate::files;
+use crate::hint;
 use crate::http::tls::ca_file;
 use crate::print::{self, Outcome};
 use crate::serve::url_of;
@@ -34,7 +35,10 @@ pub(super) fn run(command: Admin) -> Outcome {
             let names: Vec<_> = admins.hosts.keys().collect();
             match (json, names.is_empty()) {
                 (true, _) => print::json(&names),
-                (false, true) => print::line("There are no admins; `pawl maintain admin add NAME` adds one."),
+                (false, true) => {
+                    let add = hint::pawl("maintain admin add NAME");
+                    print::line(&format!("There are no admins; `{add}` adds one."))
+                }
                 (false, false) => names.iter().try_for_each(|name| print::line(name)),
             }
         }

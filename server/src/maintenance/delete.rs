@@ -13,6 +13,7 @@ use super::deletion;
 use super::session::{self, Session};
 use super::{progress, session::user};
 use crate::cli::DeleteFiles;
+use crate::hint;
 use crate::print::{self, Outcome};
 use crate::store::maintenance::{Found, Hid, MaintenanceStore, Reason};
 use crate::store::{AppendStore, StoreError};
@@ -45,7 +46,8 @@ pub(super) async fn delete(session: &Session, options: &DeleteFiles) -> Outcome 
     let hidden = count(report.hidden);
     print::line(&match (&report.batch, report.locks_removed) {
         (Some(batch), _) => {
-            format!("Deleted {hidden} of {}. To undo: pawl maintain undelete {batch}", options.repository)
+            let undo = hint::pawl(format!("maintain undelete {batch}"));
+            format!("Deleted {hidden} of {}. To undo: {undo}", options.repository)
         }
         (None, 0) => format!("There is nothing in {} to delete.", options.repository),
         (None, locks) => format!("Removed {locks} locks of {}.", options.repository),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::session;
 use crate::cli::Place;
+use crate::hint;
 use crate::print::{self, Outcome};
 use crate::store::StoreError;
 use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
@@ -127,7 +128,8 @@ fn show(all: &[Listed], json: bool) -> Outcome {
     for batch in all {
         print::line(&format!("{}; final from {}", batch.line(), batch.final_from))?;
     }
-    print::line("\n`pawl maintain undelete BATCH` brings a batch back, and later ones of its repository.")
+    let undelete = hint::pawl("maintain undelete BATCH");
+    print::line(&format!("\n`{undelete}` brings a batch back, and later ones of its repository."))
 }
 
 /// What a batch holds, if it holds anything.

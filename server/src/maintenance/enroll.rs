@@ -12,6 +12,7 @@ use std::process::{Output, Stdio};
 
 use futures_util::TryStreamExt;
 use pawl_policy::{Audience, FileId, FileType, Handle, PrincipalName, RepositoryName};
+use serde::Deserialize;
 
 use super::door::PrivateDoor;
 use super::forget::trust_what_came_from_elsewhere;
@@ -19,14 +20,16 @@ use super::restic::{Address, Version};
 use super::secret;
 use super::session::{self, Session};
 use crate::cli::{Enroll, UsersRestic};
-use crate::credentials::Secret;
+use crate::hint;
 use crate::hosts::{self, Credential};
 use crate::print::{self, Outcome};
 use crate::store::AppendStore;
 use crate::store::maintenance::{Found, MaintenanceStore, Reason};
 
+mod made;
 mod night;
 
+use made::Made;
 use night::Night;
 
 /// What restic says, of every version, when a password opens no key.
@@ -56,16 +59,19 @@ pub(super) fn run(options: &Enroll) -> Outcome {
         let night = Night::of(&session.config, &repository, options)?;
         let version = Version::of(night.restic.program())?;
         let management = night.password()?;
+        let made = Made::of(&session.config.data, &repository)?;
         let door = PrivateDoor::open(session, &repository, version).await?;
         let restic = AtDoor { restic: &night.restic, address: door.address() };
-        let opened = open(session, &repository, &restic, &management, given.as_ref()).await;
+        let opened = open(session, &repository, &restic, &management, (given.as_ref(), &made)).await;
         door.close().await?;
         let Opened { is_new, password } = opened?;
         let trusted = trust_what_came_from_elsewhere(session, &repository).await?;
-        let credential = hosts::admit(&session.config, &options.name, &repository)?;
+        let credential = hosts::admit(&session.config, &options.name, &repository, &made.credential)?;
         let enrolled = Enrolled { is_new, given, password, trusted, credential };
         tell(&options.name, &repository, &enrolled)?;
-        night.write(&options.place).tell(&session.config, &options.place)
+        let written = night.write(&options.place);
+        made.remove()?;
+        written.tell(&session.config)
     })
 }
 
@@ -81,7 +87,7 @@ async fn open(
     repository: &RepositoryName,
     restic: &AtDoor<'_>,
     management: &[u8],
-    given: Option<&Given>,
+    (given, made): (Option<&Given>, &Made),
 ) -> Result<Opened, Box<dyn Error>> {
     let is_new = session.files.facts(repository, &Handle::Config).await?.is_none();
     if is_new {
@@ -103,19 +109,22 @@ async fn open(
         }
         restic.add_key(&given.password, management).await?;
     }
-    let before = keys(session, repository).await?;
+    let password = given.is_none().then(|| made.password.clone());
+    let of_host = given.map_or(made.password.as_bytes(), |given| &given.password);
+    let mut before = keys(session, repository).await?;
+    // One that was cut may have come as far as this.
+    let added = if made.is_of_before && of_host != management { restic.key_of(of_host).await? } else { None };
     if before.iter().any(|(_, audience)| *audience == Audience::All) {
-        return Ok(Opened { is_new, password: None });
+        return Ok(Opened { is_new, password: password.filter(|_| added.is_some()) });
     }
-    let made = given.is_none().then(Secret::generate).transpose()?;
-    let made = made.map(|secret| secret.reveal().to_owned());
-    let given = given.map(|given| given.password.as_slice());
-    let of_host = given.or(made.as_deref().map(str::as_bytes)).unwrap_or_default();
-    restic.add_key(management, of_host).await?;
+    match added {
+        Some(added) => before.retain(|(key, _)| !key.to_string().starts_with(&added)),
+        None => restic.add_key(management, of_host).await?,
+    }
     for (key, _) in keys(session, repository).await?.iter().filter(|key| !before.contains(key)) {
         session.store.set_audience(repository, key, Audience::All).await?;
     }
-    Ok(Opened { is_new, password: made })
+    Ok(Opened { is_new, password })
 }
 
 /// A repository that was retired comes back by `undelete`; begun anew beside that it would be two in one.
@@ -127,9 +136,9 @@ async fn refuse_retired(session: &Session, repository: &RepositoryName) -> Outco
         return Ok(());
     };
     Err(format!(
-        "{repository} was deleted, and can still be brought back: `pawl maintain undelete {}`. To begin anew, choose another \
+        "{repository} was deleted, and can still be brought back: `{}`. To begin anew, choose another \
          name with --repository",
-        batch.id
+        hint::pawl(format!("maintain undelete {}", batch.id))
     )
     .into())
 }
@@ -150,6 +159,13 @@ async fn keys(
     Ok(keys)
 }
 
+/// A key as restic lists it.
+#[derive(Deserialize)]
+struct ListedKey {
+    current: bool,
+    id: String,
+}
+
 /// The user's restic at the repository.
 struct AtDoor<'a> {
     restic: &'a UsersRestic,
@@ -159,20 +175,39 @@ struct AtDoor<'a> {
 impl AtDoor<'_> {
     /// Whether this password opens a key.
     async fn opens(&self, password: &[u8]) -> Result<bool, Box<dyn Error>> {
-        match self.run(password, &["cat", "config"], None).await {
-            Ok(()) => Ok(true),
-            Err(error) if WRONG_PASSWORD.iter().any(|words| error.to_string().contains(words)) => Ok(false),
+        Ok(self.if_opens(password, &["cat", "config"]).await?.is_some())
+    }
+
+    /// The beginning of the id of the key that this password opens, if it opens one.
+    async fn key_of(&self, password: &[u8]) -> Result<Option<String>, Box<dyn Error>> {
+        let Some(listed) = self.if_opens(password, &["key", "list", "--json"]).await? else {
+            return Ok(None);
+        };
+        let listed: Vec<ListedKey> = serde_json::from_str(&listed)?;
+        Ok(listed.into_iter().find(|key| key.current).map(|key| key.id))
+    }
+
+    /// What a command prints, if this password opens a key.
+    async fn if_opens(&self, password: &[u8], args: &[&str]) -> Result<Option<String>, Box<dyn Error>> {
+        match self.run(password, args, None).await {
+            Ok(printed) => Ok(Some(printed)),
+            Err(error) if WRONG_PASSWORD.iter().any(|words| error.to_string().contains(words)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Adds a key that opens with `new`.
     async fn add_key(&self, password: &[u8], new: &[u8]) -> Outcome {
-        self.run(password, &["key", "add", "--new-password-file", "/dev/stdin"], Some(new)).await
+        self.run(password, &["key", "add", "--new-password-file", "/dev/stdin"], Some(new)).await.map(drop)
     }
 
     /// Runs a command, which may read from its standard input.
-    async fn run(&self, password: &[u8], args: &[&str], input: Option<&[u8]>) -> Outcome {
+    async fn run(
+        &self,
+        password: &[u8],
+        args: &[&str],
+        input: Option<&[u8]>,
+    ) -> Result<String, Box<dyn Error>> {
         let mut command = self.restic.command(&self.address);
         command.env_remove("RESTIC_PASSWORD_FILE").env_remove("RESTIC_PASSWORD_COMMAND");
         command.args(args).env("RESTIC_PASSWORD", OsStr::from_bytes(password));
@@ -187,9 +222,9 @@ impl AtDoor<'_> {
             child.wait_with_output()
         });
         let output = run.await?.map_err(|error| format!("cannot start {program}: {error}; see --restic"))?;
-        let Output { status, stderr, .. } = output;
+        let Output { status, stdout, stderr } = output;
         if status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&stdout).into_owned());
         }
         let words = String::from_utf8_lossy(&stderr);
         let said: Vec<_> = args.iter().take(2).copied().collect();

@@ -29,6 +29,7 @@ use super::listing;
 use super::session::{self, Session};
 use crate::cli::UsersRestic;
 use crate::files::FileError;
+use crate::hint;
 use crate::pace::Pace;
 use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{MaintenanceStore, Place};
@@ -52,20 +53,24 @@ pub(super) enum ExamineError {
     State(#[from] FileError),
     /// No key fits.
     #[error(
-        "the password opens none of the {0} keys of this repository; expected the management password, whose key `pawl maintain \
-         enroll` adds"
+        "the password opens none of the {0} keys of this repository; expected the management password, whose key `{enroll}` \
+         adds",
+        enroll = hint::pawl("maintain enroll NAME")
     )]
     Password(usize),
     /// The key is not that of this repository.
     #[error(
         "the password opens key {0}, and that key does not open the repository's config: one of them is not the right one; \
-         look at `pawl maintain key list`, and at what `pawl maintain verify` says of config"
+         look at `{list}`, and at what `{verify}` says of config",
+        list = hint::pawl("maintain key list REPOSITORY"),
+        verify = hint::pawl("maintain verify")
     )]
     OtherKey(FileId),
     /// Too much is junk to be true.
     #[error(
         "{junk} of {all} snapshots cannot be read, or refer to what is not there; nothing was hidden, because that looks like \
-         a loss, or a client that Pawl does not know: run `pawl maintain verify --all`, then `restic check`"
+         a loss, or a client that Pawl does not know: run `{verify}`, then `restic check`",
+        verify = hint::pawl("maintain verify --all")
     )]
     Loss {
         /// Snapshots that cannot be used.
@@ -361,9 +366,8 @@ async fn open<T: Written + Send + 'static>(
 }
 
 fn damaged(handle: &Handle) -> String {
-    format!(
-        "{handle} is damaged: its content does not hash to its name; `pawl maintain verify` looks for a good copy"
-    )
+    let verify = hint::pawl("maintain verify");
+    format!("{handle} is damaged: its content does not hash to its name; `{verify}` looks for a good copy")
 }
 
 fn is_named(content: &[u8], id: &FileId) -> bool {

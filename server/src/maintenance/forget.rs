@@ -37,17 +37,24 @@ const IDS_MAX: usize = 5000;
 /// Runs the command.
 pub(super) fn run(options: &Forget) -> Outcome {
     let mut report = None;
-    let forgotten = check(options).and_then(|()| {
-        session::act(&options.place, async |session| {
+    let prepared = session::config(&options.place).and_then(|config| {
+        let mut settings = options.settings(config.maintenance.run.of(&options.repository));
+        settings.bound(Stop::default());
+        check(&settings.restic)?;
+        Ok((config, settings))
+    });
+    let forgotten = prepared.and_then(|(config, settings)| {
+        session::act_quietly(config, async |session| {
             let wanted = Wanted {
                 repository: &options.repository,
-                retention: &options.retention,
+                retention: &settings.retention,
                 filter: options.filter(),
                 dry_run: options.dry_run,
-                restic: &options.restic,
+                restic: &settings.restic,
             };
             let on_its_way = options.locks_arrive_within.map_or(ON_ITS_WAY, |time| time.0);
-            let patience = Patience { wait: options.lock_wait.0, on_its_way, stop: Stop::default() };
+            let wait = settings.lock_wait.unwrap_or_default().0;
+            let patience = Patience { wait, on_its_way, stop: Stop::default() };
             let mut quiet = Quiet::of(session, &options.repository, patience);
             let forgotten = forget(session, &wanted, &mut quiet).await;
             let locks = quiet.end().await;
@@ -63,14 +70,15 @@ pub(super) fn run(options: &Forget) -> Outcome {
 }
 
 /// What can be said before anything is opened.
-fn check(options: &Forget) -> Outcome {
-    if !options.restic.knows_password() {
+fn check(restic: &UsersRestic) -> Outcome {
+    if !restic.knows_password() {
         return Err(
-            "snapshots are read with the repository's password; say --password-file or --password-command"
+            "snapshots are read with the repository's password; say --password-file or --password-command, or \
+             password_file in [maintenance.run] of the configuration"
                 .into(),
         );
     }
-    Version::of(options.restic.program())?;
+    Version::of(restic.program())?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::deleted::moment;
 use super::session;
 use crate::cli::{Key, OneKey};
+use crate::hint;
 use crate::print::{self, Outcome};
 use crate::store::StoreError;
 use crate::store::maintenance::{Found, MaintenanceStore};
@@ -90,7 +91,8 @@ fn change(options: &OneKey, audience: Audience) -> Outcome {
         // Whether there is such a key the store knows best: a change that was cut may have it out of sight.
         session.store.set_audience(repository, key, audience).await.map_err(|error| match error {
             StoreError::NotFound => {
-                format!("there is no key {id} in {repository}; `pawl maintain key list` shows those that are")
+                let list = hint::pawl(format!("maintain key list {repository}"));
+                format!("there is no key {id} in {repository}; `{list}` shows those that are")
             }
             error => error.to_string(),
         })?;

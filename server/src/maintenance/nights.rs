@@ -1,10 +1,14 @@
 //! Nights without systemd: a process that `pawl serve` starts, and that starts `pawl maintain run` once a day.
 //!
+//! The configuration is read again whenever it has changed, so that no restart is needed for another time.
+//!
 //! Invariant: it ends when the server has ended, and nothing that the server does besides ends it. It does no work of
 //! maintenance itself: each night is a process of its own.
 
+use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -17,10 +21,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 
 use super::run::last_began_ms;
-use super::session;
 use crate::cli::Place;
+use crate::files::{self, Stamp};
+use crate::hint;
 use crate::log;
 use crate::print::Outcome;
+use crate::serve::configuration;
 use crate::store::now_ms;
 
 /// How often the clock is read: somebody may set it, and the machine may sleep.
@@ -45,12 +51,14 @@ enum Night {
 
 /// Runs the command.
 pub(super) fn run(place: &Place, server: u32) -> Outcome {
-    let config = session::config(place)?;
+    let stamp = stamp(place);
+    let config = configuration(place)?;
     log::start(config.log);
-    let Some(at) = config.maintenance.run.at() else {
-        return Err("maintenance.run.at: expected a time of the day such as 03:30, and there is none".into());
-    };
-    tracing::info!("`pawl maintain run` begins every night at {}", at.strftime("%H:%M"));
+    let mut timetable =
+        Timetable { place, stamp, at: config.maintenance.run.at(), since_ms: now_ms(), is_changed: false };
+    if timetable.at.is_some() {
+        tracing::info!("{}", timetable.text());
+    }
     let (sender, events) = mpsc::channel();
     let server = process(server)?;
     let of_server = sender.clone();
@@ -59,11 +67,10 @@ pub(super) fn run(place: &Place, server: u32) -> Outcome {
         while let Err(Errno::INTR) = poll(&mut [PollFd::new(&server, PollFlags::IN)], None) {}
         let _ = of_server.send(Event::ServerEnded);
     });
-    let started_ms = now_ms();
     let mut not_before = Instant::now();
     loop {
-        let last_ms = last_began_ms(&config.data)?.filter(|last_ms| *last_ms <= now_ms());
-        if Instant::now() >= not_before && is_due(at, last_ms.unwrap_or(started_ms), &Zoned::now())? {
+        timetable.look();
+        if Instant::now() >= not_before && timetable.is_due(&config.data)? {
             match night(place, &sender, &events)? {
                 Night::Ended => {}
                 Night::CouldNotBegin => not_before = Instant::now() + TRY_AGAIN_AFTER,
@@ -75,6 +82,66 @@ pub(super) fn run(place: &Place, server: u32) -> Outcome {
             Ok(Event::RunEnded(_)) | Err(RecvTimeoutError::Timeout) => {}
         }
     }
+}
+
+/// When nights begin, as the configuration says.
+struct Timetable<'a> {
+    place: &'a Place,
+    /// The configuration file as it was when it was read.
+    stamp: Option<Stamp>,
+    at: Option<Time>,
+    /// From when on a night counts as missed, where none was begun yet.
+    since_ms: u64,
+    /// Whether the time was changed since, and nights that it would have begun before are not made up for.
+    is_changed: bool,
+}
+
+impl Timetable<'_> {
+    /// Reads the configuration again if it has changed.
+    fn look(&mut self) {
+        let stamp = stamp(self.place);
+        if stamp == self.stamp {
+            return;
+        }
+        self.stamp = stamp;
+        match configuration(self.place) {
+            Ok(config) => {
+                let at = config.maintenance.run.at();
+                if at != self.at {
+                    (self.at, self.since_ms, self.is_changed) = (at, now_ms(), true);
+                }
+                tracing::info!("the configuration has changed: {}", self.text());
+            }
+            Err(error) => {
+                let text = self.text();
+                tracing::error!(%error, "the configuration has changed, and cannot be read; before that: {text}");
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        self.at.map_or_else(
+            || "no night begins, because maintenance.run.at is not set".to_owned(),
+            |at| format!("`pawl maintain run` begins every night at {}", at.strftime("%H:%M")),
+        )
+    }
+
+    /// Whether a night is due.
+    fn is_due(&self, data: &Path) -> Result<bool, Box<dyn Error>> {
+        let Some(at) = self.at else { return Ok(false) };
+        let last_ms = last_began_ms(data)?.filter(|last_ms| *last_ms <= now_ms());
+        let since_ms = match last_ms {
+            Some(last_ms) if self.is_changed => last_ms.max(self.since_ms),
+            Some(last_ms) => last_ms,
+            None => self.since_ms,
+        };
+        Ok(is_due(at, since_ms, &Zoned::now())?)
+    }
+}
+
+/// The configuration file as it is now.
+fn stamp(place: &Place) -> Option<Stamp> {
+    files::stamp(&place.file()?).ok().flatten()
 }
 
 /// Whether the clock has shown `at` since then. A machine that was off makes up for one night.
@@ -123,6 +190,7 @@ struct Summary {
     notices: usize,
     failed: usize,
     left: u64,
+    attention: Option<usize>,
     seconds: u64,
     error: Option<String>,
 }
@@ -133,7 +201,7 @@ fn tell(output: &Output) -> Night {
         tracing::error!(status = %output.status, "`pawl maintain run` ended without a word; its own message stands above");
         return Night::CouldNotBegin;
     };
-    let Summary { repositories, well, notices, failed, left, seconds, error } = summary;
+    let Summary { repositories, well, notices, failed, left, attention, seconds, error } = summary;
     match error {
         Some(error) if repositories == 0 => {
             let minutes = TRY_AGAIN_AFTER.as_secs() / 60;
@@ -151,8 +219,10 @@ fn tell(output: &Output) -> Night {
             notices,
             failed,
             left,
+            attention,
             seconds,
-            "the night ended; `pawl maintain report` says what needs attention"
+            "the night ended; `{}` says what needs attention",
+            hint::pawl("maintain report")
         ),
     }
     Night::Ended

@@ -16,7 +16,7 @@ use super::deleted::{Listed, Weight, all_are_readable, count, listed, unreadable
 use super::session::{self, Session, is_right};
 use super::{clock, progress, verify};
 use crate::cli::Purge;
-use crate::config::Config;
+use crate::config::{Config, Nights};
 use crate::pace::Pace;
 use crate::print::{self, Outcome};
 use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
@@ -142,25 +142,29 @@ struct Examiner<'a, M> {
     store: &'a M,
     delay_days: u32,
     options: &'a Purge,
+    /// The settings of the nights, which hold here as well.
+    nights: &'a Nights,
     held_back: HeldBack<'a>,
     pace: Pace,
 }
 
 impl<'a, M: MaintenanceStore> Examiner<'a, M> {
-    fn new(store: &'a M, config: &Config, options: &'a Purge) -> Self {
-        let pace = verify::pace(options.bytes_per_second);
-        Self { store, delay_days: config.maintenance.delay_days(), options, held_back: &|_| None, pace }
+    fn new(store: &'a M, config: &'a Config, options: &'a Purge) -> Self {
+        let (delay_days, nights) = (config.maintenance.delay_days(), &config.maintenance.run);
+        let pace = verify::pace(options.bytes_per_second.or(nights.general().bytes_per_second));
+        Self { store, delay_days, options, nights, held_back: &|_| None, pace }
     }
 
     async fn judge(&self, batch: &Batch, weight: &Weight) -> Result<Result<Ripe, Unripe>, StoreError> {
         let Self { store, delay_days, options, .. } = *self;
+        let is_right = options.clock_is_right || self.nights.of(&batch.repository).clock_is_right;
         let age = Age {
             hidden_ms: weight.hidden_ms,
             now_ms: now_ms(),
             days_seen: u32::try_from(store.days_seen(&batch.id).await?.len()).unwrap_or(u32::MAX),
             delay_days,
             newest_received_ms: store.newest_received_ms(&batch.repository).await?,
-            clock: clock::believed(options.clock_is_right),
+            clock: clock::believed(is_right),
         };
         Ok(ripe(&batch.id, &age))
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::stop::Stop;
-use crate::cli::UsersRestic;
+use crate::cli::{Settings, UsersRestic};
 use crate::store::s3::Direct;
 pub(super) use soon::soon;
 pub(super) use version::Version;
@@ -78,6 +78,14 @@ pub struct Bounds {
     pub(super) stop: Stop,
     /// Bytes that it reads a second.
     pub(super) bytes_per_second: Option<u64>,
+}
+
+impl Settings {
+    /// Has restic end then, and read no faster than they say.
+    pub(super) fn bound(&mut self, stop: Stop) {
+        let bytes_per_second = self.bytes_per_second.map(|size| size.as_u64());
+        self.restic.bounds = Bounds { stop, bytes_per_second };
+    }
 }
 
 impl UsersRestic {

@@ -123,8 +123,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
             )
             .into());
         }
-        settings.restic.bounds.stop = stop.clone();
-        settings.restic.bounds.bytes_per_second = settings.bytes_per_second.map(|size| size.as_u64());
+        settings.bound(stop.clone());
         let mut ward = Ward::load(&config.data, name, settings, stop, &options.only)?;
         ward.look_at_config(&*store).await;
         report.wards.push(ward);

@@ -16,6 +16,7 @@ use crate::cli::ServeMaintenance;
 use crate::config::Config;
 use crate::credentials::{Credentials, admins_path};
 use crate::files;
+use crate::hint;
 use crate::http;
 use crate::print::{self, Outcome};
 use crate::serve::{reload_on_hangup, stop_signal, url_of, use_what_there_is};
@@ -108,7 +109,7 @@ fn write_down_url(config: &Config, bound: &[Bound]) -> String {
 fn welcome(config: &Config) -> Outcome {
     // Standard output of a service is a journal, where a password must not be.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
-        tracing::info!("there are no admins yet: `pawl maintain admin add NAME`");
+        tracing::info!("there are no admins yet: `{}`", hint::pawl("maintain admin add NAME"));
         return Ok(());
     }
     let invitation = admin::add(config, &"admin".parse()?)?;

@@ -116,9 +116,13 @@ pub(super) fn read<F: Future<Output = Outcome>>(
 
 /// Runs a command that acts, quietly.
 pub(super) fn act(place: &Place, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
-    let mut config = config(place)?;
-    config.log = Log { level: LogLevel::Warn, ..config.log };
-    act_with(config, work)
+    act_quietly(config(place)?, work)
+}
+
+/// The same, where the configuration was read.
+pub(super) fn act_quietly(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
+    let log = Log { level: LogLevel::Warn, ..config.log };
+    act_with(Config { log, ..config }, work)
 }
 
 /// Runs a command that acts.

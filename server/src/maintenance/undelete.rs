@@ -14,6 +14,7 @@ use super::deleted::{self, count, weigh};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
 use crate::cli::Undelete;
+use crate::hint;
 use crate::pace::Pace;
 use crate::print::{self, Outcome};
 use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackError, Reason};
@@ -80,8 +81,8 @@ async fn chosen(
     }
     let Some(first) = all.iter().find(|batch| batch.id == *asked_for) else {
         return Err(format!(
-            "there is no batch {asked_for}: it was brought back or purged, or never was; `pawl maintain undelete` lists \
-             those that are"
+            "there is no batch {asked_for}: it was brought back or purged, or never was; `{}` lists those that are",
+            hint::pawl("maintain undelete")
         )
         .into());
     };
@@ -189,6 +190,6 @@ fn tell(report: &Report, repository: &RepositoryName, options: &Undelete) -> Out
         return Ok(());
     }
     let left = count(report.left.len() as u64);
-    Err(format!("{left} could not be brought back, and stay where they are; see `pawl maintain undelete`")
-        .into())
+    let list = hint::pawl("maintain undelete");
+    Err(format!("{left} could not be brought back, and stay where they are; see `{list}`").into())
 }

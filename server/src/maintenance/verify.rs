@@ -64,11 +64,9 @@ fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
     let bar = progress::of_bytes("verifying");
     let (outcomes, continued) = runtime.block_on(run::run(store, &states, &wanted, bar))?;
     let mut report = report::Report::new(outcomes, continued);
-    if options.restic.knows_password() {
-        let named = runtime.block_on(name_snapshots(options, &config, &mut report));
-        if let Err(error) = named {
-            tracing::warn!(%error, "which snapshots need what is damaged is not known");
-        }
+    let named = runtime.block_on(name_snapshots(options, &config, &mut report));
+    if let Err(error) = named {
+        tracing::warn!(%error, "which snapshots need what is damaged is not known");
     }
     drop(runtime);
     let told = tell(config, &report);
@@ -125,7 +123,7 @@ fn wanted(options: &Verify, config: &Config) -> run::Wanted {
         share,
         catches_up: options.share.is_none(),
         read_data: options.read_data,
-        pace: pace(options.reading.bytes_per_second),
+        pace: pace(options.reading.bytes_per_second.or(config.maintenance.run.general().bytes_per_second)),
         jobs: jobs(&options.reading),
         caps: config.caps,
         within_ms,
@@ -150,18 +148,26 @@ pub(super) fn directory(data: &Path) -> PathBuf {
 
 /// Asks the user's restic, which reads the directory or the bucket itself, which snapshots need what is damaged.
 async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::Report) -> Outcome {
+    let restic_of = |name: &RepositoryName| options.restic.or(&config.maintenance.run.of(name).restic);
+    if !report.repositories().iter().any(|outcome| restic_of(&outcome.repository).knows_password()) {
+        return Ok(());
+    }
     let bucket = match &config.s3 {
         Some(of_hosts) => Some(Direct::new(&config.maintenance.s3(of_hosts)?).await?),
         None => None,
     };
     for outcome in report.repositories_mut() {
+        let restic = restic_of(&outcome.repository);
+        if !restic.knows_password() {
+            continue;
+        }
         let name = outcome.repository.as_str();
         let repository = match &bucket {
             Some(bucket) => bucket.repository(name),
             None => config.data.join(name).to_string_lossy().into_owned(),
         };
         let address = Address { repository, bucket: bucket.as_ref(), ca: None };
-        for why in snapshots::name(&options.restic, &address, outcome).await {
+        for why in snapshots::name(&restic, &address, outcome).await {
             tracing::warn!(repository = %outcome.repository, "{why}");
         }
     }

@@ -1,4 +1,4 @@
-//! The process that starts `pawl maintain run` every night, where the configuration asks for it.
+//! The process that starts `pawl maintain run` every night, if the configuration says when.
 //!
 //! Invariant: it is started before this process is confined and has connections. It shares nothing with it, so that nothing
 //! that runs here can end it without ending the server.

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CreateError, Created, Facts, StoreError, StoredFile};
 use crate::body::Upload;
+use crate::hint;
 pub(crate) use batch_id::next_batch_id;
 pub use unreadable::UnreadableBatch;
 
@@ -211,7 +212,7 @@ pub enum PutBackError {
     #[error("the copy is damaged: its content does not hash to its name")]
     Damaged,
     /// Another file stands there, which is not what this copy is.
-    #[error("a file with other content stands in its place; see `pawl maintain verify`")]
+    #[error("a file with other content stands in its place; see `{verify}`", verify = hint::pawl("maintain verify"))]
     Occupied,
 }
 

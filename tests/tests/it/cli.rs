@@ -10,6 +10,7 @@
 )]
 
 mod configuration;
+mod hints;
 mod hosts;
 mod starting;
 mod tls;

@@ -11,9 +11,10 @@ use pawl_policy::retention::Rules;
 
 use super::super::{secret, session};
 use crate::cli::{Enroll, Place, UsersRestic};
-use crate::config::{Config, IN_DATA};
+use crate::config::Config;
 use crate::credentials::Secret;
 use crate::files;
+use crate::hint;
 use crate::print::{self, Ended, Outcome};
 use crate::serve::configuration;
 
@@ -78,7 +79,7 @@ impl Night {
     pub(super) fn password(&self) -> Result<Vec<u8>, Box<dyn Error>> {
         if let Some(file) = &self.restic.password_file {
             if !file.exists() {
-                files::create(file, &format!("{}\n", Secret::generate()?.reveal()), 0o600)?;
+                files::make(file, &format!("{}\n", Secret::generate()?.reveal()), 0o600)?;
             }
             secret::refuse_shared(file)?;
         }
@@ -87,14 +88,7 @@ impl Night {
 
     /// Writes what is missing into the configuration.
     pub(super) fn write(self, place: &Place) -> Written {
-        let path = match (&place.config, &place.data) {
-            (Some(path), _) => path.clone(),
-            (None, Some(data)) => data.join(IN_DATA),
-            (None, None) => return Written::Nothing, // clap requires one
-        };
-        if self.lacks.is_empty() {
-            return Written::Nothing;
-        }
+        let Some(path) = place.file().filter(|_| !self.lacks.is_empty()) else { return Written::Nothing };
         match add(&path, &self.lacks, place) {
             Ok(()) => Written::To(path),
             Err(error) => Written::Refused { path, why: error.to_string(), lines: self.lacks },
@@ -138,9 +132,7 @@ fn quoted(path: &Path) -> String {
 
 impl Written {
     /// Says what happens tonight, and what is still to be done for it.
-    pub(super) fn tell(&self, config: &Config, place: &Place) -> Outcome {
-        let args: Vec<_> = place.args().iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let args = args.join(" ");
+    pub(super) fn tell(&self, config: &Config) -> Outcome {
         match self {
             Self::Nothing => {}
             Self::To(path) => print::line(&format!("\n{} has the settings of the night.", path.display()))?,
@@ -156,19 +148,22 @@ impl Written {
                 return Err(Ended { code: 1, message }.into());
             }
             (_, Some(_), _) => "pawl-maintain.timer begins the night.".to_owned(),
-            (Self::To(_), None, None) => "Restart `pawl serve`: it begins the night at 03:30.".to_owned(),
+            (Self::To(_), None, None) => {
+                "`pawl serve` begins the night at 03:30; one that runs notices that.".to_owned()
+            }
             (_, None, Some(at)) => {
                 let at = at.strftime("%H:%M");
-                format!("`pawl serve` begins the night at {at}, once it was restarted with these settings.")
+                format!("`pawl serve` begins the night at {at}; one that runs notices new settings.")
             }
             (Self::Nothing, None, None) => {
-                format!("Nothing begins the night yet: `pawl maintain run {args}`.")
+                format!("Nothing begins the night yet: `{}`.", hint::pawl("maintain run"))
             }
         };
         let days = config.maintenance.delay_days();
         print::line(&format!(
             "{begin}\nEach night verifies, forgets, prunes and checks. Deletions can be undone for {days} days.\n\
-             How all backups are: pawl maintain report {args}"
+             How all backups are: {}",
+            hint::pawl("maintain report")
         ))
     }
 }

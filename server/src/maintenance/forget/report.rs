@@ -8,6 +8,7 @@ use pawl_policy::RepositoryName;
 use pawl_policy::retention::{Group, Held, Judged, Verdict};
 use serde::Serialize;
 
+use crate::hint;
 use crate::maintenance::locks;
 
 /// Digits of an id that are shown.
@@ -102,13 +103,14 @@ impl Report {
         };
         let _ = write!(text, " {}; kept {}, held {}.", self.repository, self.kept, self.held);
         if let Some(batch) = &self.batch {
-            let _ = write!(text, " To undo: pawl maintain undelete {batch}");
+            let _ = write!(text, " To undo: {}", hint::pawl(format!("maintain undelete {batch}")));
         }
         if self.suspicious > 0 {
             let _ = write!(
                 text,
-                "\n{} held should be looked at; `pawl maintain adopt {} ID` says that one is good.",
-                self.suspicious, self.repository
+                "\n{} held should be looked at; `{}` says that one is good.",
+                self.suspicious,
+                hint::pawl(format!("maintain adopt {} ID", self.repository))
             );
         }
         text

@@ -12,6 +12,7 @@ use super::model::{Attention, Compared, Grade, Gravity, Log, Refused, Report, Re
 use super::words::{Moment, Words, ago, is_silence, number};
 use crate::config::Config;
 use crate::doctor::Verdict;
+use crate::hint;
 
 /// Named one by one in one line; more are counted.
 const NAMED_MAX: usize = 5;
@@ -84,8 +85,9 @@ fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Atten
     if damaged > 0 {
         let verb = if damaged == 1 { "is" } else { "are" };
         let text = format!(
-            "{} {verb} damaged or missing; `pawl maintain restore --dry-run` says what can be repaired",
-            number(damaged, "file")
+            "{} {verb} damaged or missing; `{}` says what can be repaired",
+            number(damaged, "file"),
+            hint::pawl(format!("maintain restore {} --dry-run", of.name))
         );
         all.push(about(Some(of), Grade::Loss, text));
     }
@@ -102,7 +104,7 @@ fn of_repository(of: &Repository, report: &Report, config: &Config) -> Vec<Atten
     all.extend(of_fallen_silent(of));
     all.extend(of_junk(of, report));
     // One that never held anything is new, and of one that is retired nothing is visible.
-    if of.files > 0 || (of.was_verified && !of.is_retired) {
+    if of.files > 0 || (of.was_in_use && !of.is_retired) {
         all.extend(of_silence(of, report, config));
         all.extend(of_verification(of, report));
     }
@@ -137,6 +139,8 @@ fn of_silence(of: &Repository, report: &Report, config: &Config) -> Option<Atten
         (None, None) if of.snapshots > 0 => {
             "all its snapshots say that they are received in the future; see what verify says".to_owned()
         }
+        // A host that was added lately has as long for its first backup as for any other.
+        (None, None) if of.began.is_some_and(|began| !is_long_ago(began)) => return None,
         (None, None) => "it has no snapshot".to_owned(),
         (None, Some(since)) if !is_long_ago(since) => return None,
         (None, Some(since)) => {
@@ -170,11 +174,9 @@ fn of_verification(of: &Repository, report: &Report) -> Vec<Attention> {
             |oldest| format!("some of it was read {}", ago(oldest, report.made)),
         );
         let days = number(verified.within_days, "day");
-        about(
-            Some(of),
-            Grade::Look,
-            format!("it is not verified within {days}: {since}. Run `pawl maintain verify` every day"),
-        )
+        let verify = hint::pawl("maintain verify");
+        let text = format!("it is not verified within {days}: {since}. Run `{verify}` every day");
+        about(Some(of), Grade::Look, text)
     });
     let suspicious = (verified.suspicious > 0).then(|| {
         let found = number(verified.suspicious, "finding");

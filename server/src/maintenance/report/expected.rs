@@ -19,6 +19,7 @@ use super::seen::Seen;
 use super::words::{Moment, number};
 use crate::audit::{Break, Head, Line};
 use crate::files::{self, FileError};
+use crate::hint;
 use crate::store::either::EitherMaintenance;
 
 /// What was there.
@@ -233,8 +234,9 @@ impl Last {
     pub(super) fn load(data: &Path) -> Result<Option<Self>, String> {
         remembered::understand(&path(data)).map_err(|error| {
             format!(
-                "what has to be there is not known: {error}; expected what an earlier report left; look at it, then \
-                 `pawl maintain report --seen` makes what is there now what has to be there"
+                "what has to be there is not known: {error}; expected what an earlier report left; look at it, then `{}` \
+                 makes what is there now what has to be there",
+                hint::pawl("maintain report --seen")
             )
         })
     }

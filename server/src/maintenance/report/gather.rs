@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
+use jiff::Zoned;
 use pawl_policy::{DAY_MS, FileType, Handle, RepositoryName};
 
 use super::super::examine::state::State as Examined;
@@ -23,9 +24,11 @@ use super::model::{
 };
 use super::seen::{Arrived, Contents, Seen};
 use super::words::{self, Moment};
+use crate::cli::Until;
 use crate::config::Config;
 use crate::doctor;
 use crate::files::FileError;
+use crate::hint;
 use crate::store::either::EitherMaintenance;
 use crate::store::now_ms;
 
@@ -101,6 +104,7 @@ pub(super) async fn gather(
     let mut seen = Seen::look(store, config, wanted, &states.known()?, basis.earlier.as_ref()).await?;
     let expected = basis.expected(made, &seen, (store, config), is_looked_at).await?;
     let mut report = Report::new(made, expected);
+    report.first_night = first_night(config)?;
     report.troubles.extend(basis.not_known.map(|why| Attention::look(None, why)));
     report
         .troubles
@@ -128,9 +132,10 @@ pub(super) async fn gather(
         }
         let told = seen.audited.suspicious.get(name.as_str()).copied().unwrap_or(0);
         let suspicious = remembered.state.found.as_ref().map_or(told, |found| suspicious(found));
-        let covered = Covered::of(name.clone(), &remembered.state);
+        let began_ms = repository.began.map(|began| began.0);
+        let covered = Covered::of(name.clone(), &remembered.state, began_ms);
         repository.is_retired = repository.files == 0 && seen.audited.retired.contains(name.as_str());
-        repository.was_verified = covered.parts.iter().any(Option::is_some);
+        repository.was_in_use = remembered.state.config_id().is_some();
         repository.verified = Some(verified(config, made, &covered, suspicious));
         of_runs(&mut repository, remembered.record);
         report.repositories.push(repository);
@@ -140,6 +145,18 @@ pub(super) async fn gather(
     report.attention = attention::of(&report, config);
     report.add_up();
     Ok(report)
+}
+
+/// When the first night of a repository begins.
+fn first_night(config: &Config) -> Result<String, Box<dyn Error>> {
+    if let Some(at) = config.maintenance.run.at() {
+        let begins = Until::Daily(at).moment(&Zoned::now())?.as_millisecond();
+        return Ok(format!("begins at {}", Moment(u64::try_from(begins)?)));
+    }
+    Ok(match config.keeper {
+        Some(_) => "is begun by pawl-maintain.timer".to_owned(),
+        None => "is not planned: the configuration has no maintenance.run.at".to_owned(),
+    })
 }
 
 /// What maintenance remembers of a repository.
@@ -186,8 +203,9 @@ fn of_contents(name: &RepositoryName, contents: Result<Contents, String>, known:
             return repository;
         }
     };
-    let Contents { usage, snapshots, arrived, received, config } = contents;
+    let Contents { usage, snapshots, arrived, received, config, first_ms } = contents;
     repository.config = config;
+    repository.began = first_ms.map(Moment);
     let told = |of: &Arrived| LastBackup {
         snapshot: of.id.clone(),
         received: Moment(of.received_ms),
@@ -254,9 +272,10 @@ fn suspicious(found: &[Finding]) -> u64 {
 
 /// What is said before a verification has found it.
 fn gone_as_a_whole() -> Found {
+    let verify = hint::pawl("maintain verify");
     let detail =
-        "all of it is gone: it was there when it was verified last; `pawl maintain verify` says what to do";
-    Found::from(Finding { file: None, kind: Kind::Missing, detail: detail.to_owned(), snapshots: Vec::new() })
+        format!("all of it is gone: it was there when it was verified last; `{verify}` says what to do");
+    Found::from(Finding { file: None, kind: Kind::Missing, detail, snapshots: Vec::new() })
 }
 
 fn verified(config: &Config, made: Moment, covered: &Covered, suspicious: u64) -> Verified {

@@ -41,6 +41,9 @@ pub(super) struct Report {
     pub(super) store: Vec<Line>,
     pub(super) adversaries: Vec<Adversary>,
     pub(super) expected: Expected,
+    /// When the next night begins, for a repository that has not had one.
+    #[serde(skip)]
+    pub(super) first_night: String,
 }
 
 /// The whole in numbers: the last line of the text.
@@ -131,12 +134,15 @@ pub(super) struct Repository {
     /// Since when there is none that is good, where there are others.
     #[serde(skip)]
     pub(super) none_good_since: Option<Moment>,
-    /// Whether any of it was ever verified.
+    /// Whether verification ever saw its `config`.
     #[serde(skip)]
-    pub(super) was_verified: bool,
+    pub(super) was_in_use: bool,
     /// Whether maintenance deleted all of it.
     #[serde(skip)]
     pub(super) is_retired: bool,
+    /// When the first of what is there was received.
+    #[serde(skip)]
+    pub(super) began: Option<Moment>,
     /// Where its `config` is.
     #[serde(skip)]
     pub(super) config: Standing,
@@ -346,6 +352,7 @@ impl Report {
             store: Vec::new(),
             adversaries: Vec::new(),
             expected,
+            first_night: String::new(),
         }
     }
 

@@ -12,6 +12,8 @@ use super::model::{Grade, Report, Repository};
 use super::words::{Moment, Words, number, size};
 use super::{chart, seen, text};
 
+use crate::hint;
+
 const STYLE: &str = include_str!("page.css");
 
 /// The whole page.
@@ -123,7 +125,7 @@ fn section(id: &str, is_empty: bool, content: &Markup) -> Markup {
 fn of_repository(at: usize, of: &Repository, report: &Report) -> Markup {
     html! {
         section id=(format!("repository-{at}")) {
-            h2 { (of.name) }
+            h2 { (of.name) @if of.is_retired { " (retired)" } }
             @if let Some(why) = &of.unreadable {
                 p.bad { "It cannot be read: " (why) }
             } @else {
@@ -133,6 +135,7 @@ fn of_repository(at: usize, of: &Repository, report: &Report) -> Markup {
                     dt { "Stored" } dd {
                         (number(of.snapshots, "snapshot")) " in " (number(of.files, "file")) ", " (size(of.bytes))
                     }
+                    @if of.last_run.is_none() && !of.is_retired { dt { "First night" } dd { (report.first_night) } }
                     @if let Some(verified) = &of.verified {
                         dt { "Verified" } dd.bad[verified.late] { (text::verified(verified, report)) }
                     }
@@ -361,7 +364,7 @@ fn expected(report: &Report) -> Markup {
         &html! {
             p.soft {
                 "Kept on another machine in a file, this shows whether anything was removed past Pawl: "
-                code { "pawl maintain report --compare FILE" }
+                code { (hint::pawl("maintain report --compare FILE")) }
             }
             details { summary { "Snapshots and audit heads" } pre id="expected-json" { (json) } }
         },

@@ -46,6 +46,8 @@ pub(super) struct Contents {
     /// Bytes by the day on which they were received.
     pub(super) received: BTreeMap<Date, u64>,
     pub(super) config: Standing,
+    /// When the first of what is there was received, in Unix milliseconds.
+    pub(super) first_ms: Option<u64>,
 }
 
 /// A snapshot.
@@ -152,6 +154,8 @@ async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Res
             has_config |= handle == Handle::Config;
             contents.usage = contents.usage.plus(Usage { bytes, files: 1 });
             *contents.received.entry(day(facts.received_ms)).or_default() += bytes;
+            let first_ms = contents.first_ms.unwrap_or(u64::MAX).min(facts.received_ms);
+            contents.first_ms = Some(first_ms);
             let Handle::File(FileType::Snapshots, id) = handle else { continue };
             contents.snapshots.insert(id.to_string());
             if facts.is_ahead(now_ms()) {

@@ -29,11 +29,12 @@ pub(super) fn text(report: &Report) -> String {
         let _ = writeln!(text, "{line}"); // writing to a String cannot fail
     };
     head(report).into_iter().for_each(&mut say);
-    for repository in &report.repositories {
+    for repository in report.repositories.iter().filter(|of| !of.is_retired) {
         say(String::new());
         of_repository(repository, report).into_iter().for_each(&mut say);
     }
     for (title, lines) in [
+        ("Retired", retired(report)),
         ("Space that will be free", frees(report)),
         ("Refused", refused(report)),
         ("Audit log", audit(report)),
@@ -137,6 +138,8 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
             let said = Words::from(done.said.join("; "));
             say("", format!("{}: {said}{}", done.step.word(), undo.unwrap_or_default()));
         }
+    } else {
+        say("first night", report.first_night.clone());
     }
     lines
 }
@@ -212,6 +215,16 @@ pub(super) fn pending(batch: &Listed) -> String {
 /// The beginning of an id.
 pub(super) fn short(id: &str) -> Words {
     id.get(..ID_SHOWN).unwrap_or(id).into()
+}
+
+/// Repositories that maintenance deleted as a whole, with what can still be brought back.
+fn retired(report: &Report) -> Vec<String> {
+    let retired = report.repositories.iter().filter(|of| of.is_retired);
+    let lines = retired.flat_map(|of| {
+        let batches = of.pending.iter().take(SHOWN_MAX).map(pending).chain(more(of.pending.len()));
+        std::iter::once(format!("  {}", of.name)).chain(batches.map(|line| format!("    {line}")))
+    });
+    lines.collect()
 }
 
 fn frees(report: &Report) -> Vec<String> {

@@ -90,7 +90,7 @@ const OF_RULES: [&str; 2] = ["the rules would keep none", "the rules would leave
 const SILENT: &str = "its group fell silent";
 
 /// A number with its noun.
-pub(super) fn number(number: u64, noun: &str) -> String {
+pub(in crate::maintenance) fn number(number: u64, noun: &str) -> String {
     if number == 1 {
         return format!("1 {noun}");
     }

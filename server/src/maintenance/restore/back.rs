@@ -13,6 +13,7 @@ use pawl_policy::{
 use super::as_of::{Since, phase};
 use super::report::{Line, Part};
 use super::{Job, session};
+use crate::hint;
 use crate::store::maintenance::{Hid, MaintenanceStore, PutBackError, Reason};
 use crate::store::{Facts, now_ms};
 
@@ -71,7 +72,7 @@ pub(super) async fn carry_out<S: MaintenanceStore>(
         };
         match job.store.hide(&permit, id).await? {
             Hid::Now | Hid::Absent => {
-                let undo = format!("pawl maintain undelete {id} --only");
+                let undo = hint::pawl(format!("maintain undelete {id} --only"));
                 part.added.push(Line::new(handle, "deleted", Some(format!("to undo: {undo}"))));
             }
             Hid::Taken => {

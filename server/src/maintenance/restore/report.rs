@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::apply::Done;
 use super::plan::{Step, Task};
+use crate::hint;
 use crate::store::maintenance::Place;
 
 /// What came of a run, or would.
@@ -146,7 +147,8 @@ impl Report {
                 "Nothing was restored.".to_owned()
             }
             (0, _) => {
-                "Nothing is known to be damaged. `pawl maintain verify --all` reads everything.".to_owned()
+                let verify = hint::pawl("maintain verify --all");
+                format!("Nothing is known to be damaged. `{verify}` reads everything.")
             }
             (all, true) => format!("{} of {all} files would be restored.", count("would be restored")),
             (all, false) => format!("Restored {} of {all} files.", count("restored")),

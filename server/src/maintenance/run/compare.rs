@@ -9,9 +9,7 @@ use super::record::Step;
 use super::said::Said;
 use super::ward::Ward;
 use crate::files::FileError;
-
-/// How the admin goes on.
-const LOOK: &str = "look at it; `pawl maintain report --seen` says that you have, and the next run goes on";
+use crate::hint;
 
 /// Compares.
 pub(super) async fn compare(
@@ -33,7 +31,10 @@ pub(super) async fn compare(
             };
             return Ok(Said::well(text));
         }
-        Ok(Said::failed(surprises.join("; ")).and([LOOK.to_owned()]))
+        Ok(Said::failed(surprises.join("; ")).and([format!(
+            "look at it; `{}` says that you have, and the next run goes on",
+            hint::pawl("maintain report --seen")
+        )]))
     })
     .await
 }

@@ -13,6 +13,7 @@ use super::said::Said;
 use super::steps::{password, unless_told, without_restic};
 use super::ward::Ward;
 use crate::files::FileError;
+use crate::hint;
 use crate::store::maintenance::MaintenanceStore;
 
 /// Files of junk that are named one by one; more are counted.
@@ -66,9 +67,10 @@ fn said(ward: &Ward, examined: Examined, unseen: &BTreeSet<String>) -> Said {
     if !unseen.is_empty() {
         let batches: Vec<_> = unseen.iter().map(String::as_str).collect();
         noticed.push(format!(
-            "nobody has looked at what was hidden in {}: `pawl maintain undelete` brings back what is no junk, `pawl maintain \
-             report --seen` says that you have looked",
-            batches.join(", ")
+            "nobody has looked at what was hidden in {}: `{}` brings back what is no junk, `{}` says that you have looked",
+            batches.join(", "),
+            hint::pawl("maintain undelete BATCH"),
+            hint::pawl("maintain report --seen")
         ));
     }
     if junk.is_empty() && noticed.is_empty() && lost.is_empty() {
@@ -85,9 +87,11 @@ fn said(ward: &Ward, examined: Examined, unseen: &BTreeSet<String>) -> Said {
     }
     let repository = &ward.repository;
     let remedy = format!(
-        "`pawl maintain restore {repository} --from STORE --missing` brings back what another store has; without one back up \
+        "`{}` brings back what another store has; without one back up \
          again, so that hosts send what they still have, and run `restic repair index` and `restic repair snapshots --forget` \
-         at the maintenance door. An index of which nobody knows goes with `pawl maintain delete {repository} index/ID`"
+         at the maintenance door. An index of which nobody knows goes with `{}`",
+        hint::pawl(format!("maintain restore {repository} --from STORE --missing")),
+        hint::pawl(format!("maintain delete {repository} index/ID"))
     );
     let more = lost.len().saturating_sub(NAMED_MAX);
     let more = (more > 0).then(|| format!("{more} more files lack what is lost"));

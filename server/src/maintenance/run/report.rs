@@ -7,10 +7,12 @@ use std::fmt::Write as _;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::super::report::number;
 use super::super::stop::Why;
-use super::record::Done;
+use super::record::{Done, Ended};
 use super::ward::Ward;
 use super::word;
+use crate::hint;
 use crate::maintenance::deleted::moment;
 use crate::store::now_ms;
 
@@ -52,7 +54,12 @@ impl Report {
         if self.error.is_some() || self.wards.iter().any(Ward::has_failed) {
             return 2;
         }
-        u8::from(self.wards.iter().any(Ward::has_notice) || !self.unknown.is_empty())
+        let has_notice = self.wards.iter().any(Ward::has_notice) || !self.unknown.is_empty();
+        u8::from(has_notice || self.attention() > 0)
+    }
+
+    fn attention(&self) -> usize {
+        self.attention.unwrap_or(0)
     }
 
     fn summary(&self) -> Value {
@@ -86,10 +93,20 @@ impl Report {
         }
         for ward in &self.wards {
             let mut name = ward.repository.as_str();
-            for done in ward.steps() {
+            let is_told =
+                |done: &&Done| !ward.is_emptied() || matches!(done.ended, Ended::Notice | Ended::Failed);
+            for done in ward.steps().filter(is_told) {
                 let _ = write!(text, "{}", rows(name, width, done)); // writing to a String cannot fail
                 name = "";
             }
+        }
+        if self.attention() > 0 {
+            let things = number(self.attention() as u64, "thing");
+            let _ = writeln!(
+                text,
+                "Somebody should look at {things}; `{}` lists them.",
+                hint::pawl("maintain report")
+            );
         }
         let _ = write!(text, "{LAST_LINE}{}", self.summary());
         text
@@ -100,7 +117,8 @@ impl Report {
 fn rows(name: &str, width: usize, done: &Done) -> String {
     let Done { step, ended, said, batch, took_ms } = done;
     let minutes = format!("{}:{:02}", took_ms / 60_000, took_ms / 1000 % 60);
-    let undo = batch.iter().map(|batch| format!("to undo: pawl maintain undelete {batch}"));
+    let undo =
+        batch.iter().map(|batch| format!("to undo: {}", hint::pawl(format!("maintain undelete {batch}"))));
     let mut rows = String::new();
     let mut head = format!("{name:<width$}  {:<7}  {:<7}  {minutes:>6}", step.word(), ended.word());
     let indent = head.chars().count();

@@ -24,6 +24,7 @@ use super::said::Said;
 use super::ward::Ward;
 use crate::cli::{Purge, Settings};
 use crate::files::FileError;
+use crate::hint;
 use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
 use crate::store::{AppendStore, local, now_ms};
 
@@ -47,10 +48,10 @@ pub(super) async fn restore(session: &Session, ward: &mut Ward) -> Result<(), Fi
         let part = unless_told(ward, repaired).await?;
         let wrong = part.wrong();
         if !wrong.is_empty() {
-            return Ok(Said::failed(
-                "damage stays; restore from another store (pawl maintain restore --from)",
-            )
-            .and(wrong));
+            let restore = hint::pawl(format!("maintain restore {} --from STORE", ward.repository));
+            return Ok(
+                Said::failed(format!("damage stays; restore from another store: `{restore}`")).and(wrong)
+            );
         }
         let batch = part.batches.last().cloned();
         Ok(match part.restored() {
@@ -96,17 +97,17 @@ pub(super) async fn forget(
             })
             .collect();
         let text = format!("removed {}, kept {}, held {}", report.removed, report.kept, report.held);
+        let look = hint::pawl(format!("maintain forget {} --dry-run", ward.repository));
         if let (Some(too_many), 0) = (&report.too_many, report.refused) {
             return Ok(Said::notice(format!("refused: {too_many}"))
-                .and([text, format!("to look: pawl maintain forget {} --dry-run", ward.repository)])
+                .and([text, format!("to look: {look}")])
                 .undone_by(report.batch));
         }
         Ok(match (report.refused, report.suspicious) {
             (0, 0) => Said::well(text),
-            (0, suspicious) => Said::notice(format!(
-                "{text}; {suspicious} of these should be looked at: pawl maintain forget {} --dry-run",
-                ward.repository
-            )),
+            (0, suspicious) => {
+                Said::notice(format!("{text}; {suspicious} of these should be looked at: {look}"))
+            }
             (refused, _) => Said::failed(format!("{text}; {}", refusals(refused))),
         }
         .and(suspicious(&ward.record.held))
@@ -139,16 +140,16 @@ pub(super) async fn prune(
             return Ok(why);
         }
         let has_rules = ward.settings.retention.keep.rules() != Rules::default();
-        let is_due =
-            ward.is_asked_for(Step::Prune) || (has_rules && was_long_ago(ward.record.pruned_ms));
+        let is_due = ward.is_asked_for(Step::Prune) || (has_rules && was_long_ago(ward.record.pruned_ms));
         if !is_due && !was_deleted_from(session, ward).await? {
             let why = "nothing was deleted since the last time";
             return Ok(if has_rules { Said::well(why) } else { Said::skipped(why) });
         }
         if !ward.record.unseen.is_empty() {
-            return Ok(Said::skipped(
-                "not before somebody has looked at what was hidden: `pawl maintain report --seen` says that you have",
-            ));
+            return Ok(Said::skipped(format!(
+                "not before somebody has looked at what was hidden: `{}` says that you have",
+                hint::pawl("maintain report --seen")
+            )));
         }
         let before = session.store.batches().await?;
         // What is packed anew needs room before anything else is given up.
@@ -158,8 +159,7 @@ pub(super) async fn prune(
         let args: Vec<_> = ["prune"].into_iter().chain(most.as_deref()).collect();
         let password = password(ward).await?;
         let young = Arc::new(Young::of(session, &ward.repository, &password).await?);
-        let refused =
-            restic(session, ward, quiet, &args, "pruning", Some(Arc::clone(&young))).await?;
+        let refused = restic(session, ward, quiet, &args, "pruning", Some(Arc::clone(&young))).await?;
         if refused == 0 {
             ward.record.pruned_ms = Some(now_ms());
         }
@@ -260,10 +260,10 @@ fn why_held_back(record: &Record, is_checked: bool, hidden_ms: u64) -> Option<St
         return Some(format!("verification found something that may need it: {against}"));
     }
     if read_ms.is_none_or(|read_ms| read_ms < hidden_ms) {
-        return Some(
-            "not all files were read since it was deleted; give verify more time, or once `pawl maintain verify --all`"
-                .to_owned(),
-        );
+        let verify = hint::pawl("maintain verify --all");
+        return Some(format!(
+            "not all files were read since it was deleted; give verify more time, or once `{verify}`"
+        ));
     }
     (is_checked && checked_ms.is_none_or(|checked_ms| checked_ms < hidden_ms))
         .then(|| "`restic check` has not ended well since it was deleted; see what check says".to_owned())

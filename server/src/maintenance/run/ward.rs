@@ -150,6 +150,13 @@ impl Ward {
         self.done(step).is_some()
     }
 
+    /// Whether it was in use, and nothing of it is visible any more, as of one that is retired: only what is wrong is worth a
+    /// line.
+    pub(super) fn is_emptied(&self) -> bool {
+        let is_empty = self.record.days.values().next_back().is_some_and(|day| day.files == 0);
+        is_empty && !self.record.received.is_empty()
+    }
+
     /// Whether there was a surprise.
     pub(super) fn has_failed(&self) -> bool {
         self.steps().any(|done| done.ended == Ended::Failed)

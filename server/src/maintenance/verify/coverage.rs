@@ -4,12 +4,12 @@
 
 use std::error::Error;
 
-use pawl_policy::RepositoryName;
+use pawl_policy::{Handle, RepositoryName};
 
 use super::state::{State, States};
 use crate::config::Config;
 use crate::maintenance::stores;
-use crate::store::maintenance::MaintenanceStore;
+use crate::store::maintenance::{MaintenanceStore, Place};
 
 /// How far the verification of a repository has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,26 +31,37 @@ impl Covered {
         began_ms.is_none_or(|began_ms| now_ms.saturating_sub(began_ms) > within_ms)
     }
 
-    pub(in crate::maintenance) fn of(repository: RepositoryName, state: &State) -> Self {
+    /// `began_ms` is when its first file was received, as far as is known: nobody can have verified it before.
+    pub(in crate::maintenance) fn of(
+        repository: RepositoryName,
+        state: &State,
+        began_ms: Option<u64>,
+    ) -> Self {
         let parts: Vec<_> = (0..=u8::MAX).map(|first| state.read_ms(first)).collect();
         let oldest_ms = parts.iter().copied().min().flatten();
-        Self { repository, oldest_ms, parts, since_ms: state.since_ms() }
+        Self { repository, oldest_ms, parts, since_ms: state.since_ms().or(began_ms) }
     }
 }
 
 /// Looks at every repository of the directory; with a bucket, at those that were verified from this machine.
 pub fn coverage(config: &Config) -> Result<Vec<Covered>, Box<dyn Error>> {
     let states = States::at(&super::directory(&config.data));
-    let repositories = if config.s3.is_some() {
-        states.known()?.into_iter().collect()
-    } else {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let store = runtime.block_on(stores::open_for_reading(config))?;
-        runtime.block_on(store.repositories())?
-    };
-    let covered = repositories.into_iter().map(|repository| {
-        let state = states.load(&repository)?;
-        Ok(Covered::of(repository, &state))
-    });
-    covered.collect()
+    if config.s3.is_some() {
+        let known = states.known()?.into_iter();
+        let covered = known.map(|name| Ok(Covered::of(name.clone(), &states.load(&name)?, None)));
+        return covered.collect();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(async {
+        let store = stores::open_for_reading(config).await?;
+        let mut covered = Vec::new();
+        for name in store.repositories().await? {
+            // Of one that cannot be read nobody knows how old it is.
+            let versions = store.versions(&name, &Handle::Config).await.unwrap_or_default();
+            let config = versions.iter().find(|version| version.place == Place::Current);
+            let began_ms = config.map(|config| config.facts.received_ms);
+            covered.push(Covered::of(name.clone(), &states.load(&name)?, began_ms));
+        }
+        Ok(covered)
+    })
 }

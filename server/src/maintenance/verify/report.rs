@@ -10,6 +10,8 @@ use super::finding::{Finding, Severity};
 use super::run::Outcome;
 use super::state;
 
+use crate::hint;
+
 /// Notes of one kind that are told one by one.
 const NOTES_TOLD: usize = 3;
 
@@ -80,7 +82,8 @@ impl Report {
             (damaged, _) => {
                 let files =
                     if damaged == 1 { "1 file is".to_owned() } else { format!("{damaged} files are") };
-                format!("{files} damaged. `pawl maintain restore --dry-run` says what can be repaired.")
+                let restore = hint::pawl("maintain restore --dry-run");
+                format!("{files} damaged. `{restore}` says what can be repaired.")
             }
         }
     }

@@ -24,6 +24,7 @@ use super::schedule::{Part, Share, whose_turn};
 use super::state::{Run, State, States};
 use super::survey::{Seen, survey, vanished};
 use crate::files::FileError;
+use crate::hint;
 use crate::pace::Pace;
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::{StoreError, now_ms};
@@ -173,7 +174,7 @@ async fn look_at_all<S: MaintenanceStore>(
                 Seen::default()
             })
         } else {
-            vanished(&repository, &states.path(&repository))
+            vanished(&repository)
         };
         wards.push(Ward {
             repository,
@@ -353,9 +354,10 @@ impl Ward {
         let overdue = overdue.count();
         if overdue > 0 {
             let detail = format!(
-                "{overdue} of {} parts were not read in the last {} hours; expected all (maintenance.verify_days); run `pawl maintain verify` every day, or once with --all",
+                "{overdue} of {} parts were not read in the last {} hours; expected all (maintenance.verify_days); run `{}` every day, or once with --all",
                 holds_files.len(),
-                within_ms / HOUR_MS
+                within_ms / HOUR_MS,
+                hint::pawl("maintain verify")
             );
             self.found.push(Finding::of_repository(Kind::Overdue, detail));
         }

@@ -3,13 +3,13 @@
 //! Invariant: what it cannot judge by looking is handed on to be read in the same run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use futures_util::TryStreamExt;
 use pawl_policy::{Audience, Caps, DAY_MS, FileId, FileType, Handle, RepositoryName};
 
 use super::finding::{Finding, Kind};
 use super::state::{self, State};
+use crate::hint;
 use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
 use crate::store::{StoreError, now_ms};
 
@@ -107,13 +107,13 @@ async fn forget_explained<S: MaintenanceStore>(
     Ok(())
 }
 
-/// What is said of a repository that was verified once, which is remembered in `state`, and of which nothing is left: its
-/// files are not missed one by one.
-pub(super) fn vanished(repository: &RepositoryName, state: &Path) -> Seen {
+/// What is said of a repository that was verified once, and of which nothing is left: its files are not missed one by one.
+pub(super) fn vanished(repository: &RepositoryName) -> Seen {
     let detail = format!(
-        "all of it is gone: it was there when it was verified last; `pawl maintain restore {repository} --from` another \
-         store brings it back; if it was removed on purpose, remove {}",
-        state.display()
+        "all of it is gone: it was there when it was verified last; `{}` brings it back from another store; if it was removed \
+         on purpose, `{}`",
+        hint::pawl(format!("maintain restore {repository} --from STORE")),
+        hint::pawl(format!("maintain retire {repository}"))
     );
     Seen { findings: vec![Finding::of_repository(Kind::Missing, detail)], ..Seen::default() }
 }
@@ -155,8 +155,9 @@ fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
                 let detail = format!(
                     "it says that it was received at {}; expected no time that is to come. The clock was ahead when it was \
                      stored, or stands back now. Until then it counts as new and cannot be deleted; once the clock is right, \
-                     `pawl maintain adopt REPOSITORY --amend-received`",
-                    state::text(facts.received_ms)
+                     `{}`",
+                    state::text(facts.received_ms),
+                    hint::pawl("maintain adopt REPOSITORY --amend-received")
                 );
                 seen.findings.push(Finding::of(&handle, Kind::Ahead, detail));
             }
@@ -266,8 +267,9 @@ fn whole(seen: &mut Seen, visible: &BTreeSet<Handle>) {
     }
     if in_use && seen.keys.0 == 0 {
         let detail = format!(
-            "hosts see none of its keys ({} are for maintenance), so that they cannot open it; `pawl maintain key expose`",
-            seen.keys.1
+            "hosts see none of its keys ({} are for maintenance), so that they cannot open it; `{}`",
+            seen.keys.1,
+            hint::pawl("maintain key expose REPOSITORY KEY")
         );
         seen.findings.push(Finding::of_repository(Kind::NoKeyForHosts, detail));
     }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use pawl_tests::clients::{Restic, Version};
-use pawl_tests::command::Finished;
+use pawl_tests::command::{Finished, pawl_command};
 use pawl_tests::content::noise;
+use pawl_tests::cut;
 use pawl_tests::maintenance::{Maintenance, maintain};
-use pawl_tests::program::program;
+use pawl_tests::program::{Run, program};
 use pawl_tests::server::Server;
-use pawl_tests::store::{plant, plant_secret};
+use pawl_tests::store::{plant, plant_program, plant_secret};
 
 const VERSION: Version = Version::V0_19;
 
@@ -60,7 +61,7 @@ fn a_new_host_is_backed_up_and_every_night_does_its_whole_work() {
     let server = Server::start();
     let printed = enroll(&server, &["web1"]).expect_code(0).stdout;
     assert!(!printed.contains("restic init"), "{printed}");
-    assert!(printed.contains("Restart `pawl serve`: it begins the night at 03:30"), "{printed}");
+    assert!(printed.contains("`pawl serve` begins the night at 03:30"), "{printed}");
     let host = host(&printed);
     host.backup(&host.home().join("files"));
     assert_eq!(host.succeed(["key", "list", "--json"]).matches("\"id\"").count(), 1);
@@ -85,6 +86,21 @@ fn a_new_host_is_backed_up_and_every_night_does_its_whole_work() {
         .filter(|name| name.contains("sock"))
         .collect();
     assert_eq!(sockets, ["maintain.sock"]);
+}
+
+#[test]
+fn of_a_host_that_is_minutes_old_nobody_is_asked_for_more_than_is_due() {
+    let server = Server::start();
+    let _ = enroll(&server, &["web1"]).expect_code(0);
+    let report = maintain(&server.place(), &["report"]).expect_code(0).stdout;
+    assert!(report.contains("\n  first night   begins at 2") && report.contains(":00Z\n"), "{report}");
+    assert!(!report.contains("every day"), "{report}");
+    let checked = pawl_tests::command::pawl(["doctor"].into_iter().chain(server.place())).stdout;
+    assert!(!checked.contains("are not verified"), "{checked}");
+    let night = maintain(&server.place(), &["run", "--json"]).expect_code(0).json();
+    assert_eq!(night["attention"], 0, "{night}");
+    let report = maintain(&server.place(), &["report"]).expect_code(0).stdout;
+    assert!(!report.contains("first night"), "{report}");
 }
 
 #[test]
@@ -187,6 +203,69 @@ fn what_stands_in_the_way_is_said_before_anything_is_done() {
     assert_eq!(configuration(&server), before);
     assert!(!server.data().join("web1").exists());
     assert!(!management_password(&server).exists());
+}
+
+/// How many keys of a repository hosts see, and how many they do not.
+fn keys(server: &Server, name: &str) -> (usize, usize) {
+    let keys = maintain(&server.place(), &["key", "list", name, "--json"]).expect_code(0).json();
+    let seen_by = |who: &str| keys.as_array().unwrap().iter().filter(|key| key["seen_by"] == who).count();
+    (seen_by("all"), seen_by("maintenance"))
+}
+
+/// Enrolls again after a cut, of which this was printed. Then the host has all that it needs, and so have the nights.
+fn goes_on(server: &Server, name: &str, printed_before: &str) {
+    let again = enroll(server, &[name]).expect_code(0).stdout;
+    let printed = if pasted(&again, "RESTIC_REPOSITORY").is_some() { &again } else { printed_before };
+    let host = host(printed);
+    host.backup(&host.home().join("files"));
+    assert_eq!(keys(server, name), (1, 1), "{name}");
+    assert!(configuration(server).contains("keep_daily = 14"), "{name}");
+    let own = server.data().join(".pawl/maintenance/enroll");
+    assert_eq!(std::fs::read_dir(own).unwrap().count(), 0, "{name}: secrets that were shown are left");
+}
+
+#[test]
+fn an_enrollment_that_is_killed_at_any_step_of_its_own_is_gone_on_with() {
+    let server = Server::start();
+    let before = configuration(&server);
+    for number in 1.. {
+        let name = format!("web{number}");
+        plant(Path::new(server.place()[1]), before.as_bytes());
+        let mut command = pawl_command();
+        command.args(["maintain", "enroll", &name, "--restic"]).arg(program("restic-0.19"));
+        command.args(server.place()).envs(cut::before_step(number, "enroll"));
+        let cut = Run::start(command).end();
+        goes_on(&server, &name, &cut.stdout);
+        if cut.code == Some(0) {
+            assert!(number > 5, "{cut:?}");
+            break;
+        }
+        assert_eq!(cut.code, None, "{cut:?}");
+    }
+    assert_eq!(not_done(&server), Vec::<String>::new());
+}
+
+/// It is killed by the restic that it calls, before or after that has done its work.
+#[test]
+fn an_enrollment_that_is_killed_while_restic_works_is_gone_on_with() {
+    let server = Server::start();
+    let real = program("restic-0.19");
+    for (number, (when, what)) in
+        [("before", "init"), ("after", "init"), ("before", "key add"), ("after", "key add")]
+            .iter()
+            .enumerate()
+    {
+        let name = format!("web{number}");
+        let script = server.dir().join(format!("restic-{number}"));
+        let kill = format!("case \"$*\" in *'{what}'*) kill -9 $PPID;; esac");
+        let (first, last) = if *when == "before" { (kill.as_str(), ":") } else { (":", kill.as_str()) };
+        let lines =
+            format!("#!/bin/bash\n{first}\n{} \"$@\"\nended=$?\n{last}\nexit $ended\n", real.display());
+        plant_program(&script, &lines);
+        let cut = maintain(&server.place(), &["enroll", &name, "--restic", script.to_str().unwrap()]);
+        assert_eq!(cut.code, None, "{when} {what}: {cut:?}");
+        goes_on(&server, &name, &cut.stdout);
+    }
 }
 
 #[test]

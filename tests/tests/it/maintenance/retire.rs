@@ -38,6 +38,10 @@ fn a_retired_repository_can_be_brought_back_and_no_night_misses_it() {
     web2.check();
     let night = run(&server);
     assert_eq!(night["exit"], 0, "{night}");
+    let night = maintain(&server.place(), &["run"]).expect_code(0).stdout;
+    assert!(night.contains("web2 ") && !night.contains("web1"), "{night}");
+    let report = maintain(&server.place(), &["report"]).expect_code(0).stdout;
+    assert!(!report.contains("\n\nweb1\n") && report.contains("\nRetired\n  web1\n    2"), "{report}");
     let told = pawl_tests::command::pawl(["audit", "show"].into_iter().chain(server.place())).expect_code(0);
     assert!(told.stdout.contains("took out of service: web1"), "{told:?}");
 

@@ -45,6 +45,28 @@ fn a_night_that_is_due_is_made_up_for_and_told() {
     nothing_is_left_of(&data);
 }
 
+#[test]
+fn a_time_that_is_written_while_the_server_runs_is_noticed() {
+    let server = Server::start();
+    let config = Path::new(server.place()[1]);
+    let before = std::fs::read_to_string(config).unwrap();
+    let write = |table: &str| plant(config, format!("{before}\n{table}").as_bytes());
+    let told = |text: &str| wait::until(text, || server.log().text().contains(text).then_some(()));
+    write("[maintenance.run]\nat = \"03:30\"\n");
+    told("the configuration has changed: `pawl maintain run` begins every night at 03:30");
+    write("[maintenance.run]\nat = \"late\"\n");
+    told(
+        "the configuration has changed, and cannot be read; before that: `pawl maintain run` begins every night at 03:30",
+    );
+    told("at: expected a time of the day such as 03:30, found");
+    write("[maintenance.run]\nat = \"04:00\"\n");
+    told("the configuration has changed: `pawl maintain run` begins every night at 04:00");
+    write("");
+    told("the configuration has changed: no night begins, because maintenance.run.at is not set");
+    // None was begun by all that.
+    assert!(!server.log().text().contains("the night ended"), "{}", server.log().text());
+}
+
 /// A server in whose night a password command does not end.
 fn in_the_middle_of_a_night(dir: &Path) -> Server {
     let data = dir.join("data");

@@ -1,7 +1,10 @@
 //! Single steps of a night.
 
-use super::{Ground, RULES, ends, step};
 use pawl_tests::maintenance::maintain;
+use pawl_tests::program::program;
+use pawl_tests::store::plant;
+
+use super::{Ground, RULES, ends, step};
 
 #[test]
 fn only_what_was_asked_for_is_done_and_the_night_before_stays_in_the_report() {
@@ -33,4 +36,32 @@ fn a_step_that_there_is_not_is_an_error_with_those_that_there_are() {
     assert!(unknown.stderr.contains("repack") && unknown.stderr.contains("prune"), "{unknown:?}");
     let internal = ground.run_alone(&["--only", "locks"]);
     assert_eq!(internal.code, Some(2), "{internal:?}");
+}
+
+#[test]
+fn forget_by_hand_has_the_settings_of_the_night_and_options_go_before_them() {
+    let ground = Ground::new(&["web1", "db1"]);
+    let place = ground.server.place();
+    let written = std::fs::read_to_string(place[1]).unwrap();
+    let settings = format!(
+        "keep_last = 4\nrestic = '{}'\npassword_file = '{}'\n",
+        program("restic-0.19").display(),
+        ground.password.display()
+    );
+    let of_db1 = "[maintenance.run.repositories.db1]\nkeep_last = 5\n";
+    let config = format!("{written}\n[maintenance.run]\n{settings}{of_db1}");
+    plant(place[1].as_ref(), config.as_bytes());
+    let forget = |args: &[&str]| {
+        let report = maintain(&place, &[&["forget"], args, &["--json"]].concat()).expect_code(0).json();
+        report["removed"].as_u64().unwrap()
+    };
+    assert_eq!(forget(&["web1", "--dry-run", "--keep-last", "3"]), 3);
+    assert_eq!((forget(&["web1"]), forget(&["db1"])), (2, 1));
+    assert_eq!((ground.snapshots("web1").len(), ground.snapshots("db1").len()), (4, 5));
+    // Damage tells of itself which snapshots need it.
+    let pack = ground.files("db1").into_iter().find(|file| file.starts_with("db1/data/")).unwrap();
+    ground.server.plant(&pack, b"rotten");
+    let found = maintain(&place, &["verify", "db1", "--all", "--json"]).expect_code(1).stdout;
+    let needed = ground.snapshots("db1").iter().any(|snapshot| found.contains(snapshot.as_str()));
+    assert!(needed, "{found}");
 }

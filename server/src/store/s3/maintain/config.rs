@@ -8,6 +8,7 @@ use pawl_policy::{Caps, FileId, Handle, RepositoryName};
 use super::S3Maintenance;
 use super::hide::Moved;
 use super::notes::Noted;
+use crate::hint;
 use crate::store::maintenance::Batch;
 use crate::store::s3::facts::Head;
 use crate::store::s3::names;
@@ -76,8 +77,9 @@ impl S3Maintenance {
             self.hash(bucket, &key, Some(version.clone())).await? == id
         };
         if !is_it {
-            let cause = "config was overwritten while it came back; run `pawl maintain verify`";
-            return Err(StoreError::Unavailable(cause.to_owned()));
+            let verify = hint::pawl("maintain verify");
+            let cause = format!("config was overwritten while it came back; run `{verify}`");
+            return Err(StoreError::Unavailable(cause));
         }
         self.forget_late_marks(repository).await?;
         self.retire_all_but(repository, Some(&version)).await?;
