@@ -4,7 +4,10 @@
 //! without every later line saying so. Only the end can be cut unseen; a head kept elsewhere shows that as well.
 
 mod added;
+mod archive;
+mod budget;
 mod command;
+mod log;
 mod queue;
 mod verify;
 
@@ -13,7 +16,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use archive::{ArchiveError, Archived, archive};
+pub(crate) use budget::{Budget, COUNTED_EVERY};
 pub use command::run;
+pub use log::{Checkpoint, LOGS, Log};
+pub(crate) use queue::counted_only;
 pub use queue::{Idle, Queue};
 pub use verify::{Break, Broken, Past, Verified, each_record, verify, verify_past, verify_whole};
 
@@ -93,7 +100,7 @@ pub enum Event {
 }
 
 /// What this Pawl knows, by its word in the log. A line with one of these that lacks something is no record.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 21] = [
     "decision",
     "stored",
     "rescued",
@@ -108,8 +115,10 @@ const KNOWN: [&str; 19] = [
     "key_exposed",
     "key_hidden",
     "adopted",
+    "retired",
     "locks_suspended",
     "locks_resumed",
+    "received_amended",
     "started",
     "stopped",
     "lost",
@@ -250,22 +259,4 @@ pub(crate) fn file_name(first_number: u64, again: u32) -> String {
     } else {
         format!("{first_number:016}_{again:04}.jsonl")
     }
-}
-
-/// All files of a log, in order.
-pub fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

@@ -111,7 +111,7 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
     /// Show what each role may do
     #[command(subcommand)]
     Policy(Policy),
-    /// Verify and read the audit log
+    /// Verify, read and archive the audit log
     #[command(subcommand)]
     Audit(Audit),
     /// Say whether the place where repositories are kept holds what Pawl promises
@@ -255,9 +255,10 @@ pub enum Audit {
 Examples:
   pawl audit verify --data ./pawl-data
   pawl audit verify --data ./pawl-data --head 5f0c…     # and that nothing after this head was cut off
+  pawl audit verify --data ./pawl-data --archive /mnt/archive   # and what was archived there, from the first record on
   pawl audit verify /mnt/copy/*.jsonl                   # files in their order
 
-The head is the hash of the last record. `pawl serve` logs it every hour; kept on another machine, it shows whether
+Where old files were archived, the chain is checked from the checkpoint on. The head is the hash of the last record. `pawl serve` logs it every hour; kept on another machine, it shows whether
 the end of the log was cut off.")]
     Verify(VerifyAudit),
     /// Print what was asked, decided and done
@@ -266,6 +267,34 @@ Examples:
   pawl audit show --principal web1 --since 2026-11-01 --data ./pawl-data   # what this credential did since
   pawl audit show --repository hosts/web1 --json --config /etc/pawl/pawl.toml")]
     Show(ShowAudit),
+    /// Move old files of the log to another directory
+    #[command(after_long_help = "\
+Examples:
+  pawl audit archive --before 2026-01-01 --to /mnt/archive --data ./pawl-data
+  pawl audit verify --archive /mnt/archive --data ./pawl-data   # checks all of it, from the first record on
+
+A file of the log has 64 MiB. It is archived when all its records are older than --before, another file follows it, and
+the last report has read it. Its copy is on disk before it is removed. A checkpoint keeps the number and the hash of the
+last archived record, so that `pawl audit verify` checks the rest of the chain without the archive. The server may run
+meanwhile.")]
+    Archive(ArchiveAudit),
+}
+
+/// Options of `pawl audit archive`.
+#[derive(Debug, Args)]
+pub struct ArchiveAudit {
+    /// Only files of which all records are from before this day (UTC) or moment
+    #[arg(long, value_name = "TIME")]
+    pub before: String,
+    /// An existing directory outside of the data directory; `hosts` and `maintenance` are made in it
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory or configuration
+    #[command(flatten)]
+    pub place: Place,
 }
 
 /// Options of `pawl audit verify`.
@@ -277,6 +306,9 @@ pub struct VerifyAudit {
     /// All files of this data directory
     #[arg(long, value_name = "DIR", conflicts_with = "files")]
     pub data: Option<PathBuf>,
+    /// The directory into which files were archived; can be repeated
+    #[arg(long, value_name = "DIR", requires = "data")]
+    pub archive: Vec<PathBuf>,
     /// The hash of a record that must be there
     #[arg(long, value_name = "HASH")]
     pub head: Option<String>,

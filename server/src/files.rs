@@ -3,11 +3,16 @@
 //! Invariant: a reader sees the old content or the new, never a part, and what was replaced is on disk. Stored
 //! files of repositories never pass through here.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::print;
+
+/// How much of a file that is copied is compared at a time.
+const COPY_BYTES: usize = 64 << 10;
 
 /// A small file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +160,64 @@ fn adopt(file: &std::fs::File, directory: &Path) -> std::io::Result<()> {
             Ok(())
         }
         given_or_failed => given_or_failed,
+    }
+}
+
+/// Copies a file under its name into another directory, durably, and returns how many bytes it has. A copy that is there
+/// already has to be the same.
+pub fn copy(from: &Path, to: &Path) -> Result<u64, FileError> {
+    try_copy(from, to).map_err(|error| FileError::new("write the copy", to, error))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "gives a copy of Pawl's own state its name, never a stored file"
+)]
+fn try_copy(from: &Path, to: &Path) -> std::io::Result<u64> {
+    let Some(directory) = to.parent() else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    };
+    if std::fs::symlink_metadata(to).is_err() {
+        let mut new = to.as_os_str().to_owned();
+        new.push(format!(".new-{}", std::process::id()));
+        let new = PathBuf::from(new);
+        let copied = copy_new(from, &new, directory).and_then(|()| std::fs::rename(&new, to));
+        if copied.is_err() {
+            let _ = std::fs::remove_file(&new); // what matters is the first error
+        }
+        copied?;
+        std::fs::File::open(directory)?.sync_all()?;
+    }
+    let (original, copy) = (sha256(from)?, sha256(to)?);
+    if original != copy {
+        return Err(std::io::Error::other(format!(
+            "expected the content of {}, found another; name a directory without this file",
+            from.display()
+        )));
+    }
+    Ok(original.1)
+}
+
+#[expect(clippy::disallowed_methods, reason = "removes Pawl's own state, never a stored file")]
+fn copy_new(from: &Path, new: &Path, directory: &Path) -> std::io::Result<()> {
+    let _ = std::fs::remove_file(new); // what a run of the same number left
+    let mut copy = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o440).open(new)?;
+    adopt(&copy, directory)?;
+    std::io::copy(&mut std::fs::File::open(from)?, &mut copy)?;
+    copy.sync_all()
+}
+
+/// The SHA-256 of a file and its size.
+fn sha256(path: &Path) -> std::io::Result<([u8; 32], u64)> {
+    let (mut file, mut hasher, mut size) = (std::fs::File::open(path)?, Sha256::new(), 0);
+    let mut buffer = vec![0; COPY_BYTES];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hasher.finalize().into(), size));
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+        size += read as u64;
     }
 }
 

@@ -6,6 +6,7 @@
 mod abreast;
 mod admin;
 mod amend;
+mod archive;
 mod clock;
 mod config;
 mod content;
@@ -39,6 +40,7 @@ mod verify;
 
 use crate::cli::Maintain;
 use crate::print::Outcome;
+pub use archive::run as archive;
 pub use clock::state as clock;
 pub use forget::CanaryFile;
 pub use restic::Bounds;

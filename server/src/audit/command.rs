@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::added::Added;
 use super::{
-    Broken, Decision, Event, Line, Suspension, Verification, Verified, directories, files, verify,
+    Broken, Decision, Event, LOGS, Line, Log, Suspension, Verification, Verified, directories, verify,
     verify_whole,
 };
 use crate::cli::{Audit, ShowAudit, VerifyAudit};
+use crate::maintenance;
 use crate::print::{self, Outcome};
 use crate::serve::configuration;
 use crate::time;
@@ -22,6 +23,7 @@ pub fn run(command: Audit) -> Outcome {
     match command {
         Audit::Verify(options) => verify_log(options),
         Audit::Show(options) => show(&options),
+        Audit::Archive(options) => maintenance::archive(&options),
     }
 }
 
@@ -51,17 +53,19 @@ fn verify_log(options: VerifyAudit) -> Outcome {
         let verified = verify(&options.files, head, |_| ())?;
         return if options.json { print::json(&Report::of(&verified)) } else { tell(&verified) };
     };
-    let [hosts, maintenance] = directories(&data);
-    let (hosts, maintenance) = (files(&hosts)?, files(&maintenance)?);
-    // A head is that of one of the two.
-    let of_hosts = verify_whole(&hosts, head, |_| ());
-    let (of_hosts, of_maintenance) = match of_hosts {
-        Err(Broken::Cut(_)) => {
-            (verify_whole(&hosts, None, |_| ())?, verify_whole(&maintenance, head, |_| ())?)
-        }
-        verified => (verified?, verify_whole(&maintenance, None, |_| ())?),
+    let open = |(name, directory): (&str, PathBuf)| {
+        let archives: Vec<_> = options.archive.iter().map(|archive| archive.join(name)).collect();
+        Log::open(&directory)?.with_archive(&archives)
     };
-    let there_is = !maintenance.is_empty();
+    let [hosts, maintenance] = directories(&data);
+    let (hosts, maintenance) = (open((LOGS[0], hosts))?, open((LOGS[1], maintenance))?);
+    let verify = |log: &Log, head| verify_whole(log, head, |_, _, _| ());
+    // A head is that of one of the two.
+    let (of_hosts, of_maintenance) = match verify(&hosts, head) {
+        Err(Broken::Cut(_)) => (verify(&hosts, None)?, verify(&maintenance, head)?),
+        verified => (verified?, verify(&maintenance, None)?),
+    };
+    let there_is = !maintenance.files().is_empty();
     if options.json {
         let report = there_is.then(|| Box::new(Report::of(&of_maintenance)));
         return print::json(&Report { maintenance: report, ..Report::of(&of_hosts) });
@@ -104,8 +108,9 @@ fn show(options: &ShowAudit) -> Outcome {
         printed = if options.json { print::json(&line) } else { print::line(&readable(&line)) };
     };
     let [hosts, maintenance] = directories(&data);
-    let shown = verify_whole(&files(&hosts)?, None, &mut each);
-    let shown = shown.and(verify_whole(&files(&maintenance)?, None, &mut each));
+    let mut verify = |log: &Log| verify_whole(log, None, |_, line, _| each(line));
+    let shown = verify(&Log::open(&hosts)?);
+    let shown = shown.and(verify(&Log::open(&maintenance)?));
     printed?;
     if !options.json {
         print::line(&added.summary(refused))?;

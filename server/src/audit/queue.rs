@@ -2,17 +2,17 @@
 //!
 //! Invariant: nobody waits for the audit log, memory is bounded, and what found no room is counted in the log.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use pawl_policy::PrincipalName;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::budget::{Budget, COUNTED_EVERY};
 use super::{Decision, Head};
 use crate::keeper::{KeeperClient, KeeperError, NOTE_BYTES_MAX};
 
@@ -26,14 +26,7 @@ const GATHER: Duration = Duration::from_millis(10);
 const STRANGERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(2).unwrap();
 const STRANGERS_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
-/// Lines of one kind that one principal gets each second, and at once. A restore in one go reads fewer packs than the
-/// latter; 20 lines a second are half a gigabyte a day.
-const IDLE_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
-const IDLE_BURST: NonZeroU32 = NonZeroU32::new(2000).unwrap();
-/// How often a line says how many had none.
-const COUNTED_EVERY: Duration = Duration::from_mins(1);
-
-/// A kind of decision that changed nothing, of which a principal can cause any number.
+/// A kind of decision of which a principal can cause any number, for it leaves nothing that a quota counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Idle {
     /// Something was listed, looked at or read.
@@ -42,6 +35,10 @@ pub enum Idle {
     Repeat,
     /// Something was refused, or failed.
     Refusal,
+    /// A deletion was refused. It has a budget of its own, so that other refusals never drive it out.
+    RefusedDeletion,
+    /// A lock was stored or removed. Locks are outside of quotas.
+    Lock,
 }
 
 impl Idle {
@@ -50,6 +47,8 @@ impl Idle {
             Self::Read => "reads",
             Self::Repeat => "repeats",
             Self::Refusal => "refusals",
+            Self::RefusedDeletion => "refused deletions",
+            Self::Lock => "locks",
         }
     }
 }
@@ -60,7 +59,7 @@ pub struct Queue {
     sender: mpsc::Sender<Item>,
     lost: Arc<AtomicU64>,
     strangers: Arc<Strangers>,
-    idle: Arc<IdleLines>,
+    idle: Arc<Budget<(PrincipalName, Idle)>>,
     keeper: KeeperClient,
 }
 
@@ -69,37 +68,6 @@ pub struct Queue {
 struct Strangers {
     told: DefaultDirectRateLimiter,
     untold: AtomicU64,
-}
-
-/// Decisions of principals that changed nothing.
-#[derive(Debug)]
-struct IdleLines {
-    told: DefaultKeyedRateLimiter<(PrincipalName, Idle)>,
-    untold: Mutex<HashMap<(PrincipalName, Idle), u64>>,
-}
-
-impl IdleLines {
-    /// Whether there is a line left for this one; else it is counted.
-    fn check(&self, principal: &PrincipalName, kind: Idle) -> bool {
-        let key = (principal.clone(), kind);
-        if self.told.check_key(&key).is_ok() {
-            return true;
-        }
-        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = untold.entry(key).or_default();
-        *count = count.saturating_add(1);
-        false
-    }
-
-    /// A line for each principal and kind of which some had none since the last time.
-    fn counted(&self) -> Vec<Decision> {
-        let untold = std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner));
-        let line = |((principal, kind), count): ((PrincipalName, Idle), u64)| Decision {
-            principal: Some(principal.to_string()),
-            ..about(kind.word(), format!("{count} more came too fast for a line each"))
-        };
-        untold.into_iter().map(line).collect()
-    }
 }
 
 #[derive(Debug)]
@@ -114,8 +82,7 @@ impl Queue {
     pub fn start(keeper: KeeperClient) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        let quota = Quota::per_second(IDLE_PER_SECOND).allow_burst(IDLE_BURST);
-        let idle = Arc::new(IdleLines { told: RateLimiter::keyed(quota), untold: Mutex::default() });
+        let idle = Arc::new(Budget::default());
         tokio::spawn(carry(receiver, keeper.clone(), Arc::clone(&lost), Arc::clone(&idle)));
         let quota = Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_BURST);
         let strangers = Arc::new(Strangers { told: RateLimiter::direct(quota), untold: AtomicU64::new(0) });
@@ -144,10 +111,10 @@ impl Queue {
         self.note(decision);
     }
 
-    /// Queues a decision that changed nothing. Of a principal that causes them without end some have a line, and the rest
-    /// are counted: nobody may fill the disk with them.
+    /// Queues a decision of which a principal can cause any number. Of these some have a line, and the rest are counted:
+    /// nobody may fill the disk with them.
     pub fn note_idle(&self, principal: &PrincipalName, kind: Idle, decision: Decision) {
-        if self.idle.check(principal, kind) {
+        if self.idle.check(&(principal.clone(), kind)) {
             self.note(decision);
         }
     }
@@ -170,7 +137,7 @@ async fn carry(
     mut receiver: mpsc::Receiver<Item>,
     keeper: KeeperClient,
     lost: Arc<AtomicU64>,
-    idle: Arc<IdleLines>,
+    idle: Arc<Budget<(PrincipalName, Idle)>>,
 ) {
     let (mut items, mut next_count) = (Vec::new(), Instant::now() + COUNTED_EVERY);
     // Without items either all who could send some are gone, or it is time to count.
@@ -183,7 +150,8 @@ async fn carry(
             }
         }
         if !askers.is_empty() || next_count <= Instant::now() {
-            decisions.extend(idle.counted());
+            let counted = idle.counted().into_iter();
+            decisions.extend(counted.map(|((name, kind), count)| counted_only(name.as_str(), kind, count)));
             next_count = Instant::now() + COUNTED_EVERY;
         }
         for together in messages(decisions) {
@@ -232,6 +200,12 @@ fn messages(decisions: Vec<Decision>) -> Vec<Vec<Decision>> {
 
 fn missing(lines: u64) -> Decision {
     about("audit", format!("{lines} decisions found no room and are missing here"))
+}
+
+/// A line for all that had none.
+pub(crate) fn counted_only(principal: &str, kind: Idle, count: u64) -> Decision {
+    let outcome = format!("{count} more came too fast for a line each");
+    Decision { principal: Some(principal.to_owned()), ..about(kind.word(), outcome) }
 }
 
 /// What stands for several decisions: it has no peer, and no status.

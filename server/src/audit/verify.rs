@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Head, LINE_BYTES_MAX, Line, NOTHING_BEFORE, hash};
+use super::{Head, LINE_BYTES_MAX, Line, Log, NOTHING_BEFORE, hash};
+use crate::files::FileError;
 
 /// Breaks of a log that are told apart. A log with more is not one that was changed here and there.
 const BREAKS_MAX: usize = 1000;
@@ -80,9 +81,29 @@ pub enum Broken {
         /// The number that stands there.
         found: u64,
     },
+    /// A record is not the one that the checkpoint names.
+    #[error("{}, line {line}: record {number} is not the one that was archived: the checkpoint names another hash", path.display())]
+    NotArchived {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1 in this file.
+        line: u64,
+        /// The record's number.
+        number: u64,
+    },
+    /// The log ends before the record that follows the checkpoint.
+    #[error("expected record {expected}, which follows what was archived, found none: records were removed")]
+    Missing {
+        /// The number that should be there.
+        expected: u64,
+    },
+    /// The checkpoint cannot be used.
+    #[error("it is not known what of the log was archived: {0}")]
+    Checkpoint(#[from] FileError),
     /// The given head is the hash of no line.
     #[error(
-        "no record has the hash {0}: the end was cut off or the last record changed after that head was noted"
+        "no record has the hash {0}: the end was cut off or the last record changed after that head was noted, or it was \
+         archived (then name that directory with --archive)"
     )]
     Cut(String),
 }
@@ -90,8 +111,38 @@ pub enum Broken {
 /// Reads the files, which must be in order, and checks every line against the one before. With a `head` that was noted
 /// elsewhere, that line must still be there.
 pub fn verify(files: &[PathBuf], head: Option<&str>, mut each: impl FnMut(Line)) -> Result<Verified, Broken> {
+    verify_chain(files, None, head, |_, record, _| each(record))
+}
+
+/// Reads all files of a log, which must be there from its first record on, or from where it was archived.
+pub fn verify_whole(
+    log: &Log,
+    head: Option<&str>,
+    mut each: impl FnMut(&Path, Line, &str),
+) -> Result<Verified, Broken> {
+    let archived = log.archived()?;
+    let mut begins = Ok(());
+    let mut is_first = true;
+    let verified = verify_chain(&log.files, archived.as_ref(), head, |path, record, hash| {
+        if std::mem::take(&mut is_first) {
+            begins = begin(archived.as_ref().filter(|_| !log.has_archive), &record, path);
+        }
+        each(path, record, hash);
+    })?;
+    begins?;
+    ends(archived.as_ref(), verified.number)?;
+    Ok(verified)
+}
+
+fn verify_chain(
+    files: &[PathBuf],
+    archived: Option<&Head>,
+    head: Option<&str>,
+    mut each: impl FnMut(&Path, Line, &str),
+) -> Result<Verified, Broken> {
     let mut verified = Verified { lines: 0, first: 0, number: 0, head: None, torn: Vec::new() };
-    let mut head_is_there = head.is_none();
+    let is_head = |hash: &str| head == Some(hash);
+    let mut head_is_there = head.is_none() || archived.is_some_and(|archived| is_head(&archived.hash));
     for path in files {
         let mut reader = open(path)?;
         let mut line = 0;
@@ -108,14 +159,15 @@ pub fn verify(files: &[PathBuf], head: Option<&str>, mut each: impl FnMut(Line))
             })?;
             check(verified.head.as_deref().map(|head| (verified.number, head)), &record, path, line)?;
             let this = hash(bytes);
-            head_is_there |= head == Some(this.as_str());
+            check_archived(archived, record.number, &this, path, line)?;
+            head_is_there |= is_head(&this);
             if verified.lines == 0 {
                 verified.first = record.number;
             }
             verified.lines += 1;
             verified.number = record.number;
+            each(path, record, &this);
             verified.head = Some(this);
-            each(record);
         }
     }
     match head {
@@ -124,18 +176,39 @@ pub fn verify(files: &[PathBuf], head: Option<&str>, mut each: impl FnMut(Line))
     }
 }
 
-/// Reads all files of a log, which must be there from its first record on.
-pub fn verify_whole(
-    files: &[PathBuf],
-    head: Option<&str>,
-    each: impl FnMut(Line),
-) -> Result<Verified, Broken> {
-    let verified = verify(files, head, each)?;
-    match files.first() {
-        Some(path) if verified.lines > 0 && verified.first != 1 => {
-            Err(Broken::Beginning { path: path.clone(), found: verified.first })
+/// Whether a log may begin with this record: the first one, or one that was archived or follows what was.
+fn begin(archived: Option<&Head>, record: &Line, path: &Path) -> Result<(), Broken> {
+    match archived {
+        None if record.number != 1 => Err(Broken::Beginning { path: path.to_owned(), found: record.number }),
+        Some(head) if record.number > head.number => check(Some((head.number, &head.hash)), record, path, 1),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a record is the one that the checkpoint names, if it has that number.
+fn check_archived(
+    archived: Option<&Head>,
+    number: u64,
+    hash: &str,
+    path: &Path,
+    line: u64,
+) -> Result<(), Broken> {
+    match archived {
+        Some(head) if head.number == number && head.hash != hash => {
+            Err(Broken::NotArchived { path: path.to_owned(), line, number })
         }
-        _ => Ok(verified),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a log may end with the record of this number.
+const fn ends(archived: Option<&Head>, number: u64) -> Result<(), Broken> {
+    match archived {
+        // A file is archived only where another follows.
+        Some(head) if number <= head.number => {
+            Err(Broken::Missing { expected: head.number.saturating_add(1) })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -169,13 +242,15 @@ pub struct Past {
     pub breaks: BTreeSet<Break>,
     /// The first that nobody has seen.
     pub broken: Option<Broken>,
+    /// The last line that was archived.
+    pub archived: Option<Head>,
 }
 
 /// Reads all files of a log past its breaks. Of lines behind one that is none of those seen, nothing is told; the others
 /// come with their hashes. What cannot be read, or is cut into pieces all over, cannot be seen by anybody.
-pub fn verify_past(files: &[PathBuf], seen: &BTreeSet<Break>, each: impl FnMut(Line, &str)) -> Past {
+pub fn verify_past(log: &Log, seen: &BTreeSet<Break>, each: impl FnMut(Line, &str)) -> Past {
     let mut past = Past::default();
-    if let Err(broken) = read_past(files, seen, &mut past, each) {
+    if let Err(broken) = read_past(log, seen, &mut past, each) {
         past.head = None;
         past.broken.get_or_insert(broken);
     }
@@ -198,23 +273,26 @@ pub fn each_record(files: &[PathBuf], mut each: impl FnMut(Line)) -> Result<(), 
 }
 
 fn read_past(
-    files: &[PathBuf],
+    log: &Log,
     seen: &BTreeSet<Break>,
     past: &mut Past,
     mut each: impl FnMut(Line, &str),
 ) -> Result<(), Broken> {
-    for path in files {
+    past.archived = log.archived()?;
+    for path in &log.files {
         let mut reader = open(path)?;
         let mut line = 0;
         while let Some(bytes) = next_line(path, &mut reader, line + 1)? {
             line += 1;
             let Some(bytes) = bytes.strip_suffix(b"\n") else { break };
             let before = past.head.take();
-            let (record, wrong) = record(bytes, before.as_ref(), path, line);
+            let (record, wrong) = record(bytes, before.as_ref(), past.archived.as_ref(), path, line);
             let next = before.as_ref().map_or(1, |before| before.number.saturating_add(1));
             let head =
                 Head { number: record.as_ref().map_or(next, |record| record.number), hash: hash(bytes) };
-            if let Some(wrong) = wrong {
+            let archived = past.archived.as_ref();
+            let agrees = check_archived(archived, head.number, &head.hash, path, line);
+            if let Some(wrong) = wrong.or(agrees.err()) {
                 let at = Break {
                     file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                     line,
@@ -236,11 +314,17 @@ fn read_past(
             past.head = Some(head);
         }
     }
-    Ok(())
+    ends(past.archived.as_ref(), past.head.as_ref().map_or(0, |head| head.number))
 }
 
 /// What a line says, and what is wrong with it or with its place.
-fn record(bytes: &[u8], before: Option<&Head>, path: &Path, line: u64) -> (Option<Line>, Option<Broken>) {
+fn record(
+    bytes: &[u8],
+    before: Option<&Head>,
+    archived: Option<&Head>,
+    path: &Path,
+    line: u64,
+) -> (Option<Line>, Option<Broken>) {
     let record: Line = match serde_json::from_slice(bytes) {
         Ok(record) => record,
         Err(error) => {
@@ -248,11 +332,11 @@ fn record(bytes: &[u8], before: Option<&Head>, path: &Path, line: u64) -> (Optio
             return (None, Some(Broken::NoRecord { path, line, cause }));
         }
     };
-    let wrong = match before {
-        None if record.number != 1 => Some(Broken::Beginning { path: path.to_owned(), found: record.number }),
-        before => check(before.map(|head| (head.number, head.hash.as_str())), &record, path, line).err(),
+    let right = match before {
+        None => begin(archived, &record, path),
+        Some(head) => check(Some((head.number, &head.hash)), &record, path, line),
     };
-    (Some(record), wrong)
+    (Some(record), right.err())
 }
 
 fn check(before: Option<(u64, &str)>, record: &Line, path: &Path, line: u64) -> Result<(), Broken> {

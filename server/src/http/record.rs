@@ -135,20 +135,22 @@ impl Record {
         });
     }
 
-    /// Which kind of decision it is that changed nothing; none if it may have changed something.
+    /// Which kind of decision it is, of which a principal can cause any number; none if it has a line in any case.
     const fn idle(&self) -> Option<Idle> {
         match (&self.action, self.status) {
             (Some(Action::List(_) | Action::Stat(_) | Action::Read(_)), ..=399 | 404 | 416) => {
                 Some(Idle::Read)
             }
+            (Some(Action::Delete(_)), 400..) => Some(Idle::RefusedDeletion),
             (_, 400..) => Some(Idle::Refusal),
-            (Some(Action::Create(_)), _) if self.has_stored => None,
-            // A lock that is removed the keeper tells of as well.
-            (Some(Action::Delete(delete)), _)
-                if !matches!(delete.handle, Handle::File(FileType::Locks, _)) =>
-            {
-                None
-            }
+            (Some(Action::Create(create)), _) if self.has_stored => match create.handle {
+                Handle::File(FileType::Locks, _) => Some(Idle::Lock),
+                _ => None,
+            },
+            (Some(Action::Delete(delete)), _) => match delete.handle {
+                Handle::File(FileType::Locks, _) => Some(Idle::Lock),
+                _ => None,
+            },
             _ => Some(Idle::Repeat),
         }
     }

@@ -16,7 +16,7 @@ use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::client::KeeperClient;
-use super::message::{self, Envelope, Footing, Refusal, Reply, Request};
+use super::message::{self, Footing, Refusal, Reply, Request};
 use super::side::Side;
 use crate::config::{KeeperService, Log};
 use crate::confine::Demand;
@@ -56,11 +56,9 @@ impl KeeperProcess {
             .stdin(Stdio::from(theirs))
             .process_group(0) // Ctrl-C is for the door, which then lets uploads finish
             .spawn()?;
-        match message::receive::<Reply>(&socket)? {
-            Some((Envelope { message: Reply::Ready(footing), .. }, _)) => {
-                Ok(Self { child: Some(child), socket, footing })
-            }
-            _ => Err(std::io::Error::other("the keeper did not start; its own message stands above")),
+        match message::receive_ready(&socket)? {
+            Some(footing) => Ok(Self { child: Some(child), socket, footing }),
+            None => Err(std::io::Error::other("the keeper did not start; its own message stands above")),
         }
     }
 
@@ -133,12 +131,12 @@ fn try_reach(service: &KeeperService) -> std::io::Result<KeeperProcess> {
             Err(error) => return Err(error.into()),
         }
     }
-    match message::receive::<Reply>(&socket)? {
-        Some((Envelope { message: Reply::Ready(footing), .. }, _)) => {
+    match message::receive_ready(&socket)? {
+        Some(footing) => {
             sockopt::set_socket_timeout(&socket, Timeout::Recv, None)?;
             Ok(KeeperProcess { child: None, socket, footing })
         }
-        _ => Err(std::io::Error::other("it hung up; its log says why")),
+        None => Err(std::io::Error::other("it hung up; its log says why")),
     }
 }
 
@@ -157,4 +155,38 @@ fn unexpected(reply: &Reply) -> std::io::Error {
 /// The word by which the command line knows this value.
 fn word(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|word| word.get_name().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+    use crate::confine::Confined;
+
+    #[test]
+    fn a_keeper_whose_messages_have_another_version_is_refused() {
+        let footing = Footing {
+            unnamed_files: true,
+            exclusive_renames: true,
+            leases: true,
+            confined: Confined::not(),
+            canary: false,
+        };
+        let said = |number: u64, cut: usize| {
+            let (ours, theirs) = UnixDatagram::pair().unwrap();
+            message::send(&theirs, number, Reply::Ready(footing), &[]).unwrap();
+            if cut > 0 {
+                let mut bytes = [0; 64];
+                let length = ours.recv(&mut bytes).unwrap();
+                theirs.send(bytes.get(..length - cut).unwrap()).unwrap();
+            }
+            message::receive_ready(&ours).map_err(|error| error.to_string())
+        };
+        assert_eq!(said(message::MESSAGES_VERSION, 0).unwrap(), Some(footing));
+        for (number, cut, found) in [(0, 0, "version 0"), (2, 0, "version 2"), (1, 1, "an unknown version")] {
+            let refused = said(number, cut).unwrap_err();
+            assert!(refused.contains(found) && refused.contains("restart both"), "{refused}");
+        }
+    }
 }

@@ -69,19 +69,19 @@ pub(super) fn commit(
 }
 
 /// Keeps a file that [`check_final`] was asked about beside the store, for restoration, because the stored copy of that
-/// name is damaged.
-pub(super) fn rescue(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
+/// name is damaged. Returns whether it was not kept before.
+pub(super) fn rescue(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>) -> Result<bool, Refusal> {
     let path = layout::rescued_directory(naming.repository, naming.handle);
     let directory = directory::open_or_make(data, &path)?;
     seal(staged, naming)?;
     rustix::fs::fsync(staged.file())?;
     match staged.publish(&directory, &layout::file_name(naming.handle)) {
         Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(()), // rescued before
+        Err(Errno::EXIST) => return Ok(false),
         Err(error) => return Err(error.into()),
     }
     rustix::fs::fsync(&directory)?;
-    Ok(())
+    Ok(true)
 }
 
 /// The door filled the file and says that it is done. Believe the kernel instead. Returns how many bytes it has, which

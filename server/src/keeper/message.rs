@@ -29,6 +29,9 @@ pub(super) const DESCRIPTORS_MAX: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Slot(pub(super) u64);
 
+/// The version of all messages. Another one is refused before anything is asked.
+pub(super) const MESSAGES_VERSION: u64 = 1;
+
 /// A message with the number that pairs a reply with its request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Envelope<T> {
@@ -199,7 +202,7 @@ impl From<Told> for Event {
 /// What the keeper answers.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// Sent once, unasked, when the keeper is ready to serve.
+    /// Sent once, unasked, when the keeper is ready to serve. Its number is that of the messages' version.
     Ready(Footing),
     /// The slots of the descriptors that came along, in their order.
     Opened { slots: Vec<Slot> },
@@ -308,6 +311,25 @@ pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> std::io::Result
     let bytes = buffer.get(..received.bytes).unwrap_or_default();
     let envelope = postcard::from_bytes(bytes).map_err(invalid)?;
     Ok(Some((envelope, descriptors)))
+}
+
+/// Receives the message by which a keeper says that it is ready; `None` when it hung up.
+pub(super) fn receive_ready(socket: impl AsFd) -> std::io::Result<Option<Footing>> {
+    let another = |found: &str| {
+        std::io::Error::other(format!(
+            "expected a keeper whose messages have version {MESSAGES_VERSION}, found one of {found}: the two are not of the \
+             same Pawl; restart both"
+        ))
+    };
+    match receive::<Reply>(socket) {
+        Ok(Some((Envelope { number: MESSAGES_VERSION, message: Reply::Ready(footing) }, _))) => {
+            Ok(Some(footing))
+        }
+        Ok(Some((Envelope { number, .. }, _))) => Err(another(&format!("version {number}"))),
+        Ok(None) => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(another("an unknown version")),
+        Err(error) => Err(error),
+    }
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> std::io::Error {

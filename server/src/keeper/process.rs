@@ -22,13 +22,13 @@ use rustix::net::Shutdown;
 use super::audit_log::{self, AuditLog};
 use super::commit::{self, Naming};
 use super::ended::Ended;
-use super::message::{self, DESCRIPTORS_MAX, Footing, Refusal, Reply, Request, Slot};
+use super::message::{self, DESCRIPTORS_MAX, Footing, MESSAGES_VERSION, Refusal, Reply, Request, Slot};
 use super::repository::Begun;
 use super::side::Side;
 use super::staging::{Staged, Staging};
 use super::usage::{Account, KeeperUsage};
 use super::{canary, directory, facts, lease, lock, repository};
-use crate::audit::{Deed, Event, Head};
+use crate::audit::{Budget, COUNTED_EVERY, Deed, Event, Head, Idle, counted_only};
 use crate::confine::{self, Demand};
 
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
@@ -77,7 +77,7 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
 }
 
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
-    message::send(socket, 0, Reply::Ready(keeper.footing), &[])?;
+    message::send(socket, MESSAGES_VERSION, Reply::Ready(keeper.footing), &[])?;
     keeper.audit().append(Event::Started);
     let ended = &Ended::default();
     std::thread::scope(|scope| {
@@ -95,6 +95,7 @@ fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
         ended.tell();
     });
     keeper.usage.close(keeper.data.as_fd());
+    keeper.tell_locks_counted();
     let mut audit = keeper.audit();
     audit.append(Event::Stopped);
     audit.sync()
@@ -129,6 +130,8 @@ struct Keeper {
     next_slot: AtomicU64,
     usage: KeeperUsage,
     audit: Mutex<AuditLog>,
+    /// Lines about locks that each principal has left.
+    lock_lines: Budget<PrincipalName>,
     /// Held while a repository begins, so that keys are not set aside beneath a `config` just being stored.
     beginning: Mutex<()>,
     pace: DefaultDirectRateLimiter,
@@ -145,6 +148,7 @@ impl Keeper {
             slots: Mutex::default(),
             usage,
             audit,
+            lock_lines: Budget::default(),
             next_slot: AtomicU64::new(1),
             beginning: Mutex::default(),
             pace: RateLimiter::direct(Quota::per_second(MESSAGES_PER_SECOND_MAX)),
@@ -251,8 +255,9 @@ impl Keeper {
                 let staged = self.take(slot)?;
                 let naming = self.naming(&repository, &handle, &creator);
                 let bytes = commit::check_final(self.footing, &staged)?;
-                commit::rescue(self.data.as_fd(), &staged, &naming)?;
-                self.audit().append(Event::Rescued(deed_with(&naming, bytes)));
+                if commit::rescue(self.data.as_fd(), &staged, &naming)? {
+                    self.audit().append(Event::Rescued(deed_with(&naming, bytes)));
+                }
                 Ok(())
             }
             Request::Discard { slot } => self.take(slot).map(drop),
@@ -270,7 +275,10 @@ impl Keeper {
             Request::RemoveLock { repository, id, remover } => {
                 if lock::remove(self.data.as_fd(), self.side, &repository, &id)? {
                     let handle = Handle::File(FileType::Locks, id);
-                    self.audit().append(Event::LockRemoved(deed(&repository, &remover, Some(&handle))));
+                    self.tell_of_lock(
+                        Event::LockRemoved(deed(&repository, &remover, Some(&handle))),
+                        &remover,
+                    );
                 }
                 Ok(())
             }
@@ -295,7 +303,7 @@ impl Keeper {
                 Ok(self.staging.open().map(drop)?)
             }
             Request::Tally { principal, bytes, taken_back } => {
-                Ok(self.usage.tally(self.data.as_fd(), &principal, bytes, taken_back)?)
+                self.usage.tally(self.data.as_fd(), &principal, bytes, taken_back)
             }
         }
     }
@@ -332,14 +340,38 @@ impl Keeper {
         let settled = commit::commit(root.as_fd(), staged, naming, |link| {
             self.usage.store(self.data.as_fd(), naming, bytes, link)
         })?;
-        self.audit().append(Event::Stored(deed_with(naming, bytes)));
+        let stored = Event::Stored(deed_with(naming, bytes));
+        match naming.handle {
+            Handle::File(FileType::Locks, _) => self.tell_of_lock(stored, naming.creator),
+            _ => self.audit().append(stored),
+        }
         settled
+    }
+
+    /// Writes a line about a lock, if the principal has one left: no quota bounds how many it stores and removes.
+    fn tell_of_lock(&self, event: Event, principal: &PrincipalName) {
+        if self.lock_lines.check(principal) {
+            self.audit().append(event);
+        }
+    }
+
+    /// Writes how many locks had no line.
+    fn tell_locks_counted(&self) {
+        for (principal, count) in self.lock_lines.counted() {
+            let counted = counted_only(principal.as_str(), Idle::Lock, count);
+            self.audit().append(Event::Decision(counted));
+        }
     }
 
     /// Brings the audit log to disk every second, and its head to the log every hour, where it can be witnessed.
     fn tend_audit_log(&self, ended: &Ended) {
         let mut told: Option<Instant> = None;
+        let mut counted = Instant::now();
         loop {
+            if counted.elapsed() >= COUNTED_EVERY {
+                counted = Instant::now();
+                self.tell_locks_counted();
+            }
             if let Err(error) = audit_log::sync(&self.audit) {
                 tracing::error!(%error, "the audit log cannot be synced");
             }

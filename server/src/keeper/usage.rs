@@ -146,10 +146,10 @@ impl KeeperUsage {
         principal: &PrincipalName,
         bytes: u64,
         taken_back: bool,
-    ) -> rustix::io::Result<()> {
+    ) -> Result<(), Refusal> {
         match self {
             Self::Hosts(usage) => usage.tally(data, principal, bytes, taken_back),
-            Self::Maintenance(usage) => usage.lock(data)?.tally(principal, bytes, taken_back),
+            Self::Maintenance(usage) => Ok(usage.lock(data)?.tally(principal, bytes, taken_back)?),
         }
     }
 

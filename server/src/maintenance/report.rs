@@ -17,6 +17,7 @@ mod text;
 mod webhook;
 mod words;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
@@ -41,6 +42,11 @@ const PAGE_MODE: u32 = 0o640;
 /// Whether the last report expects anything of a repository.
 pub(super) fn expects(session: &Session, repository: &RepositoryName) -> Result<bool, String> {
     Ok(Last::load(&session.config.data)?.is_some_and(|last| last.expects(repository)))
+}
+
+/// The numbers of the last records that the next report looks for, by log; nothing if there was no report.
+pub(super) fn told(data: &Path) -> Result<Option<BTreeMap<String, u64>>, String> {
+    Ok(Last::load(data)?.map(|last| last.numbers()))
 }
 
 /// Has the next report expect nothing of a repository.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use pawl_policy::DAY_MS;
 use serde::{Deserialize, Serialize};
 
+use super::remembered;
 use super::session::directory;
 use crate::files::{self, FileError};
 use crate::store::now_ms;
@@ -28,10 +29,14 @@ fn path(data: &Path) -> PathBuf {
     directory(data).join("tried.json")
 }
 
+/// What was noted; an error if a newer version noted it, which then stays.
+fn load(data: &Path) -> Result<Option<Tried>, FileError> {
+    remembered::load(&path(data)).inspect_err(|error| tracing::warn!(%error, "the bucket is tried out anew"))
+}
+
 /// What was found out, if it can still be believed.
 pub(super) fn recall(data: &Path, settings: &S3Settings) -> Option<Findings> {
-    let text = files::read(&path(data)).ok()??;
-    let tried: Tried = serde_json::from_str(&text).ok()?;
+    let tried: Tried = load(data).ok()??;
     let is_recent = (tried.at_ms..tried.at_ms.saturating_add(BELIEVED_MS)).contains(&now_ms());
     (is_recent && tried.settings == format!("{settings:?}")).then_some(tried.findings)
 }
@@ -39,21 +44,18 @@ pub(super) fn recall(data: &Path, settings: &S3Settings) -> Option<Findings> {
 /// Notes what was found out just now.
 pub(super) fn note(data: &Path, settings: &S3Settings, findings: &Findings) {
     let tried = Tried { settings: format!("{settings:?}"), at_ms: now_ms(), findings: findings.clone() };
-    let noted = serde_json::to_string(&tried)
-        .map_err(|error| error.to_string())
-        .and_then(|text| files::replace(&path(data), &text, 0o600).map_err(|error| error.to_string()));
+    let noted = load(data).and_then(|_| remembered::save(&path(data), &tried));
     if let Err(error) = noted {
         // Whoever only reads may be on a disk that is read-only.
-        tracing::debug!(error, "the next command tries the bucket out once more");
+        tracing::debug!(%error, "the next command tries the bucket out once more");
     }
 }
 
 /// Has the bucket tried out anew.
 pub(super) fn forget(data: &Path) -> Result<(), FileError> {
-    let path = path(data);
-    match std::fs::metadata(&path) {
-        Ok(_) => files::replace(&path, "", 0o600),
-        Err(_) => Ok(()), // it was never noted
+    match load(data) {
+        Ok(_) => files::remove(&path(data)),
+        Err(_) => Ok(()), // nothing that is in it is believed
     }
 }
 
@@ -93,7 +95,15 @@ mod tests {
             assert!(recall(data.path(), &mine).is_none(), "{at_ms}");
         }
         note(data.path(), &mine, &findings);
+        assert!(recall(data.path(), &mine).is_some());
         forget(data.path()).unwrap();
         assert!(recall(data.path(), &mine).is_none());
+
+        // What a newer version noted stays.
+        files::replace(&path(data.path()), r#"{"version":2}"#, 0o600).unwrap();
+        assert!(recall(data.path(), &mine).is_none());
+        note(data.path(), &mine, &findings);
+        forget(data.path()).unwrap();
+        assert_eq!(files::read(&path(data.path())).unwrap().as_deref(), Some(r#"{"version":2}"#));
     }
 }

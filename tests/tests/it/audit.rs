@@ -4,11 +4,13 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
 
+mod archive;
+
 use std::path::{Path, PathBuf};
 
 use pawl_tests::command::{Finished, pawl};
 use pawl_tests::content::{id_of, noise};
-use pawl_tests::http::{Client, Connection, Request};
+use pawl_tests::http::{Body, Client, Connection, Request};
 use pawl_tests::server::Server;
 use serde_json::Value;
 
@@ -248,8 +250,8 @@ fn what_a_host_asks_without_effect_is_told_by_the_thousand_and_counted() {
 
     let records = shown(&server, &[]);
     let told = |action: &str| records.iter().filter(|record| record["action"] == action).count();
-    let repeats = told("create repository") + told("delete locks");
-    for lines in [told("stat config"), repeats, told("list data")] {
+    let [repeats, locks] = ["create repository", "delete locks"].map(told);
+    for lines in [told("stat config"), repeats, locks, told("list data")] {
         assert!((2000..TIMES).contains(&lines), "{lines}");
     }
     assert_eq!(told("create data"), 1);
@@ -257,7 +259,8 @@ fn what_a_host_asks_without_effect_is_told_by_the_thousand_and_counted() {
     // And how many had none.
     for (kind, lines, times) in [
         ("reads", told("stat config"), TIMES),
-        ("repeats", repeats, 2 * TIMES + 1),
+        ("repeats", repeats, TIMES + 1),
+        ("locks", locks, TIMES),
         ("refusals", told("list data"), TIMES),
     ] {
         let counted =
@@ -267,6 +270,60 @@ fn what_a_host_asks_without_effect_is_told_by_the_thousand_and_counted() {
         });
         assert_eq!(lines + more.sum::<usize>(), times, "{kind}");
     }
+    let _ = pawl(["audit", "verify", "--data", &data(&server)]).expect_code(0);
+}
+
+/// A196: a host fills the audit log, and with it the disk past its quota, with locks that it makes and removes; or it
+/// drives its refused deletions out of the log with other refusals.
+#[test]
+fn locks_without_end_are_told_by_the_thousand_and_counted() {
+    const TIMES: usize = 1300;
+    let mut server = Server::start();
+    let web1 = created(&server, "web1");
+    let (lock, pack) = (noise("a lock", 100), noise("a pack", 100));
+    let target = format!("/web1/locks/{}", id_of(&lock));
+    let made = web1.signed(Request::new("POST", &target).body(Body::Sized(lock)));
+    let removed = web1.signed(Request::new("DELETE", &target));
+    let mut connection = Connection::open(server.address()).unwrap();
+    for _ in 0..TIMES {
+        for (request, method) in [(&made, "POST"), (&removed, "DELETE")] {
+            connection.send(request).unwrap();
+            assert_eq!(connection.receive(method).unwrap().status, 200);
+        }
+    }
+    let read = web1.signed(Request::new("GET", "/web2/data/"));
+    for _ in 0..25 {
+        for _ in 0..100 {
+            connection.send(&read).unwrap();
+        }
+        for _ in 0..100 {
+            assert_eq!(connection.receive("GET").unwrap().status, 403);
+        }
+    }
+    // What is stored has its lines in any case, and so has a deletion that is refused.
+    let pack_id = id_of(&pack);
+    assert_eq!(web1.post(&format!("/web1/data/{pack_id}"), &pack).unwrap().status, 200);
+    let before = server.stored();
+    assert_eq!(web1.ask("DELETE", &format!("/web1/data/{pack_id}")).unwrap().status, 403);
+    before.assert_unchanged(&server.stored());
+    assert!(server.stop().success());
+
+    let records = shown(&server, &[]);
+    let told = |what: &dyn Fn(&Value) -> bool| records.iter().filter(|record| what(record)).count();
+    let is_lock = |record: &Value| record["file"].as_str().is_some_and(|file| file.starts_with("locks/"));
+    let decided = told(&|record| is_lock(record) && record["event"] == "decision");
+    let done = told(&|record| is_lock(record) && record["event"] != "decision");
+    for lines in [decided, done] {
+        assert!((2000..2 * TIMES).contains(&lines), "{lines}");
+    }
+    let counted =
+        records.iter().filter(|record| record["action"] == "locks" && record["principal"] == "web1");
+    let more = counted.map(|record| {
+        record["outcome"].as_str().unwrap().split(' ').next().unwrap().parse::<usize>().unwrap()
+    });
+    assert_eq!(decided + done + more.sum::<usize>(), 4 * TIMES);
+    assert_eq!(told(&|record| record["event"] == "stored" && record["file"] == format!("data/{pack_id}")), 1);
+    assert_eq!(told(&|record| record["action"] == "delete data" && record["status"] == 403), 1);
     let _ = pawl(["audit", "verify", "--data", &data(&server)]).expect_code(0);
 }
 

@@ -92,6 +92,7 @@ fn every_command_of_the_readme_is_known_to_a_test() {
         "pawl host add db1 --data ./pawl-data",
         "pawl host add db2 --quota 200GiB --network 192.0.2.0/24 --expires 2027-12-31 --data ./pawl-data",
         "pawl audit show --principal db1 --since 2026-11-01 --data ./pawl-data",
+        "pawl audit archive --before 2026-01-01 --to /mnt/archive --data ./pawl-data", // audit/archive.rs
         "pawl serve --config /etc/pawl/pawl.toml",
         "pawl doctor --config /etc/pawl/pawl.toml",
         // Four blocks of deployment/.
@@ -217,7 +218,7 @@ fn the_configuration_of_the_readme_is_accepted_block_by_block() {
         .replace("127.0.0.1:8001", "127.0.0.1:0");
     write(&terminal.path().join("pawl.toml"), &config);
 
-    let command = blocks("sh")[8].replace("/etc/pawl/pawl.toml", "./pawl.toml");
+    let command = blocks("sh")[9].replace("/etc/pawl/pawl.toml", "./pawl.toml");
     let mut shell = terminal.shell(&format!("exec {command}"));
     let mut server = Running(shell.stderr(Stdio::piped()).spawn().unwrap());
     let log = BufReader::new(server.0.stderr.take().unwrap());
@@ -253,7 +254,7 @@ fn a_bucket_takes_the_same_three_lines() {
     let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(log.any(|line| line.contains("listening on http")), "the server did not start");
 
-    let block = blocks("sh")[9].replace("/etc/pawl/pawl.toml", "./pawl.toml");
+    let block = blocks("sh")[10].replace("/etc/pawl/pawl.toml", "./pawl.toml");
     let output = with_access(&block).output().unwrap();
     let printed = text(&output.stdout);
     assert!(output.status.success() && printed.contains("the bucket keeps versions"), "{printed}");

@@ -1,7 +1,7 @@
 //! Whether lines hold each other in place, whatever comes between.
 
 use super::*;
-use crate::audit::{Broken, files, verify};
+use crate::audit::{Broken, Log, verify};
 use crate::keeper::layout;
 
 struct Fixture {
@@ -22,8 +22,12 @@ fn fixture(lines: u64) -> Fixture {
     Fixture { data, log }
 }
 
+fn files(data: &tempfile::TempDir) -> Vec<std::path::PathBuf> {
+    Log::open(&data.path().join(layout::AUDIT)).unwrap().files().to_vec()
+}
+
 fn lines(data: &tempfile::TempDir) -> Result<u64, Broken> {
-    verify(&files(&data.path().join(layout::AUDIT)).unwrap(), None, |_| ()).map(|verified| verified.lines)
+    verify(&files(data), None, |_| ()).map(|verified| verified.lines)
 }
 
 #[test]
@@ -36,7 +40,7 @@ fn what_was_written_verifies_across_restarts_and_files() {
     log.append(Event::Stopped);
     let head = log.head();
     assert_eq!(head.number, 5);
-    let files = files(&data.path().join(layout::AUDIT)).unwrap();
+    let files = files(&data);
     assert_eq!(files.len(), 2);
     let verified = verify(&files, Some(&head.hash), |_| ()).unwrap();
     assert_eq!((verified.lines, verified.head), (5, Some(head.hash)));
@@ -50,7 +54,7 @@ fn a_line_that_a_crash_cut_is_left_behind_and_told() {
     let mut log = open(&data);
     log.append(Event::Started);
     assert_eq!(log.head().number, 4);
-    let verified = verify(&files(&data.path().join(layout::AUDIT)).unwrap(), None, |_| ()).unwrap();
+    let verified = verify(&files(&data), None, |_| ()).unwrap();
     assert_eq!((verified.lines, verified.torn.len()), (4, 1));
 }
 

@@ -18,7 +18,7 @@ const OWN: &str = "user.pawl.usage";
 /// What maintenance has added and taken away: `1 BYTES FILES BYTES FILES`. Both only grow.
 const MAINTAINED: &str = "user.pawl.maintained";
 /// What a principal has stored elsewhere than beneath DATA: `1 BYTES FILES`.
-const TALLIED: &str = "user.pawl.tallied";
+pub(super) const TALLIED: &str = "user.pawl.tallied";
 /// On `.pawl/usage`, while no keeper of the hosts runs: `1 MILLISECONDS MILLISECONDS`.
 const MARK: &str = "user.pawl.clean";
 

@@ -189,9 +189,10 @@ impl HostsUsage {
             self.load(data, account);
         }
         let own = self.table().accounts.get(account).and_then(|count| count.own);
-        match (own, attributes::maintained(&directory), attributes::tallied(&directory)) {
-            (Some(own), Ok(maintained), Ok(tallied)) => Ok(own.plus(tallied).seen(maintained)),
-            (_, Err(error), _) | (_, _, Err(error)) if error != Errno::BADMSG => Err(error.into()),
+        let tallied = attributes::tallied(&directory).map_err(|error| not_tallied(account, error))?;
+        match (own, attributes::maintained(&directory)) {
+            (Some(own), Ok(maintained)) => Ok(own.plus(tallied).seen(maintained)),
+            (_, Err(error)) if error != Errno::BADMSG => Err(error.into()),
             _ => {
                 self.ask_for(account);
                 Err(Refusal::Failed(format!("{account}: being counted, try again")))
@@ -220,12 +221,14 @@ impl HostsUsage {
         principal: &PrincipalName,
         bytes: u64,
         taken_back: bool,
-    ) -> rustix::io::Result<()> {
+    ) -> Result<(), Refusal> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = Account::Principal(principal.clone()).open_or_make(data)?;
-        let (before, file) = (attributes::tallied(&directory)?, Usage::of_file(bytes));
+        let account = Account::Principal(principal.clone());
+        let directory = account.open_or_make(data)?;
+        let before = attributes::tallied(&directory).map_err(|error| not_tallied(&account, error))?;
+        let file = Usage::of_file(bytes);
         let tallied = if taken_back { before.minus(file) } else { before.plus(file) };
-        attributes::write_tallied(&directory, tallied)
+        Ok(attributes::write_tallied(&directory, tallied)?)
     }
 
     pub(super) fn check(&self) -> Result<(), Refusal> {
@@ -312,6 +315,20 @@ impl HostsUsage {
 
 fn take_mark(data: BorrowedFd<'_>) -> rustix::io::Result<Option<Mark>> {
     attributes::take_mark(directory::open_or_make(data, layout::USAGE)?.as_fd())
+}
+
+/// No count finds what lies elsewhere, so a person has to say how much it is.
+fn not_tallied(account: &Account, error: Errno) -> Refusal {
+    let Account::Principal(principal) = account else { return error.into() };
+    if error != Errno::BADMSG {
+        return error.into();
+    }
+    let (name, path) = (attributes::TALLIED, layout::principal_usage(principal));
+    Refusal::Failed(format!(
+        "what {principal} stored in the bucket is not known: expected '1 BYTES FILES' in the attribute {name} of {path} in the \
+         data directory, found something else; `setfattr -n {name} -v '1 BYTES FILES' {path}` with the sum of its \
+         repositories, which `pawl maintain report` names"
+    ))
 }
 
 #[cfg(test)]

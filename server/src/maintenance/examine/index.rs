@@ -17,6 +17,7 @@ use super::state::Growing;
 use super::written::{Blob, Id, Index};
 use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
 use crate::maintenance::listing;
+use crate::store::AppendStore;
 
 /// Lost packs that are named one by one.
 const LOST_NAMED: usize = 20;
@@ -150,7 +151,7 @@ impl Reading<'_> {
         let (mut good, mut parts) = (Vec::new(), Vec::new());
         for &handle in new.iter() {
             let Opened::Good(index) = self.opener.open::<Index>(&handle).await? else { continue };
-            if let Some(reason) = self.lie(&index, was_whole).await? {
+            if let Some(reason) = self.lie(&handle, &index, was_whole).await? {
                 examined.junk.push(Junk { handle, creator: None, reason });
                 continue;
             }
@@ -232,7 +233,12 @@ impl Reading<'_> {
     }
 
     /// What an index says that is not so.
-    async fn lie(&self, index: &Index, was_whole: bool) -> Result<Option<String>, ExamineError> {
+    async fn lie(
+        &self,
+        handle: &Handle,
+        index: &Index,
+        was_whole: bool,
+    ) -> Result<Option<String>, ExamineError> {
         let said = said(index);
         let missing: Vec<_> = said.keys().filter(|id| !self.packs.contains_key(id)).map(pack_named).collect();
         // One that names a pack that is there is of somebody who saw it, and may have seen the others.
@@ -240,6 +246,7 @@ impl Reading<'_> {
             && missing.len() == said.len()
             && was_whole
             && !self.past.knows_one_of(&missing)
+            && !self.may_be_archived(handle).await?
         {
             return Ok(Some(format!("it names packs of which none was ever there, such as {first}")));
         }
@@ -253,6 +260,13 @@ impl Reading<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the audit log may have told of the packs of an index in a file that was archived.
+    async fn may_be_archived(&self, index: &Handle) -> Result<bool, ExamineError> {
+        let Some(archived_ms) = self.past.archived_ms() else { return Ok(false) };
+        let facts = self.opener.session.files.facts(self.opener.repository, index).await?;
+        Ok(facts.is_none_or(|facts| facts.received_ms <= archived_ms))
     }
 
     /// What is said of a pack of this size and is not so, by what is in it.

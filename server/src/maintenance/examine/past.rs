@@ -9,7 +9,7 @@ use std::path::Path;
 use pawl_policy::{Handle, RepositoryName};
 
 use super::{ExamineError, Opener};
-use crate::audit::{self, Deed, Event};
+use crate::audit::{self, Checkpoint, Deed, Event};
 use crate::maintenance::verify;
 use crate::maintenance::verify::state::States;
 use crate::store::maintenance::MaintenanceStore;
@@ -26,12 +26,19 @@ pub(super) struct Past {
     taken: BTreeSet<Handle>,
     /// Whether verification knows of damage that still stands.
     has_damage: bool,
+    /// The latest time, in Unix milliseconds, of records that were archived.
+    archived_ms: Option<u64>,
 }
 
 impl Past {
     /// Whether one of these was there.
     pub(super) fn knows_one_of(&self, packs: &[Handle]) -> bool {
         self.has_damage || packs.iter().any(|pack| self.known.contains(pack))
+    }
+
+    /// Up to when, in Unix milliseconds, the audit logs were archived, so that nothing tells of packs from before.
+    pub(super) const fn archived_ms(&self) -> Option<u64> {
+        self.archived_ms
     }
 
     /// Whether maintenance took it away.
@@ -66,6 +73,7 @@ impl Opener<'_> {
         let told = told.map_err(|error| ExamineError::Other(error.to_string()))??;
         past.known.extend(told.stored.difference(&told.removed));
         past.taken.extend(told.removed);
+        past.archived_ms = told.archived_ms;
         Ok(past)
     }
 }
@@ -75,6 +83,7 @@ impl Opener<'_> {
 struct Told {
     stored: BTreeSet<Handle>,
     removed: BTreeSet<Handle>,
+    archived_ms: Option<u64>,
 }
 
 impl Told {
@@ -83,8 +92,11 @@ impl Told {
         let unreadable = |why: String| ExamineError::Other(format!("the audit log cannot be read: {why}"));
         let mut told = Self::default();
         for directory in audit::directories(data) {
-            let files = audit::files(&directory).map_err(|error| unreadable(error.to_string()))?;
-            let read = audit::each_record(&files, |line| told.note(&line.event, repository, &packs));
+            let log = audit::Log::open(&directory).map_err(|error| unreadable(error.to_string()))?;
+            let archived = Checkpoint::read(&directory).map_err(|error| unreadable(error.to_string()))?;
+            let time = archived.map(|archived| archived.time.as_millisecond().cast_unsigned());
+            told.archived_ms = told.archived_ms.max(time);
+            let read = audit::each_record(log.files(), |line| told.note(&line.event, repository, &packs));
             read.map_err(|broken| unreadable(broken.to_string()))?;
         }
         Ok(told)

@@ -9,10 +9,7 @@ use pawl_policy::Denial;
 
 use super::expected::{Expected, Since};
 use super::model::{Attempts, Gravity, Log, Refused};
-use crate::audit::{self, Decision, Deed, Event, Line, Past};
-
-/// The two logs, as [`audit::directories`] orders them.
-const LOGS: [&str; 2] = ["hosts", "maintenance"];
+use crate::audit::{self, Decision, Deed, Event, Head, LOGS, Line, Past};
 
 /// Kinds of attempts that are told of one principal; what more there are counts in the total only.
 const KINDS_MAX: usize = 20;
@@ -38,6 +35,8 @@ pub(super) struct Audited {
     pub(super) logs: Vec<Log>,
     /// Heads that were asked for and found, by log.
     found: BTreeSet<&'static str>,
+    /// The last records that were archived, by log.
+    pub(super) archived: BTreeMap<&'static str, Head>,
     refused: BTreeMap<Option<String>, BTreeMap<Kind, Tried>>,
     /// Snapshots that were removed for good: repository and `snapshots/ID`.
     purged: BTreeSet<(String, String)>,
@@ -52,18 +51,22 @@ impl Audited {
     pub(super) fn read(data: &Path, expected: Option<&Expected>, since: &Since) -> std::io::Result<Self> {
         let mut audited = Self::default();
         for (name, directory) in LOGS.into_iter().zip(audit::directories(data)) {
-            let files = audit::files(&directory)?;
+            let log = audit::Log::open(&directory)?;
             let head = expected.and_then(|expected| expected.audit.get(name));
             let seen = expected.and_then(|expected| expected.breaks.get(name)).cloned().unwrap_or_default();
             let mut lost = 0_u64;
-            let Past { lines, head: end, breaks, broken } =
-                audit::verify_past(&files, &seen, |line, hash| {
+            let Past { lines, head: end, breaks, broken, archived } =
+                audit::verify_past(&log, &seen, |line, hash| {
                     if head.is_some_and(|head| head.number == line.number && head.hash == hash) {
                         audited.found.insert(name);
                     }
                     let is_new = since.is_before(name, &line);
                     lost = lost.saturating_add(audited.note(line, is_new));
                 });
+            if head.is_some() && archived.as_ref() == head {
+                audited.found.insert(name);
+            }
+            audited.archived.extend(archived.map(|last| (name, last)));
             let known = seen.intersection(&breaks).map(|known| known.to_string().into()).collect();
             let broken = broken.map(|broken| broken.to_string().into());
             let head = if broken.is_some() { None } else { end.clone() };

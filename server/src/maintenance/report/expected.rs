@@ -246,6 +246,11 @@ impl Last {
         remembered::save(&path(data), self)
     }
 
+    /// The numbers of the logs' last records.
+    pub(super) fn numbers(&self) -> BTreeMap<String, u64> {
+        self.expected.numbers()
+    }
+
     /// Whether anything of this repository has to be there.
     pub(super) fn expects(&self, repository: &RepositoryName) -> bool {
         self.expected.repositories.contains_key(repository.as_str())
@@ -316,6 +321,14 @@ async fn missing(
 pub(super) fn cut_logs(earlier: &Expected, audited: &Audited) -> Vec<String> {
     let lost = earlier.audit.iter().filter(|(name, _)| !audited.has_head(name));
     lost.map(|(name, head)| {
+        if audited.archived.get(name.as_str()).is_some_and(|archived| head.number < archived.number) {
+            let Head { number, hash } = head;
+            return format!(
+                "record {number} of the audit log of {name}, which was its last at {}, is archived, so that it cannot be \
+                 compared here: `pawl audit verify --head {hash} --archive DIR` says whether it is there",
+                earlier.made()
+            );
+        }
         format!(
             "the audit log of {name} has no record {} with the hash {} any more, which had to be there at {}: it was cut or \
              rewritten",

@@ -10,12 +10,13 @@ use pawl_tests::on_each_s3;
 use pawl_tests::s3::S3;
 use pawl_tests::server::Server;
 use pawl_tests::status::{ON, Status};
-use pawl_tests::store::{Stored, plant};
+use pawl_tests::store::{Stored, plant, set_fact};
 use serde_json::Value;
 
 on_each_s3!(
     a_quota_is_reached_exactly_and_survives_a_restart,
     a_quota_in_all_counts_what_a_host_stored_wherever_it_was,
+    what_a_host_stored_that_cannot_be_read_is_named_with_its_remedy,
     what_was_decided_is_in_the_audit_log,
     what_happens_and_what_is_held_is_counted,
     no_secret_of_hosts_or_of_the_store_is_printed,
@@ -54,6 +55,19 @@ fn a_quota_is_reached_exactly_and_survives_a_restart(s3: &S3) {
         assert!(server.stop().success());
         server.start_again();
     }
+}
+
+fn what_a_host_stored_that_cannot_be_read_is_named_with_its_remedy(s3: &S3) {
+    let server = Server::on(s3);
+    let web1 = created(&server, "web1", &["--total-quota", "1MiB"]);
+    assert_eq!(post(&web1, "web1", "data", &noise("one", 10_000)).status, 200);
+    let counted = server.data().join(".pawl/usage/web1");
+    set_fact(&counted, "tallied", "of a newer Pawl");
+    assert_eq!(post(&web1, "web1", "data", &noise("two", 10_000)).status, 503);
+    let _ =
+        server.log().wait_for_line(&["setfattr -n user.pawl.tallied -v '1 BYTES FILES' .pawl/usage/web1"]);
+    set_fact(&counted, "tallied", "1 12288 1");
+    assert_eq!(post(&web1, "web1", "data", &noise("two", 10_000)).status, 200);
 }
 
 fn a_quota_in_all_counts_what_a_host_stored_wherever_it_was(s3: &S3) {

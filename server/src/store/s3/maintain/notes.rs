@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::S3Maintenance;
+use crate::format::Version;
 use crate::store::s3::facts::Head;
 use crate::store::s3::failure::{Failure, failure, store_error};
 use crate::store::s3::put::{self, Ended, Target};
@@ -30,6 +31,9 @@ pub(super) struct Entry {
 /// The same as it is written.
 #[derive(Serialize, Deserialize)]
 struct Written {
+    #[serde(default)]
+    format: Version<1>,
+    /// The version of the object that the batch holds.
     version: String,
     etag: Option<String>,
     bytes: u64,
@@ -134,6 +138,7 @@ impl S3Maintenance {
             StoreError::Unavailable(cause)
         })?;
         let written = Written {
+            format: Version,
             version: version.clone(),
             etag: head.etag.clone(),
             bytes: head.size,
@@ -172,4 +177,22 @@ pub(super) fn understand(batch: &BatchId, handle: &Handle, text: &[u8]) -> Resul
     Entry::parse(text).map_err(|cause| {
         StoreError::Unavailable(format!("batch {batch}: the note about {handle} cannot be used: {cause}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_of_a_newer_version_is_refused() {
+        let note = |format: &str| {
+            let rest = r#""version":"v","etag":null,"bytes":1,"hidden_ms":1,"creator":null,"received_ms":1,"audience":"all","sha256":null"#;
+            Entry::parse(format!("{{{format}{rest}}}").as_bytes())
+        };
+        for format in ["", r#""format":1,"#] {
+            assert_eq!(note(format).unwrap().version, "v");
+        }
+        let refused = note(r#""format":2,"#).unwrap_err();
+        assert!(refused.contains("version 2 of its format"), "{refused}");
+    }
 }

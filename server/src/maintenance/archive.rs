@@ -1,0 +1,76 @@
+//! `pawl audit archive`: which files of the logs are archived, and where to.
+//!
+//! Invariant: what the last report left with can be compared still: its records of the logs are the last of what was
+//! archived, or not archived.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{report, session};
+use crate::audit::{self, Archived, LOGS};
+use crate::cli::ArchiveAudit;
+use crate::print::{self, Outcome};
+use crate::time;
+
+/// What was archived of a log, in the form that scripts read.
+#[derive(Serialize)]
+struct OfLog {
+    log: &'static str,
+    files: usize,
+    bytes: u64,
+    /// Number and hash of the last record; `null` if nothing was archived.
+    last: Option<audit::Head>,
+}
+
+/// Runs the command.
+pub fn run(options: &ArchiveAudit) -> Outcome {
+    let before = time::parse(&options.before)?;
+    let config = session::config(&options.place)?;
+    let to = directory(&options.to, &config.data)?;
+    let told = report::told(&config.data)?;
+    let mut all = Vec::new();
+    for (log, directory) in LOGS.into_iter().zip(audit::directories(&config.data)) {
+        // Of a log of which the last report knew nothing, the next one knows nothing either.
+        let told = told.as_ref().map(|told| told.get(log).copied().unwrap_or(0));
+        let Archived { files, bytes, last } = audit::archive(&directory, &to.join(log), before, told)?;
+        all.push(OfLog { log, files, bytes, last });
+    }
+    if options.json {
+        return print::json(&all);
+    }
+    all.iter().try_for_each(|of| print::line(&words(of, &options.before, &to)))
+}
+
+/// The directory, which is there and lies elsewhere.
+fn directory(to: &Path, data: &Path) -> Result<std::path::PathBuf, String> {
+    let failed =
+        |why: String| format!("{}: expected a directory outside of the data directory, {why}", to.display());
+    let found =
+        std::fs::canonicalize(to).map_err(|error| failed(format!("found none ({error}); make it first")))?;
+    let data = std::fs::canonicalize(data).map_err(|error| format!("{}: {error}", data.display()))?;
+    if !found.is_dir() {
+        return Err(failed("found something else".to_owned()));
+    }
+    if found.starts_with(&data) {
+        return Err(failed("found one within it".to_owned()));
+    }
+    Ok(found)
+}
+
+fn words(of: &OfLog, before: &str, to: &Path) -> String {
+    let OfLog { log, files, bytes, last } = of;
+    let Some(last) = last else {
+        return format!(
+            "{log}: nothing was archived; expected a file that another follows, that the last report has read, and of which \
+             all records are from before {before}"
+        );
+    };
+    format!(
+        "{log}: {files} files ({}) are in {}, up to record {} with the hash {}",
+        bytesize::ByteSize(*bytes),
+        to.join(log).display(),
+        last.number,
+        last.hash
+    )
+}
