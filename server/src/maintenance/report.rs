@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(losses(&place).await, 1, "whoever was to be told did not hear it");
         place.config.maintenance.report.command = Some(vec!["/bin/true".to_owned()]);
         for _ in 0..2 {
-            assert!(matches!(told(&place).await, Delivered { to_somebody: true, attention: 2.. }));
+            assert!(matches!(told(&place).await, Delivered { to_somebody: true, attention: 1.. }));
             assert_eq!(losses(&place).await, 1, "a letter is not somebody who looked");
         }
         let basis = Basis::of(Last::load(&place.config.data), None).unwrap();
