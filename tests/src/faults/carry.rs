@@ -56,7 +56,9 @@ fn requests(line: &Shared, number: usize, client: &TcpStream, server: &TcpStream
                 let sent = (&*server).write_all(&request.bytes());
                 let sent = sent.and_then(|()| body(length, &mut from_client, &mut &*server, u64::MAX));
                 if sent.is_err() {
-                    line.state().at_work.remove(&number); // the server waits for the rest of it in vain
+                    // The server waits for the rest of it in vain, unless it learns that nothing more comes.
+                    line.state().at_work.remove(&number);
+                    let _ = server.shutdown(Shutdown::Write);
                 }
                 sent
             });

@@ -59,8 +59,9 @@ fn forget_by_hand_has_the_settings_of_the_night_and_options_go_before_them() {
     assert_eq!((forget(&["web1"]), forget(&["db1"])), (2, 1));
     assert_eq!((ground.snapshots("web1").len(), ground.snapshots("db1").len()), (4, 5));
     // Damage tells of itself which snapshots need it.
-    let pack = ground.files("db1").into_iter().find(|file| file.starts_with("db1/data/")).unwrap();
-    ground.server.plant(&pack, b"rotten");
+    for pack in ground.files("db1").into_iter().filter(|file| file.starts_with("db1/data/")) {
+        ground.server.plant(&pack, b"rotten");
+    }
     let found = maintain(&place, &["verify", "db1", "--all", "--json"]).expect_code(1).stdout;
     let needed = ground.snapshots("db1").iter().any(|snapshot| found.contains(snapshot.as_str()));
     assert!(needed, "{found}");

@@ -67,6 +67,18 @@ fn an_answer_is_lost_after_the_request_was_carried_out() {
 }
 
 #[test]
+fn a_client_that_is_killed_in_the_middle_of_an_upload_leaves_the_line_quiet() {
+    let moto = Moto::shared();
+    let (bucket, _, line) = on_a_line(&moto);
+    let mut client = TcpStream::connect(line.address()).unwrap();
+    let name = bucket.name();
+    write!(client, "PUT /{name}/web1/config HTTP/1.1\r\nHost: s3\r\nContent-Length: 1000\r\n\r\nhalf").unwrap();
+    drop(client);
+    line.wait_until_quiet();
+    assert_eq!(bucket.list("").unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn an_answer_is_cut() {
     let moto = Moto::shared();
     let (bucket, through, line) = on_a_line(&moto);
