@@ -72,7 +72,8 @@ fn a_client_that_is_killed_in_the_middle_of_an_upload_leaves_the_line_quiet() {
     let (bucket, _, line) = on_a_line(&moto);
     let mut client = TcpStream::connect(line.address()).unwrap();
     let name = bucket.name();
-    write!(client, "PUT /{name}/web1/config HTTP/1.1\r\nHost: s3\r\nContent-Length: 1000\r\n\r\nhalf").unwrap();
+    write!(client, "PUT /{name}/web1/config HTTP/1.1\r\nHost: s3\r\nContent-Length: 1000\r\n\r\nhalf")
+        .unwrap();
     drop(client);
     line.wait_until_quiet();
     assert_eq!(bucket.list("").unwrap(), Vec::<String>::new());
