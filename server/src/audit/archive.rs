@@ -26,9 +26,9 @@ pub enum ArchiveError {
     /// The directory of the log cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     Unreadable {
-        /// The directory.
+        /// The log's own directory.
         path: PathBuf,
-        /// Why.
+        /// As the system says it.
         cause: std::io::Error,
     },
     /// Somebody reads the log.
@@ -37,7 +37,7 @@ pub enum ArchiveError {
         path.display()
     )]
     Read {
-        /// The directory.
+        /// The log's own directory.
         path: PathBuf,
     },
 }
@@ -47,7 +47,7 @@ pub enum ArchiveError {
 pub struct Archived {
     /// Files that were moved.
     pub files: usize,
-    /// Their bytes.
+    /// What these take on the disk, in bytes.
     pub bytes: u64,
     /// The last record of them.
     pub last: Option<Head>,

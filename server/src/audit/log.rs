@@ -24,7 +24,7 @@ const CHECKPOINT_MODE: u32 = 0o640;
 pub struct Checkpoint {
     #[serde(default)]
     version: Version<1>,
-    /// Its number.
+    /// The number of that record.
     pub number: u64,
     /// Its SHA-256 in hexadecimal.
     pub hash: String,
@@ -81,7 +81,7 @@ impl Log {
         Ok(Self { files: files_in(&directory)?, directory, has_archive: false, _reading: reading })
     }
 
-    /// The same log, with the files in these directories in front.
+    /// Puts the files of an archive in front.
     pub(super) fn with_archive(mut self, directories: &[PathBuf]) -> std::io::Result<Self> {
         for directory in directories {
             for path in files_in(directory)? {
@@ -95,7 +95,7 @@ impl Log {
         Ok(self)
     }
 
-    /// Its files.
+    /// All files of the log, the oldest first.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         &self.files

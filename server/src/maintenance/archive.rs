@@ -67,7 +67,8 @@ fn words(of: &OfLog, before: &str, to: &Path) -> String {
         );
     };
     format!(
-        "{log}: {files} files ({}) are in {}, up to record {} with the hash {}",
+        "{log}: {} ({}) moved to {}, up to record {} with the hash {}",
+        report::number(u64::try_from(*files).unwrap_or(u64::MAX), "file"),
         bytesize::ByteSize(*bytes),
         to.join(log).display(),
         last.number,

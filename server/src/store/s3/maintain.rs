@@ -70,7 +70,9 @@ impl S3Maintenance {
     /// The same, which does not ask what earlier runs have asked. They left the answers in this file.
     #[must_use]
     pub fn remembering(self, file: &Path) -> Self {
-        Self { pending: Arc::new(Pending::recall(file)), ..self }
+        let settings = &self.store.settings;
+        let bucket = format!("{:?} {} {}", settings.endpoint, settings.bucket, settings.prefix);
+        Self { pending: Arc::new(Pending::recall(file, bucket)), ..self }
     }
 
     /// The files of a repository that everybody sees, locks apart.

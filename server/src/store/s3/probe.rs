@@ -91,9 +91,14 @@ impl Probe<'_> {
             return Ok(());
         };
         match self.kept(&key, &version).await {
-            Ok(()) => {
+            Ok(was_overwritten) => {
                 findings.keeps_versions = true;
-                findings.add(Sort::Good, "the bucket keeps versions");
+                let text = if was_overwritten {
+                    "the bucket keeps versions: one was overwritten and read back"
+                } else {
+                    "the bucket keeps versions: it lists them; overwriting one to read it back was refused"
+                };
+                findings.add(Sort::Good, text);
             }
             Err(cause) => {
                 let text = format!("the store names versions, and does not show that it keeps them: {cause}");
@@ -103,12 +108,12 @@ impl Probe<'_> {
         Ok(())
     }
 
-    /// Overwrites the object, unless a policy forbids that, and reads its first version back.
-    async fn kept(&self, key: &str, version: &str) -> Result<(), String> {
+    /// Overwrites the object, unless a policy forbids that, and reads its first version back. Whether it was overwritten.
+    async fn kept(&self, key: &str, version: &str) -> Result<bool, String> {
         let other = Bytes::from_static(b"overwritten");
         let mut target = self.target(key, false);
         target.sha256 = Sha256::digest(&other).into();
-        let _ = put::whole(self.client, self.settings, target, other).await;
+        let overwritten = put::whole(self.client, self.settings, target, other).await;
         let bucket = &self.settings.bucket;
         let history = versions::history(self.client, bucket, key).await.map_err(|error| error.to_string())?;
         if !history.versions.iter().any(|listed| listed.id.as_deref() == Some(version)) {
@@ -118,7 +123,7 @@ impl Probe<'_> {
         let body = get.map_err(|error| format!("cannot read an old version: {}", words(&error)))?.body;
         let read = body.collect().await.map_err(|error| format!("cannot read an old version: {error}"))?;
         if read.into_bytes() == content_of(key) {
-            return Ok(());
+            return Ok(matches!(overwritten, Ok(Ended::Stored(_))));
         }
         Err("asked for the first version of an object, it gives other bytes".to_owned())
     }

@@ -4,22 +4,32 @@ use pawl_tests::faults::{Fault, Which};
 use pawl_tests::moto::Moto;
 use pawl_tests::s3::S3;
 
-use super::host::{PRUNE, VERSION, host_behind};
+use super::host::{Host, PRUNE, VERSION, host_behind};
+
+/// A host whose store, moto, answers some requests as another store would.
+fn host_of(s3: &S3, store: &[(Which, u16, &'static str)], accepted: &[&'static str]) -> Host {
+    host_behind(
+        s3,
+        0,
+        |roles| roles.maintenance.clone(),
+        |line| {
+            for (which, status, code) in store {
+                line.add(which.clone(), Fault::Answer(*status, code));
+            }
+        },
+        |server| accepted.iter().fold(server, |server, weakness| server.accept(weakness)),
+    )
+}
 
 /// Backblaze B2 does not know If-None-Match, and a key that stores files there can hide them and delete none.
 #[test]
 fn where_conditions_are_unknown_a_night_and_what_undoes_it_work() {
     let s3 = S3::Moto(Moto::shared());
-    let host = host_behind(
-        &s3,
-        0,
-        |roles| roles.maintenance.clone(),
-        |line| {
-            line.add(Which::all("PUT", "").header("if-none-match:"), Fault::Answer(501, "NotImplemented"));
-            line.add(Which::all("DELETE", "versionId="), Fault::Answer(403, "AccessDenied"));
-        },
-        |server| server.accept("unconditional-writes"),
-    );
+    let store = [
+        (Which::all("PUT", "").header("if-none-match:"), 501, "NotImplemented"),
+        (Which::all("DELETE", "versionId="), 403, "AccessDenied"),
+    ];
+    let host = host_of(&s3, &store, &["unconditional-writes"]);
     let before = host.visible();
     let mut maintenance = host.door();
     maintenance.restic(VERSION, "web1").succeed(PRUNE);
@@ -41,15 +51,8 @@ fn where_conditions_are_unknown_a_night_and_what_undoes_it_work() {
 #[test]
 fn a_lock_is_taken_back_where_no_condition_holds() {
     let s3 = S3::Moto(Moto::shared());
-    let host = host_behind(
-        &s3,
-        0,
-        |roles| roles.maintenance.clone(),
-        |line| {
-            line.add(Which::all("DELETE", "").header("if-match:"), Fault::Answer(412, "PreconditionFailed"));
-        },
-        |server| server,
-    );
+    let refused = (Which::all("DELETE", "").header("if-match:"), 412, "PreconditionFailed");
+    let host = host_of(&s3, &[refused], &[]);
     for _ in 0..2 {
         let _ = host.maintain(&["restore", "web1"]).expect_code(0);
     }

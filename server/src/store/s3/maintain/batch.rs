@@ -18,8 +18,6 @@ use crate::store::s3::names::{self, Object};
 use crate::store::{StoreError, now_ms};
 
 const HEADER: &str = "batch.json";
-/// Notes that are looked at together.
-const PAGE: usize = 1000;
 
 /// The header as it is written.
 #[derive(Serialize, Deserialize)]
@@ -164,15 +162,8 @@ impl S3Maintenance {
     ) -> impl Stream<Item = Result<Vec<(Hidden, String)>, StoreError>> + Send + 'static + use<> {
         let (this, batch) = (self.clone(), batch.clone());
         let root = this.store.layout.batch(&batch.id);
-        let objects = {
-            let (this, id) = (this.clone(), batch.id.clone());
-            stream::once(async move { this.objects_of(&id).await })
-        };
-        let pages = objects.map_ok(|objects| {
-            let pages: Vec<_> = objects.chunks(PAGE).map(|page| Ok(page.to_vec())).collect();
-            stream::iter(pages)
-        });
-        pages.try_flatten().and_then(move |page| examine(this.clone(), batch.clone(), root.clone(), page))
+        let pages = this.pages_of(&batch.id, "");
+        pages.and_then(move |page| examine(this.clone(), batch.clone(), root.clone(), page))
     }
 
     /// Notes that the batch was seen on this day.
@@ -190,8 +181,8 @@ impl S3Maintenance {
     /// The days that were noted.
     pub(super) async fn seen(&self, id: &BatchId) -> Result<BTreeSet<Date>, StoreError> {
         let seen = format!("{}seen/", self.store.layout.batch(id));
-        let objects = self.objects_of(id).await?;
-        Ok(objects.iter().filter_map(|object| object.key.strip_prefix(&seen)?.parse().ok()).collect())
+        let pages: Vec<Vec<Object>> = self.pages_of(id, "seen/").try_collect().await?;
+        Ok(pages.iter().flatten().filter_map(|object| object.key.strip_prefix(&seen)?.parse().ok()).collect())
     }
 
     /// Removes a batch in which nothing is pending.

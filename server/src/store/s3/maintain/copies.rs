@@ -104,10 +104,12 @@ impl S3Maintenance {
         holders.note_rescued(rescued.intersection(handles).copied());
         for batch in self.batches_of(repository).await? {
             let root = self.store.layout.batch(&batch.id);
-            let objects = self.objects_of(&batch.id).await?;
-            let names = objects.iter().filter_map(|object| object.key.strip_prefix(&root)?.parse().ok());
-            for handle in names.filter(|handle| handles.contains(handle)) {
-                holders.note(handle, &batch.id);
+            let mut pages = std::pin::pin!(self.pages_of(&batch.id, ""));
+            while let Some(page) = pages.try_next().await? {
+                let names = page.iter().filter_map(|object| object.key.strip_prefix(&root)?.parse().ok());
+                for handle in names.filter(|handle| handles.contains(handle)) {
+                    holders.note(handle, &batch.id);
+                }
             }
         }
         Ok(holders)

@@ -3,13 +3,15 @@
 //!
 //! Invariant: while a run holds the lock of maintenance no other process writes beneath `.pawl/deleted/`, and each write of
 //! its own drops what is known of that batch. A note counts as long as the store lists the same `ETag`, size and time for
-//! it; a head, as long as the store lists the same version and size. No version ever changes.
+//! it; a head, as long as the store lists the same version, `ETag` and size. No version changes but the one called `null`,
+//! of which no head is remembered.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use pawl_policy::BatchId;
 use serde::{Deserialize, Serialize};
 
@@ -25,15 +27,20 @@ use crate::store::s3::versions;
 /// is asked for.
 const REMEMBERED_MAX: usize = 100_000;
 
+/// Objects that are handed over together.
+const PAGE: usize = 1000;
+
 /// The objects of one batch, by name.
 type Objects = Arc<Vec<Object>>;
+/// Objects, a page at a time.
+type Pages = Pin<Box<dyn Stream<Item = Result<Vec<Object>, StoreError>> + Send>>;
 
 /// What a run knows.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     known: Mutex<Known>,
-    /// Where notes lie that earlier runs have read.
-    file: Option<PathBuf>,
+    /// Where earlier runs have left what they know, and of which bucket it is.
+    file: Option<(PathBuf, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -69,15 +76,17 @@ enum Batches {
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     version: Version<1>,
+    bucket: String,
     notes: Vec<(Object, String)>,
     heads: Vec<(String, WrittenHead)>,
 }
 
 impl Pending {
-    /// What earlier runs have read, if it is there and can be used.
-    pub(super) fn recall(file: &Path) -> Self {
+    /// What earlier runs have read, if it is there, can be used, and is of this bucket.
+    pub(super) fn recall(file: &Path, bucket: String) -> Self {
         let text = files::read(file).ok().flatten();
         let remembered: Option<Remembered> = text.and_then(|text| serde_json::from_str(&text).ok());
+        let remembered = remembered.filter(|remembered| remembered.bucket == bucket);
         let (notes, heads) =
             remembered.map(|remembered| (remembered.notes, remembered.heads)).unwrap_or_default();
         let notes = notes.into_iter().map(|(object, note)| (object.key.clone(), (object, note))).collect();
@@ -86,12 +95,12 @@ impl Pending {
             .map(|(key, written)| (key, KnownHead { head: written.into(), is_used: false }))
             .collect();
         let known = Known { notes, heads, is_saved: true, ..Known::default() };
-        Self { known: Mutex::new(known), file: Some(file.to_owned()) }
+        Self { known: Mutex::new(known), file: Some((file.to_owned(), bucket)) }
     }
 
     /// Leaves for the next run what this one has read, and drops notes that are no longer listed. Heads of files that are
     /// gone make way once there are many.
-    fn save(&self, file: &Path) -> Result<(), String> {
+    fn save(&self, file: &Path, bucket: &str) -> Result<(), String> {
         let known = self.known();
         let Batches::Listed(batches) = &known.batches else { return Ok(()) };
         if known.is_saved {
@@ -104,7 +113,8 @@ impl Pending {
             batches.values().flatten().flat_map(|objects| objects.iter().map(|object| &object.key)).collect();
         let notes =
             known.notes.values().filter(|(object, _)| listed.contains(&object.key)).cloned().collect();
-        let text = serde_json::to_string(&Remembered { version: Version, notes, heads });
+        let remembered = Remembered { version: Version, bucket: bucket.to_owned(), notes, heads };
+        let text = serde_json::to_string(&remembered);
         let text = text.map_err(|error| error.to_string())?;
         files::replace(file, &text, 0o600).map_err(|error| error.to_string())
     }
@@ -140,7 +150,7 @@ impl Pending {
 impl Drop for Pending {
     /// What cannot be saved costs the next run a request for each note.
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.file.as_deref().map(|file| self.save(file)) {
+        if let Some(Err(error)) = self.file.as_ref().map(|(file, bucket)| self.save(file, bucket)) {
             tracing::debug!(error, "the next run reads all notes again");
         }
     }
@@ -181,7 +191,7 @@ impl S3Maintenance {
         }
         let mut known = self.pending.known();
         if known.writes == writes {
-            let listed = batches.into_iter().map(|(id, objects)| (id, Some(Arc::new(objects))));
+            let listed = batches.into_iter().map(|(id, objects)| (id, Some(by_name(objects))));
             known.batches = Batches::Listed(listed.collect());
         }
         Ok(())
@@ -212,21 +222,49 @@ impl S3Maintenance {
         }
     }
 
-    /// The objects of one batch, by name.
-    pub(super) async fn objects_of(&self, batch: &BatchId) -> Result<Objects, StoreError> {
+    /// The objects of one batch whose names begin like this, page by page and by name.
+    pub(super) fn pages_of(
+        &self,
+        batch: &BatchId,
+        below: &str,
+    ) -> impl Stream<Item = Result<Vec<Object>, StoreError>> + Send + 'static + use<> {
+        let (this, batch) = (self.clone(), batch.clone());
+        let prefix = format!("{}{below}", self.store.layout.batch(&batch));
+        stream::once(async move {
+            let Some(objects) = this.remembered(&batch).await? else {
+                let bucket = &this.store.settings.bucket;
+                let pages: Pages = Box::pin(names::objects(&this.store, bucket, &prefix, None));
+                return Ok::<_, StoreError>(pages);
+            };
+            let found: Vec<_> =
+                objects.iter().filter(|object| object.key.starts_with(&prefix)).cloned().collect();
+            let pages: Vec<_> = found.chunks(PAGE).map(|page| Ok(page.to_vec())).collect();
+            Ok(Box::pin(stream::iter(pages)) as Pages)
+        })
+        .try_flatten()
+    }
+
+    /// The objects of one batch; `None` where there are too many of all batches to remember them.
+    async fn remembered(&self, batch: &BatchId) -> Result<Option<Objects>, StoreError> {
         if let Some(objects) = self.pending.objects(batch) {
-            return Ok(objects);
+            return Ok(Some(objects));
         }
-        let writes = self.pending.known().writes;
+        let writes = {
+            let known = self.pending.known();
+            if !matches!(known.batches, Batches::Listed(_)) {
+                return Ok(None);
+            }
+            known.writes
+        };
         let root = self.store.layout.batch(batch);
-        let objects = Arc::new(names::all(&self.store, &self.store.settings.bucket, &root).await?);
+        let objects = by_name(names::all(&self.store, &self.store.settings.bucket, &root).await?);
         let mut known = self.pending.known();
         if known.writes == writes
             && let Batches::Listed(batches) = &mut known.batches
         {
             batches.insert(batch.clone(), Some(Arc::clone(&objects)));
         }
-        Ok(objects)
+        Ok(Some(objects))
     }
 
     /// A note that was listed; `None` if it has gone.
@@ -253,17 +291,15 @@ impl S3Maintenance {
         key: &str,
         listed: &versions::Version,
     ) -> Result<Option<Head>, StoreError> {
-        let is_it =
-            |head: &Head| head.version.is_some() && head.version == listed.id && head.size == listed.size;
         {
             let mut known = self.pending.known();
-            if let Some(known) = known.heads.get_mut(key).filter(|known| is_it(&known.head)) {
+            if let Some(known) = known.heads.get_mut(key).filter(|known| is_of(&known.head, listed)) {
                 known.is_used = true;
                 return Ok(Some(known.head.clone()));
             }
         }
         let head = self.store.head_version(bucket, key, listed.id.clone()).await?;
-        if let Some(head) = head.as_ref().filter(|head| is_it(head)) {
+        if let Some(head) = head.as_ref().filter(|head| is_of(head, listed)) {
             let mut known = self.pending.known();
             if known.heads.len() < REMEMBERED_MAX {
                 known.heads.insert(key.to_owned(), KnownHead { head: head.clone(), is_used: true });
@@ -276,7 +312,7 @@ impl S3Maintenance {
     /// The header of a batch; read at most once where it was listed.
     pub(super) async fn header(&self, batch: &BatchId, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(objects) = self.pending.objects(batch) else { return self.read_note(key).await };
-        match objects.iter().find(|object| object.key == key) {
+        match position(&objects, key).and_then(|at| objects.get(at)) {
             Some(object) => self.listed_note(object).await,
             None => Ok(None),
         }
@@ -284,6 +320,83 @@ impl S3Maintenance {
 
     /// Whether a listing says that a batch has no such note.
     pub(super) fn is_not_listed(&self, batch: &BatchId, key: &str) -> bool {
-        self.pending.objects(batch).is_some_and(|objects| objects.iter().all(|object| object.key != key))
+        self.pending.objects(batch).is_some_and(|objects| position(&objects, key).is_none())
+    }
+}
+
+/// Not every store lists in this order.
+fn by_name(mut objects: Vec<Object>) -> Objects {
+    objects.sort_by(|one, other| one.key.cmp(&other.key));
+    Arc::new(objects)
+}
+
+fn position(objects: &[Object], key: &str) -> Option<usize> {
+    objects.binary_search_by(|object| object.key.as_str().cmp(key)).ok()
+}
+
+/// Whether a head is that of a listed version, which never changes. A version called `null` may be overwritten.
+fn is_of(head: &Head, listed: &versions::Version) -> bool {
+    head.version.as_deref().is_some_and(|version| version != "null")
+        && head.version == listed.id
+        && head.etag == listed.etag
+        && head.size == listed.size
+}
+
+#[cfg(test)]
+mod tests {
+    use pawl_policy::Audience;
+
+    use super::*;
+    use crate::store::Facts;
+
+    fn head(version: Option<&str>) -> Head {
+        Head {
+            size: 7,
+            facts: Facts { creator: None, received_ms: 1, audience: Audience::All },
+            is_recorded: true,
+            checksum: None,
+            upload: None,
+            content: None,
+            version: version.map(str::to_owned),
+            etag: Some("e".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_head_is_believed_of_the_same_version_only() {
+        let listed = |id: Option<&str>, etag: &str, size: u64| versions::Version {
+            id: id.map(str::to_owned),
+            size,
+            etag: Some(etag.to_owned()),
+            modified_ms: 1,
+            is_latest: true,
+        };
+        assert!(is_of(&head(Some("v")), &listed(Some("v"), "e", 7)));
+        for (of, other) in [
+            (Some("v"), listed(Some("w"), "e", 7)),
+            (Some("v"), listed(Some("v"), "f", 7)),
+            (Some("v"), listed(Some("v"), "e", 8)),
+            (Some("null"), listed(Some("null"), "e", 7)),
+            (None, listed(None, "e", 7)),
+        ] {
+            assert!(!is_of(&head(of), &other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_one_bucket_is_not_believed_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("asked.json");
+        let pending = Pending::recall(&file, "one".to_owned());
+        let known = || KnownHead { head: head(Some("v")), is_used: true };
+        {
+            let mut state = pending.known();
+            state.batches = Batches::Listed(BTreeMap::new());
+            state.heads.insert("web1/config".to_owned(), known());
+            state.is_saved = false;
+        }
+        drop(pending);
+        let heads = |bucket: &str| Pending::recall(&file, bucket.to_owned()).known().heads.len();
+        assert_eq!((heads("one"), heads("other")), (1, 0));
     }
 }

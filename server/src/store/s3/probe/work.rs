@@ -41,6 +41,9 @@ impl Probe<'_> {
         ];
         if checks_content {
             trials.push(self.places(&name, conditional).await);
+        } else {
+            let text = "whether each type of file may be stored was not tried, as the store would keep what is tried";
+            findings.add(Sort::Note, text);
         }
         if matches!(side, Side::Maintenance) {
             trials.push(self.note(&name, conditional, findings.keeps_versions).await);
@@ -52,7 +55,7 @@ impl Probe<'_> {
                 Side::Hosts => "hosts need",
                 Side::Maintenance => "maintenance needs",
             };
-            findings.add(Sort::Good, format!("the credential can do all that {whose}"));
+            findings.add(Sort::Good, format!("the credential can do all that was tried of what {whose}"));
         }
         for text in failed {
             findings.add(Sort::Fault, text);
