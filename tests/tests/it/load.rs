@@ -123,7 +123,8 @@ fn restic_backs_up_beside_a_thousand_idle_and_two_hundred_slow_connections() {
         .config("limits.connections_per_address = 2000")
         .config("limits.new_connections_per_minute = 100000")
         .config("limits.requests_per_host = 2000")
-        // Longer than restic may take on a busy machine.
+        // Longer than a busy machine takes to open the connections, and restic to back up.
+        .config("limits.header_seconds = 1800")
         .config("limits.idle_seconds = 1800")
         .config("limits.stall_seconds = 1800")
         .start();
