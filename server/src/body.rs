@@ -5,18 +5,16 @@
 //! Memory is bounded: two chunks, whatever the size of the file and of the pieces it arrives in; none while it waits for
 //! more of a length that was announced. Pieces of some size are handed on as they came, without a copy.
 
-mod key;
-
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use pawl_policy::{Caps, FileId, FileType, Handle};
+use pawl_restic_format::key::{self, InvalidKey};
 use sha2::{Digest, Sha256};
 
 use crate::pace::Pace;
-pub(crate) use key::check_key;
 
 /// Most bytes handed to a store at a time. Measured: larger writes cost more on ext4.
 pub const CHUNK_BYTES: usize = 128 << 10;
@@ -56,8 +54,8 @@ pub enum BodyError {
     #[error("longer than {0} bytes without a Content-Length, which this store needs")]
     LengthRequired(u64),
     /// Not a key file of restic.
-    #[error("not a key file: {0}")]
-    NotAKey(&'static str),
+    #[error(transparent)]
+    NotAKey(#[from] InvalidKey),
 }
 
 /// A body that was announced: where it comes from, and how long it says it is.
@@ -315,7 +313,7 @@ impl<'a> VerifiedBody<'a> {
             return Err(BodyError::Mismatch);
         }
         if self.must_be_key {
-            check_key(&last)?;
+            key::check(&last)?;
         }
         self.last = Some(last).filter(|last| !last.is_empty());
         self.state = State::Verified;

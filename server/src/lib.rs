@@ -16,7 +16,6 @@ pub mod credentials;
 pub mod doctor;
 pub mod files;
 pub mod format;
-mod go_json;
 mod hint;
 pub mod hosts;
 pub mod http;

@@ -7,21 +7,20 @@ mod ask;
 mod blobs;
 mod hide;
 mod index;
-mod node;
-mod pack;
 mod password;
 mod past;
-mod sealed;
 mod snapshots;
 pub(super) mod state;
 mod trees;
-mod written;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_restic_format::records::{Index, Lock, Written};
+pub(super) use pawl_restic_format::sealed::MasterKey;
+use pawl_restic_format::sealed::{KeyFile, NotOpened, unpacked};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -34,10 +33,7 @@ use crate::pace::Pace;
 use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{MaintenanceStore, Place};
 use crate::store::{AppendStore, Span, StoreError, StoredFile};
-pub(super) use sealed::MasterKey;
-use sealed::{KeyFile, NotOpened, unpacked};
 use state::{Growing, State};
-use written::{Index, Lock, Written};
 
 /// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.
 const UNPACKED_BYTES_MAX: u64 = 256 << 20;

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 
 use pawl_policy::{FileId, FileType, Handle};
 
-use super::sealed::NotOpened;
 use super::{ExamineError, Examined, Junk, Opener};
 use crate::cli::UsersRestic;
 use crate::maintenance::door::PrivateDoor;
@@ -16,13 +15,6 @@ use crate::maintenance::restic::{ResticError, Version};
 /// Files that restic is asked about at most. More stay only if it reads all of these: a thief could put one that restic reads
 /// before any number that it does not.
 const ASKED_MAX: usize = 20;
-
-impl NotOpened {
-    /// Whether a newer restic may have written it.
-    pub(super) const fn may_be_newer(&self) -> bool {
-        matches!(self, Self::Malformed(_))
-    }
-}
 
 impl Opener<'_> {
     /// Takes those for junk that the user's restic does not read either. Returns whether it reads any.

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pawl_policy::{FileId, FileType, Handle};
+use pawl_restic_format::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES, unpacked};
+use pawl_restic_format::records::{Blob, Id, Index};
+use pawl_restic_format::sealed::decompressed;
 use sha2::{Digest, Sha256};
 
 use super::blobs::Blobs;
-use super::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES, unpacked};
 use super::past::Past;
-use super::sealed::decompressed;
 use super::state::Growing;
-use super::written::{Blob, Id, Index};
 use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
 use crate::maintenance::listing;
 use crate::store::AppendStore;

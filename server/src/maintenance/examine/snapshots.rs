@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pawl_policy::{FileType, Handle};
+use pawl_restic_format::records::Snapshot;
 
 use super::state::Growing;
 use super::trees::{Walk, Why};
-use super::written::Snapshot;
 use super::{ExamineError, Examined, Junk, Opener, damaged, index};
 use crate::maintenance::verify;
 use crate::maintenance::verify::state::States;

@@ -15,7 +15,7 @@ use ruzstd::decoding::StreamingDecoder;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use crate::body;
+use crate::key;
 
 /// Bytes of the nonce before, and of the authentication code behind what is sealed.
 const NONCE_BYTES: usize = 16;
@@ -33,7 +33,7 @@ const COMPRESSED: u8 = 2;
 
 /// Why a file is not one of the repository's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NotOpened {
+pub enum NotOpened {
     /// It has no room for nonce and code.
     #[error("it is too short to be encrypted")]
     Short,
@@ -51,8 +51,16 @@ pub(super) enum NotOpened {
     Malformed(String),
 }
 
+impl NotOpened {
+    /// Whether a newer restic may have written it.
+    #[must_use]
+    pub const fn may_be_newer(&self) -> bool {
+        matches!(self, Self::Malformed(_))
+    }
+}
+
 /// What encrypts and authenticates everything in a repository.
-pub(in crate::maintenance) struct MasterKey {
+pub struct MasterKey {
     encrypt: [u8; 32],
     code_key: [u8; 16],
     code_point: [u8; 16],
@@ -66,7 +74,7 @@ impl fmt::Debug for MasterKey {
 
 impl MasterKey {
     /// Decrypts in place; what is left is the plain text.
-    pub(super) fn open(&self, mut sealed: Vec<u8>) -> Result<Vec<u8>, NotOpened> {
+    pub fn open(&self, mut sealed: Vec<u8>) -> Result<Vec<u8>, NotOpened> {
         let code_at = sealed.len().checked_sub(CODE_BYTES).filter(|at| *at >= NONCE_BYTES);
         let code = sealed.split_off(code_at.ok_or(NotOpened::Short)?);
         let (nonce, text) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or(NotOpened::Short)?;
@@ -92,7 +100,7 @@ impl MasterKey {
 
 /// A file of `keys`, as restic writes it.
 #[derive(Debug, Deserialize)]
-pub(super) struct KeyFile {
+pub struct KeyFile {
     kdf: String,
     #[serde(rename = "N")]
     n: u64,
@@ -117,8 +125,8 @@ struct KeptCode {
 
 impl KeyFile {
     /// What restic can work with; a key that is not this makes it fail, or work for hours.
-    pub(super) fn parse(content: &[u8]) -> Result<Self, NotOpened> {
-        body::check_key(content).map_err(malformed)?;
+    pub fn parse(content: &[u8]) -> Result<Self, NotOpened> {
+        key::check(content).map_err(malformed)?;
         let key: Self = serde_json::from_slice(content).map_err(malformed)?;
         key.sealed()?;
         key.parameters()?;
@@ -126,7 +134,7 @@ impl KeyFile {
     }
 
     /// The master key, if this is the password of this key. Takes as long as restic takes.
-    pub(super) fn unlock(&self, password: &[u8]) -> Result<Option<MasterKey>, NotOpened> {
+    pub fn unlock(&self, password: &[u8]) -> Result<Option<MasterKey>, NotOpened> {
         let (salt, sealed) = self.sealed()?;
         let mut derived = [0; 64];
         let done = scrypt::scrypt(password, &salt, &self.parameters()?, &mut derived);
@@ -178,7 +186,7 @@ fn bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], NotOpened> {
 }
 
 /// A reason, of some length: a host may have written part of it.
-pub(super) fn malformed(why: impl fmt::Display) -> NotOpened {
+pub fn malformed(why: impl fmt::Display) -> NotOpened {
     let why = why.to_string();
     let cut: String = why.chars().take(REASON_CHARS_MAX).collect();
     let is_cut = cut.len() < why.len();
@@ -186,7 +194,7 @@ pub(super) fn malformed(why: impl fmt::Display) -> NotOpened {
 }
 
 /// What a file other than a pack holds, from its plain text.
-pub(super) fn unpacked(plain: Vec<u8>, bytes_max: u64) -> Result<Vec<u8>, NotOpened> {
+pub fn unpacked(plain: Vec<u8>, bytes_max: u64) -> Result<Vec<u8>, NotOpened> {
     match plain.split_first() {
         Some((&COMPRESSED, compressed)) => decompressed(compressed, bytes_max),
         Some((b'{' | b'[', _)) => Ok(plain),
@@ -195,7 +203,7 @@ pub(super) fn unpacked(plain: Vec<u8>, bytes_max: u64) -> Result<Vec<u8>, NotOpe
 }
 
 /// What was compressed, as long as it is no longer than `bytes_max`.
-pub(super) fn decompressed(compressed: &[u8], bytes_max: u64) -> Result<Vec<u8>, NotOpened> {
+pub fn decompressed(compressed: &[u8], bytes_max: u64) -> Result<Vec<u8>, NotOpened> {
     let decoder = StreamingDecoder::new(compressed).map_err(|_| NotOpened::NotCompressed)?;
     let mut unpacked = Vec::new();
     let limit = bytes_max.saturating_add(1);

@@ -6,8 +6,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
-use super::BodyError;
 use crate::go_json::{Object, Time};
+
+/// Why a file is not a key file of restic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a key file: {0}")]
+pub struct InvalidKey(&'static str);
 
 /// restic opens every key file until one fits the password, and gives up at the first that is not shaped like
 /// this (restic 0.19, `internal/repository/key.go`).
@@ -35,22 +39,22 @@ const SCRYPT_BYTES_MAX: u64 = 1 << 30;
 const SALT_BYTES: usize = 64;
 
 /// Checks that this is a key file on which no restic gives up.
-pub(crate) fn check_key(content: &[u8]) -> Result<(), BodyError> {
-    let no_key = |_| BodyError::NotAKey("not the JSON of one");
+pub fn check(content: &[u8]) -> Result<(), InvalidKey> {
+    let no_key = |_| InvalidKey("not the JSON of one");
     let Object = serde_json::from_slice(content).map_err(no_key)?;
     let key: Key = serde_json::from_slice(content).map_err(no_key)?;
     if key.kdf != "scrypt" {
-        return Err(BodyError::NotAKey("unknown key derivation"));
+        return Err(InvalidKey("unknown key derivation"));
     }
     let memory = key.n.checked_mul(key.r).and_then(|blocks| blocks.checked_mul(128));
     if !key.n.is_power_of_two() || key.n < 2 || key.r == 0 || key.p == 0 || key.p > 64 {
-        return Err(BodyError::NotAKey("impossible scrypt parameters"));
+        return Err(InvalidKey("impossible scrypt parameters"));
     }
     if memory.is_none_or(|bytes| bytes > SCRYPT_BYTES_MAX) {
-        return Err(BodyError::NotAKey("scrypt parameters that exhaust memory"));
+        return Err(InvalidKey("scrypt parameters that exhaust memory"));
     }
     if decoded_len(&key.salt) != Some(SALT_BYTES) || decoded_len(&key.data).is_none_or(|len| len <= 32) {
-        return Err(BodyError::NotAKey("no salt or no encrypted key"));
+        return Err(InvalidKey("no salt or no encrypted key"));
     }
     Ok(())
 }
@@ -70,7 +74,7 @@ mod tests {
             "A".repeat(86),
             "A".repeat(64)
         );
-        assert!(check_key(good.as_bytes()).is_ok());
+        assert!(check(good.as_bytes()).is_ok());
         for (what, other) in [
             ("2026-01-02T03:04:05.6+01:00", "yesterday"),
             ("2026-01-02T", r"2026\u002d01-02T"),
@@ -84,10 +88,10 @@ mod tests {
             (r#""web1""#, r#""web1","more":[[[[1]]]"#),
         ] {
             let bad = good.replacen(what, other, 1);
-            assert!(bad != good && check_key(bad.as_bytes()).is_err(), "{bad}");
+            assert!(bad != good && check(bad.as_bytes()).is_err(), "{bad}");
         }
-        assert!(check_key(br#"["scrypt",32768,8,5,"AAAA","AAAA"]"#).is_err());
+        assert!(check(br#"["scrypt",32768,8,5,"AAAA","AAAA"]"#).is_err());
         let more = good.replacen(r#""kdf""#, r#""future":{"Any":[1]},"kdf""#, 1);
-        assert!(check_key(more.as_bytes()).is_ok());
+        assert!(check(more.as_bytes()).is_ok());
     }
 }

@@ -10,18 +10,21 @@ use std::fmt;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::written::Id;
 use crate::go_json::{Bytes, Time};
+use crate::records::Id;
 
 /// An entry. What may be missing may be null as well: Go reads both as nothing.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "what is not read has to be of the right type nevertheless")]
-pub(super) struct Node {
+pub struct Node {
     name: Name,
     #[serde(rename = "type")]
-    pub(super) kind: Kind,
-    pub(super) subtree: Option<Id>,
-    pub(super) content: Option<Vec<Id>>,
+    /// File, directory or something else.
+    pub kind: Kind,
+    /// The tree of a directory.
+    pub subtree: Option<Id>,
+    /// The data blobs of a file, in order.
+    pub content: Option<Vec<Id>>,
     mode: Option<u32>,
     mtime: Option<Time>,
     atime: Option<Time>,
@@ -51,8 +54,10 @@ struct Attribute {
 
 /// What an entry is. restic's check fails at a type that it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// `dir`: it has a subtree.
     Directory,
+    /// Everything else that restic backs up.
     Other,
 }
 

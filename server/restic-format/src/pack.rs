@@ -5,12 +5,12 @@
 
 use std::collections::HashSet;
 
-use super::written::{Blob, BlobKind, Id};
+use crate::records::{Blob, BlobKind, Id};
 
 /// Bytes of a pack that say how long its sealed header before them is.
-pub(super) const LENGTH_BYTES: u32 = 4;
+pub const LENGTH_BYTES: u32 = 4;
 /// restic takes no header that is longer.
-pub(super) const HEADER_BYTES_MAX: u32 = 16 << 20;
+pub const HEADER_BYTES_MAX: u32 = 16 << 20;
 /// Bytes that seal a header.
 const SEAL_BYTES: u64 = 32;
 /// Bytes of the header for a blob, and for one that is compressed.
@@ -19,7 +19,7 @@ const COMPRESSED_ENTRY_BYTES: u64 = 41;
 
 /// A blob, as a pack or an index has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Entry {
+pub struct Entry {
     is_tree: bool,
     offset: u32,
     length: u32,
@@ -36,12 +36,14 @@ impl From<&Blob> for Entry {
 }
 
 /// Bytes that come out of a blob, if it is compressed.
-pub(super) fn unpacked(blob: &Blob) -> Option<u32> {
+#[must_use]
+pub fn unpacked(blob: &Blob) -> Option<u32> {
     blob.uncompressed_length.filter(|bytes| *bytes > 0)
 }
 
 /// The bytes that a pack has if all of this is in it, and nothing else.
-pub(super) fn size(blobs: &[&Blob]) -> u64 {
+#[must_use]
+pub fn size(blobs: &[&Blob]) -> u64 {
     let of = |blob: &&Blob| {
         let entry = if unpacked(blob).is_some() { COMPRESSED_ENTRY_BYTES } else { ENTRY_BYTES };
         u64::from(blob.length).saturating_add(entry)
@@ -50,7 +52,8 @@ pub(super) fn size(blobs: &[&Blob]) -> u64 {
 }
 
 /// What is in a pack with this header; nothing if it is none.
-pub(super) fn entries(mut header: &[u8]) -> Option<HashSet<Entry>> {
+#[must_use]
+pub fn entries(mut header: &[u8]) -> Option<HashSet<Entry>> {
     let (mut entries, mut offset) = (HashSet::new(), 0_u32);
     while let Some((word, rest)) = header.split_first() {
         let (length, rest) = rest.split_first_chunk()?;

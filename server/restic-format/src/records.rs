@@ -9,13 +9,13 @@ use pawl_policy::FileId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-use super::node::Node;
-use super::sealed::{NotOpened, malformed};
 use crate::go_json::{Object, Time};
+use crate::node::Node;
+use crate::sealed::{NotOpened, malformed};
 
 /// An id as restic writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Id(pub(super) [u8; 32]);
+pub struct Id(pub [u8; 32]);
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -35,9 +35,10 @@ impl fmt::Display for Id {
 /// A file of `snapshots`.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "what is not read has to be of the right type nevertheless")]
-pub(super) struct Snapshot {
+pub struct Snapshot {
     time: Time,
-    pub(super) tree: Id,
+    /// The tree blob of its root directory.
+    pub tree: Id,
     parent: Option<Id>,
     original: Option<Id>,
     paths: Option<Vec<String>>,
@@ -74,7 +75,7 @@ struct Summary {
 /// A file of `locks`.
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "what is not read has to be of the right type nevertheless")]
-pub(super) struct Lock {
+pub struct Lock {
     time: Time,
     exclusive: bool,
     hostname: Option<String>,
@@ -86,38 +87,47 @@ pub(super) struct Lock {
 
 /// A file of `index`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Index {
+pub struct Index {
     #[expect(dead_code, reason = "it has to be of the right type nevertheless")]
     supersedes: Option<Vec<Id>>,
     /// Go reads null as empty, here and below.
-    pub(super) packs: Option<Vec<Pack>>,
+    pub packs: Option<Vec<Pack>>,
     /// Whether a restic before 0.2 wrote it.
     #[serde(skip)]
-    pub(super) is_of_0_1: bool,
+    pub is_of_0_1: bool,
 }
 
+/// A pack and the blobs that the index lists in it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Pack {
-    pub(super) id: Id,
-    pub(super) blobs: Option<Vec<Blob>>,
+pub struct Pack {
+    /// The SHA-256 of the pack, which is its name.
+    pub id: Id,
+    /// Its blobs.
+    pub blobs: Option<Vec<Blob>>,
 }
 
 /// A piece of a pack, in bytes from its beginning.
 #[derive(Debug, Deserialize)]
-pub(super) struct Blob {
-    pub(super) id: Id,
+pub struct Blob {
+    /// The SHA-256 of its plain text.
+    pub id: Id,
+    /// Data or tree.
     #[serde(rename = "type")]
-    pub(super) kind: BlobKind,
-    pub(super) offset: u32,
-    pub(super) length: u32,
+    pub kind: BlobKind,
+    /// Where it begins.
+    pub offset: u32,
+    /// Its sealed length.
+    pub length: u32,
     /// Of what was compressed; absent or zero if it was not.
-    pub(super) uncompressed_length: Option<u32>,
+    pub uncompressed_length: Option<u32>,
 }
 
 /// What a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BlobKind {
+pub enum BlobKind {
+    /// A piece of a file.
     Data,
+    /// A directory.
     Tree,
 }
 
@@ -133,17 +143,17 @@ impl<'de> Deserialize<'de> for BlobKind {
 
 /// A directory in a snapshot.
 #[derive(Debug, Deserialize)]
-pub(super) struct Tree {
+pub struct Tree {
     /// Neither absent nor null: restic 0.19 reads neither.
-    pub(super) nodes: Vec<Node>,
+    pub nodes: Vec<Node>,
 }
 
 /// What `restic repair snapshots` (0.16 to 0.18) left in the place of a directory that it could not read, to the byte. restic
 /// 0.19 does not read it, and puts what it reads in its place.
-pub(super) const EMPTIED: &[u8] = b"{\"nodes\":null}\n";
+pub const EMPTIED: &[u8] = b"{\"nodes\":null}\n";
 
 /// What one of restic's files says.
-pub(super) trait Written: DeserializeOwned {
+pub trait Written: DeserializeOwned {
     /// Reads what was unpacked.
     fn read(content: &[u8]) -> Result<Self, NotOpened> {
         parsed(content)
@@ -165,7 +175,7 @@ impl Written for Index {
 }
 
 /// Reads what was unpacked.
-pub(super) fn parsed<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
+pub fn parsed<T: DeserializeOwned>(content: &[u8]) -> Result<T, NotOpened> {
     let Object = serde_json::from_slice(content).map_err(malformed)?;
     serde_json::from_slice(content).map_err(malformed)
 }
