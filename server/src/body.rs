@@ -14,7 +14,7 @@ use pawl_policy::{Caps, FileId, FileType, Handle};
 use pawl_restic_format::key::{self, InvalidKey};
 use sha2::{Digest, Sha256};
 
-use crate::pace::Pace;
+use pawl_config::pace::Pace;
 
 /// Most bytes handed to a store at a time. Measured: larger writes cost more on ext4.
 pub const CHUNK_BYTES: usize = 128 << 10;

@@ -4,33 +4,31 @@
 
 mod forget;
 mod host;
-mod lock_wait;
 mod maintain;
 mod report;
 mod restore;
 mod run;
 mod verify;
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use pawl_config::Level;
+use pawl_config::Place;
+use pawl_config::{Listen, LogFormat, LogLevel};
 use pawl_policy::{PrincipalName, RepositoryName};
 
-use crate::config::{IN_DATA, Listen, LogFormat, LogLevel};
-use crate::confine::Level;
 use crate::s3_policy;
-pub use forget::{Adopt, Forget, Retention};
+pub use forget::{Adopt, Forget};
 pub use host::{AddHost, AddRepository, GrantOptions, Host, HostRole, NewCertificate};
-pub use lock_wait::{InvalidWait, LockWait};
 pub use maintain::{
     Admin, DeleteFiles, Enroll, Key, Maintain, OneKey, Purge, Retire, ServeMaintenance, Undelete,
 };
 pub use report::Report;
 pub use restore::Restore;
-pub use run::{Portions, Run, Settings, Until};
-pub use verify::{Reading, UsersRestic, Verify};
+pub use run::Run;
+pub use verify::{Reading, Verify};
 
 /// The commands of `pawl maintain` by what one wants, in the order of its help.
 const TASKS: [(&str, &[&str]); 5] = [
@@ -175,36 +173,6 @@ pub struct Keeper {
     /// As if the kernel's Landlock were older
     #[arg(long, hide = true)]
     pub landlock_abi_max: Option<u8>,
-}
-
-/// Which data directory is meant.
-#[derive(Debug, Default, Args)]
-#[group(required = true, multiple = false)]
-pub struct Place {
-    /// The directory that holds all repositories
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-impl Place {
-    /// The configuration file, which may not be there.
-    pub(crate) fn file(&self) -> Option<PathBuf> {
-        let in_data = || self.data.as_ref().map(|data| data.join(IN_DATA));
-        self.config.clone().or_else(in_data)
-    }
-
-    /// The words that say the same.
-    pub(crate) fn args(&self) -> Vec<OsString> {
-        let word = |option: &str, path: &Option<PathBuf>| {
-            let path = path.as_ref().map(|path| path.clone().into_os_string());
-            path.map(|path| [OsString::from(option), path])
-        };
-        let words = [word("--data", &self.data), word("--config", &self.config)];
-        words.into_iter().flatten().flatten().collect()
-    }
 }
 
 /// Options of `pawl doctor`.

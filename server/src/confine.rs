@@ -14,7 +14,7 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
+use pawl_config::{Demand, Level};
 use serde::{Deserialize, Serialize};
 
 pub use self_test::Surprise;
@@ -24,66 +24,6 @@ pub(crate) use self_test::{AFTER, BEFORE, CANARY};
 const LANDLOCK_ABI_WHOLE: u8 = 3;
 /// Where files belong to another user, who alone can truncate them, an older one will do (Linux 5.19, and Debian 12).
 const LANDLOCK_ABI_MIN: u8 = 2;
-
-/// How much stands between code that runs in the door and what is stored. In a configuration: the least that is
-/// accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// Nothing but the program itself.
-    Off,
-    /// seccomp: the system calls that could destroy, change or name a file fail.
-    #[default]
-    Seccomp,
-    /// Landlock as well: each of the two would do alone.
-    SameUser,
-    /// And everything stored belongs to another user, whose process the keeper is.
-    Strong,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "off",
-            Self::Seccomp => "seccomp",
-            Self::SameUser => "same-user",
-            Self::Strong => "strong",
-        })
-    }
-}
-
-impl Level {
-    /// What code that runs in the door's process could do to what is stored.
-    #[must_use]
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Off => {
-                "code that gets to run in the door's process can do whatever its user can, deleting included"
-            }
-            Self::Seccomp => {
-                "code that gets to run in the door's process cannot delete or change what is stored: seccomp refuses \
-                 the system calls. Landlock is missing"
-            }
-            Self::SameUser => {
-                "code that gets to run in the door's process cannot delete or change what is stored: Landlock and \
-                 seccomp each refuse it. Files belong to the door's own user"
-            }
-            Self::Strong => {
-                "code that gets to run in the door's process cannot delete or change what is stored: it belongs to \
-                 another user, and Landlock and seccomp each refuse it"
-            }
-        }
-    }
-}
-
-/// What is demanded of confinement, and what is to be made of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Demand {
-    /// The least that is accepted; `Off` confines nothing.
-    pub least: Level,
-    /// Landlock of at most this ABI is used, as if the kernel were older. For tests; it can only weaken.
-    pub landlock_abi_max: Option<u8>,
-}
 
 /// How far one process was confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pawl_config::pace::Pace;
 use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName, Role};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::pace::Pace;
 use crate::peer::Origin;
 use crate::throttle::Throttle;
 

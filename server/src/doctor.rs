@@ -9,14 +9,13 @@ mod directory;
 mod machine;
 mod upkeep;
 
+use pawl_config::Config;
+use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::s3::S3Settings;
 use serde::Serialize;
 
 use crate::cli::Doctor;
-use crate::config::Config;
-use crate::print::{self, Ended, Outcome};
-use crate::serve::configuration;
 use crate::store::s3::Findings;
-use crate::store::s3::settings::S3Settings;
 use adversaries::Store;
 pub(crate) use adversaries::{Adversary, Holds};
 
@@ -97,7 +96,7 @@ pub fn run(options: &Doctor) -> Outcome {
 }
 
 fn look(options: &Doctor) -> Result<Report, Box<dyn std::error::Error>> {
-    let config = configuration(&options.place)?;
+    let config = options.place.configuration()?;
     let store = match &config.s3 {
         None => directory::look(&config)?,
         Some(settings) => bucket::look(settings, config.maintenance.delay_days())?,

@@ -40,13 +40,13 @@ pub(crate) mod testing {
 
     use std::path::Path;
 
+    use pawl_config::{Demand, Level};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     use super::client::KeeperClient;
     use super::message::{self, Reply};
     use super::process;
     use super::side::Side;
-    use crate::confine::{Demand, Level};
 
     /// Threads of a test cannot be confined alone.
     const UNCONFINED: Demand = Demand { least: Level::Off, landlock_abi_max: None };

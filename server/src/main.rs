@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 use pawl::cli::{self, Cli, Command, Policy};
-use pawl::{audit, doctor, files, hosts, maintenance, print, s3_policy, serve};
+use pawl::{audit, doctor, hosts, maintenance, s3_policy, serve};
+use pawl_config::{files, print};
 
 fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&cli::command().get_matches()).unwrap_or_else(|error| error.exit());

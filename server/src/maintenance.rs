@@ -38,12 +38,11 @@ mod tried;
 mod undelete;
 mod verify;
 
+use pawl_config::print::Outcome;
+
 use crate::cli::Maintain;
-use crate::print::Outcome;
 pub use archive::run as archive;
 pub use clock::state as clock;
-pub use forget::CanaryFile;
-pub use restic::Bounds;
 pub use run::Step;
 pub use verify::{Covered, Share, coverage};
 

@@ -6,39 +6,37 @@ mod capacity;
 mod confined;
 mod keeper;
 mod nights;
-mod url;
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pawl_config::Level;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_config::{Config, LISTEN_DEFAULT, Listen, Tls};
+use pawl_config::{files, log};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::audit::Queue;
-use crate::cli::{Place, Serve};
-use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Tls};
-use crate::confine::Level;
+use crate::cli::Serve;
 use crate::credentials::{Credentials, client_ca_path, hosts_path};
-use crate::hint;
+use crate::hosts;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, status};
 use crate::keeper::{Footing, KeeperClient, KeeperProcess, Side};
-use crate::print::{self, Outcome};
 use crate::service_manager::ServiceManager;
 use crate::socket::{self, Bound};
 use crate::store::local::LocalStore;
 use crate::store::s3::{S3Store, Sort};
 use crate::store::{AppendStore, Observed};
-use crate::{files, hosts, log};
 pub(crate) use capacity::{raise_descriptor_limit, use_what_there_is};
 #[doc(hidden)] // for the program that attacks it
 pub use confined::confine;
 pub use keeper::{keeper, user};
 
-use url::{machine_name, write_down_url};
-pub use url::{url_of, url_path};
+use pawl_config::url::{machine_name, write_down_url};
 
 /// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -49,22 +47,9 @@ const THREADS_MIN: usize = 4;
 /// How long work that was begun on the disk is waited for at the end.
 pub(crate) const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The configuration that the options name.
-pub fn configuration(place: &Place) -> Result<Config, ConfigError> {
-    hint::note(place);
-    match (&place.config, &place.data) {
-        (Some(path), _) => Config::read(path),
-        (None, Some(data)) => {
-            let absolute = std::path::absolute(data);
-            Config::read_in(absolute.unwrap_or_else(|_| data.clone()))
-        }
-        (None, None) => Err(ConfigError::Missing(PathBuf::from("--data or --config"))), // clap requires one
-    }
-}
-
 /// Serves until it is told to stop.
 pub fn serve(options: &Serve) -> Outcome {
-    let mut config = configuration(&options.place)?;
+    let mut config = options.place.configuration()?;
     if !options.listen.is_empty() {
         config.listen_on(options.listen.clone());
     }
@@ -77,7 +62,7 @@ pub fn serve(options: &Serve) -> Outcome {
     say_footing(&keeper);
     let certificates = certificates(&config, &sockets.door)?;
     let places: Vec<_> = sockets.door.iter().map(|bound| bound.place().clone()).collect();
-    let url = url::url(&config, &places);
+    let url = pawl_config::url::url(&config, &places);
     if config.keeper.is_none() {
         write_down_url(&config, &url);
     }

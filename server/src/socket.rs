@@ -14,9 +14,9 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::config::Listen;
-use crate::files;
 pub use passed::{Passed, PassedError, passed, passed_to_keeper};
+use pawl_config::Listen;
+use pawl_config::files;
 
 /// What is taken from the mode 0777 of a socket that is made here: its owner and group may connect.
 const SOCKET_UMASK: Mode = Mode::XUSR.union(Mode::XGRP).union(Mode::RWXO);

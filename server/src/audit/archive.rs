@@ -7,9 +7,9 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use pawl_config::files::{self, FileError};
 
 use super::{Broken, Checkpoint, Head, Line, Log, verify_whole};
-use crate::files::{self, FileError};
 
 /// The archive is as private as the log.
 const DIRECTORY_MODE: u32 = 0o750;

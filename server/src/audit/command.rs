@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use pawl_config::print::{self, Outcome};
+use pawl_config::time;
 use serde::Serialize;
 
 use super::added::Added;
@@ -14,9 +16,6 @@ use super::{
 };
 use crate::cli::{Audit, ShowAudit, VerifyAudit};
 use crate::maintenance;
-use crate::print::{self, Outcome};
-use crate::serve::configuration;
-use crate::time;
 
 /// Runs the command.
 pub fn run(command: Audit) -> Outcome {
@@ -92,7 +91,7 @@ fn tell(verified: &Verified) -> Outcome {
 }
 
 fn show(options: &ShowAudit) -> Outcome {
-    let data = configuration(&options.place)?.data;
+    let data = options.place.configuration()?.data;
     let since = options.since.as_deref().map(time::parse).transpose()?;
     let mut added = Added::default();
     let mut refused = 0_u64;

@@ -6,11 +6,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use pawl_config::files::{self, FileError};
+use pawl_config::format::Version;
 use serde::{Deserialize, Serialize};
 
 use super::Head;
-use crate::files::{self, FileError};
-use crate::format::Version;
 
 /// The two logs, as [`super::directories`] orders them.
 pub const LOGS: [&str; 2] = ["hosts", "maintenance"];

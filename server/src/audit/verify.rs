@@ -7,10 +7,10 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use pawl_config::files::FileError;
 use serde::{Deserialize, Serialize};
 
 use super::{Head, LINE_BYTES_MAX, Line, Log, NOTHING_BEFORE, hash};
-use crate::files::FileError;
 
 /// Breaks of a log that are told apart. A log with more is not one that was changed here and there.
 const BREAKS_MAX: usize = 1000;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, Subcommand, ValueEnum};
+use pawl_config::Place;
 use pawl_policy::{Network, PrincipalName, RepositoryName};
 
-use super::Place;
 use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 
 /// `pawl host …`

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
+use pawl_config::Listen;
+use pawl_config::Place;
 use pawl_policy::{BatchId, FileId, Handle, PrincipalName, RepositoryName};
 
-use super::{Adopt, Forget, Place, Report, Restore, Run, Verify};
-use crate::config::Listen;
+use super::{Adopt, Forget, Report, Restore, Run, Verify};
 
 /// `pawl maintain …`
 #[derive(Debug, Subcommand)]

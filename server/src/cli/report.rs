@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use pawl_policy::RepositoryName;
 
-use super::Place;
+use pawl_config::Place;
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, SystemTimeError, UNIX_EPOCH};
 
+use pawl_config::files::{self, FileError};
 use pawl_policy::PrincipalName;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -15,7 +16,6 @@ use rcgen::{
 use sha2::{Digest, Sha256};
 
 use super::error::HostsError;
-use crate::files::{self, FileError};
 
 /// The directory of the authority's key in DATA.
 const KEY_DIRECTORY: &str = ".pawl/client-ca";

@@ -4,11 +4,11 @@
 
 use std::path::PathBuf;
 
+use pawl_config::files::FileError;
+use pawl_config::hint;
 use pawl_policy::{InvalidName, PrincipalName};
 
 use super::hosts::OF_MAINTENANCE;
-use crate::files::FileError;
-use crate::hint;
 
 /// What is wrong with the hosts file or a change to it.
 #[derive(Debug, thiserror::Error)]

@@ -8,16 +8,16 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
+use pawl_config::files;
+use pawl_config::format::Version;
+use pawl_config::pace::Pace;
+use pawl_config::time;
 use pawl_policy::{Grant, InvalidNetwork, PrincipalName, Quota, RepositoryName, Role};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::client_ca::{CertificateOrder, Fingerprint};
 use super::error::HostsError;
-use crate::files;
-use crate::format::Version;
-use crate::pace::Pace;
-use crate::time;
 
 const HEADER: &str = "# Who may do what. Written by `pawl host` or `pawl maintain admin`; it holds no secrets, only their SHA-256.\n\n";
 

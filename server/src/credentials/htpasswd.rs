@@ -6,10 +6,10 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use pawl_config::files::{self, FileError};
 use pawl_policy::PrincipalName;
 
 use super::chosen::ChosenPassword;
-use crate::files::{self, FileError};
 
 /// A line that lets nobody in.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pawl_config::files::{self, Stamp};
+use pawl_config::pace::Pace;
 use pawl_policy::{Grant, PrincipalName, Quota, RepositoryName, Role};
 
 use super::chosen::ChosenPassword;
@@ -14,8 +16,6 @@ use super::error::HostsError;
 use super::hosts::{Hosts, Secret};
 use super::htpasswd::{self, BadLine};
 use super::{Elsewhere, Principal};
-use crate::files::{self, Stamp};
-use crate::pace::Pace;
 
 /// What is known of a secret.
 #[derive(Debug, Clone)]

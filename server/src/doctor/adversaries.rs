@@ -2,13 +2,13 @@
 //!
 //! Invariant: nothing is said to hold that was not looked at.
 
+use pawl_config::Config;
+use pawl_config::Level;
+use pawl_config::hint;
 use serde::Serialize;
 
 use super::machine::Machine;
 use super::upkeep::Upkeep;
-use crate::config::Config;
-use crate::confine::Level;
-use crate::hint;
 
 /// What was found out about the store.
 #[derive(Debug)]

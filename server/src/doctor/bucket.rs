@@ -2,10 +2,11 @@
 //!
 //! Invariant: a weakness is a fault unless the configuration accepts it by name.
 
+use pawl_config::hint;
+use pawl_config::s3::{Instances, S3Settings, Weakness};
+
 use super::adversaries::Store;
 use super::{Line, Verdict};
-use crate::hint;
-use crate::store::s3::settings::{Instances, S3Settings, Weakness};
 use crate::store::s3::{self, Finding, Findings, Sort};
 
 /// Tries the bucket.

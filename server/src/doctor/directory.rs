@@ -6,12 +6,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use pawl_config::Config;
 use pawl_policy::FileType;
 
 use super::Line;
 use super::adversaries::Store;
 use super::machine::is_open_to_others;
-use crate::config::Config;
 use crate::keeper::named;
 use crate::store::local;
 

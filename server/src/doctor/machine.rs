@@ -5,11 +5,12 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use pawl_config::Level;
+use pawl_config::{Config, Listen, Tls};
 use pawl_policy::Clock;
 
 use super::Line;
-use crate::config::{Config, Listen, Tls};
-use crate::confine::{self, Confined, Level};
+use crate::confine::{self, Confined};
 use crate::credentials::client_ca_path;
 use crate::http::tls::{CertificateFiles, Certificates, Protocols};
 use crate::maintenance;

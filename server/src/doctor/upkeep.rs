@@ -4,11 +4,11 @@
 
 use std::error::Error;
 
+use pawl_config::Config;
+use pawl_config::hint;
 use pawl_policy::DAY_MS;
 
 use super::Line;
-use crate::config::Config;
-use crate::hint;
 use crate::maintenance;
 use crate::store::now_ms;
 

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::header::RANGE;
 use hyper::{HeaderMap, Response};
+use pawl_config::pace::Pace;
 use pawl_policy::{FileType, Permit, Permitted, PrincipalName, Read, RepositoryName};
 
 use super::deletions::{Deleted, Deletions};
@@ -16,7 +17,6 @@ use super::record::Record;
 use super::respond::{self, Body, Refusal};
 use super::service::Door;
 use crate::body::Upload;
-use crate::pace::Pace;
 use crate::store::{AppendStore, Created, Span, StoreError, StoredFile};
 
 const OK: u16 = 200;

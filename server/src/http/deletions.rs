@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
+use pawl_config::hint;
 use pawl_policy::{BatchId, Delete, LOCK_EXPIRES_AFTER_MS, Permitted, PrincipalName, RepositoryName};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::hint;
 use crate::store::StoreError;
 use crate::store::maintenance::{Hid, MaintenanceStore, Reason};
 

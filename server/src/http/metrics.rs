@@ -16,12 +16,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry};
 
+use pawl_config::Level;
 use reason::{OTHER_REASONS, denied, reason, would_destroy};
 
 use super::deletions::DeletionError;
 use super::respond::Refusal;
 use crate::body::BodyError;
-use crate::confine::Level;
 use crate::credentials::AuthenticationError;
 use crate::store::{AHEAD_MAX_MS, CreateError, Space};
 

@@ -6,52 +6,32 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
-use hyper::header::HeaderName;
-use pawl_policy::Network;
+use pawl_config::Proxies;
 
 use crate::peer::Peer;
 
-/// The proxies that are believed.
-#[derive(Debug, Clone, Default)]
-pub struct Proxies {
-    networks: Vec<Network>,
-    header: Option<HeaderName>,
-}
-
-impl Proxies {
-    /// Believes what these write into this header, a list of addresses separated by commas.
-    #[must_use]
-    pub const fn new(networks: Vec<Network>, header: HeaderName) -> Self {
-        Self { networks, header: Some(header) }
+/// The client behind the proxy, without an address if the proxy does not say one; the peer itself if that is no proxy.
+pub(super) fn client(proxies: &Proxies, peer: Peer, headers: &HeaderMap) -> Peer {
+    let (Some(header), Peer::Network(proxy)) = (proxies.header(), peer) else { return peer };
+    if !proxies.include(proxy.ip()) {
+        return peer;
     }
-
-    /// The client behind the proxy, without an address if the proxy does not say one; the peer itself if that is no proxy.
-    pub(super) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
-        let (Some(header), Peer::Network(proxy)) = (&self.header, peer) else { return peer };
-        if !self.is_proxy(proxy.ip()) {
-            return peer;
-        }
-        let hidden = Peer::Forwarded { address: None, proxy };
-        for list in headers.get_all(header).iter().rev() {
-            for written in list.as_bytes().rsplit(|byte| *byte == b',') {
-                match address(written) {
-                    Some(address) if self.is_proxy(address) => {}
-                    Some(address) => return Peer::Forwarded { address: Some(address), proxy },
-                    None => return hidden, // not what a proxy writes, so that nothing further left can be believed
-                }
+    let hidden = Peer::Forwarded { address: None, proxy };
+    for list in headers.get_all(header).iter().rev() {
+        for written in list.as_bytes().rsplit(|byte| *byte == b',') {
+            match address(written) {
+                Some(address) if proxies.include(address) => {}
+                Some(address) => return Peer::Forwarded { address: Some(address), proxy },
+                None => return hidden, // not what a proxy writes, so that nothing further left can be believed
             }
         }
-        hidden
     }
+    hidden
+}
 
-    /// Whether the peer is one of them.
-    pub(super) fn include(&self, peer: Peer) -> bool {
-        matches!(peer, Peer::Network(address) if self.is_proxy(address.ip()))
-    }
-
-    fn is_proxy(&self, address: IpAddr) -> bool {
-        self.networks.iter().any(|network| network.contains(address))
-    }
+/// Whether the peer is one of them.
+pub(super) fn include(proxies: &Proxies, peer: Peer) -> bool {
+    matches!(peer, Peer::Network(address) if proxies.include(address.ip()))
 }
 
 /// An address, or one with a port.
@@ -62,7 +42,7 @@ fn address(written: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
+    use hyper::header::{HeaderName, HeaderValue};
 
     use super::*;
 
@@ -73,7 +53,9 @@ mod tests {
         for list in lists {
             headers.append("x-forwarded-for", HeaderValue::from_bytes(list.as_bytes()).unwrap());
         }
-        proxies.client(Peer::Network(peer.parse().unwrap()), &headers).ip().map(|address| address.to_string())
+        client(&proxies, Peer::Network(peer.parse().unwrap()), &headers)
+            .ip()
+            .map(|address| address.to_string())
     }
 
     #[test]
@@ -108,6 +90,6 @@ mod tests {
             HeaderValue::from_static("198.51.100.1"),
         )]);
         let peer = Peer::Network("127.0.0.1:5".parse().unwrap());
-        assert_eq!(Proxies::default().client(peer, &header), peer);
+        assert_eq!(client(&Proxies::default(), peer, &header), peer);
     }
 }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
+use pawl_config::Limits;
+use pawl_config::Proxies;
 use pawl_policy::{
     Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
     RepositoryName, RepositoryState, Role, Room, SNAPSHOT_FLOOR_MS, check_reach, decide, lock_has_expired,
@@ -20,14 +22,13 @@ use super::deletions::{Deletions, NoDeletions};
 use super::gate::Gate;
 use super::metrics::Metrics;
 use super::newcomer::{FailedUploads, Newcomer, Newcomers};
-use super::proxy::Proxies;
+use super::proxy;
 use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
 use super::turned_away::TurnedAway;
 use super::{authenticate, route, upload};
 use crate::audit::Queue;
 use crate::body::Upload;
-use crate::config::Limits;
 use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principal};
 use crate::peer::Peer;
 use crate::store::{AppendStore, Facts, StoreError, now_ms};
@@ -120,7 +121,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
 
     /// Whether the peer is a proxy, on whose connections everybody comes.
     pub(super) fn is_proxy(&self, peer: Peer) -> bool {
-        self.proxies.include(peer)
+        proxy::include(&self.proxies, peer)
     }
 
     /// How many deletions were not permitted since it was built.
@@ -155,7 +156,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         request: Request<Incoming>,
     ) -> Response<Recorded> {
         let (head, body) = request.into_parts();
-        let peer = self.proxies.client(peer, &head.headers);
+        let peer = proxy::client(&self.proxies, peer, &head.headers);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let (metrics, audit) = (Arc::clone(&self.metrics), self.audit.clone());
         let mut record = Record::new(metrics, audit, number, peer, head.method.as_str(), head.uri.path());

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use pawl_config::files::{self, FileError, Stamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, date_time_ymd,
@@ -22,7 +23,6 @@ use rustls::{RootCertStore, ServerConfig, crypto::CryptoProvider};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{ALPN_H1, ALPN_H2};
-use crate::files::{self, FileError, Stamp};
 
 /// The private CA's directory in DATA.
 const DIRECTORY: &str = ".pawl/tls";

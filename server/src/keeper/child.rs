@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use pawl_config::Demand;
+use pawl_config::{KeeperService, Log};
 use rustix::io::Errno;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -18,8 +20,6 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use super::client::KeeperClient;
 use super::message::{self, Footing, Refusal, Reply, Request};
 use super::side::Side;
-use crate::config::{KeeperService, Log};
-use crate::confine::Demand;
 
 /// How long a keeper that is a service may take to be ready: it may have to wait for the one before it to end.
 const READY_WAIT_MAX: Duration = Duration::from_secs(30);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use pawl_config::Demand;
 use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -29,7 +30,7 @@ use super::staging::{Staged, Staging};
 use super::usage::{Account, KeeperUsage};
 use super::{canary, directory, facts, lease, lock, repository};
 use crate::audit::{Budget, COUNTED_EVERY, Deed, Event, Head, Idle, counted_only};
-use crate::confine::{self, Demand};
+use crate::confine::{self};
 
 /// Requests carried out at a time. They wait for the disk, not for the processor; syncs of several requests
 /// share a journal commit.

@@ -5,18 +5,18 @@
 
 use std::path::PathBuf;
 
+use pawl_config::files;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_config::url::url_of;
+use pawl_config::{Config, Tls};
 use pawl_policy::PrincipalName;
 use serde::Serialize;
 
 use super::session::{self, directory};
 use crate::cli::Admin;
-use crate::config::{Config, Tls};
 use crate::credentials::{Host, Hosts, HostsError, Secret, admins_path};
-use crate::files;
-use crate::hint;
 use crate::http::tls::ca_file;
-use crate::print::{self, Outcome};
-use crate::serve::url_of;
 
 /// Runs the command.
 pub(super) fn run(command: Admin) -> Outcome {

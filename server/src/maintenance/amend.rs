@@ -3,6 +3,7 @@
 //! Invariant: only while the machine's clock is right, or right facts would be taken for ones of the future.
 
 use futures_util::TryStreamExt;
+use pawl_config::print::{self, Outcome};
 use pawl_policy::{Clock, Handle, RepositoryName};
 use serde::Serialize;
 
@@ -10,7 +11,6 @@ use super::clock;
 use super::deleted::count;
 use super::session::{self, Session};
 use crate::cli::Adopt;
-use crate::print::{self, Outcome};
 use crate::store::maintenance::{Found, MaintenanceStore};
 use crate::store::{StoreError, now_ms};
 

@@ -5,13 +5,13 @@
 use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
+use pawl_config::Place;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
 use pawl_policy::{DAY_MS, Usage};
 use serde::Serialize;
 
 use super::session;
-use crate::cli::Place;
-use crate::hint;
-use crate::print::{self, Outcome};
 use crate::store::StoreError;
 use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
 

@@ -9,10 +9,11 @@ mod young;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use pawl_config::{Config, Tls};
+
 use super::locks::Sighted;
 use super::session::{Session, directory};
 use crate::audit::Queue;
-use crate::config::{Config, Tls};
 use crate::credentials::Credentials;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{Deletions, Door, Hiding};

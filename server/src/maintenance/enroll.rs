@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use futures_util::TryStreamExt;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_config::restic_options::ResticOptions;
 use pawl_policy::{Audience, FileId, FileType, Handle, PrincipalName, RepositoryName};
 use serde::Deserialize;
 
@@ -19,10 +22,9 @@ use super::forget::trust_what_came_from_elsewhere;
 use super::restic::{Address, Version};
 use super::secret;
 use super::session::{self, Session};
-use crate::cli::{Enroll, UsersRestic};
-use crate::hint;
+use crate::cli::Enroll;
 use crate::hosts::{self, Credential};
-use crate::print::{self, Outcome};
+use crate::maintenance::restic::Restic;
 use crate::store::AppendStore;
 use crate::store::maintenance::{Found, MaintenanceStore, Reason};
 
@@ -168,7 +170,7 @@ struct ListedKey {
 
 /// The user's restic at the repository.
 struct AtDoor<'a> {
-    restic: &'a UsersRestic,
+    restic: &'a Restic,
     address: Address<'a>,
 }
 
@@ -241,8 +243,8 @@ struct Given {
 impl Given {
     fn read(file: PathBuf) -> Result<Self, String> {
         secret::refuse_shared(&file)?;
-        let restic = UsersRestic { password_file: Some(file.clone()), ..UsersRestic::default() };
-        Ok(Self { file, password: restic.password()? })
+        let options = ResticOptions { password_file: Some(file.clone()), ..ResticOptions::default() };
+        Ok(Self { file, password: Restic::from(options).password()? })
     }
 }
 

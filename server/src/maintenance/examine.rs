@@ -17,6 +17,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
+use pawl_config::files::FileError;
+use pawl_config::hint;
+use pawl_config::pace::Pace;
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 use pawl_restic_format::records::{Index, Lock, Written};
 pub(super) use pawl_restic_format::sealed::MasterKey;
@@ -26,10 +29,7 @@ use sha2::{Digest, Sha256};
 
 use super::listing;
 use super::session::{self, Session};
-use crate::cli::UsersRestic;
-use crate::files::FileError;
-use crate::hint;
-use crate::pace::Pace;
+use crate::maintenance::restic::Restic;
 use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{MaintenanceStore, Place};
 use crate::store::{AppendStore, Span, StoreError, StoredFile};
@@ -130,7 +130,7 @@ fn as_text<S: serde::Serializer>(handle: &Handle, serializer: S) -> Result<S::Ok
 pub(super) async fn examine(
     session: &Session,
     repository: &RepositoryName,
-    restic: &UsersRestic,
+    restic: &Restic,
     password: &[u8],
 ) -> Result<Examined, ExamineError> {
     let data = &session.config.data;
@@ -251,7 +251,7 @@ pub(super) async fn packs_of_index(
 pub(super) struct Opener<'a> {
     session: &'a Session,
     repository: &'a RepositoryName,
-    restic: &'a UsersRestic,
+    restic: &'a Restic,
     key: Arc<MasterKey>,
 }
 

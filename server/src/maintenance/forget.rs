@@ -13,6 +13,8 @@ mod state;
 use std::collections::VecDeque;
 use std::error::Error;
 
+use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::retention::Retention;
 use pawl_policy::retention::{DaysLeft, Filter, Held, Judged, Plan, Verdict, days_left, judge};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
@@ -20,13 +22,12 @@ use super::door::PrivateDoor;
 use super::locks::{LocksError, ON_ITS_WAY, Patience, Quiet};
 use super::session::{self, Session};
 use super::stop::Stop;
-use crate::cli::{Forget, Retention, UsersRestic};
+use crate::cli::Forget;
+use crate::maintenance::restic::Restic;
 use crate::maintenance::restic::Version;
-use crate::print::{self, Ended, Outcome};
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::{AppendStore, now_ms};
 pub(super) use adopted::{adopt, trust_what_came_from_elsewhere};
-pub use canary::CanaryFile;
 use read::Reader;
 use report::Report;
 use state::State;
@@ -38,19 +39,19 @@ const IDS_MAX: usize = 5000;
 pub(super) fn run(options: &Forget) -> Outcome {
     let mut report = None;
     let prepared = session::config(&options.place).and_then(|config| {
-        let mut settings = options.settings(config.maintenance.run.of(&options.repository));
-        settings.bound(Stop::default());
-        check(&settings.restic)?;
-        Ok((config, settings))
+        let settings = options.settings(config.maintenance.run.of(&options.repository));
+        let restic = Restic::of(&settings, Stop::default());
+        check(&restic)?;
+        Ok((config, settings, restic))
     });
-    let forgotten = prepared.and_then(|(config, settings)| {
+    let forgotten = prepared.and_then(|(config, settings, restic)| {
         session::act_quietly(config, async |session| {
             let wanted = Wanted {
                 repository: &options.repository,
                 retention: &settings.retention,
                 filter: options.filter(),
                 dry_run: options.dry_run,
-                restic: &settings.restic,
+                restic: &restic,
             };
             let on_its_way = options.locks_arrive_within.map_or(ON_ITS_WAY, |time| time.0);
             let wait = settings.lock_wait.unwrap_or_default().0;
@@ -70,7 +71,7 @@ pub(super) fn run(options: &Forget) -> Outcome {
 }
 
 /// What can be said before anything is opened.
-fn check(restic: &UsersRestic) -> Outcome {
+fn check(restic: &Restic) -> Outcome {
     if !restic.knows_password() {
         return Err(
             "snapshots are read with the repository's password; say --password-file or --password-command, or \
@@ -88,7 +89,7 @@ pub(super) struct Wanted<'a> {
     pub(super) retention: &'a Retention,
     pub(super) filter: Filter,
     pub(super) dry_run: bool,
-    pub(super) restic: &'a UsersRestic,
+    pub(super) restic: &'a Restic,
 }
 
 /// Judges the snapshots of a repository and removes what is to be removed.

@@ -9,6 +9,9 @@ use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use pawl_config::pace::Pace;
+use pawl_config::print::{self, Outcome};
+use pawl_config::{Config, Nights};
 use pawl_policy::{Age, RepositoryName, Ripe, Unripe, Usage, ripe};
 use serde::Serialize;
 
@@ -16,9 +19,6 @@ use super::deleted::{Listed, Weight, all_are_readable, count, listed, unreadable
 use super::session::{self, Session, is_right};
 use super::{clock, progress, verify};
 use crate::cli::Purge;
-use crate::config::{Config, Nights};
-use crate::pace::Pace;
-use crate::print::{self, Outcome};
 use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
 use crate::store::{StoreError, now_ms};
 

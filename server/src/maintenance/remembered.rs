@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::files::{self, FileError};
-use crate::format::Version;
+use pawl_config::files::{self, FileError};
+use pawl_config::format::Version;
 
 const MODE: u32 = 0o640;
 

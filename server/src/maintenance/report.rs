@@ -21,14 +21,14 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
+use pawl_config::Config;
+use pawl_config::files;
+use pawl_config::print::{self, Ended, Outcome};
 use pawl_policy::RepositoryName;
 use serde_json::json;
 
 use super::session::{self, Session};
 use crate::cli;
-use crate::config::Config;
-use crate::files;
-use crate::print::{self, Ended, Outcome};
 use crate::store::either::EitherMaintenance;
 pub(super) use comparison::Comparison;
 use expected::Last;
@@ -189,8 +189,9 @@ pub(super) struct Delivered {
 mod tests {
     use std::path::PathBuf;
 
+    use pawl_config::Config;
+
     use super::*;
-    use crate::config::Config;
     use crate::store::local::LocalMaintenance;
 
     struct Place {

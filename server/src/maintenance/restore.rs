@@ -16,6 +16,8 @@ use std::num::NonZeroUsize;
 
 use bytesize::ByteSize;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use pawl_config::Config;
+use pawl_config::print::{self, Ended, Outcome};
 use pawl_policy::{FileType, Handle, RepositoryName};
 use tokio::sync::Mutex;
 
@@ -27,8 +29,6 @@ use super::verify::state::{State, States};
 use super::verify::survey::missing;
 use super::{progress, session, verify};
 use crate::cli::{Reading, Restore};
-use crate::config::Config;
-use crate::print::{self, Ended, Outcome};
 use crate::store::StoreError;
 use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{Batch, Found, Holders, MaintenanceStore};
@@ -236,7 +236,7 @@ impl<S: MaintenanceStore> Job<'_, S> {
         batches: &[Batch],
     ) -> Result<Option<as_of::Since>, Box<dyn Error>> {
         let Some(text) = &self.options.as_of else { return Ok(None) };
-        let moment = crate::time::parse(text)?;
+        let moment = pawl_config::time::parse(text)?;
         let moment_ms = u64::try_from(moment.as_millisecond())?;
         Ok(Some(as_of::since(self.store, repository, batches, moment_ms).await?))
     }

@@ -21,6 +21,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::{Timestamp, Zoned};
+use pawl_config::files::FileError;
+use pawl_config::log;
+use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::run_settings::{Portions, RunSettings};
+use pawl_config::{Config, Log, LogLevel};
 
 use super::deleted::all_are_readable;
 use super::locks::{ON_ITS_WAY, Patience, Quiet};
@@ -30,11 +35,7 @@ use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
 use super::verify::untold;
-use crate::cli::{Portions, Run, Settings};
-use crate::config::{Config, Log, LogLevel};
-use crate::files::FileError;
-use crate::log;
-use crate::print::{self, Ended, Outcome};
+use crate::cli::Run;
 use crate::serve::DISK_WAIT_MAX;
 pub use record::Step;
 use report::Report;
@@ -110,7 +111,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     let names = verify::repositories(&*store, &config, &options.repositories, expected).await?;
     report.unknown = config.maintenance.run.unknown(&names, &options.repositories);
     for name in names {
-        let mut settings = options.settings.or(config.maintenance.run.of(&name));
+        let settings = options.settings.or(config.maintenance.run.of(&name));
         let until = moment(&settings, &now).map_err(|error| format!("{name}: {error}"))?;
         let stop = told.and_at(until);
         let (portions, most) =
@@ -123,7 +124,6 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
             )
             .into());
         }
-        settings.bound(stop.clone());
         let mut ward = Ward::load(&config.data, name, settings, stop, &options.only)?;
         ward.look_at_config(&*store).await;
         report.wards.push(ward);
@@ -160,7 +160,7 @@ async fn hand_out(config: &Config, earlier: Option<&Path>) -> Result<Delivered, 
 }
 
 /// When work with these settings is over.
-fn moment(settings: &Settings, now: &Zoned) -> Result<Option<Timestamp>, String> {
+fn moment(settings: &RunSettings, now: &Zoned) -> Result<Option<Timestamp>, String> {
     settings.until.map(|until| until.moment(now)).transpose()
 }
 

@@ -6,6 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pawl_config::Config;
+use pawl_config::files;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_config::url::url_of;
+
 use super::admin;
 use super::door;
 use super::purge::note_seen;
@@ -13,13 +19,9 @@ use super::session::{self, Session};
 use super::tried;
 use crate::audit::Queue;
 use crate::cli::ServeMaintenance;
-use crate::config::Config;
 use crate::credentials::{Credentials, admins_path};
-use crate::files;
-use crate::hint;
 use crate::http;
-use crate::print::{self, Outcome};
-use crate::serve::{reload_on_hangup, stop_signal, url_of, use_what_there_is};
+use crate::serve::{reload_on_hangup, stop_signal, use_what_there_is};
 use crate::service_manager::ServiceManager;
 use crate::socket::{self, Bound};
 
@@ -95,7 +97,7 @@ async fn note_days(session: &Session) {
 fn write_down_url(config: &Config, bound: &[Bound]) -> String {
     let place = bound.first().map(Bound::place);
     let tls = match &config.tls {
-        crate::config::Tls::Off => crate::config::Tls::PrivateCa { names: Vec::new() },
+        pawl_config::Tls::Off => pawl_config::Tls::PrivateCa { names: Vec::new() },
         other => other.clone(),
     };
     let url = place.map(|place| url_of(place, &tls)).unwrap_or_default();

@@ -11,20 +11,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use indicatif::ProgressBar;
+use pawl_config::Place;
+use pawl_config::files;
+use pawl_config::log;
+use pawl_config::pace::Pace;
+use pawl_config::print::Outcome;
+use pawl_config::{Config, Log, LogLevel};
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 
 use super::content;
 use super::locks::Sight;
 use super::stores::{self, Stores};
 use super::verify::untold;
-use crate::cli::Place;
-use crate::config::{Config, Log, LogLevel};
-use crate::files;
 use crate::keeper::{KeeperClient, KeeperProcess, Side};
-use crate::log;
-use crate::pace::Pace;
-use crate::print::Outcome;
-use crate::serve::{DISK_WAIT_MAX, configuration, end_keeper};
+use crate::serve::{DISK_WAIT_MAX, end_keeper};
 use crate::store::either::{EitherMaintenance, EitherStore};
 use crate::store::maintenance::{MaintenanceStore, Place as Where, Version};
 use crate::store::{StoreError, StoredFile};
@@ -52,7 +52,7 @@ pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
 
 /// The same where nothing is going to be written: the disk may be read-only.
 fn config_to_read(place: &Place) -> Result<Config, Box<dyn Error>> {
-    let config = configuration(place)?;
+    let config = place.configuration()?;
     if config.s3.is_some() {
         // Repositories are elsewhere, and on this machine there may be no other Pawl.
         files::make_directory(&config.data, 0o750)?;

@@ -7,14 +7,14 @@ use std::error::Error;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
+use pawl_config::Config;
+use pawl_config::files;
+use pawl_config::print::Outcome;
 use pawl_policy::DAY_MS;
 
 use super::session::directory;
 use super::tried;
-use crate::config::Config;
-use crate::files;
 use crate::keeper::KeeperClient;
-use crate::print::Outcome;
 use crate::store::either::{EitherMaintenance, EitherStore};
 use crate::store::local::{LocalMaintenance, LocalStore};
 use crate::store::s3::S3Store;

@@ -4,15 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
+use pawl_config::files::{self, FileError};
+use pawl_config::s3::S3Settings;
 use pawl_policy::DAY_MS;
 use serde::{Deserialize, Serialize};
 
 use super::remembered;
 use super::session::directory;
-use crate::files::{self, FileError};
 use crate::store::now_ms;
 use crate::store::s3::Findings;
-use crate::store::s3::settings::S3Settings;
 
 /// A bucket seldom changes, and trying it out leaves a dozen small objects.
 const BELIEVED_MS: u64 = DAY_MS;
@@ -61,8 +61,9 @@ pub(super) fn forget(data: &Path) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
+    use pawl_config::Config;
+
     use super::*;
-    use crate::config::Config;
 
     fn settings(bucket: &str) -> S3Settings {
         let text = format!("data = '/srv/pawl'\n[s3]\nbucket = '{bucket}'");

@@ -6,6 +6,9 @@
 use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use indicatif::ProgressBar;
+use pawl_config::hint;
+use pawl_config::pace::Pace;
+use pawl_config::print::{self, Outcome};
 use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 use serde::Serialize;
 
@@ -14,9 +17,6 @@ use super::deleted::{self, count, weigh};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
 use crate::cli::Undelete;
-use crate::hint;
-use crate::pace::Pace;
-use crate::print::{self, Outcome};
 use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackError, Reason};
 use crate::store::{Created, StoreError};
 

@@ -21,17 +21,18 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use bytesize::ByteSize;
+use pawl_config::log;
+use pawl_config::pace::Pace;
+use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::{Config, Log, LogLevel};
 use pawl_policy::{DAY_MS, RepositoryName};
 
 use super::restic::Address;
 use super::stop::Stop;
 use super::{progress, session, stores};
 use crate::cli::{Reading, Verify};
-use crate::config::{Config, Log, LogLevel};
 use crate::keeper::{Act, Told};
-use crate::log;
-use crate::pace::Pace;
-use crate::print::{self, Ended, Outcome};
+use crate::maintenance::restic::Restic;
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::now_ms;
 use crate::store::s3::Direct;
@@ -148,7 +149,8 @@ pub(super) fn directory(data: &Path) -> PathBuf {
 
 /// Asks the user's restic, which reads the directory or the bucket itself, which snapshots need what is damaged.
 async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::Report) -> Outcome {
-    let restic_of = |name: &RepositoryName| options.restic.or(&config.maintenance.run.of(name).restic);
+    let restic_of =
+        |name: &RepositoryName| Restic::from(options.restic.or(&config.maintenance.run.of(name).restic));
     if !report.repositories().iter().any(|outcome| restic_of(&outcome.repository).knows_password()) {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::process::{Resource, Rlimit};
 
-use crate::config::Limits;
+use pawl_config::Limits;
 
 /// Each connection has one descriptor, and one more for the file that it sends or takes.
 const DESCRIPTORS_EACH: u64 = 2;

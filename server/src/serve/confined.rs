@@ -5,9 +5,11 @@
 
 use std::path::PathBuf;
 
-use super::url::machine_name;
-use crate::config::{Config, Tls};
-use crate::confine::{self, BEFORE, CANARY, DoorNeeds, Level};
+use pawl_config::Level;
+use pawl_config::url::machine_name;
+use pawl_config::{Config, Tls};
+
+use crate::confine::{self, BEFORE, CANARY, DoorNeeds};
 use crate::keeper::KeeperProcess;
 
 /// Ports on which a cloud hands out credentials: its metadata services over HTTP, its token service over HTTPS.

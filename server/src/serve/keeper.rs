@@ -9,19 +9,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use pawl_config::Demand;
+use pawl_config::print::Outcome;
+use pawl_config::url::{url, write_down_url};
+use pawl_config::{Config, KeeperService, Log, Tls};
+use pawl_config::{files, log};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use tokio::signal::unix::SignalKind;
 
-use super::url::{url, write_down_url};
 use super::{DIRECTORY_MODE, make_directories};
 use crate::cli;
-use crate::config::{Config, KeeperService, Log, Tls};
-use crate::confine::Demand;
 use crate::http::tls;
 use crate::keeper::Side;
-use crate::print::Outcome;
 use crate::socket;
-use crate::{files, log};
 
 /// Doors that wait until the one that is served hangs up: the next of the same service while the last one ends.
 const BACKLOG: i32 = 4;
@@ -88,7 +88,7 @@ fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> Outcome {
 fn prepare(config: &Config) -> Outcome {
     make_directories(config)?;
     if let Tls::PrivateCa { names } = &config.tls {
-        let addresses: Vec<_> = config.listen.iter().filter_map(crate::config::Listen::address).collect();
+        let addresses: Vec<_> = config.listen.iter().filter_map(pawl_config::Listen::address).collect();
         tls::issue(&config.data, tls::DOOR, names, &addresses, tls::Reader::Group)?;
     }
     write_down_url(config, &url(config, &config.listen));

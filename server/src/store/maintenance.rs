@@ -19,6 +19,7 @@ use std::future::Future;
 
 use futures_util::Stream;
 use jiff::civil::Date;
+use pawl_config::hint;
 use pawl_policy::{
     Audience, BatchId, Caps, Delete, FileId, Handle, Permitted, PrincipalName, RepositoryName, Ripe,
 };
@@ -26,7 +27,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{CreateError, Created, Facts, StoreError, StoredFile};
 use crate::body::Upload;
-use crate::hint;
 pub(crate) use batch_id::next_batch_id;
 pub use unreadable::UnreadableBatch;
 

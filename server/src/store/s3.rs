@@ -21,7 +21,6 @@ mod probe;
 mod put;
 mod read;
 mod repository;
-pub mod settings;
 mod usage;
 mod versions;
 
@@ -31,6 +30,7 @@ mod tests;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use pawl_config::s3::S3Settings;
 use pawl_policy::{
     Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read, RemoveLock,
     RepositoryName, RepositoryState, Stat, Usage,
@@ -50,7 +50,6 @@ pub use finding::{Finding, Findings, ProbeError, Sort};
 use layout::Layout;
 pub use read::S3File;
 use repository::Views;
-use settings::S3Settings;
 use usage::Counts;
 
 /// Stored files that are hashed at a time, where the store does not know their SHA-256.

@@ -16,13 +16,14 @@ mod ring;
 
 use std::error::Error;
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pawl::cli::{Cli, Command, Place};
+use pawl::cli::{Cli, Command};
 use pawl::confine::{self, DoorNeeds};
 use pawl::{keeper, serve};
+use pawl_config::Config;
 
 use call::Outcome;
 use ground::Ground;
@@ -72,14 +73,14 @@ fn go() -> Result<(), Box<dyn Error>> {
             }
             Ok(())
         }
-        ["enter", config, abi_max] => enter(config.into(), abi_max.parse().ok(), false),
-        ["enter", config, abi_max, "without-seccomp"] => enter(config.into(), abi_max.parse().ok(), true),
+        ["enter", config, abi_max] => enter(Path::new(config), abi_max.parse().ok(), false),
+        ["enter", config, abi_max, "without-seccomp"] => enter(Path::new(config), abi_max.parse().ok(), true),
         _ => Err("expected list, or enter CONFIG LANDLOCK-ABI-MAX [without-seccomp]".into()),
     }
 }
 
-fn enter(config: PathBuf, landlock_abi_max: Option<u8>, without_seccomp: bool) -> Result<(), Box<dyn Error>> {
-    let mut config = serve::configuration(&Place { data: None, config: Some(config) })?;
+fn enter(config: &Path, landlock_abi_max: Option<u8>, without_seccomp: bool) -> Result<(), Box<dyn Error>> {
+    let mut config = Config::read(config)?;
     config.confinement.landlock_abi_max = landlock_abi_max;
     let keeper: keeper::KeeperProcess = serve::start_keeper(&config)?;
     let ground = Ground::look(&config.data)?;

@@ -138,7 +138,7 @@ fn stored_files_are_named_and_removed_by_the_keeper_and_maintenance_only() {
         elsewhere.retain(|name| !allowed.iter().any(|folder| name.starts_with(folder)));
         assert!(elsewhere.is_empty(), "{call} in {elsewhere:?}");
     }
-    assert_eq!(files_with("std::fs::remove_file"), ["server/src/files.rs"]);
+    assert_eq!(files_with("std::fs::remove_file"), ["server/config/src/files.rs"]);
 }
 
 #[test]

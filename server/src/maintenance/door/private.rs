@@ -7,13 +7,13 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pawl_config::{Config, Listen};
 use pawl_policy::RepositoryName;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{OwnDoor, Sparing, Young};
 use crate::audit::Queue;
-use crate::config::{Config, Listen};
 use crate::credentials::{Credentials, Secret};
 use crate::http;
 use crate::http::tls::{self, Certificates};

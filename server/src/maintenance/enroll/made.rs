@@ -6,13 +6,13 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use pawl_config::files::{self, FileError};
+use pawl_config::format::Version;
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 
 use super::super::{remembered, session};
 use crate::credentials::Secret;
-use crate::files::{self, FileError};
-use crate::format::Version;
 
 /// What an enrollment made.
 pub(super) struct Made {

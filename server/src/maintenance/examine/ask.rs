@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use pawl_policy::{FileId, FileType, Handle};
 
 use super::{ExamineError, Examined, Junk, Opener};
-use crate::cli::UsersRestic;
 use crate::maintenance::door::PrivateDoor;
+use crate::maintenance::restic::Restic;
 use crate::maintenance::restic::{ResticError, Version};
 
 /// Files that restic is asked about at most. More stay only if it reads all of these: a thief could put one that restic reads
@@ -67,11 +67,7 @@ fn index_id(handle: &Handle) -> Option<FileId> {
 }
 
 /// Whether restic reads a file, and all directories below a snapshot.
-async fn reads_it(
-    restic: &UsersRestic,
-    door: &PrivateDoor<'_>,
-    handle: &Handle,
-) -> Result<bool, ResticError> {
+async fn reads_it(restic: &Restic, door: &PrivateDoor<'_>, handle: &Handle) -> Result<bool, ResticError> {
     let args = match handle {
         Handle::File(FileType::Index, _) => vec!["list".to_owned(), "blobs".to_owned()],
         Handle::File(FileType::Snapshots, id) => vec!["ls".to_owned(), id.to_string()],

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pawl_config::files::{self, FileError};
 use pawl_policy::{Handle, RepositoryName};
 use serde::{Deserialize, Serialize};
 
 use super::super::{remembered, session};
-use crate::files::{self, FileError};
 
 /// The rules by which files are found good. Another number whenever one becomes stricter: what older rules called good need
 /// not be.

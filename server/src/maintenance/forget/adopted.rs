@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
+use pawl_config::files::{self, FileError};
+use pawl_config::print::{self, Outcome};
 use pawl_policy::retention::Vouched;
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 use serde::{Deserialize, Serialize};
@@ -14,9 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::super::remembered;
 use super::super::session::{self, Session};
 use crate::cli::Adopt;
-use crate::files::{self, FileError};
 use crate::keeper::{Act, Told};
-use crate::print::{self, Outcome};
 use crate::store::AppendStore;
 use crate::store::maintenance::{Found, MaintenanceStore};
 

@@ -4,11 +4,11 @@
 
 use std::fmt::Write as _;
 
+use pawl_config::hint;
 use pawl_policy::RepositoryName;
 use pawl_policy::retention::{Group, Held, Judged, Verdict};
 use serde::Serialize;
 
-use crate::hint;
 use crate::maintenance::locks;
 
 /// Digits of an id that are shown.

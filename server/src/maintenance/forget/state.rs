@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use pawl_config::files::{self, FileError};
 use pawl_policy::RepositoryName;
 use pawl_policy::retention::{DaysLeft, Group, Rules, Size};
 use serde::{Deserialize, Serialize};
 
 use super::super::{remembered, session};
-use crate::files::{self, FileError};
 
 /// What is remembered of a repository.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -4,15 +4,15 @@
 
 use std::collections::BTreeSet;
 
+use pawl_config::Config;
+use pawl_config::hint;
 use pawl_policy::DAY_MS;
 
 use super::super::run::record::{Done, Ended, Night, Step};
 use super::super::verify::finding::Severity;
 use super::model::{Attention, Compared, Grade, Gravity, Log, Refused, Report, Repository};
 use super::words::{Moment, Words, ago, is_silence, number};
-use crate::config::Config;
 use crate::doctor::Verdict;
-use crate::hint;
 
 /// Named one by one in one line; more are counted.
 const NAMED_MAX: usize = 5;

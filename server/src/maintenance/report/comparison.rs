@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 
+use pawl_config::Config;
 use pawl_policy::{FileType, Handle, RepositoryName};
 
 use super::audited::Audited;
 use super::expected::{Earlier, Last, Since, cut_logs};
 use super::model::Missing;
-use crate::config::Config;
 use crate::maintenance::listing;
 use crate::maintenance::session::Session;
 use crate::store::maintenance::MaintenanceStore;

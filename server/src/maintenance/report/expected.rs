@@ -8,6 +8,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use pawl_config::files::{self, FileError};
+use pawl_config::hint;
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,8 +20,6 @@ use super::model::Missing;
 use super::seen::Seen;
 use super::words::{Moment, number};
 use crate::audit::{Break, Head, Line};
-use crate::files::{self, FileError};
-use crate::hint;
 use crate::store::either::EitherMaintenance;
 
 /// What was there.

@@ -7,6 +7,10 @@ use std::error::Error;
 use std::path::Path;
 
 use jiff::Zoned;
+use pawl_config::Config;
+use pawl_config::files::FileError;
+use pawl_config::hint;
+use pawl_config::run_settings::Until;
 use pawl_policy::{DAY_MS, FileType, Handle, RepositoryName};
 
 use super::super::examine::state::State as Examined;
@@ -24,11 +28,7 @@ use super::model::{
 };
 use super::seen::{Arrived, Contents, Seen};
 use super::words::{self, Moment};
-use crate::cli::Until;
-use crate::config::Config;
 use crate::doctor;
-use crate::files::FileError;
-use crate::hint;
 use crate::store::either::EitherMaintenance;
 use crate::store::now_ms;
 

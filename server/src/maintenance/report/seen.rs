@@ -9,13 +9,13 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use pawl_config::Config;
 use pawl_policy::{FileType, Handle, RepositoryName, Usage};
 
 use super::super::config::Standing;
 use super::super::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
 use super::audited::Audited;
 use super::expected::Earlier;
-use crate::config::Config;
 use crate::store::either::EitherMaintenance;
 use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
 use crate::store::{StoreError, now_ms};

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 
+use pawl_config::hint;
 use pawl_policy::{
     Action, Circumstances, Delete, FileState, Grant, Handle, Permit, Permitted, PrincipalName,
     RepositoryName, Role, decide,
@@ -13,7 +14,6 @@ use pawl_policy::{
 use super::as_of::{Since, phase};
 use super::report::{Line, Part};
 use super::{Job, session};
-use crate::hint;
 use crate::store::maintenance::{Hid, MaintenanceStore, PutBackError, Reason};
 use crate::store::{Facts, now_ms};
 

@@ -13,6 +13,7 @@ use super::super::session::Session;
 use super::super::verify::survey::missing;
 use super::report::Part;
 use super::{Job, walk};
+use crate::maintenance::restic::Restic;
 use crate::store::either::EitherMaintenance;
 
 /// So long restic waits for others' locks.
@@ -46,7 +47,7 @@ pub(super) async fn repair(
         return Ok(());
     }
     if without.iter().any(is_of(&[FileType::Data, FileType::Index])) {
-        let restic = &job.options.restic;
+        let restic = Restic::from(job.options.restic.clone());
         let version = Version::that_repairs(restic.program())?;
         let door = PrivateDoor::open(session, repository, version).await?;
         let mut args = ["repair", "index"].map(str::to_owned).to_vec();

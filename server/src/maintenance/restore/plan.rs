@@ -4,11 +4,11 @@
 //! recorded of it. Nothing is changed here.
 
 use indicatif::ProgressBar;
+use pawl_config::pace::Pace;
 use pawl_policy::{Audience, FileId, FileType, Handle, RepositoryName};
 
 use super::super::{config, content};
 use super::source::Source;
-use crate::pace::Pace;
 use crate::store::maintenance::{Batch, Holders, MaintenanceStore, Place, Reason, Version};
 use crate::store::{Facts, StoreError, now_ms};
 

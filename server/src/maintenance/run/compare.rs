@@ -3,13 +3,14 @@
 //! Invariant: what is missing, or a log that was rewritten, is a surprise: nothing is removed where somebody else was at
 //! work.
 
+use pawl_config::files::FileError;
+use pawl_config::hint;
+
 use super::super::report::Comparison;
 use super::super::session::Session;
 use super::record::Step;
 use super::said::Said;
 use super::ward::Ward;
-use crate::files::FileError;
-use crate::hint;
 
 /// Compares.
 pub(super) async fn compare(

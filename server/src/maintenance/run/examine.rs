@@ -5,6 +5,9 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
+use pawl_config::files::FileError;
+use pawl_config::hint;
+
 use super::super::examine::{self as examining, Examined};
 use super::super::report as reporting;
 use super::super::session::Session;
@@ -12,8 +15,6 @@ use super::record::{Junk, Step};
 use super::said::Said;
 use super::steps::{password, unless_told, without_restic};
 use super::ward::Ward;
-use crate::files::FileError;
-use crate::hint;
 use crate::store::maintenance::MaintenanceStore;
 
 /// Files of junk that are named one by one; more are counted.
@@ -26,7 +27,7 @@ pub(super) async fn examine(session: &Session, ward: &mut Ward) -> Result<(), Fi
             return Ok(why);
         }
         let password = password(ward).await?;
-        let restic = ward.settings.restic.clone();
+        let restic = ward.restic.clone();
         let examined = Box::pin(examining::examine(session, &ward.repository, &restic, &password));
         let examined = async { Ok(examined.await?) };
         let examined = unless_told(ward, examined).await?;

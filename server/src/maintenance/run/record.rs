@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use jiff::civil::Date;
+use pawl_config::files::{self, FileError};
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 
 use super::super::config::Standing;
 use super::super::{remembered, session};
-use crate::files::{self, FileError};
 
 /// Days of which a line is kept: a year and a month, so that a year can be compared with the one before.
 const DAYS_MAX: usize = 400;

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use pawl_config::hint;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -12,7 +13,6 @@ use super::super::stop::Why;
 use super::record::{Done, Ended};
 use super::ward::Ward;
 use super::word;
-use crate::hint;
 use crate::maintenance::deleted::moment;
 use crate::store::now_ms;
 

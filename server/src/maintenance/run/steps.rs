@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytesize::ByteSize;
+use pawl_config::files::FileError;
+use pawl_config::hint;
+use pawl_config::run_settings::RunSettings;
 use pawl_policy::retention::{Filter, Rules};
 use pawl_policy::{DAY_MS, Handle, Usage};
 
@@ -22,9 +25,7 @@ use super::super::{progress, restore as restoring, secret};
 use super::record::{Ended, HeldSnapshot, Record, Step, Verified};
 use super::said::Said;
 use super::ward::Ward;
-use crate::cli::{Purge, Settings};
-use crate::files::FileError;
-use crate::hint;
+use crate::cli::Purge;
 use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
 use crate::store::{AppendStore, local, now_ms};
 
@@ -83,7 +84,7 @@ pub(super) async fn forget(
             retention: &ward.settings.retention,
             filter: Filter::default(),
             dry_run: false,
-            restic: &ward.settings.restic,
+            restic: &ward.restic,
         };
         let report = forget::forget(session, &wanted, quiet).await?;
         let held = report.snapshots.iter().filter(|line| line.is_held());
@@ -189,7 +190,7 @@ pub(super) async fn prune(
 
 /// The repository's password.
 pub(super) async fn password(ward: &Ward) -> Result<Vec<u8>, Box<dyn Error>> {
-    let restic = ward.settings.restic.clone();
+    let restic = ward.restic.clone();
     Ok(tokio::task::spawn_blocking(move || restic.password()).await??)
 }
 
@@ -230,9 +231,9 @@ pub(super) async fn purge(session: &Session, ward: &mut Ward, unseen: Option<&st
         if let Some(why) = unseen {
             return Ok(Said::failed(why));
         }
-        let Settings { bytes_per_second, clock_is_right, .. } = ward.settings;
+        let RunSettings { bytes_per_second, clock_is_right, .. } = ward.settings;
         let options = Purge { clock_is_right, bytes_per_second, ..Purge::default() };
-        let is_checked = ward.settings.restic.knows_password()
+        let is_checked = ward.restic.knows_password()
             && session.files.facts(&ward.repository, &Handle::Config).await?.is_some();
         let held_back = |hidden_ms| why_held_back(&ward.record, is_checked, hidden_ms);
         let due =
@@ -293,14 +294,14 @@ pub(super) async fn unless_told<T>(
 
 /// Why restic is not asked here, if it is not.
 pub(super) async fn without_restic(session: &Session, ward: &Ward) -> Result<Option<Said>, Box<dyn Error>> {
-    let restic = &ward.settings.restic;
+    let restic = &ward.restic;
     if !restic.knows_password() {
         return Ok(Some(Said::skipped(NO_PASSWORD)));
     }
     if session.files.facts(&ward.repository, &Handle::Config).await?.is_none() {
         return Ok(Some(Said::skipped("it was never initialised")));
     }
-    if let Some(file) = &restic.password_file {
+    if let Some(file) = &restic.options.password_file {
         secret::refuse_shared(file)?;
     }
     Ok(None)
@@ -316,7 +317,7 @@ async fn restic(
     verb: &'static str,
     young: Option<Arc<Young>>,
 ) -> Result<u64, Box<dyn Error>> {
-    let restic = &ward.settings.restic;
+    let restic = &ward.restic;
     let version = Version::of(restic.program())?;
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let door = PrivateDoor::sparing(session, &ward.repository, version, young).await?;

@@ -9,6 +9,8 @@ use std::time::Instant;
 use bytesize::ByteSize;
 use jiff::ToSpan;
 use jiff::civil::Date;
+use pawl_config::Config;
+use pawl_config::files::FileError;
 use pawl_policy::{FileType, Handle, RepositoryName};
 
 use super::super::deleted::count;
@@ -20,8 +22,6 @@ use super::record::{Day, Step, Verified};
 use super::said::Said;
 use super::ward::Ward;
 use crate::cli::Reading;
-use crate::config::Config;
-use crate::files::FileError;
 use crate::store::maintenance::MaintenanceStore;
 
 /// Findings that are told one by one; `pawl maintain verify` names them all.

@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use pawl_config::files::FileError;
+use pawl_config::run_settings::RunSettings;
 use pawl_policy::retention::Rules;
 use pawl_policy::{DAY_MS, RepositoryName};
 
@@ -15,8 +17,7 @@ use super::super::stop::{Stop, Why};
 use super::record::{Done, Ended, Night, Record, Step};
 use super::said::Said;
 use super::whole::Whole;
-use crate::cli::Settings;
-use crate::files::FileError;
+use crate::maintenance::restic::Restic;
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::now_ms;
 
@@ -30,7 +31,8 @@ const STEPS: [Step; 6] = [Step::Verify, Step::Purge, Step::Examine, Step::Forget
 #[derive(Debug)]
 pub(super) struct Ward {
     pub(super) repository: RepositoryName,
-    pub(super) settings: Settings,
+    pub(super) settings: RunSettings,
+    pub(super) restic: Restic,
     pub(super) stop: Stop,
     pub(super) record: Record,
     /// Where its `config` is, if a step of it may be late.
@@ -50,7 +52,7 @@ impl Ward {
     pub(super) fn load(
         data: &Path,
         repository: RepositoryName,
-        settings: Settings,
+        settings: RunSettings,
         stop: Stop,
         only: &[Step],
     ) -> Result<Self, FileError> {
@@ -59,7 +61,20 @@ impl Ward {
         let is_sound = record.verified.as_ref().is_some_and(|verified| verified.against.is_none());
         let acts_first = record.left_to_act && is_sound;
         let (only, fresh) = (only.to_vec(), Vec::new());
-        Ok(Self { repository, settings, stop, record, config, data, left: 0, acts_first, only, fresh })
+        let restic = Restic::of(&settings, stop.clone());
+        Ok(Self {
+            repository,
+            settings,
+            restic,
+            stop,
+            record,
+            config,
+            data,
+            left: 0,
+            acts_first,
+            only,
+            fresh,
+        })
     }
 
     /// Looks up where its `config` is, before any step is called late. What cannot be looked up is taken to be there.
@@ -256,7 +271,7 @@ impl Ward {
 
     /// Whether the configuration asks for it.
     fn is_wanted(&self, step: Step) -> bool {
-        let Settings { restic, retention, .. } = &self.settings;
+        let RunSettings { restic, retention, .. } = &self.settings;
         match step {
             Step::Examine | Step::Check => restic.knows_password(),
             // Without rules it follows on a deletion, and is then done the next night.

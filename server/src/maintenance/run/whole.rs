@@ -5,10 +5,10 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
+use pawl_config::files::{self, FileError};
 use serde::{Deserialize, Serialize};
 
 use super::super::{remembered, session};
-use crate::files::{self, FileError};
 use crate::store::now_ms;
 
 /// A run that was cut longer ago is not gone on with: what it did is another night's work.

@@ -4,10 +4,10 @@
 
 use std::error::Error;
 
+use pawl_config::Config;
 use pawl_policy::{Handle, RepositoryName};
 
 use super::state::{State, States};
-use crate::config::Config;
 use crate::maintenance::stores;
 use crate::store::maintenance::{MaintenanceStore, Place};
 

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
+use pawl_config::pace::Pace;
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 
 use super::super::{config, content};
-use crate::pace::Pace;
 use crate::store::StoreError;
 use crate::store::maintenance::{MaintenanceStore, Place};
 

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
+use pawl_config::files::FileError;
+use pawl_config::hint;
+use pawl_config::pace::Pace;
 use pawl_policy::{Caps, FileId, Handle, RepositoryName};
 
 use super::super::stop::Stop;
@@ -23,9 +26,6 @@ use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
 use super::state::{Run, State, States};
 use super::survey::{Seen, survey, vanished};
-use crate::files::FileError;
-use crate::hint;
-use crate::pace::Pace;
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::{StoreError, now_ms};
 

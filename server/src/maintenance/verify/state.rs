@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use pawl_config::files::{self, FileError};
 use pawl_policy::{FileId, Handle, RepositoryName};
 use serde::{Deserialize, Serialize};
 
 use super::super::remembered::{self, load, save};
 use super::finding::{Finding, Severity};
-use crate::files::{self, FileError};
 use crate::store::now_ms;
 
 /// What is remembered of a repository.

@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
+use pawl_config::files::{self, FileError};
+use pawl_config::print::Outcome;
+
 use super::super::session::{Session, directory as of_maintenance};
-use crate::files::{self, FileError};
 use crate::keeper::Told;
-use crate::print::Outcome;
 
 fn path(data: &Path) -> PathBuf {
     super::directory(data).join(",untold.json")

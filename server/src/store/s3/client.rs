@@ -25,11 +25,11 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
+use pawl_config::files::{self, Stamp};
+use pawl_config::s3::S3Settings;
 use tokio::sync::Mutex;
 
 use super::failure::chain;
-use super::settings::S3Settings;
-use crate::files::{self, Stamp};
 
 /// To a store that is there, a connection takes a few round trips.
 const CONNECT_MAX: Duration = Duration::from_secs(5);

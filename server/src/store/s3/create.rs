@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use pawl_config::s3::Instances;
 use pawl_policy::{Caps, Create, FileId, FileType, Handle, Permitted};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::facts::{Head, NewFacts};
 use super::put::{self, Ended, Target, checksum};
-use super::settings::Instances;
 use super::{S3Store, usage};
 use crate::body::{BodyError, CHUNK_BYTES, ConfigBody, Upload, VerifiedBody};
 use crate::store::{CreateError, Created, StoreError};

@@ -4,12 +4,12 @@
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
+use pawl_config::s3::S3Settings;
 
 use super::OpenError;
 use super::client::{self, REGION_DEFAULT, SetUpError};
 use super::failure::chain;
 use super::layout::Layout;
-use super::settings::S3Settings;
 
 /// What restic needs to reach the repositories of a bucket.
 #[derive(Debug)]

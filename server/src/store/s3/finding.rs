@@ -2,10 +2,10 @@
 //!
 //! Invariant: a weakness has a name, by which alone it can be accepted.
 
+use pawl_config::s3::{Instances, S3Settings, Weakness};
 use serde::{Deserialize, Serialize};
 
 use super::lifecycle::OldVersions;
-use super::settings::{Instances, S3Settings, Weakness};
 
 /// One thing that was found out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

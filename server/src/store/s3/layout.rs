@@ -4,7 +4,7 @@
 
 use pawl_policy::{BatchId, FileId, FileType, Handle, RepositoryName};
 
-use super::settings::S3Settings;
+use pawl_config::s3::S3Settings;
 
 /// Names in the bucket.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, VersioningConfiguration};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use pawl_config::s3::{S3Settings, Weakness};
 use sha2::{Digest, Sha256};
 
 use super::client::Clients;
@@ -18,7 +19,6 @@ use super::finding::{Findings, ProbeError, Sort, TakenNames};
 use super::layout::Layout;
 use super::lifecycle::{self, OldVersions};
 use super::put::{self, Ended, Target, checksum};
-use super::settings::{S3Settings, Weakness};
 use super::{Side, versions};
 
 mod work;

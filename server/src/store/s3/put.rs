@@ -23,12 +23,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use pawl_config::s3::{Encryption, S3Settings};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::client::Clients;
 use super::failure::{Failure, failure, store_error, words};
-use super::settings::{Encryption, S3Settings};
 use crate::body::VerifiedBody;
 use crate::store::{CreateError, StoreError};
 

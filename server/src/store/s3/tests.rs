@@ -12,7 +12,8 @@ mod faults;
 mod probing;
 mod tampering;
 
-use super::settings::{Encryption, Instances, S3Settings, Weakness};
+use pawl_config::s3::{Encryption, Instances, S3Settings, Weakness};
+
 use super::*;
 use crate::keeper::testing::keeper;
 use crate::store::conformance::{self, Fixture};
@@ -31,7 +32,7 @@ pub(super) fn settings(bucket: &Bucket, directory: &Path) -> S3Settings {
     let file = directory.join("credentials");
     let text =
         format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", access.key, access.secret);
-    crate::files::replace(&file, &text, 0o600).unwrap();
+    pawl_config::files::replace(&file, &text, 0o600).unwrap();
     S3Settings {
         bucket: bucket.name().to_owned(),
         prefix: "some/prefix".to_owned(),

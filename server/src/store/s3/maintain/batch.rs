@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
+use pawl_config::format::Version;
 use pawl_policy::{BatchId, Handle, PrincipalName, RepositoryName, RepositoryState};
 use serde::{Deserialize, Serialize};
 
 use super::{PARALLEL, S3Maintenance, notes};
-use crate::format::Version;
 use crate::store::maintenance::{Batch, Hidden, Reason, UnreadableBatch, next_batch_id};
 use crate::store::s3::names::{self, Object};
 use crate::store::{StoreError, now_ms};

@@ -3,12 +3,12 @@
 //! Invariant: a version is retired before it goes out of sight, and for good unless it is the one that came back; what
 //! another hand did to the name never changes which one counts.
 
+use pawl_config::hint;
 use pawl_policy::{Caps, FileId, Handle, RepositoryName};
 
 use super::S3Maintenance;
 use super::hide::Moved;
 use super::notes::Noted;
-use crate::hint;
 use crate::store::maintenance::Batch;
 use crate::store::s3::facts::Head;
 use crate::store::s3::names;

@@ -3,12 +3,12 @@
 //! Invariant: a note never replaces another, and one that was taken back is hidden by a marker, as a file would be.
 
 use bytes::Bytes;
+use pawl_config::format::Version;
 use pawl_policy::{Audience, BatchId, FileId, Handle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::S3Maintenance;
-use crate::format::Version;
 use crate::store::s3::facts::Head;
 use crate::store::s3::failure::{Failure, failure, store_error};
 use crate::store::s3::put::{self, Ended, Target};

@@ -12,12 +12,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use pawl_config::files;
+use pawl_config::format::Version;
 use pawl_policy::BatchId;
 use serde::{Deserialize, Serialize};
 
 use super::S3Maintenance;
-use crate::files;
-use crate::format::Version;
 use crate::store::StoreError;
 use crate::store::s3::facts::{Head, WrittenHead};
 use crate::store::s3::names::{self, Object};

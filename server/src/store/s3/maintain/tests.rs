@@ -75,7 +75,7 @@ async fn a_bucket_without_versions_is_refused() {
     let bucket = server.bucket("plain", Kind::Plain);
     let state = tempfile::tempdir().unwrap();
     let mut settings = crate::store::s3::tests::settings(&bucket, state.path());
-    settings.accept.push(crate::store::s3::settings::Weakness::Unversioned);
+    settings.accept.push(pawl_config::s3::Weakness::Unversioned);
     let store = S3Store::open_for_reading(settings, None).await.unwrap();
     assert!(matches!(S3Maintenance::new(store, None), Err(OpenError::NoVersions)));
 }

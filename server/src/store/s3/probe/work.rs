@@ -4,13 +4,13 @@
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use pawl_config::s3::Weakness;
 
 use super::{Probe, content_of};
 use crate::store::s3::Side;
 use crate::store::s3::failure::{Failure, failure, words};
 use crate::store::s3::finding::{Findings, ProbeError, Sort};
 use crate::store::s3::put::{self, Ended};
-use crate::store::s3::settings::Weakness;
 use crate::store::s3::versions;
 
 /// Why a trial failed: what was tried, what the store said, and what to do.

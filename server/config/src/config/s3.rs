@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::written::Refused;
-use crate::store::s3::settings::{Encryption, Instances, S3Settings, Weakness};
+use crate::s3::{Encryption, Instances, S3Settings, Weakness};
 
 /// The table as it is written.
 #[derive(Debug, Deserialize)]

@@ -5,13 +5,13 @@
 
 use std::sync::OnceLock;
 
-use crate::cli::Place;
+use crate::place::Place;
 
 /// The options that name the place; none in a process that works on no place.
 static OPTIONS: OnceLock<String> = OnceLock::new();
 
 /// Notes on which place this process works. A process works on one.
-pub(crate) fn note(place: &Place) {
+pub fn note(place: &Place) {
     let words =
         [("--data", &place.data), ("--config", &place.config)].into_iter().filter_map(|(option, path)| {
             let path = path.as_deref()?;
@@ -22,7 +22,7 @@ pub(crate) fn note(place: &Place) {
 }
 
 /// `pawl` with these words, on this place.
-pub(crate) fn pawl(words: impl AsRef<str>) -> String {
+pub fn pawl(words: impl AsRef<str>) -> String {
     format!("pawl {}{}", words.as_ref(), OPTIONS.get().map_or("", String::as_str))
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::run::Run;
 use super::written::Refused;
 use super::{Listen, listen, report, run};
-use crate::store::s3::settings::{S3Settings, Weakness};
+use crate::s3::{S3Settings, Weakness};
 
 /// Days within which every byte is verified unless configured.
 const VERIFY_DAYS: u32 = 7;

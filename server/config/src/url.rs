@@ -14,7 +14,7 @@ pub fn url_path(data: &Path) -> PathBuf {
 }
 
 /// By what hosts reach the server, as far as it can tell.
-pub(super) fn url(config: &Config, places: &[Listen]) -> String {
+pub fn url(config: &Config, places: &[Listen]) -> String {
     match (&config.public_url, places.first()) {
         (Some(url), _) => url.clone(),
         (None, Some(place)) => url_of(place, &config.tls),
@@ -42,12 +42,14 @@ pub fn url_of(place: &Listen, tls: &Tls) -> String {
     }
 }
 
-pub(super) fn machine_name() -> String {
+/// The name that this machine gives itself.
+#[must_use]
+pub fn machine_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A full disk must not keep hosts from restoring, so that this is no error.
-pub(super) fn write_down_url(config: &Config, url: &str) {
+pub fn write_down_url(config: &Config, url: &str) {
     let (path, text) = (url_path(&config.data), format!("{url}\n"));
     if files::read(&path).is_ok_and(|there| there.as_deref() == Some(&text)) {
         return;

@@ -11,8 +11,8 @@ use bytesize::ByteSize;
 use pawl_policy::{Caps, InvalidNetwork};
 use serde::Deserialize;
 
-use crate::confine::Level;
-use crate::http::proxy::Proxies;
+use super::Level;
+use crate::Proxies;
 
 use super::{
     Config, ConfigError, FAILED_LOGINS_PER_MINUTE, LISTEN_DEFAULT, Limits, Listen, Log, Tls, confinement,
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_documented_example_is_accepted() {
-        let config = parse(include_str!("../../../deploy/example.toml")).unwrap();
+        let config = parse(include_str!("../../../../deploy/example.toml")).unwrap();
         assert_eq!(config.caps, Caps::default());
         assert!(matches!(config.tls, Tls::PrivateCa { .. }));
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::written::Refused;
-use crate::cli::{Settings, Until};
+use crate::run_settings::{RunSettings, Until};
 
 const TABLE: &str = "maintenance.run";
 /// Of these one is meant: whoever says one leaves the other.
@@ -23,8 +23,8 @@ const PASSWORDS: [&str; 2] = ["password_file", "password_command"];
 pub struct Run {
     /// When the server begins the night, if it does.
     at: Option<Time>,
-    general: Settings,
-    repositories: BTreeMap<RepositoryName, Settings>,
+    general: RunSettings,
+    repositories: BTreeMap<RepositoryName, RunSettings>,
 }
 
 impl Run {
@@ -36,13 +36,13 @@ impl Run {
 
     /// What is written for all.
     #[must_use]
-    pub const fn general(&self) -> &Settings {
+    pub const fn general(&self) -> &RunSettings {
         &self.general
     }
 
     /// What is written for this one, with what is written for all behind it.
     #[must_use]
-    pub fn of(&self, repository: &RepositoryName) -> &Settings {
+    pub fn of(&self, repository: &RepositoryName) -> &RunSettings {
         self.repositories.get(repository).unwrap_or(&self.general)
     }
 
@@ -99,8 +99,8 @@ fn time_of_day(text: &str) -> Result<Time, Refused> {
 }
 
 /// Reads a table as if it had been typed.
-fn settings(within: &str, table: &Table) -> Result<Settings, Refused> {
-    let command = Settings::augment_args(Command::new("run").no_binary_name(true));
+fn settings(within: &str, table: &Table) -> Result<RunSettings, Refused> {
+    let command = RunSettings::augment_args(Command::new("run").no_binary_name(true));
     let mut words = Vec::new();
     for (key, value) in table {
         let refused = |why: String| (TABLE, format!("{within}{key}: {why}"));
@@ -111,7 +111,7 @@ fn settings(within: &str, table: &Table) -> Result<Settings, Refused> {
     }
     let refused = |error: clap::Error| (TABLE, format!("{within}{}", reason(&error)));
     let matches = command.try_get_matches_from(words).map_err(refused)?;
-    let settings = Settings::from_arg_matches(&matches).map_err(refused)?;
+    let settings = RunSettings::from_arg_matches(&matches).map_err(refused)?;
     if settings.restic.password_file.as_ref().is_some_and(|path| !path.is_absolute()) {
         return Err((TABLE, format!("{within}password_file: expected an absolute path")));
     }

@@ -20,10 +20,10 @@ use clap::ValueEnum;
 use pawl_policy::Caps;
 use serde::Deserialize;
 
-use crate::confine::Demand;
+use crate::Proxies;
 use crate::files;
-use crate::http::proxy::Proxies;
-use crate::store::s3::settings::S3Settings;
+use crate::s3::S3Settings;
+pub use confinement::{Demand, Level};
 pub use listen::{Listen, ListenError};
 pub use maintenance::Maintenance;
 pub use report::{Format, Report};
