@@ -27,7 +27,7 @@ pub use decide::{Denial, Permit, Permitted, check_reach, decide, lock_has_expire
 pub use grant::{FILE_BYTES_MIN, Grant, Quota, Role, Usage};
 pub use limits::{
     Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCK_STALE_AFTER_MS, LOCKS_SUSPENDED_MAX_MS,
-    SNAPSHOT_FLOOR_MS,
+    RESERVE_BYTES_MAX, RESERVE_FILES_MAX, RESERVE_PARTS, SNAPSHOT_FLOOR_MS,
 };
 pub use name::{FileId, FileType, Handle, InvalidName, PrincipalName, RepositoryName};
 pub use network::{InvalidNetwork, Network};

@@ -14,9 +14,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use pawl_config::Level;
+use pawl_config::Listen;
 use pawl_config::Place;
-use pawl_config::{Listen, LogFormat, LogLevel};
 use pawl_policy::{PrincipalName, RepositoryName};
 
 use crate::s3_policy;
@@ -149,27 +148,12 @@ Example:
     Keeper(Keeper),
 }
 
-/// Options of `pawl keeper`. Those that are hidden are for the process that starts it.
+/// Options of `pawl keeper`.
 #[derive(Debug, Args)]
 pub struct Keeper {
     /// The configuration file
-    #[arg(long, value_name = "FILE", required_unless_present = "data", conflicts_with = "data")]
-    pub config: Option<PathBuf>,
-    /// The directory that holds all repositories
-    #[arg(long, hide = true)]
-    pub data: Option<PathBuf>,
-    /// What its log looks like
-    #[arg(long, hide = true, value_enum, default_value = "text")]
-    pub log_format: LogFormat,
-    /// From which level on it logs
-    #[arg(long, hide = true, value_enum, default_value = "info")]
-    pub log_level: LogLevel,
-    /// It works for maintenance
-    #[arg(long, hide = true)]
-    pub maintenance: bool,
-    /// How it is confined
-    #[arg(long, hide = true, value_enum, default_value = "seccomp")]
-    pub confinement: Level,
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
     /// As if the kernel's Landlock were older
     #[arg(long, hide = true)]
     pub landlock_abi_max: Option<u8>,

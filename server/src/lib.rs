@@ -7,15 +7,13 @@
     expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
 )]
 
-pub mod audit;
+pub mod audit_command;
 pub mod body;
 pub mod cli;
-pub mod confine;
 pub mod credentials;
 pub mod doctor;
 pub mod hosts;
 pub mod http;
-pub mod keeper;
 pub mod maintenance;
 pub mod peer;
 pub mod s3_policy;

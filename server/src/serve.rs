@@ -17,21 +17,21 @@ use pawl_config::hint;
 use pawl_config::print::{self, Outcome};
 use pawl_config::{Config, LISTEN_DEFAULT, Listen, Tls};
 use pawl_config::{files, log};
+use pawl_keeper::audit_queue::Queue;
+use pawl_keeper::{Footing, KeeperClient, KeeperProcess, Side};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::audit::Queue;
 use crate::cli::Serve;
 use crate::credentials::{Credentials, client_ca_path, hosts_path};
 use crate::hosts;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, status};
-use crate::keeper::{Footing, KeeperClient, KeeperProcess, Side};
 use crate::service_manager::ServiceManager;
 use crate::socket::{self, Bound};
 use crate::store::local::LocalStore;
 use crate::store::s3::{S3Store, Sort};
 use crate::store::{AppendStore, Observed};
-pub(crate) use capacity::{raise_descriptor_limit, use_what_there_is};
+pub(crate) use capacity::use_what_there_is;
 #[doc(hidden)] // for the program that attacks it
 pub use confined::confine;
 pub use keeper::{keeper, user};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::MissedTickBehavior;
 
-use crate::keeper::KeeperClient;
+use pawl_keeper::KeeperClient;
 
 /// The service manager, if there is one. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -22,21 +22,13 @@ use std::future::Future;
 
 use bytes::Bytes;
 use futures_util::Stream;
+pub use pawl_keeper::facts::{AHEAD_MAX_MS, Facts, now_ms};
 use pawl_policy::{
     Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, PrincipalName, Read,
     RemoveLock, RepositoryName, RepositoryState, Stat, Usage,
 };
 
 use crate::body::{BodyError, Upload};
-pub(crate) use crate::keeper::facts::AHEAD_MAX_MS;
-pub use crate::keeper::facts::{Facts, now_ms};
-
-/// Kept free for locks, without which nobody could restore, and for maintenance, which writes before it frees: a 50th
-/// of the file system in bytes and in inodes, and of a large one no more than this.
-pub(crate) const RESERVE_BYTES_MAX: u64 = 1 << 30;
-pub(crate) const RESERVE_PARTS: u64 = 50;
-/// As many inodes as there are files of 64 KiB in the most bytes that are kept free.
-pub(crate) const RESERVE_FILES_MAX: u64 = RESERVE_BYTES_MAX >> 16;
 
 /// Why a store could not answer.
 #[derive(Debug, thiserror::Error)]

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use pawl_config::Level;
 use pawl_config::{Config, Listen, Tls};
+use pawl_keeper::confine::{self, Confined};
 use pawl_policy::Clock;
 
 use super::Line;
-use crate::confine::{self, Confined};
 use crate::credentials::client_ca_path;
 use crate::http::tls::{CertificateFiles, Certificates, Protocols};
 use crate::maintenance;

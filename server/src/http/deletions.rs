@@ -202,10 +202,10 @@ impl<M: MaintenanceStore> Deletions for Hiding<M> {
 
 #[cfg(test)]
 mod tests {
+    use pawl_keeper::testing::{keeper, maintenance_keeper};
     use pawl_policy::{FileType, Handle};
 
     use super::*;
-    use crate::keeper::testing::{keeper, maintenance_keeper};
     use crate::store::conformance::maintenance::deletion;
     use crate::store::conformance::{Fixture, Outcome, content, id_of};
     use crate::store::local::{LocalMaintenance, LocalStore};

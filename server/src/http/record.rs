@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use pawl_keeper::audit::Decision;
+use pawl_keeper::audit_queue::{Idle, Queue};
 use pawl_policy::{Action, FileType, Handle, PrincipalName};
 use tokio::time::Instant;
 
@@ -16,7 +18,6 @@ use super::deadline::Responding;
 use super::gate::Entered;
 use super::metrics::{Ended, Metrics};
 use super::respond::{Body, Refusal};
-use crate::audit::{Decision, Idle, Queue};
 use crate::peer::Peer;
 use crate::store::{StoreError, now_ms};
 

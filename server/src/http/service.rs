@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use pawl_config::Limits;
 use pawl_config::Proxies;
+use pawl_keeper::audit_queue::Queue;
 use pawl_policy::{
     Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
     RepositoryName, RepositoryState, Role, Room, SNAPSHOT_FLOOR_MS, check_reach, decide, lock_has_expired,
@@ -27,7 +28,6 @@ use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
 use super::turned_away::TurnedAway;
 use super::{authenticate, route, upload};
-use crate::audit::Queue;
 use crate::body::Upload;
 use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principal};
 use crate::peer::Peer;

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use pawl_config::print::{self, Outcome};
 use pawl_config::time;
+use pawl_keeper::audit::{self, Archived, LOGS};
 use serde::Serialize;
 
 use super::{report, session};
-use crate::audit::{self, Archived, LOGS};
 use crate::cli::ArchiveAudit;
 
 /// What was archived of a log, in the form that scripts read.

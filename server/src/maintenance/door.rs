@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pawl_config::{Config, Tls};
+use pawl_keeper::audit_queue::Queue;
 
 use super::locks::Sighted;
 use super::session::{Session, directory};
-use crate::audit::Queue;
 use crate::credentials::Credentials;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{Deletions, Door, Hiding};

@@ -4,13 +4,13 @@
 //! maintenance stops to expect anything.
 
 use pawl_config::print::{self, Outcome};
+use pawl_keeper::{Act, Told};
 
 use super::session::{self, Session};
 use super::verify::{self, state::States};
 use super::{delete, report};
 use crate::cli::{DeleteFiles, Retire};
 use crate::hosts;
-use crate::keeper::{Act, Told};
 use crate::store::maintenance::MaintenanceStore;
 
 /// Runs the command.

@@ -11,13 +11,13 @@ use pawl_config::files;
 use pawl_config::hint;
 use pawl_config::print::{self, Outcome};
 use pawl_config::url::url_of;
+use pawl_keeper::audit_queue::Queue;
 
 use super::admin;
 use super::door;
 use super::purge::note_seen;
 use super::session::{self, Session};
 use super::tried;
-use crate::audit::Queue;
 use crate::cli::ServeMaintenance;
 use crate::credentials::{Credentials, admins_path};
 use crate::http;

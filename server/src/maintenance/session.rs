@@ -17,13 +17,13 @@ use pawl_config::log;
 use pawl_config::pace::Pace;
 use pawl_config::print::Outcome;
 use pawl_config::{Config, Log, LogLevel};
+use pawl_keeper::{KeeperClient, KeeperProcess, Side};
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 
 use super::content;
 use super::locks::Sight;
 use super::stores::{self, Stores};
 use super::verify::untold;
-use crate::keeper::{KeeperClient, KeeperProcess, Side};
 use crate::serve::{DISK_WAIT_MAX, end_keeper};
 use crate::store::either::{EitherMaintenance, EitherStore};
 use crate::store::maintenance::{MaintenanceStore, Place as Where, Version};

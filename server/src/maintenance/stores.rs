@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use pawl_config::Config;
 use pawl_config::files;
 use pawl_config::print::Outcome;
+use pawl_keeper::KeeperClient;
 use pawl_policy::DAY_MS;
 
 use super::session::directory;
 use super::tried;
-use crate::keeper::KeeperClient;
 use crate::store::either::{EitherMaintenance, EitherStore};
 use crate::store::local::{LocalMaintenance, LocalStore};
 use crate::store::s3::S3Store;

@@ -25,13 +25,13 @@ use pawl_config::log;
 use pawl_config::pace::Pace;
 use pawl_config::print::{self, Ended, Outcome};
 use pawl_config::{Config, Log, LogLevel};
+use pawl_keeper::{Act, Told};
 use pawl_policy::{DAY_MS, RepositoryName};
 
 use super::restic::Address;
 use super::stop::Stop;
 use super::{progress, session, stores};
 use crate::cli::{Reading, Verify};
-use crate::keeper::{Act, Told};
 use crate::maintenance::restic::Restic;
 use crate::store::maintenance::MaintenanceStore;
 use crate::store::now_ms;

@@ -9,8 +9,8 @@ use pawl_config::Level;
 use pawl_config::url::machine_name;
 use pawl_config::{Config, Tls};
 
-use crate::confine::{self, BEFORE, CANARY, DoorNeeds};
-use crate::keeper::KeeperProcess;
+use pawl_keeper::KeeperProcess;
+use pawl_keeper::confine::{self, BEFORE, CANARY, DoorNeeds};
 
 /// Ports on which a cloud hands out credentials: its metadata services over HTTP, its token service over HTTPS.
 const CREDENTIAL_PORTS: [u16; 2] = [80, 443];

@@ -1,53 +1,30 @@
-//! The keeper's process: a child of the door, or a service under a user of its own.
+//! `pawl keeper`: a keeper that is a service under a user of its own.
 //!
-//! Invariant: it serves one door, at the other end of one socket, and ends when that hangs up. A service lets nobody
-//! in but the user that its configuration names.
+//! Invariant: what the frontend needs and cannot make is there before the keeper confines itself.
 
 use std::error::Error;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use pawl_config::Demand;
 use pawl_config::print::Outcome;
 use pawl_config::url::{url, write_down_url};
-use pawl_config::{Config, KeeperService, Log, Tls};
+use pawl_config::{Config, Tls};
 use pawl_config::{files, log};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
-use tokio::signal::unix::SignalKind;
+use pawl_keeper::serve_as_service;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::{DIRECTORY_MODE, make_directories};
 use crate::cli;
 use crate::http::tls;
-use crate::keeper::Side;
 use crate::socket;
 
 /// Doors that wait until the one that is served hangs up: the next of the same service while the last one ends.
 const BACKLOG: i32 = 4;
 
-/// Runs the keeper that the options describe.
+/// Prepares a keeper that is a service, and becomes it. Makes first what the frontend needs and cannot make.
 pub fn keeper(options: &cli::Keeper) -> Outcome {
-    match (&options.config, &options.data) {
-        (Some(path), _) => service(&Config::read(path)?, options.landlock_abi_max),
-        (None, Some(data)) => child(data, options),
-        (None, None) => Err("expected --config".into()), // clap requires one
-    }
-}
-
-/// Serves the door at the other end of standard input.
-fn child(data: &Path, options: &cli::Keeper) -> Outcome {
-    log::start(Log { format: options.log_format, level: options.log_level });
-    rustix::thread::set_name(c"pawl-keeper")?;
-    leave_stopping_to_the_door()?;
-    let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
-    let side = if options.maintenance { Side::Maintenance } else { Side::Hosts };
-    let demand = Demand { least: options.confinement, landlock_abi_max: options.landlock_abi_max };
-    run(&socket, data, side, demand)
-}
-
-/// Serves the first door that comes, once all is there that it needs and cannot make.
-fn service(config: &Config, landlock_abi_max: Option<u8>) -> Outcome {
+    let config = Config::read(&options.config)?;
     log::start(config.log);
     let Some(service) = &config.keeper else {
         return Err(
@@ -60,28 +37,10 @@ fn service(config: &Config, landlock_abi_max: Option<u8>) -> Outcome {
         Some(listener) => listener,
         None => listen(&service.socket)?,
     };
-    prepare(config)?;
-    let door = user(&service.door)?;
-    tracing::info!(data = %config.data.display(), "keeper: waiting for the door");
-    let socket = accept(&listener, service, door)?;
-    drop(listener);
-    leave_stopping_to_the_door()?;
-    run(&socket, &config.data, Side::Hosts, Demand { landlock_abi_max, ..config.confinement })
-}
-
-/// A stop is for the door, which lets uploads finish; the keeper ends when the door does.
-fn leave_stopping_to_the_door() -> std::io::Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        signal_hook::flag::register(kind.as_raw_value(), Arc::new(AtomicBool::new(false)))?;
-    }
-    Ok(())
-}
-
-fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> Outcome {
-    super::raise_descriptor_limit(); // each file that waits for its name is one
-    crate::keeper::run(socket, data, side, demand).map_err(|error| -> Box<dyn Error> {
-        format!("the keeper cannot work in {}: {error}", data.display()).into()
-    })
+    prepare(&config)?;
+    let demand = Demand { landlock_abi_max: options.landlock_abi_max, ..config.confinement };
+    let failed = serve_as_service(listener, &config.data, config.log, demand, user(&service.door)?);
+    Err(format!("cannot become the keeper: {failed}").into())
 }
 
 /// Makes what a door cannot that has no right to write.
@@ -106,18 +65,6 @@ fn listen(path: &Path) -> std::io::Result<OwnedFd> {
     socket::with_mask(|| rustix::net::bind(&listener, &SocketAddrUnix::new(path)?))?;
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
-}
-
-fn accept(listener: &OwnedFd, service: &KeeperService, door: u32) -> std::io::Result<OwnedFd> {
-    loop {
-        let socket = rustix::net::accept_with(listener, SocketFlags::CLOEXEC)?;
-        let peer = sockopt::socket_peercred(&socket)?;
-        let uid = peer.uid.as_raw();
-        if uid == door {
-            return Ok(socket);
-        }
-        tracing::warn!(uid, "keeper: hung up on a process that is not of the user {:?}", service.door);
-    }
 }
 
 /// The number of a user of this machine.

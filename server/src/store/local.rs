@@ -14,21 +14,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use pawl_keeper::{Account, KeeperClient, KeeperError, commit::HIDDEN_MODE, layout, repository_state};
 use pawl_policy::{
     Caps, Create, CreateRepository, FileId, FileType, Handle, List, Permitted, PrincipalName, Read,
     RemoveLock, RepositoryName, RepositoryState, Stat, Usage,
 };
+use pawl_policy::{RESERVE_BYTES_MAX, RESERVE_FILES_MAX, RESERVE_PARTS};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
 use super::locks::end_of_suspension;
-use super::{
-    AppendStore, CreateError, Created, Entry, Facts, Part, RESERVE_BYTES_MAX, RESERVE_FILES_MAX,
-    RESERVE_PARTS, Space, StoreError, Survey,
-};
+use super::{AppendStore, CreateError, Created, Entry, Facts, Part, Space, StoreError, Survey};
 use crate::body::Upload;
-use crate::keeper::{Account, KeeperClient, KeeperError, commit::HIDDEN_MODE, layout, repository_state};
 pub use maintain::LocalMaintenance;
 pub use read::LocalFile;
 

@@ -5,10 +5,10 @@
 
 use std::future::Future;
 
+use pawl_keeper::{Act, Told};
 use pawl_policy::{FileId, RepositoryName};
 
 use super::{Facts, StoreError};
-use crate::keeper::{Act, Told};
 
 /// A lock that lies in a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]

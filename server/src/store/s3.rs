@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 use pawl_config::s3::S3Settings;
+use pawl_keeper::{Account, KeeperClient, Side};
 use pawl_policy::{
     Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read, RemoveLock,
     RepositoryName, RepositoryState, Stat, Usage,
@@ -40,7 +41,6 @@ use tokio::sync::Semaphore;
 use super::locks::end_of_suspension;
 use super::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
 use crate::body::Upload;
-use crate::keeper::{Account, KeeperClient, Side};
 use client::Clients;
 pub use client::SetUpError;
 pub use direct::Direct;

@@ -19,11 +19,9 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-use pawl::cli::{Cli, Command};
-use pawl::confine::{self, DoorNeeds};
-use pawl::{keeper, serve};
+use pawl::serve;
 use pawl_config::Config;
+use pawl_keeper::confine::{self, DoorNeeds};
 
 use call::Outcome;
 use ground::Ground;
@@ -60,11 +58,6 @@ fn main() -> ExitCode {
 fn go() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // A door starts its keeper as the program that it is itself.
-        ["keeper", ..] => match Cli::parse().command {
-            Command::Keeper(options) => serve::keeper(&options),
-            _ => Err("expected the keeper's options".into()),
-        },
         ["list"] => {
             for (kind, attempts) in kinds() {
                 for (name, _) in attempts {
@@ -82,7 +75,7 @@ fn go() -> Result<(), Box<dyn Error>> {
 fn enter(config: &Path, landlock_abi_max: Option<u8>, without_seccomp: bool) -> Result<(), Box<dyn Error>> {
     let mut config = Config::read(config)?;
     config.confinement.landlock_abi_max = landlock_abi_max;
-    let keeper: keeper::KeeperProcess = serve::start_keeper(&config)?;
+    let keeper = serve::start_keeper(&config)?;
     let ground = Ground::look(&config.data)?;
     if without_seccomp {
         let needs = DoorNeeds { trees: vec![config.data.clone()], ..DoorNeeds::default() };

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pawl_config::{Config, Listen};
+use pawl_keeper::audit_queue::Queue;
 use pawl_policy::RepositoryName;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{OwnDoor, Sparing, Young};
-use crate::audit::Queue;
 use crate::credentials::{Credentials, Secret};
 use crate::http;
 use crate::http::tls::{self, Certificates};

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pawl_keeper::audit::{self, Checkpoint, Deed, Event};
 use pawl_policy::{Handle, RepositoryName};
 
 use super::{ExamineError, Opener};
-use crate::audit::{self, Checkpoint, Deed, Event};
 use crate::maintenance::verify;
 use crate::maintenance::verify::state::States;
 use crate::store::maintenance::MaintenanceStore;

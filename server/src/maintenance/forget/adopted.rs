@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use futures_util::TryStreamExt;
 use pawl_config::files::{self, FileError};
 use pawl_config::print::{self, Outcome};
+use pawl_keeper::{Act, Told};
 use pawl_policy::retention::Vouched;
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use super::super::remembered;
 use super::super::session::{self, Session};
 use crate::cli::Adopt;
-use crate::keeper::{Act, Told};
 use crate::store::AppendStore;
 use crate::store::maintenance::{Found, MaintenanceStore};
 

@@ -127,8 +127,9 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
+    use pawl_keeper::testing::maintenance_keeper;
+
     use super::*;
-    use crate::keeper::testing::maintenance_keeper;
     use crate::store::local::LocalMaintenance;
 
     struct Here {

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pawl_keeper::audit::{self, Decision, Deed, Event, Head, LOGS, Line, Past};
 use pawl_policy::Denial;
 
 use super::expected::{Expected, Since};
 use super::model::{Attempts, Gravity, Log, Refused};
-use crate::audit::{self, Decision, Deed, Event, Head, LOGS, Line, Past};
 
 /// Kinds of attempts that are told of one principal; what more there are counts in the total only.
 const KINDS_MAX: usize = 20;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use pawl_config::files::{self, FileError};
 use pawl_config::hint;
+use pawl_keeper::audit::{Break, Head, Line};
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,7 +20,6 @@ use super::audited::Audited;
 use super::model::Missing;
 use super::seen::Seen;
 use super::words::{Moment, number};
-use crate::audit::{Break, Head, Line};
 use crate::store::either::EitherMaintenance;
 
 /// What was there.

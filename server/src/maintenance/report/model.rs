@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use jiff::civil::Date;
+use pawl_keeper::audit::{Break, Head};
 use serde::Serialize;
 
 use super::super::config::Standing;
@@ -13,7 +14,6 @@ use super::super::run::record::{HeldSnapshot, Junk, Night, Step};
 use super::super::verify::finding::{Finding, Kind, Severity};
 use super::expected::Expected;
 use super::words::{Moment, Words};
-use crate::audit::{Break, Head};
 use crate::doctor::{Adversary, Line};
 
 /// The form of the JSON, which changes if a key goes or means something else.

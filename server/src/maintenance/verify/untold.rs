@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use pawl_config::files::{self, FileError};
 use pawl_config::print::Outcome;
+use pawl_keeper::Told;
 
 use super::super::session::{Session, directory as of_maintenance};
-use crate::keeper::Told;
 
 fn path(data: &Path) -> PathBuf {
     super::directory(data).join(",untold.json")

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use pawl_keeper::{Draft, KeeperError, layout};
 use pawl_policy::{Caps, Create, FileId, Handle, Permitted};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -14,7 +15,6 @@ use sha2::{Digest, Sha256};
 
 use super::{LocalStore, join, open_file};
 use crate::body::{CHUNK_BYTES, ConfigBody, Upload, VerifiedBody};
-use crate::keeper::{Draft, KeeperError, layout};
 use crate::store::{CreateError, Created, StoreError};
 
 /// So much is synced here first: the keeper has few threads, and a host's large files are not to keep them all waiting.

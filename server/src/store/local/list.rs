@@ -8,12 +8,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use futures_util::{Stream, stream};
+use pawl_keeper::layout;
 use pawl_policy::{FileId, FileType, List, Permitted};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{facts, join};
-use crate::keeper::layout;
 use crate::store::{Entry, StoreError, now_ms};
 
 /// Names looked at before what was found is handed over: some 64 KiB of JSON.

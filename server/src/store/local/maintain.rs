@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 use jiff::civil::Date;
+use pawl_keeper::{Act, KeeperClient, MaintenanceUsage, Told, layout};
 use pawl_policy::{
     Audience, BatchId, Caps, Delete, FileId, FileType, Handle, Permitted, PrincipalName, RepositoryName, Ripe,
 };
@@ -25,7 +26,6 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{LocalFile, join, open_file};
 use crate::body::Upload;
-use crate::keeper::{Act, KeeperClient, MaintenanceUsage, Told, layout};
 use crate::store::maintenance::{
     Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
     UnreadableBatch, Version,

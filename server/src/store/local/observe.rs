@@ -4,13 +4,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use pawl_keeper::layout;
+use pawl_keeper::repository_usage;
 use pawl_policy::{FileType, RepositoryName, Usage};
 use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{LocalStore, facts, space};
-use crate::keeper::layout;
-use crate::keeper::repository_usage;
 use crate::store::{Observed, Space, StoreError, now_ms};
 
 impl Observed for LocalStore {

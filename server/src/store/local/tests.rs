@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use pawl_keeper::testing::keeper;
+
 use super::*;
-use crate::keeper::testing::keeper;
 use crate::store::Observed;
 use crate::store::conformance::{self, Fixture, Outcome, content, id_of};
 

@@ -29,13 +29,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream, TryStreamExt};
 use jiff::civil::Date;
+use pawl_keeper::{Act, KeeperClient, Told};
 use pawl_policy::{
     Audience, BatchId, Caps, Delete, FileId, FileType, Handle, Permitted, PrincipalName, RepositoryName, Ripe,
 };
 
 use super::{OpenError, S3File, S3Store, names, read};
 use crate::body::Upload;
-use crate::keeper::{Act, KeeperClient, Told};
 use crate::store::maintenance::{
     Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
     UnreadableBatch, Version,

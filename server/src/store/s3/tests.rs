@@ -13,9 +13,9 @@ mod probing;
 mod tampering;
 
 use pawl_config::s3::{Encryption, Instances, S3Settings, Weakness};
+use pawl_keeper::testing::keeper;
 
 use super::*;
-use crate::keeper::testing::keeper;
 use crate::store::conformance::{self, Fixture};
 
 /// What a store needs as long as it is used.

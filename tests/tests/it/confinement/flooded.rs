@@ -94,7 +94,7 @@ fn a_flood_of_requests_leaves_the_keeper_at_work() {
 fn a_keeper_with_few_descriptors_raises_its_limit() {
     let stand = Stand::new(Medium::Disk, &rustix::process::getuid().as_raw().to_string());
     let mut command = std::process::Command::new("prlimit");
-    command.args(["--nofile=1024:20000", "--"]).arg(pawl_tests::command::pawl_binary());
+    command.args(["--nofile=1024:20000", "--"]).arg(pawl_tests::command::keeper_binary());
     let mut forger = Forger::start_as(command, &stand.data);
     let mut opened = 0;
     while let Answer::Opened(files) = forger.ask(&Word::Open { count: u8::MAX }) {

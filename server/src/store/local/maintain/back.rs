@@ -5,11 +5,11 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
+use pawl_keeper::{counts, directory, facts, layout, note_stored};
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use rustix::io::Errno;
 
 use super::{Disk, hide, versions};
-use crate::keeper::{counts, directory, facts, layout, note_stored};
 use crate::store::local::create::hash;
 use crate::store::local::open_file;
 use crate::store::maintenance::{Place, PutBackError};
@@ -105,12 +105,12 @@ pub(super) fn compare(
 mod tests {
     use std::path::Path;
 
+    use pawl_policy::FileType;
+
     use super::*;
     use crate::store::conformance::{Outcome, content, id_of};
     use crate::store::local::maintain::tests::both;
     use crate::store::maintenance::{Hid, MaintenanceStore, Reason};
-    use pawl_policy::FileType;
-
     #[expect(clippy::disallowed_methods, reason = "does what a broken disk does")]
     fn rot(path: &Path) {
         std::fs::remove_file(path).unwrap();

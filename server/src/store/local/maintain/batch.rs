@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use jiff::civil::Date;
 use pawl_config::files;
 use pawl_config::format::Version;
+use pawl_keeper::{directory, layout};
 use pawl_policy::{BatchId, FileType, Handle, PrincipalName, RepositoryName};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::Disk;
-use crate::keeper::{directory, layout};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hidden, Reason, UnreadableBatch, next_batch_id};
 use crate::store::{Facts, StoreError, now_ms};

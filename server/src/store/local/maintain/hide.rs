@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
+use pawl_keeper::{commit::mode_for, counts, directory, facts, layout, note_stored};
 use pawl_policy::{Audience, BatchId, FileType, Handle, RepositoryName};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
 use super::back::is_right;
 use super::{Disk, walk};
-use crate::keeper::{commit::mode_for, counts, directory, facts, layout, note_stored};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Batch, Hid};
 use crate::store::{Facts, StoreError};
@@ -204,17 +204,16 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use pawl_keeper::MaintenanceUsage;
     use pawl_policy::RepositoryState;
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
     use super::*;
-    use crate::keeper::MaintenanceUsage;
     use crate::store::AppendStore;
     use crate::store::conformance::content;
     use crate::store::local::maintain::batch::for_reason;
     use crate::store::local::maintain::tests::both;
     use crate::store::maintenance::{MaintenanceStore, Reason};
-
     #[tokio::test]
     async fn a_repository_of_another_server_stays_taken_when_all_of_it_is_deleted() {
         let f = both();

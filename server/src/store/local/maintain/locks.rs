@@ -4,13 +4,13 @@
 
 use std::os::fd::AsFd;
 
+use pawl_keeper::{Act, directory, facts, layout};
 use pawl_policy::{FileId, FileType, RepositoryName};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::batch::names;
 use super::{Disk, LocalMaintenance, user};
-use crate::keeper::{Act, directory, facts, layout};
 use crate::store::local::open_file;
 use crate::store::locks::{Lock, LockStore, told};
 use crate::store::{Facts, StoreError};

@@ -8,14 +8,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pawl_keeper::commit::seal_with;
+use pawl_keeper::staging::{Staged, Staging};
+use pawl_keeper::{directory, layout, note_stored};
 use pawl_policy::{Caps, Handle, RepositoryName};
 use rustix::io::Errno;
 
 use super::{Disk, LocalMaintenance, back, hide};
 use crate::body::{ConfigBody, Upload, VerifiedBody};
-use crate::keeper::commit::seal_with;
-use crate::keeper::staging::{Staged, Staging};
-use crate::keeper::{directory, layout, note_stored};
 use crate::store::maintenance::PutBackError;
 use crate::store::{CreateError, Created, Facts, StoreError};
 

@@ -1,7 +1,8 @@
 //! Maintenance of a local directory, beside hosts that store in it.
 
+use pawl_keeper::testing::{keeper, maintenance_keeper};
+
 use super::*;
-use crate::keeper::testing::{keeper, maintenance_keeper};
 use crate::store::conformance::Fixture;
 use crate::store::conformance::maintenance::{Both, maintenance_suite};
 use crate::store::local::LocalStore;

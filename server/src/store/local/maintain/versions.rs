@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
+use pawl_keeper::{facts, layout};
 use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 
 use super::{Disk, batch};
-use crate::keeper::{facts, layout};
 use crate::store::local::open_file;
 use crate::store::maintenance::{Holders, Place, Version};
 use crate::store::{Facts, StoreError};

@@ -6,14 +6,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use pawl_keeper::lease::{self, Writers};
+use pawl_keeper::named::{self, Named};
+use pawl_keeper::{commit::STORED_MODE, directory, facts, layout, repository_state};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName, RepositoryState};
 use rustix::fs::{AtFlags, Dir, FileType as Kind};
 use rustix::io::Errno;
 
 use super::Disk;
-use crate::keeper::lease::{self, Writers};
-use crate::keeper::named::{self, Named};
-use crate::keeper::{commit::STORED_MODE, directory, facts, layout, repository_state};
 use crate::store::local::open_file;
 use crate::store::maintenance::Found;
 use crate::store::{Facts, StoreError};

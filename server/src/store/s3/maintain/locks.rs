@@ -3,10 +3,10 @@
 //! Invariant: a mark is a name that says when it ends, beneath `.pawl/`, where hosts' doors cannot write; it is stored
 //! before an earlier one goes.
 
+use pawl_keeper::Act;
 use pawl_policy::{FileType, RepositoryName};
 
 use super::{S3Maintenance, user};
-use crate::keeper::Act;
 use crate::store::StoreError;
 use crate::store::locks::{Lock, LockStore, told};
 use crate::store::s3::{list, names};

@@ -1,5 +1,6 @@
 //! Maintenance of a bucket against real S3 servers, and after somebody was at it with a key of the store.
 
+use pawl_keeper::testing::maintenance_keeper;
 use pawl_policy::{FileType, Handle, RepositoryName};
 use pawl_tests::bucket::Kind;
 use pawl_tests::faults::{Fault, Which};
@@ -8,7 +9,6 @@ use pawl_tests::rgw::Rgw;
 use pawl_tests::s3::S3;
 
 use super::*;
-use crate::keeper::testing::maintenance_keeper;
 use crate::store::conformance::maintenance::{Both, deletion, judged_ripe, maintenance_suite};
 use crate::store::conformance::{Fixture, Outcome, content, id_of, key, upload};
 use crate::store::s3::tests::{Place as Server, behind_a_line, fixture};

@@ -1,19 +1,18 @@
 //! Maintenance with the credential that `pawl policy s3` describes, and with no more rights than that.
 
+use pawl_keeper::testing::maintenance_keeper;
 use pawl_policy::{FileType, Handle};
 use pawl_tests::bucket::Kind;
 use pawl_tests::roles::Roles;
 use pawl_tests::s3::S3;
 
 use super::{content, deletion, id_of, judged_ripe, moto, rgw};
-use crate::keeper::testing::maintenance_keeper;
 use crate::store::Created;
 use crate::store::conformance::repository;
 use crate::store::maintenance::{Hid, MaintenanceStore, Purged, Reason};
 use crate::store::s3::S3Store;
 use crate::store::s3::maintain::S3Maintenance;
 use crate::store::s3::tests::settings;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_without_the_right_is_left_to_the_store_on_moto() {
     is_left_to_the_store(moto()).await;
