@@ -12,10 +12,10 @@ mod upkeep;
 use pawl_config::Config;
 use pawl_config::print::{self, Ended, Outcome};
 use pawl_config::s3::S3Settings;
+use pawl_store::s3::Findings;
 use serde::Serialize;
 
 use crate::cli::Doctor;
-use crate::store::s3::Findings;
 use adversaries::Store;
 pub(crate) use adversaries::{Adversary, Holds};
 

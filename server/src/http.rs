@@ -1,15 +1,14 @@
 //! The doors, to hosts and to maintenance: the only place that knows HTTP.
 //!
 //! Invariant: `route` alone reads a URL, `respond` alone names a status, and what lies between them is a decision
-//! of `pawl_policy` carried out on an `AppendStore`. What else a door can do is in its type: [`NoDeletions`] or
-//! [`Hiding`].
+//! of `pawl_policy` carried out on an `AppendStore`. What else a door can do is in its type: `NoDeletions` or
+//! `Hiding`.
 
 mod arrivals;
 mod authenticate;
 mod carry_out;
 mod connection;
 mod deadline;
-mod deletions;
 mod gate;
 mod listen;
 mod listing;
@@ -28,6 +27,5 @@ pub mod tls;
 mod turned_away;
 mod upload;
 
-pub use deletions::{Deleted, DeletionError, Deletions, Hiding, NoDeletions};
 pub use listen::serve;
 pub use service::Door;

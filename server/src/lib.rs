@@ -8,7 +8,6 @@
 )]
 
 pub mod audit_command;
-pub mod body;
 pub mod cli;
 pub mod credentials;
 pub mod doctor;
@@ -20,5 +19,4 @@ pub mod s3_policy;
 pub mod serve;
 pub mod service_manager;
 pub mod socket;
-pub mod store;
 mod throttle;

@@ -19,6 +19,9 @@ use pawl_config::{Config, LISTEN_DEFAULT, Listen, Tls};
 use pawl_config::{files, log};
 use pawl_keeper::audit_queue::Queue;
 use pawl_keeper::{Footing, KeeperClient, KeeperProcess, Side};
+use pawl_store::local::LocalStore;
+use pawl_store::s3::{S3Store, Sort};
+use pawl_store::{AppendStore, Observed};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Serve;
@@ -28,9 +31,6 @@ use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use crate::http::{self, Door, status};
 use crate::service_manager::ServiceManager;
 use crate::socket::{self, Bound};
-use crate::store::local::LocalStore;
-use crate::store::s3::{S3Store, Sort};
-use crate::store::{AppendStore, Observed};
 pub(crate) use capacity::use_what_there_is;
 #[doc(hidden)] // for the program that attacks it
 pub use confined::confine;

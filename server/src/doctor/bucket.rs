@@ -4,10 +4,10 @@
 
 use pawl_config::hint;
 use pawl_config::s3::{Instances, S3Settings, Weakness};
+use pawl_store::s3::{self, Finding, Findings, Sort};
 
 use super::adversaries::Store;
 use super::{Line, Verdict};
-use crate::store::s3::{self, Finding, Findings, Sort};
 
 /// Tries the bucket.
 pub(super) fn look(

@@ -7,10 +7,10 @@ use std::error::Error;
 use pawl_config::Config;
 use pawl_config::hint;
 use pawl_policy::DAY_MS;
+use pawl_store::now_ms;
 
 use super::Line;
 use crate::maintenance;
-use crate::store::now_ms;
 
 /// What was found.
 #[derive(Debug)]

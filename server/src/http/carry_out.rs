@@ -9,15 +9,15 @@ use hyper::header::RANGE;
 use hyper::{HeaderMap, Response};
 use pawl_config::pace::Pace;
 use pawl_policy::{FileType, Permit, Permitted, PrincipalName, Read, RepositoryName};
+use pawl_store::body::Upload;
+use pawl_store::deletions::{Deleted, Deletions};
+use pawl_store::{AppendStore, Created, Span, StoreError, StoredFile};
 
-use super::deletions::{Deleted, Deletions};
 use super::listing::{self, Version};
 use super::range::{self, Wanted};
 use super::record::Record;
 use super::respond::{self, Body, Refusal};
 use super::service::Door;
-use crate::body::Upload;
-use crate::store::{AppendStore, Created, Span, StoreError, StoredFile};
 
 const OK: u16 = 200;
 

@@ -10,6 +10,8 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
+use pawl_store::AppendStore;
+use pawl_store::deletions::Deletions;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_io_timeout::TimeoutStream;
@@ -18,13 +20,11 @@ use tokio_rustls::server::TlsStream;
 
 use super::arrivals::Arrival;
 use super::deadline::{Clock, Patience, Watched};
-use super::deletions::Deletions;
 use super::respond;
 use super::service::Door;
 use super::turned_away::Cause;
 use crate::credentials::Fingerprint;
 use crate::peer::Peer;
-use crate::store::AppendStore;
 
 /// Buffer for reading of HTTP/1.1, which also bounds a request's head, in bytes.
 const H1_BUFFER_BYTES_MAX: usize = 64 << 10;

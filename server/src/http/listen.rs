@@ -10,19 +10,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
+use pawl_store::AppendStore;
+use pawl_store::deletions::Deletions;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::arrivals::Arrivals;
 use super::connection::{self, Accepted, Stream};
 use super::deadline::Clock;
-use super::deletions::Deletions;
 use super::service::Door;
 use super::tls::Certificates;
 use super::turned_away::Cause;
 use crate::peer::Peer;
 use crate::socket::{Bound, Socket, SocketError, SocketFile};
-use crate::store::AppendStore;
 
 /// After accepting failed, usually for want of descriptors.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);

@@ -11,9 +11,9 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::HeaderMap;
 use hyper::body::Frame;
 use hyper::header::ACCEPT;
+use pawl_store::{Entry, StoreError};
 
 use super::respond::Body;
-use crate::store::{Entry, StoreError};
 
 /// The two forms of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,13 +17,13 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Metric, Registry};
 
 use pawl_config::Level;
+use pawl_store::body::BodyError;
+use pawl_store::deletions::DeletionError;
+use pawl_store::{AHEAD_MAX_MS, CreateError, Space};
 use reason::{OTHER_REASONS, denied, reason, would_destroy};
 
-use super::deletions::DeletionError;
 use super::respond::Refusal;
-use crate::body::BodyError;
 use crate::credentials::AuthenticationError;
-use crate::store::{AHEAD_MAX_MS, CreateError, Space};
 
 /// A number that only grows. The crate's own counter speaks `OpenMetrics`, where `_total` is no part of the name; in
 /// Prometheus' text format, which more programs read, it is.

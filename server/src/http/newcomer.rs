@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pawl_policy::{Action, Create, FileType, Grant, PrincipalName, Quota, RepositoryName, Role, Usage};
+use pawl_store::AppendStore;
+use pawl_store::body::Upload;
+use pawl_store::deletions::Deletions;
 use tokio::time::Instant;
 
-use super::deletions::Deletions;
 use super::gate::{Entered, Gate};
 use super::promises::{Promise, Promises};
 use super::reserve::{Reservations, Reserved};
 use super::service::Door;
-use crate::body::Upload;
-use crate::store::AppendStore;
 
 /// Locks of one principal, or keys of all, in one repository.
 type Group = (RepositoryName, FileType, Option<PrincipalName>);

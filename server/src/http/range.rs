@@ -4,7 +4,7 @@
 
 use http_range_header::{EndPosition, RangeUnsatisfiableError, StartPosition, parse_range_header};
 
-use crate::store::{Part, Span};
+use pawl_store::{Part, Span};
 
 /// What to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

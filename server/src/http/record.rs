@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use pawl_keeper::audit::Decision;
 use pawl_keeper::audit_queue::{Idle, Queue};
 use pawl_policy::{Action, FileType, Handle, PrincipalName};
+use pawl_store::{StoreError, now_ms};
 use tokio::time::Instant;
 
 use super::deadline::Responding;
@@ -19,7 +20,6 @@ use super::gate::Entered;
 use super::metrics::{Ended, Metrics};
 use super::respond::{Body, Refusal};
 use crate::peer::Peer;
-use crate::store::{StoreError, now_ms};
 
 /// Longest text from the network in a line, in characters.
 const SHOWN_MAX: usize = 160;

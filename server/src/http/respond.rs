@@ -20,13 +20,13 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode, Version};
 use pawl_policy::Denial;
+use pawl_store::body::{BodyError, Cut};
+use pawl_store::deletions::DeletionError;
+use pawl_store::{CreateError, StoreError, now_ms};
 
-use super::deletions::DeletionError;
 use super::range::Wanted;
 use super::route::RouteError;
-use crate::body::{BodyError, Cut};
 use crate::credentials::AuthenticationError;
-use crate::store::{CreateError, StoreError, now_ms};
 
 /// The body of every response.
 pub(super) type Body = UnsyncBoxBody<Bytes, StoreError>;

@@ -16,10 +16,12 @@ use pawl_policy::{
     Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
     RepositoryName, RepositoryState, Role, Room, SNAPSHOT_FLOOR_MS, check_reach, decide, lock_has_expired,
 };
+use pawl_store::body::Upload;
+use pawl_store::deletions::{Deletions, NoDeletions};
+use pawl_store::{AppendStore, Facts, StoreError, now_ms};
 
 use super::arrivals::Roster;
 use super::deadline::Working;
-use super::deletions::{Deletions, NoDeletions};
 use super::gate::Gate;
 use super::metrics::Metrics;
 use super::newcomer::{FailedUploads, Newcomer, Newcomers};
@@ -28,10 +30,8 @@ use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
 use super::turned_away::TurnedAway;
 use super::{authenticate, route, upload};
-use crate::body::Upload;
 use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principal};
 use crate::peer::Peer;
-use crate::store::{AppendStore, Facts, StoreError, now_ms};
 use tokio::task::JoinError;
 
 /// A door in front of a store: to hosts, unless it was built with other than [`NoDeletions`].

@@ -12,10 +12,10 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, EXPECT};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
+use pawl_store::body::{Cut, Source, Upload};
 use tokio::time::{Instant, timeout};
 
 use super::deadline::REFUSAL;
-use crate::body::{Cut, Source, Upload};
 
 /// Slowest client that is waited for, on average, in bytes a second. Slower than the slowest modem.
 const RATE_MIN: u64 = 1 << 10;

@@ -5,14 +5,14 @@
 use futures_util::TryStreamExt;
 use pawl_config::print::{self, Outcome};
 use pawl_policy::{Clock, Handle, RepositoryName};
+use pawl_store::maintenance::{Found, MaintenanceStore};
+use pawl_store::{StoreError, now_ms};
 use serde::Serialize;
 
 use super::clock;
 use super::deleted::count;
 use super::session::{self, Session};
 use crate::cli::Adopt;
-use crate::store::maintenance::{Found, MaintenanceStore};
-use crate::store::{StoreError, now_ms};
 
 /// What came of it.
 #[derive(Debug, Serialize)]

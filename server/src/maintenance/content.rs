@@ -8,7 +8,7 @@ use pawl_config::pace::Pace;
 use pawl_policy::FileId;
 use sha2::{Digest, Sha256};
 
-use crate::store::{Span, StoreError, StoredFile};
+use pawl_store::{Span, StoreError, StoredFile};
 
 /// Reads a copy to its end.
 pub(super) async fn sha256<F: StoredFile>(

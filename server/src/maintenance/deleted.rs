@@ -9,11 +9,11 @@ use pawl_config::Place;
 use pawl_config::hint;
 use pawl_config::print::{self, Outcome};
 use pawl_policy::{DAY_MS, Usage};
+use pawl_store::StoreError;
+use pawl_store::maintenance::{Batch, MaintenanceStore, Reason};
 use serde::Serialize;
 
 use super::session;
-use crate::store::StoreError;
-use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
 
 /// A batch as it is shown.
 #[derive(Debug, Serialize)]

@@ -7,7 +7,7 @@ use pawl_policy::{
     Role, decide,
 };
 
-use crate::store::{Facts, now_ms};
+use pawl_store::{Facts, now_ms};
 
 /// Decides about a file of which this is known. A snapshot has to be older than the floor.
 pub(super) fn permit(

@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 use pawl_config::{Config, Tls};
 use pawl_keeper::audit_queue::Queue;
+use pawl_store::AppendStore;
+use pawl_store::deletions::{Deletions, Hiding};
+use pawl_store::either::{EitherMaintenance, EitherStore};
 
 use super::locks::Sighted;
 use super::session::{Session, directory};
 use crate::credentials::Credentials;
+use crate::http::Door;
 use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
-use crate::http::{Deletions, Door, Hiding};
 use crate::socket::Bound;
-use crate::store::AppendStore;
-use crate::store::either::{EitherMaintenance, EitherStore};
 pub(super) use private::PrivateDoor;
 use young::Sparing;
 pub(super) use young::Young;

@@ -15,6 +15,8 @@ use pawl_config::hint;
 use pawl_config::print::{self, Outcome};
 use pawl_config::restic_options::ResticOptions;
 use pawl_policy::{Audience, FileId, FileType, Handle, PrincipalName, RepositoryName};
+use pawl_store::AppendStore;
+use pawl_store::maintenance::{Found, MaintenanceStore, Reason};
 use serde::Deserialize;
 
 use super::door::PrivateDoor;
@@ -25,8 +27,6 @@ use super::session::{self, Session};
 use crate::cli::Enroll;
 use crate::hosts::{self, Credential};
 use crate::maintenance::restic::Restic;
-use crate::store::AppendStore;
-use crate::store::maintenance::{Found, MaintenanceStore, Reason};
 
 mod made;
 mod night;

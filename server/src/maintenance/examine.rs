@@ -24,15 +24,15 @@ use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 use pawl_restic_format::records::{Index, Lock, Written};
 pub(super) use pawl_restic_format::sealed::MasterKey;
 use pawl_restic_format::sealed::{KeyFile, NotOpened, unpacked};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::maintenance::{MaintenanceStore, Place};
+use pawl_store::{AppendStore, Span, StoreError, StoredFile};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::listing;
 use super::session::{self, Session};
 use crate::maintenance::restic::Restic;
-use crate::store::either::EitherMaintenance;
-use crate::store::maintenance::{MaintenanceStore, Place};
-use crate::store::{AppendStore, Span, StoreError, StoredFile};
 use state::{Growing, State};
 
 /// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.

@@ -17,6 +17,8 @@ use pawl_config::print::{self, Ended, Outcome};
 use pawl_config::retention::Retention;
 use pawl_policy::retention::{DaysLeft, Filter, Held, Judged, Plan, Verdict, days_left, judge};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::{AppendStore, now_ms};
 
 use super::door::PrivateDoor;
 use super::locks::{LocksError, ON_ITS_WAY, Patience, Quiet};
@@ -25,8 +27,6 @@ use super::stop::Stop;
 use crate::cli::Forget;
 use crate::maintenance::restic::Restic;
 use crate::maintenance::restic::Version;
-use crate::store::maintenance::MaintenanceStore;
-use crate::store::{AppendStore, now_ms};
 pub(super) use adopted::{adopt, trust_what_came_from_elsewhere};
 use read::Reader;
 use report::Report;

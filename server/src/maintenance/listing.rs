@@ -6,9 +6,9 @@ use futures_util::TryStreamExt;
 use pawl_policy::{
     Action, Circumstances, FileId, FileType, Grant, List, Permit, RepositoryName, Role, decide,
 };
+use pawl_store::{AppendStore, Entry, StoreError};
 
 use super::session::{self, Session};
-use crate::store::{AppendStore, Entry, StoreError};
 
 /// The ids that are there.
 pub(super) async fn ids(

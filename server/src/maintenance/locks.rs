@@ -14,14 +14,14 @@ use std::error::Error;
 use std::time::Duration;
 
 use pawl_policy::{FileId, FileType, Handle, LOCK_STALE_AFTER_MS, Permit, RepositoryName};
+use pawl_store::locks::{Lock, LockStore};
+use pawl_store::{AppendStore, StoreError, now_ms};
 use tokio::time::{Instant, sleep};
 
 use super::deletion;
 use super::restic::ResticError;
 use super::session::{self, Session};
 use super::stop::Stop;
-use crate::store::locks::{Lock, LockStore};
-use crate::store::{AppendStore, StoreError, now_ms};
 pub(super) use report::Report;
 pub(super) use sight::{Sight, Sighted};
 use suspension::Suspension;

@@ -20,13 +20,13 @@ use pawl_config::files::{self, Stamp};
 use pawl_config::hint;
 use pawl_config::log;
 use pawl_config::print::Outcome;
+use pawl_store::now_ms;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 
 use super::run::last_began_ms;
-use crate::store::now_ms;
 
 /// How often the clock is read: somebody may set it, and the machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(10);

@@ -13,14 +13,14 @@ use pawl_config::pace::Pace;
 use pawl_config::print::{self, Outcome};
 use pawl_config::{Config, Nights};
 use pawl_policy::{Age, RepositoryName, Ripe, Unripe, Usage, ripe};
+use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
+use pawl_store::{StoreError, now_ms};
 use serde::Serialize;
 
 use super::deleted::{Listed, Weight, all_are_readable, count, listed, unreadable, weigh};
 use super::session::{self, Session, is_right};
 use super::{clock, progress, verify};
 use crate::cli::Purge;
-use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
-use crate::store::{StoreError, now_ms};
 
 /// What came of one batch.
 #[derive(Debug, Serialize)]

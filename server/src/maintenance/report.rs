@@ -25,11 +25,11 @@ use pawl_config::Config;
 use pawl_config::files;
 use pawl_config::print::{self, Ended, Outcome};
 use pawl_policy::RepositoryName;
+use pawl_store::either::EitherMaintenance;
 use serde_json::json;
 
 use super::session::{self, Session};
 use crate::cli;
-use crate::store::either::EitherMaintenance;
 pub(super) use comparison::Comparison;
 use expected::Last;
 use gather::Basis;
@@ -190,9 +190,9 @@ mod tests {
     use std::path::PathBuf;
 
     use pawl_config::Config;
+    use pawl_store::local::LocalMaintenance;
 
     use super::*;
-    use crate::store::local::LocalMaintenance;
 
     struct Place {
         data: tempfile::TempDir,

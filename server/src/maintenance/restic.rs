@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use pawl_config::restic_options::ResticOptions;
 use pawl_config::run_settings::RunSettings;
+use pawl_store::s3::Direct;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::stop::Stop;
-use crate::store::s3::Direct;
 pub(super) use soon::soon;
 pub(super) use version::Version;
 

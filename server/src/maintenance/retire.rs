@@ -5,13 +5,13 @@
 
 use pawl_config::print::{self, Outcome};
 use pawl_keeper::{Act, Told};
+use pawl_store::maintenance::MaintenanceStore;
 
 use super::session::{self, Session};
 use super::verify::{self, state::States};
 use super::{delete, report};
 use crate::cli::{DeleteFiles, Retire};
 use crate::hosts;
-use crate::store::maintenance::MaintenanceStore;
 
 /// Runs the command.
 pub(super) fn run(options: &Retire) -> Outcome {

@@ -19,15 +19,15 @@ use pawl_config::print::Outcome;
 use pawl_config::{Config, Log, LogLevel};
 use pawl_keeper::{KeeperClient, KeeperProcess, Side};
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
+use pawl_store::either::{EitherMaintenance, EitherStore};
+use pawl_store::maintenance::{MaintenanceStore, Place as Where, Version};
+use pawl_store::{StoreError, StoredFile};
 
 use super::content;
 use super::locks::Sight;
 use super::stores::{self, Stores};
 use super::verify::untold;
 use crate::serve::{DISK_WAIT_MAX, end_keeper};
-use crate::store::either::{EitherMaintenance, EitherStore};
-use crate::store::maintenance::{MaintenanceStore, Place as Where, Version};
-use crate::store::{StoreError, StoredFile};
 
 /// What a command works with.
 #[derive(Debug)]

@@ -12,13 +12,13 @@ use pawl_config::files;
 use pawl_config::print::Outcome;
 use pawl_keeper::KeeperClient;
 use pawl_policy::DAY_MS;
+use pawl_store::either::{EitherMaintenance, EitherStore};
+use pawl_store::local::{LocalMaintenance, LocalStore};
+use pawl_store::s3::S3Store;
+use pawl_store::s3::maintain::{MaintenanceLock, S3Maintenance};
 
 use super::session::directory;
 use super::tried;
-use crate::store::either::{EitherMaintenance, EitherStore};
-use crate::store::local::{LocalMaintenance, LocalStore};
-use crate::store::s3::S3Store;
-use crate::store::s3::maintain::{MaintenanceLock, S3Maintenance};
 
 /// A store seen in both ways.
 pub(super) struct Stores {

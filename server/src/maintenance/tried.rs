@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use pawl_config::files::{self, FileError};
 use pawl_config::s3::S3Settings;
 use pawl_policy::DAY_MS;
+use pawl_store::now_ms;
+use pawl_store::s3::Findings;
 use serde::{Deserialize, Serialize};
 
 use super::remembered;
 use super::session::directory;
-use crate::store::now_ms;
-use crate::store::s3::Findings;
 
 /// A bucket seldom changes, and trying it out leaves a dozen small objects.
 const BELIEVED_MS: u64 = DAY_MS;

@@ -10,6 +10,8 @@ use pawl_config::hint;
 use pawl_config::pace::Pace;
 use pawl_config::print::{self, Outcome};
 use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
+use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackError, Reason};
+use pawl_store::{Created, StoreError};
 use serde::Serialize;
 
 use super::abreast::{FILES_AT_A_TIME, abreast};
@@ -17,8 +19,6 @@ use super::deleted::{self, count, weigh};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
 use crate::cli::Undelete;
-use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackError, Reason};
-use crate::store::{Created, StoreError};
 
 /// In this order things come back.
 const PHASES: [Option<FileType>; 6] = [

@@ -27,15 +27,15 @@ use pawl_config::print::{self, Ended, Outcome};
 use pawl_config::{Config, Log, LogLevel};
 use pawl_keeper::{Act, Told};
 use pawl_policy::{DAY_MS, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::now_ms;
+use pawl_store::s3::Direct;
 
 use super::restic::Address;
 use super::stop::Stop;
 use super::{progress, session, stores};
 use crate::cli::{Reading, Verify};
 use crate::maintenance::restic::Restic;
-use crate::store::maintenance::MaintenanceStore;
-use crate::store::now_ms;
-use crate::store::s3::Direct;
 pub use coverage::{Covered, coverage};
 use finding::Severity;
 pub use schedule::Share;

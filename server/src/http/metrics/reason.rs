@@ -3,11 +3,11 @@
 //! Invariant: every word is one of Pawl's own, and all of them are known from the beginning.
 
 use pawl_policy::{Action, Denial, FileType, Handle};
+use pawl_store::body::BodyError;
+use pawl_store::deletions::DeletionError;
+use pawl_store::{CreateError, StoreError};
 
-use crate::body::BodyError;
-use crate::http::deletions::DeletionError;
 use crate::http::respond::Refusal;
-use crate::store::{CreateError, StoreError};
 
 pub(super) const fn would_destroy(action: &Action) -> bool {
     match action {

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pawl_store::{Observed, Space, StoreError};
+
 use super::recent::Recent;
 use crate::http::metrics::Metrics;
-use crate::store::{Observed, Space, StoreError};
 
 /// Less room than this is as good as none: four of restic's usual packs, on their way at once.
 const ROOM_BYTES_MIN: u64 = 64 << 20;

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pawl_policy::{FileType, RepositoryName};
+use pawl_store::{AppendStore, Observed, now_ms};
 use tokio::sync::Mutex;
 
 use crate::http::service::Door;
-use crate::store::{AppendStore, Observed, now_ms};
 
 pub(super) struct Snapshots<S> {
     door: Arc<Door<S>>,

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use pawl_config::{Config, Listen};
 use pawl_keeper::audit_queue::Queue;
 use pawl_policy::RepositoryName;
+use pawl_store::StoreError;
+use pawl_store::locks::{Lock, LockStore};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -21,8 +23,6 @@ use crate::maintenance::locks;
 use crate::maintenance::restic::{Address, Version};
 use crate::maintenance::session::{self, Session, directory};
 use crate::socket::{self, Bound, SocketError};
-use crate::store::StoreError;
-use crate::store::locks::{Lock, LockStore};
 
 /// The server's certificate of such a door.
 const CERTIFICATE: &str = "maintenance-run.pem";

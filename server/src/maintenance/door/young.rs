@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pawl_policy::{
     DAY_MS, Delete, FileId, FileType, Handle, Permitted, PrincipalName, RepositoryName, Usage,
 };
+use pawl_store::deletions::{Deleted, DeletionError, Deletions, Hiding};
+use pawl_store::either::{EitherMaintenance, EitherStore};
+use pawl_store::{AppendStore, StoreError, now_ms};
 
-use crate::http::{Deleted, DeletionError, Deletions, Hiding};
 use crate::maintenance::abreast::{FILES_AT_A_TIME, abreast};
 use crate::maintenance::examine::{self, ExamineError, MasterKey};
 use crate::maintenance::listing;
 use crate::maintenance::locks::Sight;
 use crate::maintenance::session::{self, Session};
-use crate::store::either::{EitherMaintenance, EitherStore};
-use crate::store::{AppendStore, StoreError, now_ms};
 
 /// Files of a repository that prune does not remove yet.
 #[derive(Debug)]

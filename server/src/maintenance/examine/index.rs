@@ -10,6 +10,7 @@ use pawl_policy::{FileId, FileType, Handle};
 use pawl_restic_format::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES, unpacked};
 use pawl_restic_format::records::{Blob, Id, Index};
 use pawl_restic_format::sealed::decompressed;
+use pawl_store::AppendStore;
 use sha2::{Digest, Sha256};
 
 use super::blobs::Blobs;
@@ -17,7 +18,6 @@ use super::past::Past;
 use super::state::Growing;
 use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
 use crate::maintenance::listing;
-use crate::store::AppendStore;
 
 /// Lost packs that are named one by one.
 const LOST_NAMED: usize = 20;

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use pawl_keeper::audit::{self, Checkpoint, Deed, Event};
 use pawl_policy::{Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
 
 use super::{ExamineError, Opener};
 use crate::maintenance::verify;
 use crate::maintenance::verify::state::States;
-use crate::store::maintenance::MaintenanceStore;
 
 /// The status of what was stored.
 const OK: u16 = 200;

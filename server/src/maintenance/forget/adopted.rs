@@ -12,13 +12,13 @@ use pawl_config::print::{self, Outcome};
 use pawl_keeper::{Act, Told};
 use pawl_policy::retention::Vouched;
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
+use pawl_store::AppendStore;
+use pawl_store::maintenance::{Found, MaintenanceStore};
 use serde::{Deserialize, Serialize};
 
 use super::super::remembered;
 use super::super::session::{self, Session};
 use crate::cli::Adopt;
-use crate::store::AppendStore;
-use crate::store::maintenance::{Found, MaintenanceStore};
 
 /// For what is vouched, by ids.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use pawl_config::retention::CanaryFile;
 use pawl_policy::retention::{Moment, Size, Snapshot};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_store::AppendStore;
 use serde::Deserialize;
 
 use super::super::progress;
@@ -22,7 +23,6 @@ use super::canary;
 use super::state::State;
 use crate::maintenance::restic::Address;
 use crate::maintenance::restic::Restic;
-use crate::store::AppendStore;
 
 /// After so many trees what was counted is written down, so that a first run that is cut goes on where it was.
 const COUNTED_AT_A_TIME: usize = 50;

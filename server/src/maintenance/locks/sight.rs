@@ -13,9 +13,9 @@ use pawl_policy::{
     RemoveLock, RepositoryName, Stat, Usage, locks_are_suspended,
 };
 
-use crate::body::Upload;
-use crate::store::either::{EitherFile, EitherStore};
-use crate::store::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
+use pawl_store::body::Upload;
+use pawl_store::either::{EitherFile, EitherStore};
+use pawl_store::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
 
 /// What is seen of locks. All clones are one.
 #[derive(Debug, Clone, Default)]

@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pawl_policy::{FileId, LOCKS_SUSPENDED_MAX_MS, RepositoryName};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::locks::LockStore;
+use pawl_store::{StoreError, now_ms};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::sight::Sight;
 use crate::maintenance::session::Session;
-use crate::store::either::EitherMaintenance;
-use crate::store::locks::LockStore;
-use crate::store::{StoreError, now_ms};
 
 /// By so much the clock of a door may be behind, for it to heed what is written here.
 const CLOCKS_DIFFER_MS: u64 = 5 * 60 * 1000;
@@ -128,9 +128,9 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use pawl_keeper::testing::maintenance_keeper;
+    use pawl_store::local::LocalMaintenance;
 
     use super::*;
-    use crate::store::local::LocalMaintenance;
 
     struct Here {
         place: tempfile::TempDir,

@@ -12,6 +12,7 @@ use pawl_config::files::{self, FileError};
 use pawl_config::hint;
 use pawl_keeper::audit::{Break, Head, Line};
 use pawl_policy::RepositoryName;
+use pawl_store::either::EitherMaintenance;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,7 +21,6 @@ use super::audited::Audited;
 use super::model::Missing;
 use super::seen::Seen;
 use super::words::{Moment, number};
-use crate::store::either::EitherMaintenance;
 
 /// What was there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,8 @@ use pawl_config::files::FileError;
 use pawl_config::hint;
 use pawl_config::run_settings::Until;
 use pawl_policy::{DAY_MS, FileType, Handle, RepositoryName};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::now_ms;
 
 use super::super::examine::state::State as Examined;
 use super::super::run::record::Record;
@@ -29,8 +31,6 @@ use super::model::{
 use super::seen::{Arrived, Contents, Seen};
 use super::words::{self, Moment};
 use crate::doctor;
-use crate::store::either::EitherMaintenance;
-use crate::store::now_ms;
 
 /// What a report starts from.
 #[derive(Debug, Default)]

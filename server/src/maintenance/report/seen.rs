@@ -11,14 +11,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use pawl_config::Config;
 use pawl_policy::{FileType, Handle, RepositoryName, Usage};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
+use pawl_store::{StoreError, now_ms};
 
 use super::super::config::Standing;
 use super::super::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
 use super::audited::Audited;
 use super::expected::Earlier;
-use crate::store::either::EitherMaintenance;
-use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
-use crate::store::{StoreError, now_ms};
 
 /// What is there.
 #[derive(Debug)]

@@ -5,13 +5,13 @@
 use std::fmt::Write as _;
 
 use pawl_policy::DAY_MS;
+use pawl_store::maintenance::Reason;
 
 use super::super::deleted::{Listed, count};
 use super::super::run::record::Ended;
 use super::model::{LastBackup, Log, Refused, Report, Repository, Verified};
 use super::seen;
 use super::words::{Words, ago, number, size};
-use crate::store::maintenance::Reason;
 
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;

@@ -13,6 +13,9 @@ use pawl_policy::{
     Action, BatchId, Caps, Circumstances, Delete, FileId, Grant, Handle, Permit, PrincipalName,
     RepositoryName, Role, decide,
 };
+use pawl_store::body::{Cut, Upload};
+use pawl_store::maintenance::{Hid, MaintenanceStore, Place, PutBackError, Reason};
+use pawl_store::{CreateError, Span, StoreError, StoredFile};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
@@ -20,9 +23,6 @@ use super::super::abreast::abreast;
 use super::as_of::phase;
 use super::plan::{Step, Task};
 use super::source::Source;
-use crate::body::{Cut, Upload};
-use crate::store::maintenance::{Hid, MaintenanceStore, Place, PutBackError, Reason};
-use crate::store::{CreateError, Span, StoreError, StoredFile};
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

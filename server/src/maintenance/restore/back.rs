@@ -10,12 +10,12 @@ use pawl_policy::{
     Action, Circumstances, Delete, FileState, Grant, Handle, Permit, Permitted, PrincipalName,
     RepositoryName, Role, decide,
 };
+use pawl_store::maintenance::{Hid, MaintenanceStore, PutBackError, Reason};
+use pawl_store::{Facts, now_ms};
 
 use super::as_of::{Since, phase};
 use super::report::{Line, Part};
 use super::{Job, session};
-use crate::store::maintenance::{Hid, MaintenanceStore, PutBackError, Reason};
-use crate::store::{Facts, now_ms};
 
 /// What would be hidden, or is only listed.
 pub(super) fn plan<S>(job: &Job<'_, S>, since: &Since, part: &mut Part) {

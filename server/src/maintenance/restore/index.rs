@@ -6,6 +6,7 @@
 use std::error::Error;
 
 use pawl_policy::{FileType, Handle, RepositoryName};
+use pawl_store::either::EitherMaintenance;
 
 use super::super::door::PrivateDoor;
 use super::super::restic::Version;
@@ -14,7 +15,6 @@ use super::super::verify::survey::missing;
 use super::report::Part;
 use super::{Job, walk};
 use crate::maintenance::restic::Restic;
-use crate::store::either::EitherMaintenance;
 
 /// So long restic waits for others' locks.
 const LOCK_WAIT: &str = "5m";

@@ -4,11 +4,11 @@
 
 use pawl_config::hint;
 use pawl_policy::Handle;
+use pawl_store::maintenance::Place;
 use serde::Serialize;
 
 use super::apply::Done;
 use super::plan::{Step, Task};
-use crate::store::maintenance::Place;
 
 /// What came of a run, or would.
 #[derive(Debug, Default, Serialize)]

@@ -7,6 +7,7 @@ use std::error::Error;
 
 use pawl_config::files::FileError;
 use pawl_config::hint;
+use pawl_store::maintenance::MaintenanceStore;
 
 use super::super::examine::{self as examining, Examined};
 use super::super::report as reporting;
@@ -15,7 +16,6 @@ use super::record::{Junk, Step};
 use super::said::Said;
 use super::steps::{password, unless_told, without_restic};
 use super::ward::Ward;
-use crate::store::maintenance::MaintenanceStore;
 
 /// Files of junk that are named one by one; more are counted.
 const NAMED_MAX: usize = 20;

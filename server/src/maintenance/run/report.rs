@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use pawl_config::hint;
+use pawl_store::now_ms;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -14,7 +15,6 @@ use super::record::{Done, Ended};
 use super::ward::Ward;
 use super::word;
 use crate::maintenance::deleted::moment;
-use crate::store::now_ms;
 
 /// What begins the last line.
 const LAST_LINE: &str = "pawl-run: ";

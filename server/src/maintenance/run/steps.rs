@@ -13,6 +13,8 @@ use pawl_config::hint;
 use pawl_config::run_settings::RunSettings;
 use pawl_policy::retention::{Filter, Rules};
 use pawl_policy::{DAY_MS, Handle, Usage};
+use pawl_store::maintenance::{Batch, MaintenanceStore, Reason};
+use pawl_store::{AppendStore, local, now_ms};
 
 use super::super::deleted::{count, weigh};
 use super::super::door::{PrivateDoor, Young};
@@ -26,8 +28,6 @@ use super::record::{Ended, HeldSnapshot, Record, Step, Verified};
 use super::said::Said;
 use super::ward::Ward;
 use crate::cli::Purge;
-use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
-use crate::store::{AppendStore, local, now_ms};
 
 /// Held snapshots that are named one by one; `pawl maintain forget --dry-run` and the report have them all.
 const SUSPICIOUS_NAMED: usize = 5;

@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use pawl_config::Config;
 use pawl_config::files::FileError;
 use pawl_policy::{FileType, Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
 
 use super::super::deleted::count;
 use super::super::purge::today;
@@ -22,7 +23,6 @@ use super::record::{Day, Step, Verified};
 use super::said::Said;
 use super::ward::Ward;
 use crate::cli::Reading;
-use crate::store::maintenance::MaintenanceStore;
 
 /// Findings that are told one by one; `pawl maintain verify` names them all.
 const TOLD_MAX: usize = 5;

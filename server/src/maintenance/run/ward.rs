@@ -10,6 +10,8 @@ use pawl_config::files::FileError;
 use pawl_config::run_settings::RunSettings;
 use pawl_policy::retention::Rules;
 use pawl_policy::{DAY_MS, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::now_ms;
 
 use super::super::config::Standing;
 use super::super::locks::LocksError;
@@ -18,8 +20,6 @@ use super::record::{Done, Ended, Night, Record, Step};
 use super::said::Said;
 use super::whole::Whole;
 use crate::maintenance::restic::Restic;
-use crate::store::maintenance::MaintenanceStore;
-use crate::store::now_ms;
 
 /// A step for which there was no time for so long is worth a look.
 const LEFT_TOO_LONG_MS: u64 = 3 * DAY_MS;

@@ -6,10 +6,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use pawl_config::files::{self, FileError};
+use pawl_store::now_ms;
 use serde::{Deserialize, Serialize};
 
 use super::super::{remembered, session};
-use crate::store::now_ms;
 
 /// A run that was cut longer ago is not gone on with: what it did is another night's work.
 const RESUMED_WITHIN_MS: u64 = 12 * 60 * 60 * 1000;

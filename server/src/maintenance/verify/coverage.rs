@@ -6,10 +6,10 @@ use std::error::Error;
 
 use pawl_config::Config;
 use pawl_policy::{Handle, RepositoryName};
+use pawl_store::maintenance::{MaintenanceStore, Place};
 
 use super::state::{State, States};
 use crate::maintenance::stores;
-use crate::store::maintenance::{MaintenanceStore, Place};
 
 /// How far the verification of a repository has come.
 #[derive(Debug, Clone, PartialEq, Eq)]

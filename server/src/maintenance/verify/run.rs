@@ -17,6 +17,8 @@ use pawl_config::files::FileError;
 use pawl_config::hint;
 use pawl_config::pace::Pace;
 use pawl_policy::{Caps, FileId, Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::{StoreError, now_ms};
 
 use super::super::stop::Stop;
 use jobs::{Job, first, jobs, parts};
@@ -26,8 +28,6 @@ use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
 use super::state::{Run, State, States};
 use super::survey::{Seen, survey, vanished};
-use crate::store::maintenance::MaintenanceStore;
-use crate::store::{StoreError, now_ms};
 
 /// What is remembered goes to disk this often.
 const SAVE_EVERY: Duration = Duration::from_secs(1);

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use pawl_config::files::{self, FileError};
 use pawl_policy::{FileId, Handle, RepositoryName};
+use pawl_store::now_ms;
 use serde::{Deserialize, Serialize};
 
 use super::super::remembered::{self, load, save};
 use super::finding::{Finding, Severity};
-use crate::store::now_ms;
 
 /// What is remembered of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

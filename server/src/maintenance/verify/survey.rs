@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::TryStreamExt;
 use pawl_config::hint;
 use pawl_policy::{Audience, Caps, DAY_MS, FileId, FileType, Handle, RepositoryName};
+use pawl_store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
+use pawl_store::{StoreError, now_ms};
 
 use super::finding::{Finding, Kind};
 use super::state::{self, State};
-use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
-use crate::store::{StoreError, now_ms};
 
 /// What was seen.
 #[derive(Debug, Default)]
