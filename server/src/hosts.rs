@@ -11,12 +11,12 @@ use pawl_config::files;
 use pawl_config::print::{self, Outcome};
 use pawl_config::url::{url_of, url_path};
 use pawl_config::{Config, LISTEN_DEFAULT, Tls};
+use pawl_frontend::credentials::{CertificateOrder, GrantEntry, Host, Hosts, OfHtpasswd, Secret, hosts_path};
+use pawl_frontend::http::tls::ca_file;
 use pawl_policy::{PrincipalName, RepositoryName};
 use serde::Serialize;
 
 use crate::cli::{AddHost, AddRepository, GrantOptions, Host as Command, HostRole, NewCertificate};
-use crate::credentials::{CertificateOrder, GrantEntry, Host, Hosts, OfHtpasswd, Secret, hosts_path};
-use crate::http::tls::ca_file;
 
 mod list;
 

@@ -9,14 +9,8 @@
 
 pub mod audit_command;
 pub mod cli;
-pub mod credentials;
 pub mod doctor;
 pub mod hosts;
-pub mod http;
 pub mod maintenance;
-pub mod peer;
 pub mod s3_policy;
 pub mod serve;
-pub mod service_manager;
-pub mod socket;
-mod throttle;

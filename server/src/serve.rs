@@ -17,6 +17,11 @@ use pawl_config::hint;
 use pawl_config::print::{self, Outcome};
 use pawl_config::{Config, LISTEN_DEFAULT, Listen, Tls};
 use pawl_config::{files, log};
+use pawl_frontend::credentials::{Credentials, client_ca_path, hosts_path};
+use pawl_frontend::http::tls::{self, CertificateFiles, Certificates, Protocols};
+use pawl_frontend::http::{self, Door, status};
+use pawl_frontend::service_manager::ServiceManager;
+use pawl_frontend::socket::{self, Bound};
 use pawl_keeper::audit_queue::Queue;
 use pawl_keeper::{Footing, KeeperClient, KeeperProcess, Side};
 use pawl_store::local::LocalStore;
@@ -25,12 +30,7 @@ use pawl_store::{AppendStore, Observed};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Serve;
-use crate::credentials::{Credentials, client_ca_path, hosts_path};
 use crate::hosts;
-use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
-use crate::http::{self, Door, status};
-use crate::service_manager::ServiceManager;
-use crate::socket::{self, Bound};
 pub(crate) use capacity::use_what_there_is;
 #[doc(hidden)] // for the program that attacks it
 pub use confined::confine;

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use pawl_config::Place;
 use pawl_policy::{Network, PrincipalName, RepositoryName};
 
-use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
+use pawl_frontend::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 
 /// `pawl host …`
 #[derive(Debug, Subcommand)]

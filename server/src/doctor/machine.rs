@@ -7,12 +7,12 @@ use std::path::Path;
 
 use pawl_config::Level;
 use pawl_config::{Config, Listen, Tls};
+use pawl_frontend::credentials::client_ca_path;
+use pawl_frontend::http::tls::{CertificateFiles, Certificates, Protocols};
 use pawl_keeper::confine::{self, Confined};
 use pawl_policy::Clock;
 
 use super::Line;
-use crate::credentials::client_ca_path;
-use crate::http::tls::{CertificateFiles, Certificates, Protocols};
 use crate::maintenance;
 use crate::serve::user;
 

@@ -10,13 +10,13 @@ use pawl_config::hint;
 use pawl_config::print::{self, Outcome};
 use pawl_config::url::url_of;
 use pawl_config::{Config, Tls};
+use pawl_frontend::credentials::{Host, Hosts, HostsError, Secret, admins_path};
+use pawl_frontend::http::tls::ca_file;
 use pawl_policy::PrincipalName;
 use serde::Serialize;
 
 use super::session::{self, directory};
 use crate::cli::Admin;
-use crate::credentials::{Host, Hosts, HostsError, Secret, admins_path};
-use crate::http::tls::ca_file;
 
 /// Runs the command.
 pub(super) fn run(command: Admin) -> Outcome {

@@ -10,6 +10,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pawl_config::{Config, Tls};
+use pawl_frontend::credentials::Credentials;
+use pawl_frontend::http::Door;
+use pawl_frontend::http::tls::{self, CertificateFiles, Certificates, Protocols};
+use pawl_frontend::socket::Bound;
 use pawl_keeper::audit_queue::Queue;
 use pawl_store::AppendStore;
 use pawl_store::deletions::{Deletions, Hiding};
@@ -17,10 +21,6 @@ use pawl_store::either::{EitherMaintenance, EitherStore};
 
 use super::locks::Sighted;
 use super::session::{Session, directory};
-use crate::credentials::Credentials;
-use crate::http::Door;
-use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
-use crate::socket::Bound;
 pub(super) use private::PrivateDoor;
 use young::Sparing;
 pub(super) use young::Young;

@@ -11,6 +11,10 @@ use pawl_config::files;
 use pawl_config::hint;
 use pawl_config::print::{self, Outcome};
 use pawl_config::url::url_of;
+use pawl_frontend::credentials::{Credentials, admins_path};
+use pawl_frontend::http;
+use pawl_frontend::service_manager::ServiceManager;
+use pawl_frontend::socket::{self, Bound};
 use pawl_keeper::audit_queue::Queue;
 
 use super::admin;
@@ -19,11 +23,7 @@ use super::purge::note_seen;
 use super::session::{self, Session};
 use super::tried;
 use crate::cli::ServeMaintenance;
-use crate::credentials::{Credentials, admins_path};
-use crate::http;
 use crate::serve::{reload_on_hangup, stop_signal, use_what_there_is};
-use crate::service_manager::ServiceManager;
-use crate::socket::{self, Bound};
 
 /// How often it is noted that deletions were seen.
 const NOTE_EVERY: Duration = Duration::from_hours(1);

@@ -11,13 +11,13 @@ use pawl_config::print::Outcome;
 use pawl_config::url::{url, write_down_url};
 use pawl_config::{Config, Tls};
 use pawl_config::{files, log};
+use pawl_frontend::http::tls;
+use pawl_frontend::socket;
 use pawl_keeper::serve_as_service;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::{DIRECTORY_MODE, make_directories};
 use crate::cli;
-use crate::http::tls;
-use crate::socket;
 
 /// Doors that wait until the one that is served hangs up: the next of the same service while the last one ends.
 const BACKLOG: i32 = 4;

@@ -8,6 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pawl_config::{Config, Listen};
+use pawl_frontend::credentials::{Credentials, Secret};
+use pawl_frontend::http;
+use pawl_frontend::http::tls::{self, Certificates};
+use pawl_frontend::socket::{self, Bound, SocketError};
 use pawl_keeper::audit_queue::Queue;
 use pawl_policy::RepositoryName;
 use pawl_store::StoreError;
@@ -16,13 +20,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{OwnDoor, Sparing, Young};
-use crate::credentials::{Credentials, Secret};
-use crate::http;
-use crate::http::tls::{self, Certificates};
 use crate::maintenance::locks;
 use crate::maintenance::restic::{Address, Version};
 use crate::maintenance::session::{self, Session, directory};
-use crate::socket::{self, Bound, SocketError};
 
 /// The server's certificate of such a door.
 const CERTIFICATE: &str = "maintenance-run.pem";

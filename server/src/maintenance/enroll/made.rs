@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use pawl_config::files::{self, FileError};
 use pawl_config::format::Version;
+use pawl_frontend::credentials::Secret;
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 
 use super::super::{remembered, session};
-use crate::credentials::Secret;
 
 /// What an enrollment made.
 pub(super) struct Made {

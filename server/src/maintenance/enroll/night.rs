@@ -11,12 +11,12 @@ use pawl_config::Place;
 use pawl_config::files;
 use pawl_config::hint;
 use pawl_config::print::{self, Ended, Outcome};
+use pawl_frontend::credentials::Secret;
 use pawl_policy::RepositoryName;
 use pawl_policy::retention::Rules;
 
 use super::super::{secret, session};
 use crate::cli::Enroll;
-use crate::credentials::Secret;
 use crate::maintenance::restic::Restic;
 
 /// The rules of whoever has none: two weeks, two months and a year.

@@ -11,7 +11,9 @@ use pawl_policy::{
 };
 
 pub(crate) use locks::{a_suspension_of_locks_is_seen_until_it_is_ended, every_lock_is_found_with_its_facts};
-pub(crate) use naming::{a_repository_below_another_may_have_any_name, every_repository_is_found_and_none_besides};
+pub(crate) use naming::{
+    a_repository_below_another_may_have_any_name, every_repository_is_found_and_none_besides,
+};
 
 mod locks;
 mod naming;

@@ -76,7 +76,7 @@ fn bind_unix(path: &Path) -> std::io::Result<Bound> {
 }
 
 /// Makes a socket that only its owner and group may connect to.
-pub(crate) fn with_mask<T>(make: impl FnOnce() -> T) -> T {
+pub fn with_mask<T>(make: impl FnOnce() -> T) -> T {
     let mask = rustix::process::umask(SOCKET_UMASK);
     let socket = make();
     rustix::process::umask(mask);
@@ -84,7 +84,7 @@ pub(crate) fn with_mask<T>(make: impl FnOnce() -> T) -> T {
 }
 
 /// Removes a socket that a killed server left behind; refuses if somebody listens there.
-pub(crate) fn make_way(path: &Path) -> std::io::Result<()> {
+pub fn make_way(path: &Path) -> std::io::Result<()> {
     // Without waiting: a server that is stuck is alive nevertheless.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

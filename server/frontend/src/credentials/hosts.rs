@@ -48,7 +48,8 @@ impl Secret {
     }
 
     /// One that was made before.
-    pub(crate) const fn again(text: String) -> Self {
+    #[must_use]
+    pub const fn again(text: String) -> Self {
         Self(text)
     }
 
