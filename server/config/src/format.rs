@@ -1,4 +1,4 @@
-//! Versions of what outlives a process. `docs/formats.md` describes each format.
+//! Versions of what outlives a process. `docs/architecture/formats.md` describes each format.
 //!
 //! Invariant: what a newer version wrote is refused with a word that says so, and is not overwritten.
 

@@ -1,4 +1,4 @@
-//! What each adversary of `THREAT_MODEL.md` could do with this deployment.
+//! What each adversary of `docs/threat-model.md` could do with this deployment.
 //!
 //! Invariant: nothing is said to hold that was not looked at.
 

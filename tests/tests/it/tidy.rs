@@ -75,7 +75,7 @@ fn attacks() -> BTreeMap<u32, String> {
 
 #[test]
 fn the_threat_model_lists_each_attack_with_its_test() {
-    let model = std::fs::read_to_string(root().join("THREAT_MODEL.md")).unwrap();
+    let model = std::fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
     let mut listed = BTreeMap::new();
     for row in model.lines().filter(|line| line.starts_with("| A")) {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
@@ -90,7 +90,7 @@ fn the_threat_model_lists_each_attack_with_its_test() {
 
 #[test]
 fn the_threat_model_names_only_tests_that_exist() {
-    let model = std::fs::read_to_string(root().join("THREAT_MODEL.md")).unwrap();
+    let model = std::fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
     for file in model.split('`').filter(|word| word.starts_with("tests/")) {
         assert!(root().join(file).exists(), "{file}");
     }
@@ -145,5 +145,95 @@ fn a_source_file_has_one_purpose_and_says_which() {
             let only_tests = name.ends_with("conformance.rs");
             assert!(lines <= LINES_MAX || only_tests, "{name} has {lines} lines: two purposes?");
         }
+    }
+}
+
+/// Text outside of blocks and of code in a line.
+fn prose(text: &str) -> String {
+    let mut prose = String::new();
+    let mut is_block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            is_block = !is_block;
+        } else if !is_block {
+            // A link's own text can be code: only what could be taken for a link goes.
+            let pieces = line.split('`').enumerate();
+            prose.extend(pieces.map(|(at, piece)| if at % 2 == 0 { piece } else { "code" }));
+            prose.push('\n');
+        }
+    }
+    prose
+}
+
+/// Anchors that a page's headings get on GitHub and in mdBook.
+fn anchors(text: &str) -> Vec<String> {
+    let mut is_block = false;
+    let headings = text.lines().filter(|line| {
+        is_block ^= line.starts_with("```");
+        !is_block && line.starts_with('#')
+    });
+    let anchor = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect::<String>()
+    };
+    headings.map(anchor).collect()
+}
+
+/// Where a page's links and pictures lead.
+fn links(text: &str) -> Vec<String> {
+    let prose = prose(text);
+    let links = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let pictures = prose.split("<img src=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    links.chain(pictures).map(str::to_owned).collect()
+}
+
+/// All documents, as paths from the root.
+fn documents() -> Vec<(String, String)> {
+    let mut documents = texts("docs", ".md");
+    for entry in std::fs::read_dir(root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "md") {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            documents.push((name, std::fs::read_to_string(path).unwrap()));
+        }
+    }
+    documents
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut seen = 0;
+    for (name, text) in documents() {
+        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match path {
+                "" => root().join(&name),
+                path => root().join(&name).parent().unwrap().join(path),
+            };
+            assert!(target.exists(), "{name}: {link} leads nowhere");
+            // The site that mdBook builds has nothing from outside.
+            let outside = !target.canonicalize().unwrap().starts_with(root().join("docs"));
+            assert!(!(name.starts_with("docs/") && outside), "{name}: {link} leads out of docs");
+            if !anchor.is_empty() {
+                let anchors = anchors(&std::fs::read_to_string(&target).unwrap());
+                assert!(anchors.iter().any(|it| it == anchor), "{name}: {link}: one of {anchors:?}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen} links");
+}
+
+#[test]
+fn every_page_is_in_the_summary_and_every_picture_in_a_page() {
+    let summary = links(&std::fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap());
+    let all: String = documents().into_iter().map(|(_, text)| text).collect();
+    for (name, _) in texts("docs", ".md") {
+        let name = name.strip_prefix("docs/").unwrap();
+        assert!(name == "SUMMARY.md" || summary.iter().any(|link| link == name), "{name} is in no summary");
+    }
+    for entry in std::fs::read_dir(root().join("docs/pictures")).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(all.contains(&format!("pictures/{name}")), "{name} is in no page");
     }
 }

@@ -103,7 +103,7 @@ fn the_night_verifies_and_purges_and_gives_the_door_to_admins_back() {
     restic.succeed(["init"]);
     back_up_and_restore(&restic);
     let next = || machine.run("systemctl show --property NextElapseUSecRealtime --value pawl-maintain.timer");
-    assert!(next().contains("2099"), "the README's commands started no timer");
+    assert!(next().contains("2099"), "the page's commands started no timer");
     // Stopped, it says nothing of a next time; started for a moment, as it is shipped, what it waits for.
     machine.run(&format!("systemctl stop pawl-maintain.timer; rm {NO_NIGHT}; systemctl daemon-reload"));
     machine.run("systemctl start pawl-maintain.timer");

@@ -1,10 +1,10 @@
-//! From an empty machine to a backup, by the README's commands.
+//! From an empty machine to a backup, by the commands of `docs/install.md`.
 
 use pawl_tests::wait::until;
 
 use super::{back_up_and_restore, blocks, deployed, host, restic};
 
-/// What `systemd-analyze` may find of each service as it runs, in tenths, as the README promises.
+/// What `systemd-analyze` may find of each service as it runs, in tenths, as the page promises.
 const EXPOSURE_MAX: [(&str, u32); 4] =
     [("pawl", 12), ("pawl-keeper", 5), ("pawl-maintenance", 4), ("pawl-maintain", 7)];
 
