@@ -113,19 +113,11 @@ impl KeeperProcess {
     }
 }
 
-/// Becomes a keeper that serves the first process of this user that connects to `listener`. Returns only if it cannot.
+/// Becomes a keeper that serves the frontend at the other end of `socket`. Returns only if it cannot.
 #[must_use]
-pub fn serve_as_service(
-    listener: OwnedFd,
-    data: &Path,
-    log: Log,
-    demand: Demand,
-    user: u32,
-) -> std::io::Error {
+pub fn become_keeper(socket: OwnedFd, data: &Path, log: Log, demand: Demand) -> std::io::Error {
     match command(data, log, demand) {
-        Ok(mut command) => {
-            command.args(["--accept-from", &user.to_string()]).stdin(Stdio::from(listener)).exec()
-        }
+        Ok(mut command) => command.stdin(Stdio::from(socket)).exec(),
         Err(error) => error,
     }
 }

@@ -33,7 +33,7 @@ mod usage;
 
 use rustix::process::{Resource, Rlimit};
 
-pub use child::{KeeperProcess, serve_as_service};
+pub use child::{KeeperProcess, become_keeper};
 pub use client::{Draft, KeeperClient, KeeperError};
 pub use message::{Act, Footing, Told};
 pub use process::run;

@@ -1,10 +1,9 @@
 //! `pawl-keeper`: started by `pawl`, with its socket as standard input.
 //!
-//! Invariant: it serves one frontend, at the other end of one socket, and ends when that hangs up. A service lets nobody
-//! in but the user that it was told.
+//! Invariant: it serves one frontend, at the other end of one socket, and ends when that hangs up.
 
 use std::error::Error;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,7 +13,6 @@ use clap::Parser;
 use pawl_config::print::{self, Outcome};
 use pawl_config::{Demand, Level, Log, LogFormat, LogLevel, log};
 use pawl_keeper::Side;
-use rustix::net::{SocketFlags, sockopt};
 
 /// Signals that stop a service.
 const STOPPING: [rustix::process::Signal; 3] =
@@ -30,9 +28,6 @@ struct Options {
     /// The directory that holds all repositories
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Standard input listens; serve the first process of this user that connects
-    #[arg(long, value_name = "UID")]
-    accept_from: Option<u32>,
     /// Work for maintenance
     #[arg(long)]
     maintenance: bool,
@@ -68,13 +63,6 @@ fn run(options: &Options) -> Outcome {
     }
     log::start(Log { format: options.log_format, level: options.log_level });
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
-    let socket = match options.accept_from {
-        Some(user) => {
-            tracing::info!(data = %options.data.display(), "keeper: waiting for the frontend");
-            accept(&socket, user)?
-        }
-        None => socket,
-    };
     leave_stopping_to_the_frontend()?;
     pawl_keeper::raise_descriptor_limit();
     let side = if options.maintenance { Side::Maintenance } else { Side::Hosts };
@@ -82,18 +70,6 @@ fn run(options: &Options) -> Outcome {
     pawl_keeper::run(&socket, &options.data, side, demand).map_err(|error| -> Box<dyn Error> {
         format!("the keeper cannot work in {}: {error}", options.data.display()).into()
     })
-}
-
-/// Waits for a process of this user, and hangs up on others.
-fn accept(listener: &OwnedFd, user: u32) -> std::io::Result<OwnedFd> {
-    loop {
-        let socket = rustix::net::accept_with(listener, SocketFlags::CLOEXEC)?;
-        let uid = sockopt::socket_peercred(&socket)?.uid.as_raw();
-        if uid == user {
-            return Ok(socket);
-        }
-        tracing::warn!(uid, "keeper: hung up on a process that is not of the user {user}");
-    }
 }
 
 /// A stop is for the frontend, which lets uploads finish; the keeper ends when the frontend does.

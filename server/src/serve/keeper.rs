@@ -1,6 +1,7 @@
 //! `pawl keeper`: a keeper that is a service under a user of its own.
 //!
-//! Invariant: what the frontend needs and cannot make is there before the keeper confines itself.
+//! Invariant: what the frontend needs and cannot make is there before the keeper confines itself. Nobody is let in but the
+//! user that the configuration names.
 
 use std::error::Error;
 use std::os::fd::OwnedFd;
@@ -9,12 +10,12 @@ use std::path::Path;
 use pawl_config::Demand;
 use pawl_config::print::Outcome;
 use pawl_config::url::{url, write_down_url};
-use pawl_config::{Config, Tls};
+use pawl_config::{Config, KeeperService, Tls};
 use pawl_config::{files, log};
 use pawl_frontend::http::tls;
 use pawl_frontend::socket;
-use pawl_keeper::serve_as_service;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use pawl_keeper::become_keeper;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::{DIRECTORY_MODE, make_directories};
 use crate::cli;
@@ -38,8 +39,10 @@ pub fn keeper(options: &cli::Keeper) -> Outcome {
         None => listen(&service.socket)?,
     };
     prepare(&config)?;
+    tracing::info!(data = %config.data.display(), "keeper: waiting for the frontend");
     let demand = Demand { landlock_abi_max: options.landlock_abi_max, ..config.confinement };
-    let failed = serve_as_service(listener, &config.data, config.log, demand, user(&service.door)?);
+    let socket = accept(&listener, service)?;
+    let failed = become_keeper(socket, &config.data, config.log, demand);
     Err(format!("cannot become the keeper: {failed}").into())
 }
 
@@ -65,6 +68,19 @@ fn listen(path: &Path) -> std::io::Result<OwnedFd> {
     socket::with_mask(|| rustix::net::bind(&listener, &SocketAddrUnix::new(path)?))?;
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
+}
+
+/// Waits for a process of the frontend's user, and hangs up on others.
+fn accept(listener: &OwnedFd, service: &KeeperService) -> Result<OwnedFd, Box<dyn Error>> {
+    let frontend = user(&service.door)?;
+    loop {
+        let socket = rustix::net::accept_with(listener, SocketFlags::CLOEXEC)?;
+        let uid = sockopt::socket_peercred(&socket)?.uid.as_raw();
+        if uid == frontend {
+            return Ok(socket);
+        }
+        tracing::warn!(uid, "keeper: hung up on a process that is not of the user {:?}", service.door);
+    }
 }
 
 /// The number of a user of this machine.
