@@ -120,7 +120,7 @@ impl fmt::Display for Denial {
             Self::NoRepository => "no such repository: run restic init",
             Self::AlreadyInitialised => "append-only: repository is already initialised",
             Self::KeysNotGranted => {
-                "append-only: repository is already initialised; the server's admin allows new keys with --may-add-keys"
+                "append-only: repository is already initialised; the server's admin allows new keys with --allow-key-add"
             }
             Self::TooManyKeys => "too many key files",
             Self::TooManyLocks => "too many live locks of this credential",

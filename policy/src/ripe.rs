@@ -14,7 +14,7 @@ pub const PURGE_DELAY_DAYS: u32 = 14;
 pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What to do where something keeps the clock right of which the kernel is not told, as hypervisors do.
-const IF_RIGHT: &str = "if you know that it is right, say --clock-is-right, or for every night clock_is_right = true under \
+const IF_RIGHT: &str = "if you know that it is right, say --assume-clock-synced, or for every night assume_clock_synced = true under \
                         [maintenance.run]";
 
 /// Whether the machine's clock follows others.
@@ -38,7 +38,7 @@ pub struct Age {
     /// On how many distinct days maintenance saw it.
     pub days_seen: u32,
     /// How many days it has to wait.
-    pub delay_days: u32,
+    pub purge_delay_days: u32,
     /// When the newest file of its repository was received, in Unix milliseconds.
     pub newest_received_ms: Option<u64>,
     /// Whether the clock follows others.
@@ -105,11 +105,11 @@ impl core::error::Error for Unripe {}
 
 /// Judges whether a batch may be purged.
 pub fn ripe(batch: &BatchId, age: &Age) -> Result<Ripe, Unripe> {
-    let until_ms = age.hidden_ms.saturating_add(u64::from(age.delay_days).saturating_mul(DAY_MS));
+    let until_ms = age.hidden_ms.saturating_add(u64::from(age.purge_delay_days).saturating_mul(DAY_MS));
     if age.now_ms < until_ms {
         return Err(Unripe::Delay { until_ms });
     }
-    let needed = age.delay_days.div_ceil(2);
+    let needed = age.purge_delay_days.div_ceil(2);
     if age.days_seen < needed {
         return Err(Unripe::Days { seen: age.days_seen, needed });
     }

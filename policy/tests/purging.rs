@@ -12,7 +12,7 @@ const RIPE: Age = Age {
     hidden_ms: DAY_MS,
     now_ms: 15 * DAY_MS,
     days_seen: 7,
-    delay_days: 14,
+    purge_delay_days: 14,
     newest_received_ms: Some(15 * DAY_MS),
     clock: Clock::Synchronised,
 };
@@ -38,7 +38,7 @@ fn a_batch_is_named_in_one_way() {
 #[test]
 fn a_batch_that_waited_and_was_seen_is_ripe() {
     assert_eq!(ripe(&batch(), &RIPE).unwrap().batch(), &batch());
-    let no_delay = Age { hidden_ms: RIPE.now_ms, days_seen: 0, delay_days: 0, ..RIPE };
+    let no_delay = Age { hidden_ms: RIPE.now_ms, days_seen: 0, purge_delay_days: 0, ..RIPE };
     assert!(ripe(&batch(), &no_delay).is_ok());
 }
 

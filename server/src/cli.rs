@@ -19,7 +19,7 @@ use pawl_config::Place;
 use pawl_policy::{PrincipalName, RepositoryName};
 
 use crate::s3_policy;
-pub use forget::{Adopt, Forget};
+pub use forget::{Forget, Trust};
 pub use host::{AddHost, AddRepository, GrantOptions, Host, HostRole, NewCertificate};
 pub use maintain::{
     Admin, DeleteFiles, Enroll, Key, Maintain, OneKey, Purge, Retire, ServeMaintenance, Undelete,
@@ -35,7 +35,7 @@ const TASKS: [(&str, &[&str]); 5] = [
     ("Look", &["verify"]),
     ("Bring back", &["undelete", "restore"]),
     ("Remove", &["forget", "delete", "purge"]),
-    ("Hosts, admins and keys", &["enroll", "retire", "adopt", "key", "admin", "serve"]),
+    ("Hosts, admins and keys", &["enroll", "retire", "trust", "key", "admin", "serve"]),
 ];
 
 /// All commands, and their help.

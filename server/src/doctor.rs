@@ -99,7 +99,7 @@ fn look(options: &Doctor) -> Result<Report, Box<dyn std::error::Error>> {
     let config = options.place.configuration()?;
     let store = match &config.s3 {
         None => directory::look(&config)?,
-        Some(settings) => bucket::look(settings, config.maintenance.delay_days())?,
+        Some(settings) => bucket::look(settings, config.maintenance.purge_delay_days())?,
     };
     judge(&config, store)
 }
@@ -112,7 +112,7 @@ pub(crate) fn look_without_trying(
 ) -> Result<Report, Box<dyn std::error::Error>> {
     let store = match &config.s3 {
         None => directory::look(config)?,
-        Some(_) => bucket::of_maintenance(found, config.maintenance.delay_days()),
+        Some(_) => bucket::of_maintenance(found, config.maintenance.purge_delay_days()),
     };
     judge(config, store)
 }

@@ -43,7 +43,7 @@ pub struct RunSettings {
     pub check_portions: Option<Portions>,
     /// Purge although this machine does not say whether its clock is synchronised: the clock is right
     #[arg(long)]
-    pub clock_is_right: bool,
+    pub assume_clock_synced: bool,
 }
 
 impl RunSettings {
@@ -57,7 +57,7 @@ impl RunSettings {
             bytes_per_second: self.bytes_per_second.or(other.bytes_per_second),
             lock_wait: self.lock_wait.or(other.lock_wait),
             check_portions: self.check_portions.or(other.check_portions),
-            clock_is_right: self.clock_is_right || other.clock_is_right,
+            assume_clock_synced: self.assume_clock_synced || other.assume_clock_synced,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The command line of `pawl maintain forget` and `pawl maintain adopt`.
+//! The command line of `pawl maintain forget` and `pawl maintain trust`.
 //!
 //! Invariant: as for all of the command line, parsing has no effect.
 
@@ -30,12 +30,12 @@ Who keeps the repository locked for longer than --lock-wait is named; a backup t
 own restic. Needs restic 0.14 or newer. Exit code: 0 if all is well, 1 if snapshots are held that somebody should look at,
 or if locks had to be suspended, 2 if the work could not be done.";
 
-/// Help of `adopt` beyond the options.
-pub(super) const ADOPT_HELP: &str = "\
+/// Help of `trust` beyond the options.
+pub(super) const TRUST_HELP: &str = "\
 Examples:
-  pawl maintain adopt web1 --config /etc/pawl/pawl.toml             # a repository that was brought from elsewhere
-  pawl maintain adopt web1 5f0c…(64 digits) --config /etc/pawl/pawl.toml   # a snapshot that is held, and is good
-  pawl maintain adopt web1 --amend-received --config /etc/pawl/pawl.toml   # the clock was ahead when files were stored
+  pawl maintain trust web1 --config /etc/pawl/pawl.toml             # a repository that was brought from elsewhere
+  pawl maintain trust web1 5f0c…(64 digits) --config /etc/pawl/pawl.toml   # a snapshot that is held, and is good
+  pawl maintain trust web1 --amend-received --config /etc/pawl/pawl.toml   # the clock was ahead when files were stored
 
 Without ids the claimed times of all snapshots that are there now are believed; of those that are named, also that they
 are as large as they should be. What comes later is judged as ever. --amend-received changes the time of receipt of every
@@ -94,9 +94,9 @@ impl Forget {
     }
 }
 
-/// Options of `pawl maintain adopt`.
+/// Options of `pawl maintain trust`.
 #[derive(Debug, Args)]
-pub struct Adopt {
+pub struct Trust {
     /// The repository
     pub repository: RepositoryName,
     /// Snapshots, by all 64 digits [default: all that are there, for their times only]
@@ -107,7 +107,7 @@ pub struct Adopt {
     pub amend_received: bool,
     /// The clock of this machine is right although it does not say that it is synchronised
     #[arg(long, requires = "amend_received")]
-    pub clock_is_right: bool,
+    pub assume_clock_synced: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

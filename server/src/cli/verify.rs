@@ -29,7 +29,7 @@ pub struct Verify {
     #[arg(value_name = "REPOSITORY")]
     pub repositories: Vec<RepositoryName>,
     /// Read this part of all bytes, what was read longest ago first, such as 1/7 [default: what a daily run has to read,
-    /// see `verify_days` in the configuration]
+    /// see `verify_interval_days` in the configuration]
     #[arg(long, value_name = "PART", conflicts_with = "all")]
     pub share: Option<Share>,
     /// Read everything

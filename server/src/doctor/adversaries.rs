@@ -172,7 +172,7 @@ fn root(store: &Store) -> Adversary {
 }
 
 fn maintenance(config: &Config) -> Adversary {
-    let days = config.maintenance.delay_days();
+    let days = config.maintenance.purge_delay_days();
     let has_floor = config.maintenance.floor_ms() > 0;
     let text = format!(
         "can have files deleted, which are listed and can be brought back for {days} days{}",
@@ -183,7 +183,7 @@ fn maintenance(config: &Config) -> Adversary {
         who: "a stolen maintenance credential",
         holds: if has_floor { Holds::Yes } else { Holds::Partly },
         text,
-        remedy: (!has_floor).then(|| "set maintenance.floor_days".to_owned()),
+        remedy: (!has_floor).then(|| "set maintenance.min_snapshot_age_days".to_owned()),
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn look(config: &Config) -> Machine {
     let level = level(config, abi, seccomp, &mut lines);
     lines.push(of_level(config, level));
     let encrypts = of_connections(config, &mut lines);
-    lines.push(of_clock(config.maintenance.run.general().clock_is_right));
+    lines.push(of_clock(config.maintenance.run.general().assume_clock_synced));
     Machine { lines, level, encrypts }
 }
 
@@ -122,17 +122,17 @@ fn of_clock(is_right: bool) -> Line {
     match maintenance::clock() {
         Clock::Unsynchronised | Clock::Unknown if is_right => Line::note(
             "the clock is right by the word of the configuration",
-            "purging believes it (clock_is_right)",
+            "purging believes it (assume_clock_synced)",
         ),
         Clock::Synchronised => Line::good("the clock follows others"),
         Clock::Unsynchronised => Line::fault(
             "the clock does not follow others",
             "purging waits until it does, and times at which files are received may be wrong: enable NTP, or if something else \
-             keeps it right, write clock_is_right = true under [maintenance.run]",
+             keeps it right, write assume_clock_synced = true under [maintenance.run]",
         ),
         Clock::Unknown => Line::note(
             "neither the kernel nor systemd says whether the clock follows others",
-            "purging refuses to trust it unless told to (clock_is_right)",
+            "purging refuses to trust it unless told to (assume_clock_synced)",
         ),
     }
 }

@@ -27,7 +27,7 @@ use super::stop::Stop;
 use crate::cli::Forget;
 use crate::maintenance::restic::Restic;
 use crate::maintenance::restic::Version;
-pub(super) use adopted::{adopt, trust_what_came_from_elsewhere};
+pub(super) use adopted::{trust, trust_what_came_from_elsewhere};
 use read::Reader;
 use report::Report;
 use state::State;

@@ -140,7 +140,7 @@ pub(super) fn today() -> Result<jiff::civil::Date, StoreError> {
 /// How batches are looked at.
 struct Examiner<'a, M> {
     store: &'a M,
-    delay_days: u32,
+    purge_delay_days: u32,
     options: &'a Purge,
     /// The settings of the nights, which hold here as well.
     nights: &'a Nights,
@@ -150,19 +150,19 @@ struct Examiner<'a, M> {
 
 impl<'a, M: MaintenanceStore> Examiner<'a, M> {
     fn new(store: &'a M, config: &'a Config, options: &'a Purge) -> Self {
-        let (delay_days, nights) = (config.maintenance.delay_days(), &config.maintenance.run);
+        let (purge_delay_days, nights) = (config.maintenance.purge_delay_days(), &config.maintenance.run);
         let pace = verify::pace(options.bytes_per_second.or(nights.general().bytes_per_second));
-        Self { store, delay_days, options, nights, held_back: &|_| None, pace }
+        Self { store, purge_delay_days, options, nights, held_back: &|_| None, pace }
     }
 
     async fn judge(&self, batch: &Batch, weight: &Weight) -> Result<Result<Ripe, Unripe>, StoreError> {
-        let Self { store, delay_days, options, .. } = *self;
-        let is_right = options.clock_is_right || self.nights.of(&batch.repository).clock_is_right;
+        let Self { store, purge_delay_days, options, .. } = *self;
+        let is_right = options.assume_clock_synced || self.nights.of(&batch.repository).assume_clock_synced;
         let age = Age {
             hidden_ms: weight.hidden_ms,
             now_ms: now_ms(),
             days_seen: u32::try_from(store.days_seen(&batch.id).await?.len()).unwrap_or(u32::MAX),
-            delay_days,
+            purge_delay_days,
             newest_received_ms: store.newest_received_ms(&batch.repository).await?,
             clock: clock::believed(is_right),
         };
@@ -171,7 +171,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
 
     /// Judges a batch, and removes what can be spared of it if it is ripe.
     async fn examine(&self, batch: &Batch) -> Result<Option<Verdict>, StoreError> {
-        let Self { store, delay_days, options, .. } = *self;
+        let Self { store, purge_delay_days, options, .. } = *self;
         let weight = weigh(store, batch).await?;
         if weight.usage.files == 0 {
             if !options.dry_run {
@@ -179,7 +179,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             }
             return Ok(None);
         }
-        let shown = listed(store, batch, &weight, delay_days).await?;
+        let shown = listed(store, batch, &weight, purge_delay_days).await?;
         let judged = match self.judge(batch, &weight).await? {
             Err(unripe) => Err((unripe.to_string(), !matches!(unripe, Unripe::Delay { .. }))),
             Ok(ripe) => (self.held_back)(weight.hidden_ms).map_or(Ok(ripe), |reason| Err((reason, true))),

@@ -92,8 +92,8 @@ async fn make(
             .into());
     }
     let basis = Basis::of(Last::load(&config.data), options.compare.as_deref())?;
-    let report = gather::gather(store, config, &options.repositories, basis, options.seen).await?;
-    if options.seen {
+    let report = gather::gather(store, config, &options.repositories, basis, options.acknowledge).await?;
+    if options.acknowledge {
         keep(&config.data, &Last::seen(report.expected.clone()))?;
     }
     if let Some(path) = &options.html {
@@ -153,7 +153,7 @@ fn keep(data: &Path, last: &Last) -> Result<(), Box<dyn Error>> {
 }
 
 /// Makes a report, compared with this file or else with the last, and hands it out, where somebody is named for that. What
-/// is missing has to be there the next time as well: only `--seen` says that somebody has looked.
+/// is missing has to be there the next time as well: only `--acknowledge` says that somebody has looked.
 pub(super) async fn deliver(
     store: &EitherMaintenance,
     config: &Config,

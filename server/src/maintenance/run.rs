@@ -118,7 +118,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
             (settings.check_portions.map(Portions::get), config.maintenance.portions_max());
         if portions.is_some_and(|portions| portions > most) {
             return Err(format!(
-                "{name}: check_portions: expected at most {most}, half of delay_days, found {}: what a prune removed by \
+                "{name}: check_portions: expected at most {most}, half of purge_delay_days, found {}: what a prune removed by \
                  mistake has to be found while it can be brought back",
                 portions.unwrap_or_default()
             )

@@ -53,11 +53,11 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
 /// Damage has to be found while the good version is still there.
 fn check_coverage(config: &Config, noncurrent_days: Option<u32>) -> Outcome {
     let Some(days) = noncurrent_days else { return Ok(()) };
-    if days < config.maintenance.delay_days() {
+    if days < config.maintenance.purge_delay_days() {
         return Err(format!(
-            "maintenance.delay_days: the bucket's lifecycle rules end old versions after {days} days, but what is deleted \
-             is to come back for {}; set delay_days to {days} at most, or let the bucket keep old versions for longer",
-            config.maintenance.delay_days()
+            "maintenance.purge_delay_days: the bucket's lifecycle rules end old versions after {days} days, but what is deleted \
+             is to come back for {}; set purge_delay_days to {days} at most, or let the bucket keep old versions for longer",
+            config.maintenance.purge_delay_days()
         )
         .into());
     }
@@ -65,8 +65,8 @@ fn check_coverage(config: &Config, noncurrent_days: Option<u32>) -> Outcome {
         return Ok(());
     }
     Err(format!(
-        "maintenance.verify_days: the bucket's lifecycle rules end old versions after {days} days, so that every byte has \
-         to be verified within {}; set verify_days to that, or let the bucket keep old versions for longer",
+        "maintenance.verify_interval_days: the bucket's lifecycle rules end old versions after {days} days, so that every byte has \
+         to be verified within {}; set verify_interval_days to that, or let the bucket keep old versions for longer",
         days / 2
     )
     .into())
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_byte_is_verified_in_half_of_what_the_bucket_keeps() {
-        let config = Config::for_data("/srv/pawl".into()); // verify_days is 7
+        let config = Config::for_data("/srv/pawl".into()); // verify_interval_days is 7
         for (days, holds) in [(None, true), (Some(30), true), (Some(14), true), (Some(13), false)] {
             assert_eq!(check_coverage(&config, days).is_ok(), holds, "{days:?}");
         }
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_deleted_comes_back_for_as_long_as_is_promised() {
-        let config = Config::for_data("/srv/pawl".into()); // delay_days is 14
+        let config = Config::for_data("/srv/pawl".into()); // purge_delay_days is 14
         let refused = check_coverage(&config, Some(13)).unwrap_err().to_string();
-        assert!(refused.starts_with("maintenance.delay_days: "), "{refused}");
+        assert!(refused.starts_with("maintenance.purge_delay_days: "), "{refused}");
     }
 }

@@ -176,7 +176,7 @@ fn a_bucket_takes_the_same_three_lines_and_is_maintained() {
     // moto's credential may do everything, and it checks no content: that must be said, as that the clock is right.
     let config = format!(
         "listen = \"127.0.0.1:0\"\n{config}\naccept = [\"powerful-credential\", \"unchecked-content\"]\n\
-         [maintenance]\ncredentials_file = {credentials:?}\n[maintenance.run]\nclock_is_right = true\n"
+         [maintenance]\ncredentials_file = {credentials:?}\n[maintenance.run]\nassume_clock_synced = true\n"
     );
     write(&terminal.path().join("pawl.toml"), &config);
     let with_access = |lines: &str| {

@@ -27,11 +27,11 @@ pub struct Maintenance {
     /// Where the maintenance door listens; in the data directory if this is empty.
     pub listen: Vec<Listen>,
     /// Days that a snapshot is protected from deletion; 7 unless written.
-    floor_days: Option<u32>,
+    min_snapshot_age_days: Option<u32>,
     /// Days after which deletions become final; 14 unless written.
-    delay_days: Option<u32>,
+    purge_delay_days: Option<u32>,
     /// Days within which every byte is verified; 7 unless written, and no more than half the delay.
-    verify_days: Option<u32>,
+    verify_interval_days: Option<u32>,
     /// For a bucket: a file of credentials, which are not those of `[s3]`.
     credentials_file: Option<PathBuf>,
     /// Which part of that file, or of the usual ones.
@@ -46,7 +46,7 @@ impl Maintenance {
     /// The age from which on a snapshot can be deleted, in milliseconds.
     #[must_use]
     pub fn floor_ms(&self) -> u64 {
-        self.floor_days.map_or(SNAPSHOT_FLOOR_MS, |days| u64::from(days) * DAY_MS)
+        self.min_snapshot_age_days.map_or(SNAPSHOT_FLOOR_MS, |days| u64::from(days) * DAY_MS)
     }
 
     /// How maintenance reaches the bucket that hosts' door reaches as `of_hosts` says: by a credential of its own, which
@@ -68,22 +68,22 @@ impl Maintenance {
 
     /// Days after which deletions become final.
     #[must_use]
-    pub fn delay_days(&self) -> u32 {
-        self.delay_days.unwrap_or(PURGE_DELAY_DAYS)
+    pub fn purge_delay_days(&self) -> u32 {
+        self.purge_delay_days.unwrap_or(PURGE_DELAY_DAYS)
     }
 
     /// In so many nights at most `restic check` reads everything: while what a prune removed by mistake can be brought back.
     #[must_use]
     pub fn portions_max(&self) -> u32 {
-        (self.delay_days() / 2).max(1)
+        (self.purge_delay_days() / 2).max(1)
     }
 
     /// Within so long every byte is verified, in milliseconds: in half the delay at most, so that damage is found while
     /// the good version is still there.
     #[must_use]
     pub fn verify_ms(&self) -> u64 {
-        let half = u64::from(self.delay_days()) * DAY_MS / 2;
-        half.min(u64::from(self.verify_days.unwrap_or(VERIFY_DAYS)) * DAY_MS)
+        let half = u64::from(self.purge_delay_days()) * DAY_MS / 2;
+        half.min(u64::from(self.verify_interval_days.unwrap_or(VERIFY_DAYS)) * DAY_MS)
     }
 
     /// Where the maintenance door of this data directory listens, or why it has to be told where.
@@ -120,9 +120,9 @@ pub struct NoCredential;
 pub(super) struct Written {
     #[serde(default, deserialize_with = "listen::one_or_more")]
     listen: Option<Vec<Listen>>,
-    floor_days: Option<u32>,
-    delay_days: Option<u32>,
-    verify_days: Option<u32>,
+    min_snapshot_age_days: Option<u32>,
+    purge_delay_days: Option<u32>,
+    verify_interval_days: Option<u32>,
     credentials_file: Option<PathBuf>,
     profile: Option<String>,
     #[serde(default)]
@@ -133,24 +133,35 @@ pub(super) struct Written {
 
 impl Written {
     pub(super) fn check(self) -> Result<Maintenance, Refused> {
-        let Self { listen, floor_days, delay_days, verify_days, credentials_file, profile, run, report } =
-            self;
+        let Self {
+            listen,
+            min_snapshot_age_days,
+            purge_delay_days,
+            verify_interval_days,
+            credentials_file,
+            profile,
+            run,
+            report,
+        } = self;
         if listen.as_ref().is_some_and(Vec::is_empty) {
             return Err(("maintenance.listen", "expected at least one address".to_owned()));
         }
-        if let Some(days) = floor_days.filter(|days| *days > DAYS_MAX) {
-            return Err(("maintenance.floor_days", format!("expected 0 to {DAYS_MAX}, found {days}")));
+        if let Some(days) = min_snapshot_age_days.filter(|days| *days > DAYS_MAX) {
+            return Err((
+                "maintenance.min_snapshot_age_days",
+                format!("expected 0 to {DAYS_MAX}, found {days}"),
+            ));
         }
-        if let Some(days) = delay_days.filter(|days| !(1..=DAYS_MAX).contains(days)) {
-            return Err(("maintenance.delay_days", format!("expected 1 to {DAYS_MAX}, found {days}")));
+        if let Some(days) = purge_delay_days.filter(|days| !(1..=DAYS_MAX).contains(days)) {
+            return Err(("maintenance.purge_delay_days", format!("expected 1 to {DAYS_MAX}, found {days}")));
         }
-        let half = delay_days.unwrap_or(PURGE_DELAY_DAYS) / 2;
-        if let Some(days) = verify_days.filter(|days| !(1..=half).contains(days)) {
+        let half = purge_delay_days.unwrap_or(PURGE_DELAY_DAYS) / 2;
+        if let Some(days) = verify_interval_days.filter(|days| !(1..=half).contains(days)) {
             let reason = format!(
-                "expected 1 to {half}, half of delay_days, found {days}: damage has to be found before the good version \
-                 is purged; set a smaller one, or a larger delay_days"
+                "expected 1 to {half}, half of purge_delay_days, found {days}: damage has to be found before the good version \
+                 is purged; set a smaller one, or a larger purge_delay_days"
             );
-            return Err(("maintenance.verify_days", reason));
+            return Err(("maintenance.verify_interval_days", reason));
         }
         if credentials_file.as_ref().is_some_and(|path| !path.is_absolute()) {
             return Err(("maintenance.credentials_file", "expected an absolute path".to_owned()));
@@ -158,9 +169,9 @@ impl Written {
         let (listen, run, report) = (listen.unwrap_or_default(), run.check()?, report.check()?);
         Ok(Maintenance {
             listen,
-            floor_days,
-            delay_days,
-            verify_days,
+            min_snapshot_age_days,
+            purge_delay_days,
+            verify_interval_days,
             credentials_file,
             profile,
             run,
@@ -189,11 +200,11 @@ mod tests {
     #[test]
     fn the_defaults_are_a_week_and_two() {
         let default = Maintenance::default();
-        assert_eq!((default.floor_ms(), default.delay_days()), (7 * DAY_MS, 14));
+        assert_eq!((default.floor_ms(), default.purge_delay_days()), (7 * DAY_MS, 14));
         assert_eq!(default.verify_ms(), 7 * DAY_MS);
-        let short = Written { delay_days: Some(3), ..Written::default() }.check().unwrap();
+        let short = Written { purge_delay_days: Some(3), ..Written::default() }.check().unwrap();
         assert_eq!(short.verify_ms(), 3 * DAY_MS / 2);
-        let none = Written { floor_days: Some(0), ..Written::default() }.check().unwrap();
+        let none = Written { min_snapshot_age_days: Some(0), ..Written::default() }.check().unwrap();
         assert_eq!(none.floor_ms(), 0);
     }
 }

@@ -11,7 +11,7 @@ use pawl_policy::RepositoryName;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::written::Refused;
+use super::written::{Refused, renamed};
 use crate::run_settings::{RunSettings, Until};
 
 const TABLE: &str = "maintenance.run";
@@ -130,7 +130,10 @@ fn typed(command: &Command, key: &str, value: &Value) -> Result<Vec<String>, Str
         .map(|it| it.replace('-', "_"))
         .collect();
     if !options.iter().any(|option| option == key) {
-        return Err(format!("there is no such key; expected one of {}", options.join(", ")));
+        return Err(match renamed(key) {
+            Some(new) => format!("it is called {new} now"),
+            None => format!("there is no such key; expected one of {}", options.join(", ")),
+        });
     }
     let values = match value {
         Value::Array(values) => values.as_slice(),
@@ -173,15 +176,15 @@ mod tests {
         let run = check(
             "keep_daily = 14\nkeep_tag = ['a,b', 'c']\nkeep_last = 'unlimited'\npassword_command = 'pass it'\n\
              until = '06:00'\nbytes_per_second = '50MiB'\nmax_share = '30%'\ngroup_by = 'host'\ncheck_portions = 7\n\
-             lock_wait = '1h'\nrestic = '/usr/bin/restic'\nclock_is_right = true\n\
-             [repositories.'hosts/web1']\nkeep_daily = 30\npassword_file = '/etc/pawl/web1'\nclock_is_right = false",
+             lock_wait = '1h'\nrestic = '/usr/bin/restic'\nassume_clock_synced = true\n\
+             [repositories.'hosts/web1']\nkeep_daily = 30\npassword_file = '/etc/pawl/web1'\nassume_clock_synced = false",
         );
         let run = run.unwrap();
         let [general, web1] = [run.general(), run.of(&"hosts/web1".parse().unwrap())];
         assert_ne!(general.retention.keep.rules(), web1.retention.keep.rules());
         assert_eq!(general.retention.keep.rules().tags.len(), 2);
         assert_eq!(web1.retention.keep.rules().tags.len(), 2);
-        assert_eq!((general.clock_is_right, web1.clock_is_right), (true, false));
+        assert_eq!((general.assume_clock_synced, web1.assume_clock_synced), (true, false));
         assert_eq!(general.restic.password_command.as_deref(), Some("pass it"));
         assert_eq!(web1.restic.password_command, None);
         assert!(web1.restic.password_file.is_some() && web1.until == general.until && web1.until.is_some());
@@ -198,6 +201,7 @@ mod tests {
             ),
             ("password = 'secret'", "password: there is no such key"),
             ("keep-daily = 1", "keep-daily: there is no such key"),
+            ("clock_is_right = true", "clock_is_right: it is called assume_clock_synced now"),
             ("max_share = '200%'", "max_share: expected 0% to 100%"),
             ("at = 'late'", "maintenance.run: at: expected a time of the day such as 03:30, found \"late\""),
             ("[repositories.web1]\nat = '03:30'", "at: there is no such key"),
@@ -209,7 +213,7 @@ mod tests {
             ),
             ("check_portions = 0", "check_portions: expected 1 to 256"),
             ("lock_wait = true", "lock_wait: expected a text, a number, or a list of these; found a boolean"),
-            ("clock_is_right = 1", "clock_is_right: "),
+            ("assume_clock_synced = 1", "assume_clock_synced: "),
             ("lock_wait = ['1m', '2m']", "lock_wait: "),
             ("password_file = 'relative'", "password_file: expected an absolute path"),
             ("password_file = '/a'\npassword_command = 'b'", "cannot be used with"),

@@ -104,12 +104,34 @@ struct WrittenStatus {
     public: bool,
 }
 
+/// Keys that had another name before the first release, and what they are called now.
+const RENAMED: [(&str, &str); 4] = [
+    ("floor_days", "min_snapshot_age_days"),
+    ("delay_days", "purge_delay_days"),
+    ("verify_days", "verify_interval_days"),
+    ("clock_is_right", "assume_clock_synced"),
+];
+
+/// The name that this key has now, if it had another before.
+pub(super) fn renamed(key: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(old, _)| *old == key).map(|(_, new)| *new)
+}
+
+/// An error that also names the new name of an unknown key.
+fn with_new_name(error: &str) -> String {
+    let unknown = error.split_once("unknown field `").and_then(|(_, rest)| rest.split_once('`'));
+    match unknown.and_then(|(key, _)| renamed(key).map(|new| (key, new))) {
+        Some((key, new)) => format!("{error}\n`{key}` is called `{new}` now"),
+        None => error.to_owned(),
+    }
+}
+
 /// Parses the text of the file at `path`. A file that lies in a data directory is about that `directory`, and does not
 /// name one.
 pub(super) fn parse(text: &str, path: &Path, directory: Option<PathBuf>) -> Result<Config, ConfigError> {
     let written: Written = toml::from_str(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
-        cause: error.to_string().trim_end().to_owned(),
+        cause: with_new_name(error.to_string().trim_end()),
     })?;
     let value = |(key, reason): Refused| ConfigError::Value { path: path.to_owned(), key, reason };
     let listen = written.listen.unwrap_or_else(|| vec![LISTEN_DEFAULT]);
@@ -385,13 +407,23 @@ mod tests {
             ("data = '/srv'\npublic_url = 'ftp://x'", "public_url"),
             ("data = '/srv'\n[status]\nlisten = '0.0.0.0:8001'", "status.listen"),
             ("data = '/srv'\n[status]\nport = 8001", "port"),
-            ("data = '/srv'\n[maintenance]\ndelay_days = 0", "maintenance.delay_days"),
-            ("data = '/srv'\n[maintenance]\nfloor_days = 4000", "maintenance.floor_days"),
+            ("data = '/srv'\n[maintenance]\npurge_delay_days = 0", "maintenance.purge_delay_days"),
+            (
+                "data = '/srv'\n[maintenance]\nmin_snapshot_age_days = 4000",
+                "maintenance.min_snapshot_age_days",
+            ),
             ("data = '/srv'\n[maintenance]\nlisten = []", "maintenance.listen"),
-            ("data = '/srv'\n[maintenance]\nverify_days = 8", "maintenance.verify_days"),
-            ("data = '/srv'\n[maintenance]\nverify_days = 0", "maintenance.verify_days"),
-            ("data = '/srv'\n[maintenance]\ndelay_days = 4\nverify_days = 3", "maintenance.verify_days"),
+            ("data = '/srv'\n[maintenance]\nverify_interval_days = 8", "maintenance.verify_interval_days"),
+            ("data = '/srv'\n[maintenance]\nverify_interval_days = 0", "maintenance.verify_interval_days"),
+            (
+                "data = '/srv'\n[maintenance]\npurge_delay_days = 4\nverify_interval_days = 3",
+                "maintenance.verify_interval_days",
+            ),
             ("data = '/srv'\n[maintenance]\nfloor = 7", "floor"),
+            (
+                "data = '/srv'\n[maintenance]\nfloor_days = 7",
+                "`floor_days` is called `min_snapshot_age_days` now",
+            ),
             ("data = '/srv'\n[maintenance.report]\ncommand = []", "maintenance.report.command"),
             ("data = '/srv'\n[maintenance.report]\ncommand = ['']", "maintenance.report.command"),
             ("data = '/srv'\n[maintenance.report]\nformat = 'html'", "maintenance.report.format"),

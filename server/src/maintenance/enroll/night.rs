@@ -160,7 +160,7 @@ impl Written {
                 format!("Nothing begins the night yet: `{}`.", hint::pawl("maintain run"))
             }
         };
-        let days = config.maintenance.delay_days();
+        let days = config.maintenance.purge_delay_days();
         print::line(&format!(
             "{begin}\nEach night verifies, forgets, prunes and checks. Deletions can be undone for {days} days.\n\
              How all backups are: {}",

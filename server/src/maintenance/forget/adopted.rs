@@ -1,4 +1,4 @@
-//! For which snapshots an admin vouches, and `pawl maintain adopt`, which writes it down.
+//! For which snapshots an admin vouches, and `pawl maintain trust`, which writes it down.
 //!
 //! Invariant: only the user of maintenance writes it. If it is lost, claimed times are not believed and snapshots are
 //! held: nothing is removed for want of it.
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::remembered;
 use super::super::session::{self, Session};
-use crate::cli::Adopt;
+use crate::cli::Trust;
 
 /// For what is vouched, by ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -60,13 +60,13 @@ fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     repository: &'a str,
-    adopted: usize,
+    trusted: usize,
 }
 
-/// Runs `pawl maintain adopt`.
-pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
+/// Runs `pawl maintain trust`.
+pub(in crate::maintenance) fn trust(options: &Trust) -> Outcome {
     session::act(&options.place, async |session| {
-        let Adopt { repository, snapshots: snapshots_named, json, .. } = options;
+        let Trust { repository, snapshots: snapshots_named, json, .. } = options;
         let data = &session.config.data;
         files::make_directory(&directory(data), 0o700)?;
         let mut adopted = Adopted::load(data, repository)?;
@@ -79,7 +79,7 @@ pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
             for id in snapshots_named {
                 let handle = Handle::File(FileType::Snapshots, *id);
                 if session.files.facts(repository, &handle).await?.is_none() {
-                    return Err(format!("there is no {handle} in {repository}; nothing was adopted").into());
+                    return Err(format!("there is no {handle} in {repository}; nothing is trusted").into());
                 }
             }
             adopted.as_they_are.extend(snapshots_named.iter().map(ToString::to_string));
@@ -88,9 +88,9 @@ pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
         tell(session, repository, snapshots_named).await?;
         remembered::save(&path(data, repository), &adopted)?;
         if *json {
-            return print::json(&Report { repository: repository.as_str(), adopted: ids.len() });
+            return print::json(&Report { repository: repository.as_str(), trusted: ids.len() });
         }
-        print::line(&format!("Adopted {} snapshots of {repository}.", ids.len()))
+        print::line(&format!("{} snapshots of {repository} are trusted.", ids.len()))
     })
 }
 

@@ -110,7 +110,7 @@ impl Report {
                 text,
                 "\n{} held should be looked at; `{}` says that one is good.",
                 self.suspicious,
-                hint::pawl(format!("maintain adopt {} ID", self.repository))
+                hint::pawl(format!("maintain trust {} ID", self.repository))
             );
         }
         text

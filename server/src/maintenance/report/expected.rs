@@ -236,7 +236,7 @@ impl Last {
             format!(
                 "what has to be there is not known: {error}; expected what an earlier report left; look at it, then `{}` \
                  makes what is there now what has to be there",
-                hint::pawl("maintain report --seen")
+                hint::pawl("maintain report --acknowledge")
             )
         })
     }

@@ -81,10 +81,10 @@ impl Seen {
         let (mut pending, mut deleted) = (Vec::new(), BTreeSet::new());
         let mut unreadable: Vec<_> =
             store.unreadable_batches().await?.into_iter().map(|batch| batch.why).collect();
-        let delay_days = config.maintenance.delay_days();
+        let purge_delay_days = config.maintenance.purge_delay_days();
         for batch in store.batches().await? {
             let is_wanted = wanted.is_empty() || wanted.contains(&batch.repository);
-            match pending_in(store, &batch, &mut deleted, delay_days).await {
+            match pending_in(store, &batch, &mut deleted, purge_delay_days).await {
                 Ok(found) => pending.extend(found.filter(|_| is_wanted)),
                 Err(error) => {
                     unreadable.push(unreadable_batch(&batch, &error));
@@ -176,13 +176,13 @@ async fn pending_in(
     store: &EitherMaintenance,
     batch: &Batch,
     deleted: &mut BTreeSet<(String, String)>,
-    delay_days: u32,
+    purge_delay_days: u32,
 ) -> Result<Option<Listed>, StoreError> {
     let weight = weigh(store, batch, deleted).await?;
     if weight.usage.files == 0 {
         return Ok(None);
     }
-    listed(store, batch, &weight, delay_days).await.map(Some)
+    listed(store, batch, &weight, purge_delay_days).await.map(Some)
 }
 
 /// Adds up what a batch holds, and notes the snapshots among it if it is right that they are not visible.

@@ -115,6 +115,6 @@ fn permit<S>(
     match decide(principal, &grant, action, &circumstances) {
         Ok(Permit::Delete(permit)) => Ok(permit),
         Ok(_) => Err("this file is not deleted so".to_owned()),
-        Err(denial) => Err(format!("{denial} (maintenance.floor_days)")),
+        Err(denial) => Err(format!("{denial} (maintenance.min_snapshot_age_days)")),
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn compare(
         }
         Ok(Said::failed(surprises.join("; ")).and([format!(
             "look at it; `{}` says that you have, and the next run goes on",
-            hint::pawl("maintain report --seen")
+            hint::pawl("maintain report --acknowledge")
         )]))
     })
     .await

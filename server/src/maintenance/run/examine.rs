@@ -71,7 +71,7 @@ fn said(ward: &Ward, examined: Examined, unseen: &BTreeSet<String>) -> Said {
             "nobody has looked at what was hidden in {}: `{}` brings back what is no junk, `{}` says that you have looked",
             batches.join(", "),
             hint::pawl("maintain undelete BATCH"),
-            hint::pawl("maintain report --seen")
+            hint::pawl("maintain report --acknowledge")
         ));
     }
     if junk.is_empty() && noticed.is_empty() && lost.is_empty() {

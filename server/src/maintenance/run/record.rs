@@ -168,7 +168,7 @@ pub(in crate::maintenance) struct Day {
     pub(in crate::maintenance) files: u64,
     pub(in crate::maintenance) bytes: u64,
     pub(in crate::maintenance) snapshots: u64,
-    /// Parts, of the 256 by the first byte of their names, that were read within `verify_days`.
+    /// Parts, of the 256 by the first byte of their names, that were read within `verify_interval_days`.
     pub(in crate::maintenance) parts_verified: u16,
 }
 

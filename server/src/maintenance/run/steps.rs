@@ -149,7 +149,7 @@ pub(super) async fn prune(
         if !ward.record.unseen.is_empty() {
             return Ok(Said::skipped(format!(
                 "not before somebody has looked at what was hidden: `{}` says that you have",
-                hint::pawl("maintain report --seen")
+                hint::pawl("maintain report --acknowledge")
             )));
         }
         let before = session.store.batches().await?;
@@ -231,8 +231,8 @@ pub(super) async fn purge(session: &Session, ward: &mut Ward, unseen: Option<&st
         if let Some(why) = unseen {
             return Ok(Said::failed(why));
         }
-        let RunSettings { bytes_per_second, clock_is_right, .. } = ward.settings;
-        let options = Purge { clock_is_right, bytes_per_second, ..Purge::default() };
+        let RunSettings { bytes_per_second, assume_clock_synced, .. } = ward.settings;
+        let options = Purge { assume_clock_synced, bytes_per_second, ..Purge::default() };
         let is_checked = ward.restic.knows_password()
             && session.files.facts(&ward.repository, &Handle::Config).await?.is_some();
         let held_back = |hidden_ms| why_held_back(&ward.record, is_checked, hidden_ms);

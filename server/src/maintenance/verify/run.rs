@@ -354,7 +354,7 @@ impl Ward {
         let overdue = overdue.count();
         if overdue > 0 {
             let detail = format!(
-                "{overdue} of {} parts were not read in the last {} hours; expected all (maintenance.verify_days); run `{}` every day, or once with --all",
+                "{overdue} of {} parts were not read in the last {} hours; expected all (maintenance.verify_interval_days); run `{}` every day, or once with --all",
                 holds_files.len(),
                 within_ms / HOUR_MS,
                 hint::pawl("maintain verify")

@@ -157,7 +157,7 @@ fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
                      stored, or stands back now. Until then it counts as new and cannot be deleted; once the clock is right, \
                      `{}`",
                     state::text(facts.received_ms),
-                    hint::pawl("maintain adopt REPOSITORY --amend-received")
+                    hint::pawl("maintain trust REPOSITORY --amend-received")
                 );
                 seen.findings.push(Finding::of(&handle, Kind::Ahead, detail));
             }

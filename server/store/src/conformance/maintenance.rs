@@ -46,7 +46,7 @@ pub(crate) fn judged_ripe(batch: &BatchId) -> Ripe {
         hidden_ms: 0,
         now_ms: now_ms(),
         days_seen: 0,
-        delay_days: 0,
+        purge_delay_days: 0,
         newest_received_ms: None,
         clock: Clock::Synchronised,
     };

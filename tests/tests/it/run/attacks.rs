@@ -85,7 +85,7 @@ fn what_vanished_since_the_last_report_stops_the_night_until_somebody_has_looked
     assert!(said.contains("1 of the 6 snapshots") && said.contains(&lost), "{said}");
     assert_eq!(ends(&night, "db1"), WELL, "{night:#}");
     assert_eq!(ground.snapshots("web1").len(), 5, "nothing was forgotten");
-    let _ = maintain(&ground.server.place(), &["report", "--seen"]).expect_code(1);
+    let _ = maintain(&ground.server.place(), &["report", "--acknowledge"]).expect_code(1);
     let night = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
     assert_eq!(ends(&night, "web1"), WELL, "{night:#}");
     // A copy on another machine has not been told that all is well.

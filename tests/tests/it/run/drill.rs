@@ -13,7 +13,7 @@ use super::Ground;
 fn the_page_on_the_nightly_run_is_carried_out_as_it_stands() {
     let ground = Ground::new(&["web1", "db1"]);
     // There was a report before.
-    let _ = super::maintain(&ground.server.place(), &["report", "--seen"]).expect_code(1);
+    let _ = super::maintain(&ground.server.place(), &["report", "--acknowledge"]).expect_code(1);
     let bin = ground.server.dir().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(pawl_binary(), bin.join("pawl")).unwrap();
