@@ -137,14 +137,14 @@ Examples:
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
-    /// Name files for the door, as a service under a user of its own
+    /// Name files for the frontend, as a service under a user of its own
     #[command(after_long_help = "\
-The door, which listens to hosts, can read and can fill files that have no name; the keeper names them, and never in \
+The frontend, which listens to hosts, can read and can fill files that have no name; the keeper names them, and never in \
 place of another. `pawl serve` starts it by itself, under its own user. As a service under another user (keeper_socket \
-in the configuration, deploy/systemd), what is stored belongs to a user that the door is not.
+in the configuration, deploy/systemd), what is stored belongs to a user that the frontend is not.
 
 Example:
-  pawl keeper --config /etc/pawl/pawl.toml   # serves one door, and ends with it; systemd starts it at each connection")]
+  pawl keeper --config /etc/pawl/pawl.toml   # serves one frontend, and ends with it; systemd starts it at each connection")]
     Keeper(Keeper),
 }
 

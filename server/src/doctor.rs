@@ -10,7 +10,7 @@ mod machine;
 mod upkeep;
 
 use pawl_config::Config;
-use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_config::s3::S3Settings;
 use pawl_store::s3::Findings;
 use serde::Serialize;
@@ -83,7 +83,7 @@ pub(crate) struct Report {
 
 /// Looks, and says what it found: exit code 0 if nothing is wrong, 1 if something is, 2 if it could not look.
 pub fn run(options: &Doctor) -> Outcome {
-    let report = look(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
+    let report = look(options).map_err(|error| ExitStatus { code: 2, message: error.to_string() })?;
     if options.json {
         print::json(&report)?;
     } else {
@@ -92,7 +92,7 @@ pub fn run(options: &Doctor) -> Outcome {
     if report.checks.iter().all(|line| line.verdict != Verdict::Fault) {
         return Ok(());
     }
-    Err(Ended { code: 1, message: String::new() }.into())
+    Err(ExitStatus { code: 1, message: String::new() }.into())
 }
 
 fn look(options: &Doctor) -> Result<Report, Box<dyn std::error::Error>> {
@@ -105,7 +105,7 @@ fn look(options: &Doctor) -> Result<Report, Box<dyn std::error::Error>> {
 }
 
 /// The same for whoever tries nothing out: of a bucket it takes what maintenance found out with its own credential, if that
-/// is known. That of the door is not known then.
+/// is known. That of the frontend is not known then.
 pub(crate) fn look_without_trying(
     config: &Config,
     found: Option<(&Findings, &S3Settings)>,

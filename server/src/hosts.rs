@@ -1,4 +1,4 @@
-//! `pawl host`: who may use the backup door.
+//! `pawl host`: who may use the frontend.
 //!
 //! Invariant: a password is printed once, by the command that made it, and kept nowhere. A host's key is in the file
 //! that was asked for and nowhere else.

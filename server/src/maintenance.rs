@@ -3,7 +3,6 @@
 //! Invariant: nothing here runs in a process that serves hosts; whatever acts holds the lock of maintenance, through its
 //! keeper, so that two never work at once.
 
-mod abreast;
 mod admin;
 mod amend;
 mod archive;
@@ -13,17 +12,17 @@ mod content;
 mod delete;
 mod deleted;
 mod deletion;
-mod door;
 mod enroll;
 mod examine;
 mod forget;
 mod key;
 mod listing;
 mod locks;
+mod map_concurrent;
 mod nights;
+mod probe_cache;
 mod progress;
 mod purge;
-mod remembered;
 mod report;
 mod restic;
 mod restore;
@@ -31,10 +30,11 @@ mod retire;
 mod run;
 mod secret;
 mod serve;
+mod server;
 mod session;
+mod state_file;
 mod stop;
 mod stores;
-mod tried;
 mod undelete;
 mod verify;
 

@@ -1,6 +1,6 @@
 //! `pawl serve`: from the configuration to running processes, and back.
 //!
-//! Invariant: the keeper is started before the door has keys or connections, and the door ends when its keeper does.
+//! Invariant: the keeper is started before the frontend has keys or connections, and the frontend ends when its keeper does.
 
 mod capacity;
 mod confined;
@@ -19,11 +19,11 @@ use pawl_config::{Config, LISTEN_DEFAULT, Listen, Tls};
 use pawl_config::{files, log};
 use pawl_frontend::credentials::{Credentials, client_ca_path, hosts_path};
 use pawl_frontend::http::tls::{self, CertificateFiles, Certificates, Protocols};
-use pawl_frontend::http::{self, Door, status};
+use pawl_frontend::http::{self, Frontend, status};
 use pawl_frontend::service_manager::ServiceManager;
 use pawl_frontend::socket::{self, Bound};
 use pawl_keeper::audit_queue::Queue;
-use pawl_keeper::{Footing, KeeperClient, KeeperProcess, Side};
+use pawl_keeper::{KeeperClient, KeeperProcess, StagingCapabilities, Tenant};
 use pawl_store::local::LocalStore;
 use pawl_store::s3::{S3Store, Sort};
 use pawl_store::{AppendStore, Observed};
@@ -38,7 +38,7 @@ pub use keeper::{keeper, user};
 
 use pawl_config::url::{machine_name, write_down_url};
 
-/// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
+/// Directories of Pawl's own are readable by the group, which in a deployment is the frontend's.
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// Threads of the runtime, on however few processors: while one waits for the disk to look at a file, others go on.
@@ -98,7 +98,7 @@ pub fn start_keeper(config: &Config) -> Result<KeeperProcess, Box<dyn Error>> {
         return Ok(KeeperProcess::reach(service)?);
     }
     make_directories(config)?;
-    Ok(KeeperProcess::start(&config.data, config.log, Side::Hosts, config.confinement)?)
+    Ok(KeeperProcess::start(&config.data, config.log, Tenant::Hosts, config.confinement)?)
 }
 
 fn make_directories(config: &Config) -> Result<(), files::FileError> {
@@ -106,7 +106,7 @@ fn make_directories(config: &Config) -> Result<(), files::FileError> {
     files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)
 }
 
-/// The sockets of the door, and of the status listener if there is one.
+/// The sockets of the frontend, and of the status listener if there is one.
 struct Sockets {
     door: Vec<Bound>,
     status: Option<Bound>,
@@ -140,7 +140,7 @@ struct Ready {
     sockets: Sockets,
     certificates: Option<Arc<Certificates>>,
     credentials: Credentials,
-    footing: Footing,
+    footing: StagingCapabilities,
     level: Level,
     url: String,
     manager: ServiceManager,
@@ -173,7 +173,7 @@ where
     let Ready { config, sockets, certificates, credentials, footing, level, url, manager } = ready;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(
-        Door::new(store, credentials, config.caps, config.limits, audit.clone())
+        Frontend::new(store, credentials, config.caps, config.limits, audit.clone())
             .behind(config.proxies.clone()),
     );
     let listening = format!("listening on {url}");

@@ -29,7 +29,7 @@ pub use maintenance::Maintenance;
 pub use report::{Format, Report};
 pub use run::Run as Nights;
 
-/// Where the backup door listens unless told otherwise: this machine only.
+/// Where the frontend listens unless told otherwise: this machine only.
 pub const LISTEN_DEFAULT: Listen = Listen::Tcp(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000)));
 
 /// The configuration that `--data DIR` uses, in DIR.
@@ -95,7 +95,7 @@ pub struct Config {
     pub maintenance: Maintenance,
     /// What the log looks like.
     pub log: Log,
-    /// How door and keeper are confined.
+    /// How frontend and keeper are confined.
     pub confinement: Demand,
     /// Where the keeper is reached if it is a service of its own.
     pub keeper: Option<KeeperService>,
@@ -106,7 +106,7 @@ pub struct Config {
 pub struct KeeperService {
     /// Its socket.
     pub socket: PathBuf,
-    /// The user as which the door comes to it.
+    /// The user as which the frontend comes to it.
     pub door: String,
 }
 

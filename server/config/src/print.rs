@@ -12,7 +12,7 @@ pub type Outcome = Result<(), Box<dyn Error>>;
 /// An end with an exit code of its own: of a command that looks for something, 1 says that it was found.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Ended {
+pub struct ExitStatus {
     /// 1 or 2.
     pub code: u8,
     /// What is printed as the error; nothing if it is empty.
@@ -22,7 +22,7 @@ pub struct Ended {
 /// Prints why a command failed, and says how it ends.
 #[must_use]
 pub fn failure(failed: &(dyn Error + 'static)) -> ExitCode {
-    let ended = failed.downcast_ref::<Ended>();
+    let ended = failed.downcast_ref::<ExitStatus>();
     if ended.is_none_or(|ended| !ended.message.is_empty()) {
         error(failed);
     }
@@ -43,7 +43,7 @@ pub fn json(value: &impl serde::Serialize) -> Outcome {
 pub fn report<R: serde::Serialize>(
     report: &R,
     text: impl FnOnce(&R) -> String,
-    end: Ended,
+    end: ExitStatus,
     is_json: bool,
 ) -> Outcome {
     if is_json {

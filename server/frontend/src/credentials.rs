@@ -136,7 +136,7 @@ pub enum AuthenticationError {
     Unavailable(String),
 }
 
-/// All credentials that a door accepts.
+/// All credentials that a frontend accepts.
 #[derive(Debug)]
 pub struct Credentials {
     reloader: Reloader,

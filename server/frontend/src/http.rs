@@ -1,7 +1,7 @@
-//! The doors, to hosts and to maintenance: the only place that knows HTTP.
+//! The frontends, to hosts and to maintenance: the only place that knows HTTP.
 //!
 //! Invariant: `route` alone reads a URL, `respond` alone names a status, and what lies between them is a decision
-//! of `pawl_policy` carried out on an `AppendStore`. What else a door can do is in its type: `NoDeletions` or
+//! of `pawl_policy` carried out on an `AppendStore`. What else a frontend can do is in its type: `NoDeletions` or
 //! `Hiding`.
 
 mod arrivals;
@@ -13,7 +13,7 @@ mod gate;
 mod listen;
 mod listing;
 mod metrics;
-mod newcomer;
+mod pending_upload;
 mod promises;
 pub mod proxy;
 mod range;
@@ -28,4 +28,4 @@ mod turned_away;
 mod upload;
 
 pub use listen::serve;
-pub use service::Door;
+pub use service::Frontend;

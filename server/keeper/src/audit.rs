@@ -39,7 +39,7 @@ pub struct Line {
     pub event: Event,
 }
 
-/// What a line tells. Decisions are told by the door, all else by the keeper of itself.
+/// What a line tells. Decisions are told by the frontend, all else by the keeper of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -145,7 +145,7 @@ impl Unknown {
     }
 }
 
-/// A request and its answer, as the door tells it.
+/// A request and its answer, as the frontend tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Who asked; with a question mark in front if it was not proved.
@@ -183,7 +183,7 @@ impl Decision {
 /// Something that the keeper did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deed {
-    /// For whom, by the door's word.
+    /// For whom, by the frontend's word.
     pub principal: String,
     /// Where.
     pub repository: String,
@@ -241,7 +241,7 @@ pub fn hash(line: &[u8]) -> String {
     hex::encode(Sha256::digest(line))
 }
 
-/// The directories of both logs in a data directory: that of the door to hosts, and that of maintenance.
+/// The directories of both logs in a data directory: that of the frontend, and that of maintenance.
 #[must_use]
 pub fn directories(data: &Path) -> [PathBuf; 2] {
     [data.join(".pawl/audit"), data.join(".pawl/maintenance/audit")]

@@ -66,7 +66,7 @@ pub struct Queue {
 #[derive(Debug)]
 struct Strangers {
     told: DefaultDirectRateLimiter,
-    untold: AtomicU64,
+    unreported: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -84,7 +84,8 @@ impl Queue {
         let idle = Arc::new(Budget::default());
         tokio::spawn(carry(receiver, keeper.clone(), Arc::clone(&lost), Arc::clone(&idle)));
         let quota = Quota::per_second(STRANGERS_PER_SECOND).allow_burst(STRANGERS_BURST);
-        let strangers = Arc::new(Strangers { told: RateLimiter::direct(quota), untold: AtomicU64::new(0) });
+        let strangers =
+            Arc::new(Strangers { told: RateLimiter::direct(quota), unreported: AtomicU64::new(0) });
         Self { sender, lost, strangers, idle, keeper }
     }
 
@@ -99,13 +100,13 @@ impl Queue {
     /// may fill the disk with them, or drive others' decisions out.
     pub fn note_stranger(&self, mut decision: Decision) {
         if self.strangers.told.check().is_err() {
-            self.strangers.untold.fetch_add(1, Ordering::Relaxed);
+            self.strangers.unreported.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let untold = self.strangers.untold.swap(0, Ordering::Relaxed);
-        if untold > 0 {
+        let unreported = self.strangers.unreported.swap(0, Ordering::Relaxed);
+        if unreported > 0 {
             decision.outcome =
-                format!("{} (and {untold} more refusals of strangers before)", decision.outcome);
+                format!("{} (and {unreported} more refusals of strangers before)", decision.outcome);
         }
         self.note(decision);
     }

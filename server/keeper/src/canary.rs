@@ -1,4 +1,4 @@
-//! A file of Pawl's own that is stored like any other, for a door to try what it must not be able to do.
+//! A file of Pawl's own that is stored like any other, for a frontend to try what it must not be able to do.
 //!
 //! Invariant: it holds nothing and lies where no repository is, so that nothing is lost if a try should succeed.
 
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::commit::{self, STORED_MODE};
 use super::directory;
-use super::message::{Footing, Refusal};
+use super::message::{Refusal, StagingCapabilities};
 use super::staging::{Staged, Staging};
 use crate::confine::{AFTER, BEFORE, CANARY};
 
@@ -38,8 +38,12 @@ fn try_renew(data: BorrowedFd<'_>, staging: &Staging) -> std::io::Result<()> {
     Ok(store(&directory, BEFORE, &staged)?)
 }
 
-/// Stores what a door has filled.
-pub(super) fn publish(data: BorrowedFd<'_>, footing: Footing, staged: &Staged) -> Result<(), Refusal> {
+/// Stores what a frontend has filled.
+pub(super) fn publish(
+    data: BorrowedFd<'_>,
+    footing: StagingCapabilities,
+    staged: &Staged,
+) -> Result<(), Refusal> {
     commit::check_final(footing, staged)?;
     let directory = directory::open(data, CANARY)?;
     Ok(store(&directory, AFTER, staged)?)

@@ -1,4 +1,4 @@
-//! The keeper as the door finds it: a child process of its own, or a service of another user.
+//! The keeper as the frontend finds it: a child process of its own, or a service of another user.
 //!
 //! Invariant: a keeper is a program of its own. It has no descriptor of the frontend's but its end of the socket, and no
 //! memory and no environment of it.
@@ -18,8 +18,8 @@ use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::client::KeeperClient;
-use super::message::{self, Footing, Refusal, Reply, Request};
-use super::side::Side;
+use super::message::{self, Refusal, Reply, Request, StagingCapabilities};
+use super::tenant::Tenant;
 
 /// The keeper's program.
 const PROGRAM: &str = "pawl-keeper";
@@ -39,18 +39,18 @@ pub struct KeeperProcess {
     /// None if it is a service.
     child: Option<Child>,
     socket: OwnedFd,
-    footing: Footing,
+    footing: StagingCapabilities,
 }
 
 impl KeeperProcess {
     /// Starts a keeper of this side for `data` and waits until it is ready.
-    pub fn start(data: &Path, log: Log, side: Side, demand: Demand) -> std::io::Result<Self> {
+    pub fn start(data: &Path, log: Log, side: Tenant, demand: Demand) -> std::io::Result<Self> {
         let (socket, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let child = command(data, log, demand)?
-            .args((side == Side::Maintenance).then_some("--maintenance"))
+            .args((side == Tenant::Maintenance).then_some("--maintenance"))
             .stdin(Stdio::from(theirs))
-            .process_group(0) // Ctrl-C is for the door, which then lets uploads finish
+            .process_group(0) // Ctrl-C is for the frontend, which then lets uploads finish
             .spawn()?;
         match message::receive_ready(&socket)? {
             Some(footing) => Ok(Self { child: Some(child), socket, footing }),
@@ -73,7 +73,7 @@ impl KeeperProcess {
 
     /// What it works on.
     #[must_use]
-    pub const fn footing(&self) -> Footing {
+    pub const fn footing(&self) -> StagingCapabilities {
         self.footing
     }
 
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_keeper_whose_messages_have_another_version_is_refused() {
-        let footing = Footing {
+        let footing = StagingCapabilities {
             unnamed_files: true,
             exclusive_renames: true,
             leases: true,

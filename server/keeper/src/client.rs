@@ -1,4 +1,4 @@
-//! The door's end of the socket to the keeper.
+//! The frontend's end of the socket to the keeper.
 //!
 //! Invariant: what it was told is done is durable; when the keeper is gone, every request fails and
 //! [`KeeperClient::died`] says so.
@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::audit::{Decision, Head};
 
-use super::message::{self, Refusal, Reply, Request, Slot, Told};
+use super::message::{self, AuditEvent, Refusal, Reply, Request, Slot};
 use super::usage::Account;
 
 /// Files asked for at a time, ahead of need.
@@ -30,7 +30,7 @@ const LOW: usize = 8;
 pub enum KeeperError {
     /// A file of that name exists; here is the staged one back.
     #[error("a file of that name exists")]
-    NameTaken(Draft),
+    NameTaken(StagedFile),
     /// There is no such repository.
     #[error("there is no such repository")]
     NotFound,
@@ -69,13 +69,13 @@ type Waiting = Option<HashMap<u64, oneshot::Sender<Answer>>>;
 
 /// A file without a name, open for writing. Dropping it discards it.
 #[derive(Debug)]
-pub struct Draft {
+pub struct StagedFile {
     slot: Option<Slot>,
     file: Option<Arc<File>>,
     client: KeeperClient,
 }
 
-impl Draft {
+impl StagedFile {
     /// The file to fill; `None` once it was closed.
     #[must_use]
     pub fn file(&self) -> Option<Arc<File>> {
@@ -88,7 +88,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for StagedFile {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             let client = self.client.clone();
@@ -126,7 +126,7 @@ impl KeeperClient {
     }
 
     /// A file without a name, from those asked for ahead of need.
-    pub async fn draft(&self) -> Result<Draft, KeeperError> {
+    pub async fn draft(&self) -> Result<StagedFile, KeeperError> {
         loop {
             let (ready, left) = {
                 let mut files = self.shared.ready_files();
@@ -138,7 +138,7 @@ impl KeeperClient {
                     tokio::spawn(async move { client.fetch_files().await });
                 }
                 let file = Some(Arc::new(File::from(writer)));
-                return Ok(Draft { slot: Some(slot), file, client: self.clone() });
+                return Ok(StagedFile { slot: Some(slot), file, client: self.clone() });
             }
             self.fetch_files().await?;
         }
@@ -168,7 +168,7 @@ impl KeeperClient {
     /// Stores the draft under its name.
     pub async fn commit(
         &self,
-        mut draft: Draft,
+        mut draft: StagedFile,
         repository: &RepositoryName,
         handle: &Handle,
         creator: &PrincipalName,
@@ -188,7 +188,7 @@ impl KeeperClient {
     /// Keeps the draft for restoration, because the copy stored under its name is damaged.
     pub async fn rescue(
         &self,
-        mut draft: Draft,
+        mut draft: StagedFile,
         repository: &RepositoryName,
         handle: &Handle,
         creator: &PrincipalName,
@@ -254,7 +254,7 @@ impl KeeperClient {
     }
 
     /// Writes what maintenance did into its audit log.
-    pub async fn tell_deed(&self, told: Told) -> Result<(), KeeperError> {
+    pub async fn tell_deed(&self, told: AuditEvent) -> Result<(), KeeperError> {
         done(self.ask(Request::Tell(told)).await?.0)
     }
 

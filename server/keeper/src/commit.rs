@@ -13,14 +13,14 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::facts::Facts;
-use super::message::{Footing, Refusal};
-use super::side::Side;
+use super::message::{Refusal, StagingCapabilities};
 use super::staging::Staged;
+use super::tenant::Tenant;
 use super::{directory, facts, layout, lease, repository};
 
 /// Stored files can be read by their owner and the group, and written by nobody.
 pub const STORED_MODE: Mode = Mode::from_raw_mode(0o440);
-/// Keys that are kept from hosts by their owner alone, who in a deployment is not the door.
+/// Keys that are kept from hosts by their owner alone, who in a deployment is not the frontend.
 pub const HIDDEN_MODE: Mode = Mode::from_raw_mode(0o400);
 
 /// The mode of a stored file for those who may see it.
@@ -47,7 +47,7 @@ pub struct Naming<'a> {
     /// Who stored it.
     pub creator: &'a PrincipalName,
     /// For whom the keeper works.
-    pub side: Side,
+    pub side: Tenant,
 }
 
 /// Stores a file that [`check_final`] was asked about under its name in its repository, whose directory is open. The
@@ -89,9 +89,9 @@ pub fn rescue(data: BorrowedFd<'_>, staged: &Staged, naming: &Naming<'_>) -> Res
     Ok(true)
 }
 
-/// The door filled the file and says that it is done. Believe the kernel instead. Returns how many bytes it has, which
+/// The frontend filled the file and says that it is done. Believe the kernel instead. Returns how many bytes it has, which
 /// from now on stay as many.
-pub fn check_final(footing: Footing, staged: &Staged) -> Result<u64, Refusal> {
+pub fn check_final(footing: StagingCapabilities, staged: &Staged) -> Result<u64, Refusal> {
     wait_for_writers(footing, staged)?;
     let stat = rustix::fs::fstat(staged.file())?;
     if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != staged.links_expected() {
@@ -100,7 +100,7 @@ pub fn check_final(footing: Footing, staged: &Staged) -> Result<u64, Refusal> {
     u64::try_from(stat.st_size).map_err(|_| Refusal::Failed("staged file has no size".to_owned()))
 }
 
-fn wait_for_writers(footing: Footing, staged: &Staged) -> Result<(), Refusal> {
+fn wait_for_writers(footing: StagingCapabilities, staged: &Staged) -> Result<(), Refusal> {
     for _ in 0..WRITER_TRIES {
         match lease::writers(staged.file())? {
             lease::Writers::None => return Ok(()),
@@ -119,7 +119,8 @@ fn seal(staged: &Staged, naming: &Naming<'_>) -> Result<(), Refusal> {
         audience: naming.side.audience(naming.handle),
     };
     facts::write(staged.file(), &known)?;
-    if let (Side::Maintenance, Handle::File(pawl_policy::FileType::Locks, _)) = (naming.side, naming.handle) {
+    if let (Tenant::Maintenance, Handle::File(pawl_policy::FileType::Locks, _)) = (naming.side, naming.handle)
+    {
         facts::mark_of_maintenance(staged.file())?;
     }
     finish(staged, naming.handle, known.audience)

@@ -44,7 +44,7 @@ impl Confined {
     }
 }
 
-/// The level that door and keeper reach together.
+/// The level that frontend and keeper reach together.
 #[must_use]
 pub const fn level(door: Confined, keeper: Confined) -> Level {
     if !door.seccomp || !keeper.seccomp {
@@ -105,9 +105,9 @@ impl ConfineError {
     }
 }
 
-/// What the door needs to go on reading, and to reach.
+/// What the frontend needs to go on reading, and to reach.
 #[derive(Debug, Default)]
-pub struct DoorNeeds {
+pub struct FrontendNeeds {
     /// Directories to read and list, with all that is beneath.
     pub trees: Vec<PathBuf>,
     /// Files to read again, also after somebody has replaced them.
@@ -122,8 +122,8 @@ pub fn landlock_abi(at_most: Option<u8>) -> u8 {
     landlock::offered(at_most)
 }
 
-/// Confines the door. The caller is the only thread and has opened what it will write to.
-pub fn door(needs: &DoorNeeds, demand: Demand, canary: Option<&Path>) -> Result<Confined, ConfineError> {
+/// Confines the frontend. The caller is the only thread and has opened what it will write to.
+pub fn door(needs: &FrontendNeeds, demand: Demand, canary: Option<&Path>) -> Result<Confined, ConfineError> {
     if demand.least == Level::Off {
         return Ok(Confined::not());
     }
@@ -136,7 +136,7 @@ pub fn door(needs: &DoorNeeds, demand: Demand, canary: Option<&Path>) -> Result<
 /// The first half of that, which must hold by itself where the kernel has enough of Landlock. Returns its ABI.
 #[doc(hidden)] // for the program that attacks it
 pub fn door_without_seccomp(
-    needs: &DoorNeeds,
+    needs: &FrontendNeeds,
     demand: Demand,
     canary: Option<&Path>,
 ) -> Result<u8, ConfineError> {
@@ -168,7 +168,7 @@ pub fn check(door: Confined, keeper: Confined, demand: Demand) -> Result<Level, 
     let abi = door.landlock_abi.min(keeper.landlock_abi);
     let why = match demand.least {
         Level::Strong if abi >= LANDLOCK_ABI_MIN => {
-            "the keeper must be a service of its own, under a user of its own (keeper_socket), and the door must not \
+            "the keeper must be a service of its own, under a user of its own (keeper_socket), and the frontend must not \
              be root"
                 .to_owned()
         }

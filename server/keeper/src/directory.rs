@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// Directories are readable by the group, which in a deployment is the door's.
+/// Directories are readable by the group, which in a deployment is the frontend's.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o750);
 /// Nobody writes to a mark.
 const MARK_MODE: Mode = Mode::from_raw_mode(0o440);

@@ -17,28 +17,28 @@ mod client;
 pub mod commit;
 pub mod confine;
 pub mod directory;
-mod ended;
 pub mod facts;
 pub mod layout;
 pub mod lease;
 mod lock;
 mod message;
 pub mod named;
-mod order;
 mod process;
 mod repository;
-mod side;
+mod shutdown;
 pub mod staging;
+mod tenant;
 mod usage;
+mod write_ordering;
 
 use rustix::process::{Resource, Rlimit};
 
 pub use child::{KeeperProcess, become_keeper};
-pub use client::{Draft, KeeperClient, KeeperError};
-pub use message::{Act, Footing, Told};
+pub use client::{KeeperClient, KeeperError, StagedFile};
+pub use message::{Act, AuditEvent, StagingCapabilities};
 pub use process::run;
 pub use repository::{note_stored, state as repository_state};
-pub use side::Side;
+pub use tenant::Tenant;
 pub use usage::{Account, MaintenanceUsage, counts, read as repository_usage};
 
 /// Bytes of decisions that fit into one message, apart from its number.
@@ -66,7 +66,7 @@ pub mod testing {
     use super::client::KeeperClient;
     use super::message::{self, Reply};
     use super::process;
-    use super::side::Side;
+    use super::tenant::Tenant;
 
     /// Threads of a test cannot be confined alone.
     const UNCONFINED: Demand = Demand { least: Level::Off, landlock_abi_max: None };
@@ -74,16 +74,16 @@ pub mod testing {
     /// Starts a keeper for `data` that ends when the client does.
     #[must_use]
     pub fn keeper(data: &Path, named_staging: bool) -> KeeperClient {
-        start(data, named_staging, Side::Hosts)
+        start(data, named_staging, Tenant::Hosts)
     }
 
     /// The same for maintenance.
     #[must_use]
     pub fn maintenance_keeper(data: &Path) -> KeeperClient {
-        start(data, false, Side::Maintenance)
+        start(data, false, Tenant::Maintenance)
     }
 
-    fn start(data: &Path, named_staging: bool, side: Side) -> KeeperClient {
+    fn start(data: &Path, named_staging: bool, side: Tenant) -> KeeperClient {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let data = data.to_owned();

@@ -1,7 +1,7 @@
 //! Removing a lock, the only stored file that is ever removed.
 //!
 //! Invariant: what is removed is a regular file in `locks/` that hosts could have stored. A lock that maintenance holds
-//! stays until it has expired, whatever a door to hosts says.
+//! stays until it has expired, whatever a frontend says.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -11,14 +11,14 @@ use rustix::io::Errno;
 
 use super::facts::{self, Facts};
 use super::message::Refusal;
-use super::side::Side;
+use super::tenant::Tenant;
 use super::{directory, layout};
 
 /// Returns whether there was one.
 #[expect(clippy::disallowed_methods, reason = "the one place that removes a stored file: a lock")]
 pub(super) fn remove(
     data: BorrowedFd<'_>,
-    side: Side,
+    side: Tenant,
     repository: &RepositoryName,
     id: &FileId,
 ) -> Result<bool, Refusal> {
@@ -40,7 +40,7 @@ pub(super) fn remove(
     if !Kind::from_raw_mode(u32::from(stat.stx_mode)).is_file() || stat.stx_nlink > 1 {
         return Err(Refusal::Failed(format!("locks/{name} is no file with this one name; it stays")));
     }
-    if side == Side::Hosts && is_held_by_maintenance(lock.as_fd())? {
+    if side == Tenant::Hosts && is_held_by_maintenance(lock.as_fd())? {
         return Err(Refusal::Failed(format!("locks/{name} is held by maintenance; it stays")));
     }
     match rustix::fs::unlinkat(&locks, &name, AtFlags::empty()) {

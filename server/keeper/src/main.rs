@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 use pawl_config::print::{self, Outcome};
 use pawl_config::{Demand, Level, Log, LogFormat, LogLevel, log};
-use pawl_keeper::Side;
+use pawl_keeper::Tenant;
 
 /// Signals that stop a service.
 const STOPPING: [rustix::process::Signal; 3] =
@@ -65,7 +65,7 @@ fn run(options: &Options) -> Outcome {
     let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
     leave_stopping_to_the_frontend()?;
     pawl_keeper::raise_descriptor_limit();
-    let side = if options.maintenance { Side::Maintenance } else { Side::Hosts };
+    let side = if options.maintenance { Tenant::Maintenance } else { Tenant::Hosts };
     let demand = Demand { least: options.confinement, landlock_abi_max: options.landlock_abi_max };
     pawl_keeper::run(&socket, &options.data, side, demand).map_err(|error| -> Box<dyn Error> {
         format!("the keeper cannot work in {}: {error}", options.data.display()).into()

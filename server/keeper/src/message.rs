@@ -1,4 +1,4 @@
-//! What door and keeper say to each other: a few fixed messages, one datagram each.
+//! What frontend and keeper say to each other: a few fixed messages, one datagram each.
 //!
 //! Invariant: names are parsed while a message is decoded, so a message that decodes holds only valid names,
 //! whatever the other side sent.
@@ -39,7 +39,7 @@ pub(crate) struct Envelope<T> {
     pub message: T,
 }
 
-/// What the door asks.
+/// What the frontend asks.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Open this many unnamed files and pass their writing ends.
@@ -88,13 +88,13 @@ pub(crate) enum Request {
     Head,
     /// Write the decisions into the audit log.
     Note(Vec<Decision>),
-    /// Write what maintenance did into its audit log. Refused to a door to hosts.
-    Tell(Told),
+    /// Write what maintenance did into its audit log. Refused to a frontend.
+    Tell(AuditEvent),
     /// Say that requests are being answered.
     Ping,
     /// Find out whether a file could be stored now: open an unnamed one and forget it.
     Probe,
-    /// Store the file in the slot as the one file of Pawl's own by which a door tries whether it can store, once.
+    /// Store the file in the slot as the one file of Pawl's own by which a frontend tries whether it can store, once.
     Canary { slot: Slot },
     /// Note that a principal is about to store a file elsewhere than here, or that it did not after all.
     Tally {
@@ -107,7 +107,7 @@ pub(crate) enum Request {
 
 /// What maintenance did to a file, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct AuditEvent {
     /// What.
     pub act: Act,
     /// For whom.
@@ -163,9 +163,9 @@ pub enum Act {
     AmendReceived,
 }
 
-impl From<Told> for Event {
-    fn from(told: Told) -> Self {
-        let Told { act, principal, repository, file, bytes, batch } = told;
+impl From<AuditEvent> for Event {
+    fn from(told: AuditEvent) -> Self {
+        let AuditEvent { act, principal, repository, file, bytes, batch } = told;
         let deed = Deed { principal, repository, file, bytes, batch };
         match act {
             Act::Hide => Self::Hidden(deed),
@@ -203,7 +203,7 @@ impl From<Told> for Event {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reply {
     /// Sent once, unasked, when the keeper is ready to serve. Its number is that of the messages' version.
-    Ready(Footing),
+    Ready(StagingCapabilities),
     /// The slots of the descriptors that came along, in their order.
     Opened { slots: Vec<Slot> },
     /// The last line of the audit log.
@@ -219,7 +219,7 @@ pub(crate) enum Reply {
 /// What the file system under DATA offers, found out at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is found out by itself")]
-pub struct Footing {
+pub struct StagingCapabilities {
     /// Files can be made without a name (`O_TMPFILE`); otherwise they wait under a name in `.pawl/staging`.
     pub unnamed_files: bool,
     /// A file can be renamed without replacing another (`RENAME_NOREPLACE`); otherwise it is linked and then unlinked.
@@ -228,7 +228,7 @@ pub struct Footing {
     pub leases: bool,
     /// How far the keeper is confined.
     pub confined: Confined,
-    /// There is a file of Pawl's own on which a door may try what it must not be able to do.
+    /// There is a file of Pawl's own on which a frontend may try what it must not be able to do.
     pub canary: bool,
 }
 
@@ -314,7 +314,7 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> std::io::Result
 }
 
 /// Receives the message by which a keeper says that it is ready; `None` when it hung up.
-pub(crate) fn receive_ready(socket: impl AsFd) -> std::io::Result<Option<Footing>> {
+pub(crate) fn receive_ready(socket: impl AsFd) -> std::io::Result<Option<StagingCapabilities>> {
     let another = |found: &str| {
         std::io::Error::other(format!(
             "expected a keeper whose messages have version {MESSAGES_VERSION}, found one of {found}: the two are not of the \

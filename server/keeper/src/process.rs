@@ -1,7 +1,7 @@
 //! The keeper's own process: takes requests off the socket and carries them out, a few at a time.
 //!
-//! Invariant: whatever the door says, nothing stored is replaced, changed or removed, but for locks. It believes the
-//! door in what a file is called and who sent it. It ends when the door hangs up, and as a whole: what was begun is
+//! Invariant: whatever the frontend says, nothing stored is replaced, changed or removed, but for locks. It believes the
+//! frontend in what a file is called and who sent it. It ends when the frontend hangs up, and as a whole: what was begun is
 //! finished first.
 
 use std::collections::HashMap;
@@ -18,15 +18,16 @@ use pawl_config::Demand;
 use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::Shutdown;
 
 use super::audit_log::{self, AuditLog};
 use super::commit::{self, Naming};
-use super::ended::Ended;
-use super::message::{self, DESCRIPTORS_MAX, Footing, MESSAGES_VERSION, Refusal, Reply, Request, Slot};
+use super::message::{
+    self, DESCRIPTORS_MAX, MESSAGES_VERSION, Refusal, Reply, Request, Slot, StagingCapabilities,
+};
 use super::repository::Begun;
-use super::side::Side;
+use super::shutdown::Shutdown;
 use super::staging::{Staged, Staging};
+use super::tenant::Tenant;
 use super::usage::{Account, KeeperUsage};
 use super::{canary, directory, facts, lease, lock, repository};
 use crate::audit::{Budget, COUNTED_EVERY, Deed, Event, Head};
@@ -38,14 +39,14 @@ use crate::confine::{self};
 const WORKERS: usize = 24;
 /// Files that wait for their name at a time: those of 64 busy hosts. Each is a descriptor.
 const SLOTS_MAX: usize = 8192;
-/// Messages a second: three times what the busiest door was measured to send. More would only be meant to harm.
+/// Messages a second: three times what the busiest frontend was measured to send. More would only be meant to harm.
 const MESSAGES_PER_SECOND_MAX: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 /// What a power cut may take of the audit log.
 const AUDIT_SYNC_EVERY: Duration = Duration::from_secs(1);
 const AUDIT_HEAD_EVERY: Duration = Duration::from_hours(1);
 
-/// Confines itself and serves the door at the other end of `socket` until it goes away.
-pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io::Result<()> {
+/// Confines itself and serves the frontend at the other end of `socket` until it goes away.
+pub fn run(socket: &OwnedFd, data: &Path, side: Tenant, demand: Demand) -> std::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let data = rustix::fs::open(data, flags, Mode::empty())?;
     let _lock = side.lock(data.as_fd())?;
@@ -56,11 +57,12 @@ pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io
              replacing another (RENAME_NOREPLACE), nor link one ({error}); use ext4, xfs, btrfs, zfs or a tmpfs"
         ))
     })?;
-    let canary = side == Side::Hosts && canary::renew(data.as_fd(), &staging)?;
+    let canary = side == Tenant::Hosts && canary::renew(data.as_fd(), &staging)?;
     let usage = KeeperUsage::open(data.as_fd(), side);
     let confined = confine::keeper(data.as_fd(), demand).map_err(std::io::Error::other)?;
     let unnamed_files = staging.is_unnamed();
-    let footing = Footing { unnamed_files, exclusive_renames, leases: probe(&staging)?, confined, canary };
+    let footing =
+        StagingCapabilities { unnamed_files, exclusive_renames, leases: probe(&staging)?, confined, canary };
     serve(socket, &Keeper::new(data, staging, usage, side, footing))
 }
 
@@ -68,12 +70,18 @@ pub fn run(socket: &OwnedFd, data: &Path, side: Side, demand: Demand) -> std::io
 #[cfg(feature = "testing")]
 pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::Result<()> {
     let data = rustix::fs::open(data, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let side = Side::Hosts;
+    let side = Tenant::Hosts;
     let _lock = side.lock(data.as_fd())?;
     let staging = Staging::named(data.as_fd(), side.staging())?;
     let leases = probe(&staging)?;
     let confined = confine::Confined::not();
-    let footing = Footing { unnamed_files: false, exclusive_renames: true, leases, confined, canary: false };
+    let footing = StagingCapabilities {
+        unnamed_files: false,
+        exclusive_renames: true,
+        leases,
+        confined,
+        canary: false,
+    };
     let usage = KeeperUsage::open(data.as_fd(), side);
     serve(socket, &Keeper::new(data, staging, usage, side, footing))
 }
@@ -81,12 +89,12 @@ pub(super) fn run_with_named_staging(socket: &OwnedFd, data: &Path) -> std::io::
 fn serve(socket: &OwnedFd, keeper: &Keeper) -> std::io::Result<()> {
     message::send(socket, MESSAGES_VERSION, Reply::Ready(keeper.footing), &[])?;
     keeper.audit().append(Event::Started);
-    let ended = &Ended::default();
+    let ended = &Shutdown::default();
     std::thread::scope(|scope| {
         let worker = || {
             keeper.serve(socket);
-            // All go, or a door that is still there could end them one by one while it waits.
-            let _ = rustix::net::shutdown(socket, Shutdown::Both); // fails if the door is gone, which is as well
+            // All go, or a frontend that is still there could end them one by one while it waits.
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both); // fails if the frontend is gone, which is as well
         };
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
         scope.spawn(|| keeper.tend_audit_log(ended));
@@ -124,10 +132,10 @@ fn probe(staging: &Staging) -> std::io::Result<bool> {
 }
 
 struct Keeper {
-    side: Side,
+    side: Tenant,
     data: OwnedFd,
     staging: Staging,
-    footing: Footing,
+    footing: StagingCapabilities,
     slots: Mutex<HashMap<Slot, Staged>>,
     next_slot: AtomicU64,
     usage: KeeperUsage,
@@ -140,7 +148,13 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(data: OwnedFd, staging: Staging, usage: KeeperUsage, side: Side, footing: Footing) -> Self {
+    fn new(
+        data: OwnedFd,
+        staging: Staging,
+        usage: KeeperUsage,
+        side: Tenant,
+        footing: StagingCapabilities,
+    ) -> Self {
         let audit = Mutex::new(AuditLog::open(&data, side.audit()));
         Self {
             side,
@@ -168,25 +182,25 @@ impl Keeper {
                 Ok(None) => {
                     if message::is_heard(socket) {
                         tracing::error!(
-                            "keeper: the door sent an empty message, as none does that is sound; ending"
+                            "keeper: the frontend sent an empty message, as none does that is sound; ending"
                         );
                     }
                     return;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     self.keep_pace();
-                    tracing::error!(%error, "keeper: the door sent what is no message; ignored");
+                    tracing::error!(%error, "keeper: the frontend sent what is no message; ignored");
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    tracing::error!(%error, "keeper: cannot read from the door; ending");
+                    tracing::error!(%error, "keeper: cannot read from the frontend; ending");
                     return;
                 }
             }
         }
     }
 
-    /// A door that was taken over can keep the keeper busy, but no busier than this.
+    /// A frontend that was taken over can keep the keeper busy, but no busier than this.
     fn keep_pace(&self) {
         while let Err(early) = self.pace.check() {
             std::thread::sleep(early.wait_time_from(DefaultClock::default().now()));
@@ -203,12 +217,12 @@ impl Keeper {
         let opened = opened_slots(&reply);
         let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         if let Err(error) = message::send(socket, number, reply, &borrowed) {
-            tracing::debug!(%error, "keeper: cannot answer the door");
+            tracing::debug!(%error, "keeper: cannot answer the frontend");
             self.slots().retain(|slot, _| !opened.contains(slot));
             let refused = Reply::Refused(Refusal::Failed("the answer could not be sent".to_owned()));
-            let _ = message::send(socket, number, refused, &[]); // if this fails as well, the door is gone
+            let _ = message::send(socket, number, refused, &[]); // if this fails as well, the frontend is gone
         }
-        // The writing ends are closed here: from now on only the door has them.
+        // The writing ends are closed here: from now on only the frontend has them.
     }
 
     fn usage_of(&self, account: &Account) -> Reply {
@@ -292,8 +306,8 @@ impl Keeper {
             }
             Request::Tell(told) => {
                 // Of itself the keeper tells; only maintenance does what it has no part in.
-                if self.side != Side::Maintenance {
-                    return Err(Refusal::Failed("a door to hosts has nothing to tell".to_owned()));
+                if self.side != Tenant::Maintenance {
+                    return Err(Refusal::Failed("a frontend has nothing to tell".to_owned()));
                 }
                 self.audit().append(told.into());
                 Ok(())
@@ -329,7 +343,7 @@ impl Keeper {
         let staged = self.take(slot)?;
         let outcome = self.commit_counted(&staged, naming);
         if outcome == Err(Refusal::NameTaken) {
-            self.slots().insert(slot, staged); // the door may ask to rescue it
+            self.slots().insert(slot, staged); // the frontend may ask to rescue it
         }
         outcome
     }
@@ -366,7 +380,7 @@ impl Keeper {
     }
 
     /// Brings the audit log to disk every second, and its head to the log every hour, where it can be witnessed.
-    fn tend_audit_log(&self, ended: &Ended) {
+    fn tend_audit_log(&self, ended: &Shutdown) {
         let mut told: Option<Instant> = None;
         let mut counted = Instant::now();
         loop {

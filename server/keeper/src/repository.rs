@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::facts::{self, Facts};
 use super::{directory, layout};
 
-/// How a directory is opened that the door looks into as well.
+/// How a directory is opened that the frontend looks into as well.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// An initialisation takes seconds; one begun an hour ago is over.

@@ -16,10 +16,10 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::commit::Naming;
-use super::ended::Ended;
 use super::message::{Refusal, as_text};
-use super::side::Side;
-use super::{directory, layout, order};
+use super::shutdown::Shutdown;
+use super::tenant::Tenant;
+use super::{directory, layout, write_ordering};
 use hosts::HostsUsage;
 pub use maintenance::MaintenanceUsage;
 
@@ -97,10 +97,10 @@ pub(crate) enum KeeperUsage {
 
 impl KeeperUsage {
     /// Looks at the file system beneath `data`, which a confined keeper cannot do any more.
-    pub(crate) fn open(data: BorrowedFd<'_>, side: Side) -> Self {
+    pub(crate) fn open(data: BorrowedFd<'_>, side: Tenant) -> Self {
         match side {
-            Side::Hosts => Self::Hosts(Box::new(HostsUsage::open(data, order::is_kept(data)))),
-            Side::Maintenance => Self::Maintenance(MaintenanceUsage::of(data)),
+            Tenant::Hosts => Self::Hosts(Box::new(HostsUsage::open(data, write_ordering::is_kept(data)))),
+            Tenant::Maintenance => Self::Maintenance(MaintenanceUsage::of(data)),
         }
     }
 
@@ -167,7 +167,7 @@ impl KeeperUsage {
         &'scope self,
         scope: &'scope std::thread::Scope<'scope, '_>,
         data: BorrowedFd<'scope>,
-        ended: &'scope Ended,
+        ended: &'scope Shutdown,
     ) {
         if let Self::Hosts(usage) = self {
             scope.spawn(move || usage.write_behind(data, ended));

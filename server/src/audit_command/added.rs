@@ -1,6 +1,6 @@
 //! What was added, as the log tells it.
 //!
-//! Invariant: a file counts once, whether the keeper tells of it, the door, or both. Into a bucket it is the door that
+//! Invariant: a file counts once, whether the keeper tells of it, the frontend, or both. Into a bucket it is the frontend that
 //! stores, so that the keeper tells nothing.
 
 use std::collections::{BTreeMap, HashSet};
@@ -21,7 +21,7 @@ pub(super) struct Added {
     sums: BTreeMap<(String, String), Sum>,
     /// In words, one by one.
     snapshots: Vec<String>,
-    /// Files of which the keeper has told, and the door not yet.
+    /// Files of which the keeper has told, and the frontend not yet.
     told: HashSet<(String, String)>,
 }
 

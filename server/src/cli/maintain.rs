@@ -245,7 +245,7 @@ pub enum Key {
     },
     /// Show a key to hosts
     Expose(OneKey),
-    /// Hide a key from hosts, such as one that was made at the door to hosts for management
+    /// Hide a key from hosts, such as one that was made at the frontend for management
     Hide(OneKey),
 }
 

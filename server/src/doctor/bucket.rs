@@ -20,7 +20,7 @@ pub(super) fn look(
     Ok((lines, store(&findings, Some(has(&findings, Weakness::PowerfulCredential)))))
 }
 
-/// What maintenance found out with its own credential, which says nothing of the door's.
+/// What maintenance found out with its own credential, which says nothing of the frontend's.
 pub(super) fn of_maintenance(
     found: Option<(&Findings, &S3Settings)>,
     purge_delay_days: u32,

@@ -20,7 +20,7 @@ use crate::serve::user;
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) lines: Vec<Line>,
-    /// What the door would reach.
+    /// What the frontend would reach.
     pub(super) level: Level,
     /// Whether what goes over a network is encrypted by Pawl.
     pub(super) encrypts: bool,
@@ -58,7 +58,7 @@ fn level(config: &Config, abi: u8, seccomp: bool, lines: &mut Vec<Line>) -> Leve
         (Ok(door), Ok(owner)) => {
             if door == owner {
                 let text =
-                    format!("{} belongs to {:?}, the door's user", config.data.display(), service.door);
+                    format!("{} belongs to {:?}, the frontend's user", config.data.display(), service.door);
                 let remedy =
                     "give it to the keeper's user: chown -R pawl-keeper:pawl, and 0750 for directories";
                 lines.push(Line::fault(text, remedy));
@@ -66,7 +66,7 @@ fn level(config: &Config, abi: u8, seccomp: bool, lines: &mut Vec<Line>) -> Leve
             confine::level(confined(door), confined(owner))
         }
         (Err(error), _) => {
-            lines.push(Line::fault(error.to_string(), "the door cannot reach the keeper"));
+            lines.push(Line::fault(error.to_string(), "the frontend cannot reach the keeper"));
             Level::Off
         }
         (_, Err(_)) => Level::Off, // what is wrong with the directory is told with it

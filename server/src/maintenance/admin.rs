@@ -1,7 +1,7 @@
-//! `pawl maintain admin`: who may come in at the maintenance door.
+//! `pawl maintain admin`: who may come in at the maintenance server.
 //!
 //! Invariant: an admin's password is printed once, by the command that made it, and kept nowhere; the file of admins is
-//! in a directory that the door to hosts does not open.
+//! in a directory that the frontend does not open.
 
 use std::path::PathBuf;
 
@@ -78,7 +78,7 @@ pub(super) fn add(config: &Config, name: &PrincipalName) -> Result<Invitation, B
     Invitation::new(config, name, &secret)
 }
 
-/// Where the URL that the maintenance door was last reached at is written down.
+/// Where the URL that the maintenance server was last reached at is written down.
 pub(super) fn url_path(config: &Config) -> PathBuf {
     directory(&config.data).join("url")
 }

@@ -10,7 +10,7 @@ use pawl_store::maintenance::{Batch, MaintenanceStore, Place, Reason, Version};
 
 /// Where the `config` of a repository is, without which restic does nothing there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ConfigPresence {
     /// Where everybody sees it; or that was not looked up.
     #[default]
     Visible,
@@ -20,7 +20,7 @@ pub(super) enum Standing {
     Nowhere,
 }
 
-impl Standing {
+impl ConfigPresence {
     /// Looks it up.
     pub(super) async fn of<S: MaintenanceStore>(
         store: &S,

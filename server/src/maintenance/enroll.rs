@@ -19,10 +19,10 @@ use pawl_store::AppendStore;
 use pawl_store::maintenance::{Found, MaintenanceStore, Reason};
 use serde::Deserialize;
 
-use super::door::PrivateDoor;
 use super::forget::trust_what_came_from_elsewhere;
 use super::restic::{Address, Version};
 use super::secret;
+use super::server::PrivateServer;
 use super::session::{self, Session};
 use crate::cli::Enroll;
 use crate::hosts::{self, Credential};
@@ -62,7 +62,7 @@ pub(super) fn run(options: &Enroll) -> Outcome {
         let version = Version::of(night.restic.program())?;
         let management = night.password()?;
         let made = Made::of(&session.config.data, &repository)?;
-        let door = PrivateDoor::open(session, &repository, version).await?;
+        let door = PrivateServer::open(session, &repository, version).await?;
         let restic = AtDoor { restic: &night.restic, address: door.address() };
         let opened = open(session, &repository, &restic, &management, (given.as_ref(), &made)).await;
         door.close().await?;

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use pawl_config::pace::Pace;
 use pawl_config::print::{self, Outcome};
 use pawl_config::{Config, Nights};
-use pawl_policy::{Age, RepositoryName, Ripe, Unripe, Usage, ripe};
+use pawl_policy::{Age, NotPurgeable, PurgePermit, RepositoryName, Usage, purge_permit};
 use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
 use pawl_store::{StoreError, now_ms};
 use serde::Serialize;
@@ -155,7 +155,11 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
         Self { store, purge_delay_days, options, nights, held_back: &|_| None, pace }
     }
 
-    async fn judge(&self, batch: &Batch, weight: &Weight) -> Result<Result<Ripe, Unripe>, StoreError> {
+    async fn judge(
+        &self,
+        batch: &Batch,
+        weight: &Weight,
+    ) -> Result<Result<PurgePermit, NotPurgeable>, StoreError> {
         let Self { store, purge_delay_days, options, .. } = *self;
         let is_right = options.assume_clock_synced || self.nights.of(&batch.repository).assume_clock_synced;
         let age = Age {
@@ -166,7 +170,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             newest_received_ms: store.newest_received_ms(&batch.repository).await?,
             clock: clock::believed(is_right),
         };
-        Ok(ripe(&batch.id, &age))
+        Ok(purge_permit(&batch.id, &age))
     }
 
     /// Judges a batch, and removes what can be spared of it if it is ripe.
@@ -181,16 +185,16 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
         }
         let shown = listed(store, batch, &weight, purge_delay_days).await?;
         let judged = match self.judge(batch, &weight).await? {
-            Err(unripe) => Err((unripe.to_string(), !matches!(unripe, Unripe::Delay { .. }))),
-            Ok(ripe) => (self.held_back)(weight.hidden_ms).map_or(Ok(ripe), |reason| Err((reason, true))),
+            Err(refused) => Err((refused.to_string(), !matches!(refused, NotPurgeable::Delay { .. }))),
+            Ok(permit) => (self.held_back)(weight.hidden_ms).map_or(Ok(permit), |reason| Err((reason, true))),
         };
         let (outcome, reason, removed, overdue) = match judged {
             Err((reason, is_due)) => {
                 let overdue = is_due.then(|| reason.clone());
                 ("kept", Some(reason), Usage::default(), overdue)
             }
-            Ok(ripe) => {
-                let (removed, mut kept, left) = self.remove(batch, &ripe, weight.usage.files).await?;
+            Ok(permit) => {
+                let (removed, mut kept, left) = self.remove(batch, &permit, weight.usage.files).await?;
                 let overdue = Some(kept.join("; ")).filter(|kept| !kept.is_empty());
                 kept.extend(left);
                 if kept.is_empty() && !options.dry_run {
@@ -212,7 +216,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
     async fn remove(
         &self,
         batch: &Batch,
-        ripe: &Ripe,
+        permit: &PurgePermit,
         files: u64,
     ) -> Result<(Usage, Vec<String>, Option<String>), StoreError> {
         let Self { store, options, .. } = *self;
@@ -232,7 +236,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
                     let purged = if options.dry_run {
                         Purged::Gone
                     } else {
-                        store.purge(ripe, &hidden.handle).await?
+                        store.purge(permit, &hidden.handle).await?
                     };
                     match purged {
                         Purged::Gone => removed = removed.plus(Usage { bytes: hidden.bytes, files: 1 }),

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use pawl_config::Config;
 use pawl_config::files;
-use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_policy::RepositoryName;
 use pawl_store::either::EitherMaintenance;
 use serde_json::json;
@@ -70,14 +70,14 @@ pub(super) fn run(options: &cli::Report) -> Outcome {
         let delivered = if options.deliver { hand_out(&mut report, &config).await } else { Ok(()) };
         say(&report, options)?;
         match (delivered, report.summary.exit) {
-            (Err(error), _) => Err(Ended { code: 2, message: error.to_string() }.into()),
+            (Err(error), _) => Err(ExitStatus { code: 2, message: error.to_string() }.into()),
             (Ok(()), 0) => Ok(()),
-            (Ok(()), code) => Err(Ended { code, message: String::new() }.into()),
+            (Ok(()), code) => Err(ExitStatus { code, message: String::new() }.into()),
         }
     })
-    .map_err(|error| match error.downcast::<Ended>() {
+    .map_err(|error| match error.downcast::<ExitStatus>() {
         Ok(ended) => (*ended).into(),
-        Err(error) => Ended { code: 2, message: error.to_string() }.into(),
+        Err(error) => ExitStatus { code: 2, message: error.to_string() }.into(),
     })
 }
 
@@ -120,7 +120,7 @@ fn failed(error: &dyn Error, options: &cli::Report) -> Outcome {
     } else {
         print::line(&format!("pawl-report: {said}"))?;
     }
-    Err(Ended { code: 2, message: error.to_string() }.into())
+    Err(ExitStatus { code: 2, message: error.to_string() }.into())
 }
 
 fn say(report: &Report, options: &cli::Report) -> Outcome {

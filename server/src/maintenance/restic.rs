@@ -3,7 +3,7 @@
 //! Invariant: neither the repository's password nor a credential is on a command line. A restic that has to end is asked
 //! to, so that it removes its lock.
 
-mod soon;
+mod run_with_timeout;
 mod version;
 
 use std::path::Path;
@@ -16,10 +16,10 @@ use pawl_store::s3::Direct;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::stop::Stop;
-pub(super) use soon::soon;
+pub(super) use run_with_timeout::run_with_timeout;
 pub(super) use version::Version;
 
-/// So long a restic that was asked to end may take to remove its lock. What it waits for is a door of this machine.
+/// So long a restic that was asked to end may take to remove its lock. What it waits for is a server of this machine.
 const END_WAIT_MAX: Duration = Duration::from_secs(20);
 /// restic counts what it may read in this many bytes.
 const LIMIT_UNIT_BYTES: u64 = 1 << 10;

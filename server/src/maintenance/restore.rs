@@ -17,14 +17,14 @@ use std::num::NonZeroUsize;
 use bytesize::ByteSize;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_config::Config;
-use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_policy::{FileType, Handle, RepositoryName};
 use pawl_store::StoreError;
 use pawl_store::either::EitherMaintenance;
 use pawl_store::maintenance::{Batch, Found, Holders, MaintenanceStore};
 use tokio::sync::Mutex;
 
-use super::abreast::FILES_AT_A_TIME;
+use super::map_concurrent::FILES_AT_A_TIME;
 use super::restic::Version;
 use super::session::Session;
 use super::verify::finding::{Finding, Severity};
@@ -40,8 +40,8 @@ use source::Source;
 
 /// Runs the command.
 pub(super) fn run(options: &Restore) -> Outcome {
-    let report = restore(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
-    let end = Ended { code: report.exit_code(), message: String::new() };
+    let report = restore(options).map_err(|error| ExitStatus { code: 2, message: error.to_string() })?;
+    let end = ExitStatus { code: report.exit_code(), message: String::new() };
     print::report(&report, Report::text, end, options.json)
 }
 

@@ -4,7 +4,7 @@
 //! maintenance stops to expect anything.
 
 use pawl_config::print::{self, Outcome};
-use pawl_keeper::{Act, Told};
+use pawl_keeper::{Act, AuditEvent};
 use pawl_store::maintenance::MaintenanceStore;
 
 use super::session::{self, Session};
@@ -50,6 +50,6 @@ pub(super) fn run(options: &Retire) -> Outcome {
 
 async fn tell(session: &Session, options: &Retire) -> Outcome {
     let (principal, repository) = (session::user()?.to_string(), options.repository.to_string());
-    let told = Told { act: Act::Retire, principal, repository, file: None, bytes: None, batch: None };
+    let told = AuditEvent { act: Act::Retire, principal, repository, file: None, bytes: None, batch: None };
     Ok(session.keeper.tell_deed(told).await?)
 }

@@ -1,6 +1,6 @@
-//! `pawl maintain serve`: the maintenance door as a service.
+//! `pawl maintain serve`: the maintenance server as a service.
 //!
-//! Invariant: it has credentials of its own, read from a directory that the door to hosts does not open, and ends when
+//! Invariant: it has credentials of its own, read from a directory that the frontend does not open, and ends when
 //! its keeper does.
 
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use pawl_frontend::socket::{self, Bound};
 use pawl_keeper::audit_queue::Queue;
 
 use super::admin;
-use super::door;
+use super::probe_cache;
 use super::purge::note_seen;
+use super::server;
 use super::session::{self, Session};
-use super::tried;
 use crate::cli::ServeMaintenance;
 use crate::serve::{reload_on_hangup, stop_signal, use_what_there_is};
 
@@ -35,21 +35,21 @@ pub(super) fn run(options: &ServeMaintenance) -> Outcome {
         config.maintenance.listen.clone_from(&options.listen);
     }
     use_what_there_is(&mut config.limits);
-    tried::forget(&config.data)?; // whoever stays finds out how the bucket is now
+    probe_cache::forget(&config.data)?; // whoever stays finds out how the bucket is now
     session::act_with(config, async |session| serve(session).await)
 }
 
 async fn serve(session: &Session) -> Outcome {
     let config = &session.config;
     let bound = socket::bind(&config.maintenance.places(&config.data)?)?;
-    let certificates = door::certificates(config, &bound)?;
+    let certificates = server::certificates(config, &bound)?;
     let url = write_down_url(config, &bound);
     if !admins_path(&config.data).exists() {
         welcome(config)?;
     }
     let credentials = Credentials::load_admins(admins_path(&config.data), config.failed_logins_per_minute)?;
     let audit = Queue::start(session.keeper.clone());
-    let door = Arc::new(door::new(session, credentials, audit.clone()));
+    let door = Arc::new(server::new(session, credentials, audit.clone()));
     let listening = format!("listening on {url} for maintenance");
     let manager = ServiceManager::find();
     let reloaded = Arc::clone(&door);
@@ -93,7 +93,7 @@ async fn note_days(session: &Session) {
     }
 }
 
-/// By what admins reach the door, which is noted for `pawl maintain admin add`.
+/// By what admins reach the server, which is noted for `pawl maintain admin add`.
 fn write_down_url(config: &Config, bound: &[Bound]) -> String {
     let place = bound.first().map(Bound::place);
     let tls = match &config.tls {

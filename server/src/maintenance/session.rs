@@ -17,16 +17,16 @@ use pawl_config::log;
 use pawl_config::pace::Pace;
 use pawl_config::print::Outcome;
 use pawl_config::{Config, Log, LogLevel};
-use pawl_keeper::{KeeperClient, KeeperProcess, Side};
+use pawl_keeper::{KeeperClient, KeeperProcess, Tenant};
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use pawl_store::either::{EitherMaintenance, EitherStore};
 use pawl_store::maintenance::{MaintenanceStore, Place as Where, Version};
 use pawl_store::{StoreError, StoredFile};
 
 use super::content;
-use super::locks::Sight;
+use super::locks::LockFilter;
 use super::stores::{self, Stores};
-use super::verify::untold;
+use super::verify::pending_audit;
 use crate::serve::{DISK_WAIT_MAX, end_keeper};
 
 /// What a command works with.
@@ -37,7 +37,7 @@ pub(super) struct Session {
     /// The same place as hosts use it, for what is added, and for locks.
     pub(super) files: EitherStore,
     /// Which locks our own restic sees.
-    pub(super) sight: Sight,
+    pub(super) sight: LockFilter,
     pub(super) keeper: KeeperClient,
 }
 
@@ -142,13 +142,13 @@ pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Out
 /// The same, where there is a runtime.
 pub(super) async fn act_within(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
     let (data, log, demand) = (config.data.clone(), config.log, config.confinement);
-    let start = move || KeeperProcess::start(&data, log, Side::Maintenance, demand);
+    let start = move || KeeperProcess::start(&data, log, Tenant::Maintenance, demand);
     let (keeper, child) = tokio::task::spawn_blocking(start).await??.connect()?;
     let outcome = match stores::open(&config, &keeper).await {
         Ok(Stores { store, files, lock }) => {
-            let sight = Sight::default();
+            let sight = LockFilter::default();
             let session = Session { config, store, files, sight, keeper: keeper.clone() };
-            if let Err(error) = untold::tell(&session).await {
+            if let Err(error) = pending_audit::tell(&session).await {
                 tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
             }
             let outcome = stores::while_held(lock.as_ref(), work(&session)).await;

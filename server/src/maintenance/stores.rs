@@ -1,6 +1,6 @@
 //! Which store a command of maintenance works on: the data directory, or a bucket.
 //!
-//! Invariant: a bucket is reached with the credential of maintenance, never silently with that of hosts' door; who acts
+//! Invariant: a bucket is reached with the credential of maintenance, never silently with that of frontend; who acts
 //! on one holds its lock.
 
 use std::error::Error;
@@ -17,8 +17,8 @@ use pawl_store::local::{LocalMaintenance, LocalStore};
 use pawl_store::s3::S3Store;
 use pawl_store::s3::maintain::{MaintenanceLock, S3Maintenance};
 
+use super::probe_cache;
 use super::session::directory;
-use super::tried;
 
 /// A store seen in both ways.
 pub(super) struct Stores {
@@ -38,11 +38,11 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
         });
     };
     let settings = config.maintenance.s3(of_hosts)?;
-    let known = tried::recall(&config.data, &settings);
+    let known = probe_cache::recall(&config.data, &settings);
     let is_new = known.is_none();
     let files = S3Store::open_for_maintenance(settings.clone(), keeper.clone(), known).await?;
     if is_new {
-        tried::note(&config.data, &settings, files.findings());
+        probe_cache::note(&config.data, &settings, files.findings());
     }
     check_coverage(config, files.findings().noncurrent_days())?;
     let store = S3Maintenance::new(files.clone(), Some(keeper.clone()))?.remembering(&asked(config));
@@ -78,11 +78,11 @@ pub(super) async fn open_for_reading(config: &Config) -> Result<EitherMaintenanc
         return Ok(EitherMaintenance::Local(LocalMaintenance::open_for_reading(&config.data)?));
     };
     let settings = config.maintenance.s3(of_hosts)?;
-    let known = tried::recall(&config.data, &settings);
+    let known = probe_cache::recall(&config.data, &settings);
     let is_new = known.is_none();
     let files = S3Store::open_for_reading(settings.clone(), known).await?;
     if is_new {
-        tried::note(&config.data, &settings, files.findings());
+        probe_cache::note(&config.data, &settings, files.findings());
     }
     Ok(EitherMaintenance::S3(S3Maintenance::new(files, None)?.remembering(&asked(config))))
 }

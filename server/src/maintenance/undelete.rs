@@ -14,8 +14,8 @@ use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackErr
 use pawl_store::{Created, StoreError};
 use serde::Serialize;
 
-use super::abreast::{FILES_AT_A_TIME, abreast};
 use super::deleted::{self, count, weigh};
+use super::map_concurrent::{FILES_AT_A_TIME, map_concurrent};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
 use crate::cli::Undelete;
@@ -113,7 +113,7 @@ async fn bring_back(
             let mut entries = std::pin::pin!(session.store.hidden(&batch.id).await?);
             while let Some(found) = entries.try_next().await? {
                 let found = found.iter().filter(|hidden| hidden.handle.file_type() == phase);
-                let came = abreast(found, FILES_AT_A_TIME, |hidden| async move {
+                let came = map_concurrent(found, FILES_AT_A_TIME, |hidden| async move {
                     let came = session.store.bring_back(&batch.id, &hidden.handle).await;
                     bar.inc(1);
                     match came {
@@ -158,7 +158,7 @@ async fn check(
     report: &mut Report,
 ) -> Result<(), StoreError> {
     let bar = progress::bar(brought.len() as u64, "checking");
-    let right = abreast(brought, FILES_AT_A_TIME, |handle| async move {
+    let right = map_concurrent(brought, FILES_AT_A_TIME, |handle| async move {
         is_right(&session.store, repository, handle, &Place::Current, &Pace::default()).await
     });
     for (handle, right) in brought.iter().zip(right.await?) {

@@ -5,6 +5,7 @@
 
 mod coverage;
 pub(super) mod finding;
+pub(super) mod pending_audit;
 mod read;
 mod report;
 pub(super) mod run;
@@ -12,7 +13,6 @@ mod schedule;
 mod snapshots;
 pub(super) mod state;
 pub(super) mod survey;
-pub(super) mod untold;
 
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -23,9 +23,9 @@ use std::thread::available_parallelism;
 use bytesize::ByteSize;
 use pawl_config::log;
 use pawl_config::pace::Pace;
-use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_config::{Config, Log, LogLevel};
-use pawl_keeper::{Act, Told};
+use pawl_keeper::{Act, AuditEvent};
 use pawl_policy::{DAY_MS, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
 use pawl_store::now_ms;
@@ -46,8 +46,8 @@ const TOLD_MAX: usize = 1000;
 
 /// Runs the command.
 pub(super) fn run(options: &Verify) -> Outcome {
-    let verified = verify(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
-    let end = Ended { code: verified.exit_code(), message: String::new() };
+    let verified = verify(options).map_err(|error| ExitStatus { code: 2, message: error.to_string() })?;
+    let end = ExitStatus { code: verified.exit_code(), message: String::new() };
     print::report(&verified, report::Report::text, end, options.json)
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn daily<S: MaintenanceStore>(
     for outcome in looked_at(&outcomes) {
         told.extend(deeds(outcome)?);
     }
-    untold::keep(&config.data, told)?;
+    pending_audit::keep(&config.data, told)?;
     Ok(outcomes)
 }
 
@@ -182,8 +182,8 @@ fn tell(config: Config, report: &report::Report) -> Outcome {
     for outcome in looked_at(report.repositories()) {
         told.extend(deeds(outcome)?);
     }
-    untold::keep(&config.data, told)?;
-    if untold::is_held(&config.data) {
+    pending_audit::keep(&config.data, told)?;
+    if pending_audit::is_held(&config.data) {
         return Ok(()); // it is told by whoever comes next
     }
     session::act_logged(config, async |_| Ok(()))
@@ -195,9 +195,9 @@ fn looked_at(outcomes: &[run::Outcome]) -> impl Iterator<Item = &run::Outcome> {
 }
 
 /// What is told of a repository.
-fn deeds(outcome: &run::Outcome) -> Result<Vec<Told>, Box<dyn Error>> {
+fn deeds(outcome: &run::Outcome) -> Result<Vec<AuditEvent>, Box<dyn Error>> {
     let principal = session::user()?.to_string();
-    let of = |act, file, bytes| Told {
+    let of = |act, file, bytes| AuditEvent {
         act,
         principal: principal.clone(),
         repository: outcome.repository.to_string(),

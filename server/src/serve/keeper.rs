@@ -20,7 +20,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use super::{DIRECTORY_MODE, make_directories};
 use crate::cli;
 
-/// Doors that wait until the one that is served hangs up: the next of the same service while the last one ends.
+/// Frontends that wait until the one that is served hangs up: the next of the same service while the last one ends.
 const BACKLOG: i32 = 4;
 
 /// Prepares a keeper that is a service, and becomes it. Makes first what the frontend needs and cannot make.
@@ -46,7 +46,7 @@ pub fn keeper(options: &cli::Keeper) -> Outcome {
     Err(format!("cannot become the keeper: {failed}").into())
 }
 
-/// Makes what a door cannot that has no right to write.
+/// Makes what a frontend cannot that has no right to write.
 fn prepare(config: &Config) -> Outcome {
     make_directories(config)?;
     if let Tls::PrivateCa { names } = &config.tls {
@@ -64,7 +64,7 @@ fn listen(path: &Path) -> std::io::Result<OwnedFd> {
     socket::make_way(path)?;
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
     let listener = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
-    // Who may come in is decided by who it is. The group is that of the door.
+    // Who may come in is decided by who it is. The group is that of the frontend.
     socket::with_mask(|| rustix::net::bind(&listener, &SocketAddrUnix::new(path)?))?;
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)
@@ -93,7 +93,7 @@ pub fn user(name: &str) -> Result<u32, Box<dyn Error>> {
     });
     let unknown = || {
         format!(
-            "keeper_for: there is no user {name:?} in {}; make one for the door, or name the one it runs as",
+            "keeper_for: there is no user {name:?} in {}; make one for the frontend, or name the one it runs as",
             path.display()
         )
     };

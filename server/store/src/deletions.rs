@@ -1,6 +1,6 @@
 //! What becomes of a permitted deletion.
 //!
-//! Invariant: the door to hosts has [`NoDeletions`], which does nothing and never can; only a door that was built with
+//! Invariant: the frontend has [`NoDeletions`], which does nothing and never can; only a frontend that was built with
 //! a [`MaintenanceStore`] carries deletions out, and it does so by hiding.
 
 use std::collections::HashMap;
@@ -26,8 +26,8 @@ const LOCK_TIME_MAX: Duration = Duration::from_millis(LOCK_EXPIRES_AFTER_MS);
 /// Why a deletion was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum DeletionError {
-    /// This door deletes nothing.
-    #[error("not at this door")]
+    /// This frontend deletes nothing.
+    #[error("not at this server")]
     NotHere,
     /// The store failed.
     #[error(transparent)]
@@ -80,7 +80,7 @@ pub trait Deletions: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
 }
 
-/// The door to hosts deletes nothing.
+/// The frontend deletes nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct NoDeletions;
 
@@ -100,7 +100,7 @@ impl Deletions for NoDeletions {
     async fn note_lock(&self, _: &PrincipalName, _: &RepositoryName) {}
 }
 
-/// The maintenance door hides into batches: what one principal deletes in one repository while it goes on working there.
+/// The maintenance server hides into batches: what one principal deletes in one repository while it goes on working there.
 #[derive(Debug)]
 pub struct Hiding<M> {
     store: M,

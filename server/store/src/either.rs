@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use jiff::civil::Date;
 use pawl_policy::{
     Audience, BatchId, Caps, Create, CreateRepository, Delete, FileId, FileType, Handle, List, Permitted,
-    PrincipalName, Read, RemoveLock, RepositoryName, Ripe, Stat, Usage,
+    PrincipalName, PurgePermit, Read, RemoveLock, RepositoryName, Stat, Usage,
 };
 
 use super::local::{LocalMaintenance, LocalStore};
@@ -21,7 +21,9 @@ use super::maintenance::{
 };
 use super::s3::maintain::S3Maintenance;
 use super::s3::{S3File, S3Store};
-use super::{AppendStore, CreateError, Created, Entry, Facts, Part, Span, StoreError, StoredFile, Survey};
+use super::{
+    AppendStore, CreateError, Created, Entry, Facts, Part, Span, StoreError, StoredFile, UploadContext,
+};
 use crate::body::Upload;
 use crate::local::LocalFile;
 
@@ -82,7 +84,11 @@ macro_rules! each {
 impl AppendStore for EitherStore {
     type File = EitherFile;
 
-    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
+    async fn survey(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<UploadContext, StoreError> {
         each!(self, store => store.survey(repository, handle).await)
     }
 
@@ -300,8 +306,8 @@ impl MaintenanceStore for EitherMaintenance {
         each!(self, store => store.put_in(repository, handle, facts, upload, caps).await)
     }
 
-    async fn purge(&self, ripe: &Ripe, handle: &Handle) -> Result<Purged, StoreError> {
-        each!(self, store => store.purge(ripe, handle).await)
+    async fn purge(&self, permit: &PurgePermit, handle: &Handle) -> Result<Purged, StoreError> {
+        each!(self, store => store.purge(permit, handle).await)
     }
 
     async fn end_batch(&self, batch: &BatchId) -> Result<(), StoreError> {

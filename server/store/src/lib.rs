@@ -88,7 +88,7 @@ pub struct Entry {
 
 /// What is known of a name and its repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
+pub struct UploadContext {
     /// How far the repository has come.
     pub repository: RepositoryState,
     /// The file of that name; `None` only if it certainly does not exist.
@@ -159,7 +159,7 @@ pub trait AppendStore: Send + Sync + 'static {
         &self,
         repository: &RepositoryName,
         handle: &Handle,
-    ) -> impl Future<Output = Result<Survey, StoreError>> + Send;
+    ) -> impl Future<Output = Result<UploadContext, StoreError>> + Send;
 
     /// How much the repository holds. If that was never counted, this asks for it, and is an error until it is done, which
     /// may take as long as looking at each of its files.

@@ -1,7 +1,7 @@
-//! A directory in restic's own layout, read by the door and written through the keeper.
+//! A directory in restic's own layout, read by the frontend and written through the keeper.
 //!
 //! Invariant: a [`LocalStore`] opens files for reading only. It creates, names and removes nothing itself; what moves
-//! files is [`LocalMaintenance`], which no door to hosts has.
+//! files is [`LocalMaintenance`], which no frontend has.
 
 mod create;
 mod list;
@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
 use super::locks::end_of_suspension;
-use super::{AppendStore, CreateError, Created, Entry, Facts, Part, Space, StoreError, Survey};
+use super::{AppendStore, CreateError, Created, Entry, Facts, Part, Space, StoreError, UploadContext};
 use crate::body::Upload;
 pub use maintain::LocalMaintenance;
 pub use read::LocalFile;
@@ -160,9 +160,13 @@ fn locks_suspended_until(data: &OwnedFd, repository: &RepositoryName) -> Result<
 impl AppendStore for LocalStore {
     type File = LocalFile;
 
-    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
+    async fn survey(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<UploadContext, StoreError> {
         self.look(|data| {
-            Ok(Survey {
+            Ok(UploadContext {
                 repository: repository_state(data.as_fd(), repository)?,
                 file: facts(data, &layout::file(repository, handle))?,
                 tombstone: exists(data, &layout::tombstone(repository, handle))?,

@@ -1,11 +1,11 @@
 //! What only maintenance can do about locks: see all of them, and suspend the making of new ones.
 //!
-//! Invariant: a suspension names its own end, so that one which a killed run left behind is over by itself. Hosts' doors
+//! Invariant: a suspension names its own end, so that one which a killed run left behind is over by itself. Hosts' frontends
 //! look for it whenever somebody locks; none of them can begin, end or prolong one.
 
 use std::future::Future;
 
-use pawl_keeper::{Act, Told};
+use pawl_keeper::{Act, AuditEvent};
 use pawl_policy::{FileId, RepositoryName};
 
 use super::{Facts, StoreError};
@@ -17,7 +17,7 @@ pub struct Lock {
     pub id: FileId,
     /// What is known of it.
     pub facts: Facts,
-    /// Whether it certainly was stored at a maintenance door. A bucket does not tell.
+    /// Whether it certainly was stored at a maintenance server. A bucket does not tell.
     pub of_maintenance: bool,
 }
 
@@ -45,8 +45,8 @@ pub trait LockStore: Send + Sync + 'static {
 }
 
 /// What the audit log is told of a suspension.
-pub(super) fn told(act: Act, principal: String, repository: &RepositoryName) -> Told {
-    Told { act, principal, repository: repository.to_string(), file: None, bytes: None, batch: None }
+pub(super) fn told(act: Act, principal: String, repository: &RepositoryName) -> AuditEvent {
+    AuditEvent { act, principal, repository: repository.to_string(), file: None, bytes: None, batch: None }
 }
 
 /// The moment that the name of a mark says, in Unix milliseconds. What says none is an error: nobody else writes there.

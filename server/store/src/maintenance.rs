@@ -1,7 +1,7 @@
 //! What only maintenance can do with a store: hide files and bring them back, look at versions, purge.
 //!
 //! Invariant: nothing here replaces a file; what is hidden is kept, with its facts, until it is purged, and only what
-//! [`pawl_policy::ripe`] judged can be purged. A door to hosts never constructs a [`MaintenanceStore`].
+//! [`pawl_policy::ripe`] judged can be purged. A frontend never constructs a [`MaintenanceStore`].
 //!
 //! It stands beside the [`AppendStore`](super::AppendStore) of the same place, through which maintenance adds and reads
 //! as hosts do. What each implementation promises, and `conformance::maintenance` checks:
@@ -21,7 +21,7 @@ use futures_util::Stream;
 use jiff::civil::Date;
 use pawl_config::hint;
 use pawl_policy::{
-    Audience, BatchId, Caps, Delete, FileId, Handle, Permitted, PrincipalName, RepositoryName, Ripe,
+    Audience, BatchId, Caps, Delete, FileId, Handle, Permitted, PrincipalName, PurgePermit, RepositoryName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -374,7 +374,11 @@ pub trait MaintenanceStore: Send + Sync + 'static {
 
     /// Removes a file of a ripe batch for good; done as well if it is not there. Whether it can be spared is for the
     /// caller to have proved. Its tombstone stays.
-    fn purge(&self, ripe: &Ripe, handle: &Handle) -> impl Future<Output = Result<Purged, StoreError>> + Send;
+    fn purge(
+        &self,
+        permit: &PurgePermit,
+        handle: &Handle,
+    ) -> impl Future<Output = Result<Purged, StoreError>> + Send;
 
     /// Removes a batch in which nothing is pending; one in which something is stays, which is an error.
     fn end_batch(&self, batch: &BatchId) -> impl Future<Output = Result<(), StoreError>> + Send;

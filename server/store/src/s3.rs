@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 use pawl_config::s3::S3Settings;
-use pawl_keeper::{Account, KeeperClient, Side};
+use pawl_keeper::{Account, KeeperClient, Tenant};
 use pawl_policy::{
     Caps, Create, CreateRepository, FileType, Handle, List, Permitted, PrincipalName, Read, RemoveLock,
     RepositoryName, RepositoryState, Stat, Usage,
@@ -39,7 +39,7 @@ use pawl_policy::{
 use tokio::sync::Semaphore;
 
 use super::locks::end_of_suspension;
-use super::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
+use super::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, UploadContext, now_ms};
 use crate::body::Upload;
 use client::Clients;
 pub use client::SetUpError;
@@ -75,7 +75,7 @@ pub struct Shared {
     names: create::NameLocks,
     hashing: Semaphore,
     /// For whom it was opened.
-    side: Side,
+    side: Tenant,
     /// None if the store was opened for reading only.
     keeper: Option<KeeperClient>,
 }
@@ -117,13 +117,13 @@ enum Trial {
 /// Tries a bucket out, whatever the settings accept.
 pub async fn examine(settings: &S3Settings) -> Result<Findings, OpenError> {
     let clients = Clients::new(settings).await?;
-    Ok(probe::probe(&clients, settings, &Layout::new(settings), Side::Hosts).await?)
+    Ok(probe::probe(&clients, settings, &Layout::new(settings), Tenant::Hosts).await?)
 }
 
 impl S3Store {
     /// The store in this bucket, tried out. What each principal has stored is noted by `keeper`.
     pub async fn open(settings: S3Settings, keeper: KeeperClient) -> Result<Self, OpenError> {
-        Self::open_with(settings, Side::Hosts, Some(keeper), Trial::Now).await
+        Self::open_with(settings, Tenant::Hosts, Some(keeper), Trial::Now).await
     }
 
     /// The same store for maintenance, whose keys hosts do not see. It is tried out unless that was done before, with these
@@ -134,24 +134,24 @@ impl S3Store {
         known: Option<Findings>,
     ) -> Result<Self, OpenError> {
         let trial = known.map_or(Trial::Now, Trial::Before);
-        Self::open_with(settings, Side::Maintenance, Some(keeper), trial).await
+        Self::open_with(settings, Tenant::Maintenance, Some(keeper), trial).await
     }
 
     /// The same store, in which nothing can be stored.
     pub async fn open_for_reading(settings: S3Settings, known: Option<Findings>) -> Result<Self, OpenError> {
         let trial = known.map_or(Trial::Now, Trial::Before);
-        Self::open_with(settings, Side::Maintenance, None, trial).await
+        Self::open_with(settings, Tenant::Maintenance, None, trial).await
     }
 
     /// The same store, which is not tried out: all that is done there is to look for copies of files, which a credential that
     /// only reads can do, too.
     pub async fn open_untried(settings: S3Settings) -> Result<Self, OpenError> {
-        Self::open_with(settings, Side::Maintenance, None, Trial::None).await
+        Self::open_with(settings, Tenant::Maintenance, None, Trial::None).await
     }
 
     async fn open_with(
         settings: S3Settings,
-        side: Side,
+        side: Tenant,
         keeper: Option<KeeperClient>,
         trial: Trial,
     ) -> Result<Self, OpenError> {
@@ -208,7 +208,11 @@ impl S3Store {
 impl AppendStore for S3Store {
     type File = S3File;
 
-    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
+    async fn survey(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<UploadContext, StoreError> {
         let key = self.layout.file(repository, handle);
         let (view, head, tombstone, locks_suspended_until_ms) = tokio::try_join!(
             self.view(repository),
@@ -217,7 +221,7 @@ impl AppendStore for S3Store {
             self.locks_suspended_until(repository, handle)
         )?;
         usage::renew(self, repository);
-        Ok(Survey {
+        Ok(UploadContext {
             repository: view.state,
             file: head.filter(|_| !view.hides(handle)).map(|head| head.facts),
             tombstone,

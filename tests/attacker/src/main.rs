@@ -1,7 +1,7 @@
-//! A door that was taken over: it enters the confinement of `pawl serve` by the same functions, and then makes one
+//! A frontend that was taken over: it enters the confinement of `pawl serve` by the same functions, and then makes one
 //! attempt after another, each as it is told to on standard input.
 //!
-//! Invariant: it is let do nothing before it is confined that the real door does not do, but to look around.
+//! Invariant: it is let do nothing before it is confined that the real frontend does not do, but to look around.
 
 #![expect(unsafe_code, reason = "code that was injected calls the kernel by itself")]
 
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use pawl::serve;
 use pawl_config::Config;
-use pawl_keeper::confine::{self, DoorNeeds};
+use pawl_keeper::confine::{self, FrontendNeeds};
 
 use call::Outcome;
 use ground::Ground;
@@ -78,7 +78,7 @@ fn enter(config: &Path, landlock_abi_max: Option<u8>, without_seccomp: bool) -> 
     let keeper = serve::start_keeper(&config)?;
     let ground = Ground::look(&config.data)?;
     if without_seccomp {
-        let needs = DoorNeeds { trees: vec![config.data.clone()], ..DoorNeeds::default() };
+        let needs = FrontendNeeds { trees: vec![config.data.clone()], ..FrontendNeeds::default() };
         let abi = confine::door_without_seccomp(&needs, config.confinement, None)?;
         println!("ready landlock {abi}");
     } else {

@@ -103,6 +103,35 @@ fn only_one_file_names_a_status_and_only_one_reads_a_url() {
     assert_eq!(files_with("Method::"), ["server/frontend/src/http/route.rs"]);
 }
 
+/// The crates of Pawl in a manifest's `[dependencies]`.
+fn uses(manifest: &str) -> Vec<String> {
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap_or_default();
+    let dependencies = dependencies.split("\n[").next().unwrap();
+    let names = dependencies.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    names.filter(|name| name.starts_with("pawl")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_architecture_shows_the_crates_in_an_order_in_which_none_uses_a_later_one() {
+    let page = std::fs::read_to_string(root().join("docs/architecture/overview.md")).unwrap();
+    let mut above = Vec::new();
+    for row in page.lines().filter(|line| line.starts_with("| `pawl")) {
+        let cells: Vec<_> =
+            row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        let [name, folder, _, used] = &cells[..] else { unreachable!("not a row of four cells: {row}") };
+        let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        assert!(manifest.contains(&format!("\nname = \"{name}\"\n")), "{folder} is not {name}");
+        assert_eq!(uses(&manifest).join(", "), *used, "{name}");
+        assert!(
+            uses(&manifest).iter().all(|other| above.contains(other)),
+            "{name} uses {used}, above it: {above:?}"
+        );
+        above.push(name.clone());
+    }
+    let manifests = texts("server", "Cargo.toml").len() + texts("policy", "Cargo.toml").len();
+    assert_eq!(above.len(), manifests, "{above:?}");
+}
+
 #[test]
 fn the_store_and_the_keeper_know_no_http() {
     for word in ["hyper", "http_body"] {

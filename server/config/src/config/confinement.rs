@@ -1,4 +1,4 @@
-//! How door and keeper are confined.
+//! How frontend and keeper are confined.
 //!
 //! Invariant: what is demanded can be reached by what is configured.
 
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::KeeperService;
 use super::written::Refused;
 
-/// The user as which the door runs in a deployment.
+/// The user as which the frontend runs in a deployment.
 const DOOR_DEFAULT: &str = "pawl";
 
-/// How much stands between code that runs in the door and what is stored. In a configuration: the least that is
+/// How much stands between code that runs in the frontend and what is stored. In a configuration: the least that is
 /// accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -42,23 +42,23 @@ impl fmt::Display for Level {
 }
 
 impl Level {
-    /// What code that runs in the door's process could do to what is stored.
+    /// What code that runs in the frontend's process could do to what is stored.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Off => {
-                "code that gets to run in the door's process can do whatever its user can, deleting included"
+                "code that gets to run in the frontend's process can do whatever its user can, deleting included"
             }
             Self::Seccomp => {
-                "code that gets to run in the door's process cannot delete or change what is stored: seccomp refuses \
+                "code that gets to run in the frontend's process cannot delete or change what is stored: seccomp refuses \
                  the system calls. Landlock is missing"
             }
             Self::SameUser => {
-                "code that gets to run in the door's process cannot delete or change what is stored: Landlock and \
-                 seccomp each refuse it. Files belong to the door's own user"
+                "code that gets to run in the frontend's process cannot delete or change what is stored: Landlock and \
+                 seccomp each refuse it. Files belong to the frontend's own user"
             }
             Self::Strong => {
-                "code that gets to run in the door's process cannot delete or change what is stored: it belongs to \
+                "code that gets to run in the frontend's process cannot delete or change what is stored: it belongs to \
                  another user, and Landlock and seccomp each refuse it"
             }
         }
@@ -87,7 +87,7 @@ pub(super) fn check(
         return Err(("keeper_socket", "expected an absolute path".to_owned()));
     }
     if socket.is_none() && door.is_some() {
-        let reason = "names the user as which the door comes to a keeper of its own user, but keeper_socket is missing";
+        let reason = "names the user as which the frontend comes to a keeper of its own user, but keeper_socket is missing";
         return Err(("keeper_for", reason.to_owned()));
     }
     if socket.is_none() && least == Level::Strong {

@@ -21,10 +21,10 @@ const DAYS_MAX: u32 = 3650;
 /// The kernel's own limit (`sun_path`), less the zero at the end.
 const SOCKET_BYTES_MAX: usize = 107;
 
-/// What maintenance needs to know beside what hosts' door knows.
+/// What maintenance needs to know beside what frontend knows.
 #[derive(Debug, Clone, Default)]
 pub struct Maintenance {
-    /// Where the maintenance door listens; in the data directory if this is empty.
+    /// Where the maintenance server listens; in the data directory if this is empty.
     pub listen: Vec<Listen>,
     /// Days that a snapshot is protected from deletion; 7 unless written.
     min_snapshot_age_days: Option<u32>,
@@ -49,7 +49,7 @@ impl Maintenance {
         self.min_snapshot_age_days.map_or(SNAPSHOT_FLOOR_MS, |days| u64::from(days) * DAY_MS)
     }
 
-    /// How maintenance reaches the bucket that hosts' door reaches as `of_hosts` says: by a credential of its own, which
+    /// How maintenance reaches the bucket that frontend reaches as `of_hosts` says: by a credential of its own, which
     /// can hide files and write down what it hid.
     pub fn s3(&self, of_hosts: &S3Settings) -> Result<S3Settings, NoCredential> {
         if self.credentials_file.is_none() && self.profile.is_none() {
@@ -86,7 +86,7 @@ impl Maintenance {
         half.min(u64::from(self.verify_interval_days.unwrap_or(VERIFY_DAYS)) * DAY_MS)
     }
 
-    /// Where the maintenance door of this data directory listens, or why it has to be told where.
+    /// Where the maintenance server of this data directory listens, or why it has to be told where.
     pub fn places(&self, data: &Path) -> Result<Vec<Listen>, String> {
         if !self.listen.is_empty() {
             return Ok(self.listen.clone());
@@ -105,7 +105,7 @@ impl Maintenance {
     }
 }
 
-/// Maintenance does not use the credential of hosts' door unless it is told to.
+/// Maintenance does not use the credential of frontend unless it is told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "maintenance of a bucket needs a credential of its own, and there is none: set maintenance.credentials_file or \

@@ -1,7 +1,7 @@
 //! Certificates of hosts: the authority that signs them, and what is remembered of each.
 //!
 //! Invariant: a host's key is in the file that was asked for and nowhere else. The authority's key lies in a directory
-//! that `pawl serve` never opens; its certificate, which is public, lies where the door reads it.
+//! that `pawl serve` never opens; its certificate, which is public, lies where the frontend reads it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub const CERTIFICATE_DAYS_MAX: u16 = 9999;
 /// A certificate is valid from a little earlier on, or a clock that is set back refuses it.
 const EARLIER: Duration = Duration::from_hours(1);
 
-/// Where the authority's certificate lies, by which the door tells certificates of hosts from others.
+/// Where the authority's certificate lies, by which the frontend tells certificates of hosts from others.
 #[must_use]
 pub fn client_ca_path(data: &Path) -> PathBuf {
     data.join(".pawl/tls/client-ca.crt")

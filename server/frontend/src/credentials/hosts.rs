@@ -186,7 +186,7 @@ impl GrantEntry {
         }
     }
 
-    /// The grant, if every word of it is valid at the backup door.
+    /// The grant, if every word of it is valid at the frontend.
     pub fn parse(&self) -> Result<Grant, String> {
         let repository: RepositoryName =
             self.repository.parse().map_err(|error| format!("repository '{}': {error}", self.repository))?;

@@ -17,11 +17,11 @@ use super::listing::{self, Version};
 use super::range::{self, Wanted};
 use super::record::Record;
 use super::respond::{self, Body, Refusal};
-use super::service::Door;
+use super::service::Frontend;
 
 const OK: u16 = 200;
 
-impl<S: AppendStore, D: Deletions> Door<S, D> {
+impl<S: AppendStore, D: Deletions> Frontend<S, D> {
     pub(super) async fn carry_out(
         &self,
         permit: Permit,

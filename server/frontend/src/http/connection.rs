@@ -19,9 +19,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::arrivals::Arrival;
-use super::deadline::{Clock, Patience, Watched};
+use super::deadline::{Clock, Timeouts, Watched};
 use super::respond;
-use super::service::Door;
+use super::service::Frontend;
 use super::turned_away::Cause;
 use crate::credentials::Fingerprint;
 use crate::peer::Peer;
@@ -75,9 +75,9 @@ pub(super) struct Accepted {
 }
 
 /// Serves the connection until it ends, errs, or keeps the server waiting for too long.
-pub(super) async fn serve<S: AppendStore, D: Deletions>(door: Arc<Door<S, D>>, accepted: Accepted) {
+pub(super) async fn serve<S: AppendStore, D: Deletions>(door: Arc<Frontend<S, D>>, accepted: Accepted) {
     let (clock, peer) = (accepted.clock.clone(), accepted.peer);
-    let patience = Patience {
+    let patience = Timeouts {
         header: door.limits.header,
         idle: door.limits.idle,
         response: door.limits.stall * RESPONSE_STALLS,
@@ -93,7 +93,7 @@ pub(super) async fn serve<S: AppendStore, D: Deletions>(door: Arc<Door<S, D>>, a
     }
 }
 
-async fn begin<S: AppendStore, D: Deletions>(door: Arc<Door<S, D>>, accepted: Accepted) {
+async fn begin<S: AppendStore, D: Deletions>(door: Arc<Frontend<S, D>>, accepted: Accepted) {
     let Accepted { stream, peer, tls, watcher, clock, mut arrival } = accepted;
     arrival.turn(&clock).await;
     clock.count_for_address(arrival);
@@ -115,7 +115,7 @@ fn limited<T: AsyncRead + AsyncWrite>(stream: T, stall: Duration) -> Pin<Box<Tim
 
 /// What the requests of one connection share.
 struct Connected<S, D> {
-    door: Arc<Door<S, D>>,
+    door: Arc<Frontend<S, D>>,
     clock: Clock,
     peer: Peer,
     watcher: Watcher,
@@ -144,7 +144,7 @@ fn is_about_a_certificate(error: &std::io::Error) -> bool {
     matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// What stands for the certificate that the peer brought, if it did. Whether it is one that the door knows is asked
+/// What stands for the certificate that the peer brought, if it did. Whether it is one that the frontend knows is asked
 /// again for every request.
 fn certificate_of<T>(stream: &TlsStream<T>) -> Option<Fingerprint> {
     let (_, session) = stream.get_ref();

@@ -48,7 +48,7 @@ const STRANGE_ANSWERS_MAX: u32 = 16;
 
 /// How long each phase may last.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// For a request's head, and for a connection on which nobody has authenticated.
     pub(super) header: Duration,
     /// For a connection without a request.
@@ -117,7 +117,7 @@ impl Phase {
     }
 
     /// When the client has kept the server waiting for too long; none while the server works for somebody known.
-    fn deadline(&self, patience: Patience) -> Option<Instant> {
+    fn deadline(&self, patience: Timeouts) -> Option<Instant> {
         if !self.authenticated && self.authenticated_requests == 0 {
             let refusal = if self.is_idle() { Duration::ZERO } else { REFUSAL };
             return Some(self.unauthenticated_since + patience.header + refusal);
@@ -217,7 +217,7 @@ impl Clock {
     }
 
     /// Returns when the connection has kept the server waiting for too long.
-    pub(super) async fn expired(&self, patience: Patience) {
+    pub(super) async fn expired(&self, patience: Timeouts) {
         // No deadline that is set meanwhile can be sooner than the next look.
         let between_looks = patience.header.min(patience.idle).min(patience.response);
         loop {
@@ -381,7 +381,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const PATIENCE: Timeouts = Timeouts {
         header: Duration::from_secs(10),
         idle: Duration::from_mins(3),
         response: Duration::from_mins(5),

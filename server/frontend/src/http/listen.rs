@@ -18,7 +18,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use super::arrivals::Arrivals;
 use super::connection::{self, Accepted, Stream};
 use super::deadline::Clock;
-use super::service::Door;
+use super::service::Frontend;
 use super::tls::Certificates;
 use super::turned_away::Cause;
 use crate::peer::Peer;
@@ -35,7 +35,7 @@ const CROWDED: Duration = Duration::from_secs(1);
 /// TCP: what passes through a Unix socket does not leave the machine.
 pub async fn serve<S: AppendStore, D: Deletions>(
     bound: Vec<Bound>,
-    door: Arc<Door<S, D>>,
+    door: Arc<Frontend<S, D>>,
     certificates: Option<Arc<Certificates>>,
     stop: impl Future<Output = ()>,
 ) -> Result<bool, SocketError> {

@@ -1,4 +1,4 @@
-//! What is counted while the door works, and how Prometheus is told.
+//! What is counted while the frontend works, and how Prometheus is told.
 //!
 //! Invariant: no label holds what a stranger wrote. Principals have proved who they are, repositories were granted to
 //! them, and all other labels are words of Pawl's own: the hosts file bounds how many series there are.
@@ -113,7 +113,7 @@ struct VersionLabel {
 
 /// A request that has ended.
 #[derive(Debug)]
-pub(super) struct Ended<'a> {
+pub(super) struct Finished<'a> {
     pub(super) action: Option<&'a Action>,
     pub(super) status: u16,
     /// Who asked, if that was proved.
@@ -245,7 +245,7 @@ impl Metrics {
         Present::count(&self.uploads)
     }
 
-    pub(super) fn note_ended(&self, ended: &Ended<'_>) {
+    pub(super) fn note_ended(&self, ended: &Finished<'_>) {
         let action = ended.action.map(ToString::to_string).unwrap_or_default();
         self.requests.get_or_create(&RequestLabels { action, status: ended.status }).add(1);
         if let Some(principal) = ended.principal {

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::deadline::Responding;
 use super::gate::Entered;
-use super::metrics::{Ended, Metrics};
+use super::metrics::{Finished, Metrics};
 use super::respond::{Body, Refusal};
 use crate::peer::Peer;
 
@@ -124,7 +124,7 @@ impl Record {
     }
 
     fn count(&self) {
-        self.metrics.note_ended(&Ended {
+        self.metrics.note_ended(&Finished {
             action: self.action.as_ref(),
             status: self.status,
             principal: match &self.principal {

@@ -13,8 +13,8 @@ use pawl_config::Limits;
 use pawl_config::Proxies;
 use pawl_keeper::audit_queue::Queue;
 use pawl_policy::{
-    Action, Caps, Circumstances, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName,
-    RepositoryName, RepositoryState, Role, Room, SNAPSHOT_FLOOR_MS, check_reach, decide, lock_has_expired,
+    Action, Caps, Context, Denial, FileState, FileType, Grant, Handle, Permit, PrincipalName, RepositoryName,
+    RepositoryState, Role, Room, SNAPSHOT_FLOOR_MS, check_reach, decide, lock_has_expired,
 };
 use pawl_store::body::Upload;
 use pawl_store::deletions::{Deletions, NoDeletions};
@@ -24,7 +24,7 @@ use super::arrivals::Roster;
 use super::deadline::Working;
 use super::gate::Gate;
 use super::metrics::Metrics;
-use super::newcomer::{FailedUploads, Newcomer, Newcomers};
+use super::pending_upload::{FailedUploads, Newcomers, PendingUpload};
 use super::proxy;
 use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
@@ -34,9 +34,9 @@ use crate::credentials::{AuthenticationError, Credentials, Fingerprint, Principa
 use crate::peer::Peer;
 use tokio::task::JoinError;
 
-/// A door in front of a store: to hosts, unless it was built with other than [`NoDeletions`].
+/// A frontend in front of a store: to hosts, unless it was built with other than [`NoDeletions`].
 #[derive(Debug)]
-pub struct Door<S, D = NoDeletions> {
+pub struct Frontend<S, D = NoDeletions> {
     pub(super) store: S,
     pub(super) deletions: D,
     /// The age from which on a snapshot can be deleted, in milliseconds.
@@ -60,16 +60,16 @@ pub struct Door<S, D = NoDeletions> {
     pub(super) metrics: Arc<Metrics>,
 }
 
-impl<S: AppendStore> Door<S> {
-    /// A door in front of `store` for the hosts whom `credentials` knows.
+impl<S: AppendStore> Frontend<S> {
+    /// A frontend in front of `store` for the hosts whom `credentials` knows.
     #[must_use]
     pub fn new(store: S, credentials: Credentials, caps: Caps, limits: Limits, audit: Queue) -> Self {
         Self::with(store, NoDeletions, SNAPSHOT_FLOOR_MS, credentials, caps, limits, audit)
     }
 }
 
-impl<S: AppendStore, D: Deletions> Door<S, D> {
-    /// A door for the admins whom `credentials` knows; `deletions` carries out what they delete.
+impl<S: AppendStore, D: Deletions> Frontend<S, D> {
+    /// A frontend for the admins whom `credentials` knows; `deletions` carries out what they delete.
     #[must_use]
     pub fn for_maintenance(
         store: S,
@@ -112,7 +112,7 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         }
     }
 
-    /// The same door behind these proxies.
+    /// The same frontend behind these proxies.
     #[must_use]
     pub fn behind(mut self, proxies: Proxies) -> Self {
         self.proxies = proxies;
@@ -265,9 +265,9 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         grant: &Grant,
         action: Action,
         peer: Peer,
-        new: &Newcomer,
+        new: &PendingUpload,
     ) -> Result<Permit, Refusal> {
-        let known = Circumstances {
+        let known = Context {
             usage: new.usage(),
             total_usage: new.total_usage(),
             live_locks: new.before(),
@@ -293,9 +293,9 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         principal: &PrincipalName,
         grant: &Grant,
         action: &Action,
-        new: &Newcomer,
-        mut known: Circumstances,
-    ) -> Result<Circumstances, StoreError> {
+        new: &PendingUpload,
+        mut known: Context,
+    ) -> Result<Context, StoreError> {
         let repository = action.repository();
         match action {
             Action::List(_) | Action::CreateRepository(_) | Action::DeleteRepository(_) => {}
@@ -343,12 +343,12 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
     }
 
     /// What is known of a request before anything is looked up.
-    fn nothing_known(&self, peer: Peer) -> Circumstances {
-        Circumstances {
+    fn nothing_known(&self, peer: Peer) -> Context {
+        Context {
             peer: peer.ip(),
             now_ms: now_ms(),
             snapshot_floor_ms: self.snapshot_floor_ms,
-            ..Circumstances::NOTHING_KNOWN
+            ..Context::NOTHING_KNOWN
         }
     }
 

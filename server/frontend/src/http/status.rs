@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout};
 use super::listen::{PAUSE, tcp};
 use super::respond::{self, Body};
 use super::route::{self, Page};
-use super::service::Door;
+use super::service::Frontend;
 use crate::socket::{Bound, SocketError};
 use health::Health;
 use recent::Recent;
@@ -78,7 +78,7 @@ struct Readiness {
 }
 
 struct Status<S> {
-    door: Arc<Door<S>>,
+    door: Arc<Frontend<S>>,
     about: About,
     started: Instant,
     health: Health<S>,
@@ -87,10 +87,10 @@ struct Status<S> {
     snapshots: Arc<Snapshots<S>>,
 }
 
-/// Answers about the door until the returned future is dropped.
+/// Answers about the frontend until the returned future is dropped.
 pub fn serve<S: AppendStore + Observed + Clone>(
     bound: Bound,
-    door: Arc<Door<S>>,
+    door: Arc<Frontend<S>>,
     about: About,
 ) -> Result<impl Future<Output = ()>, SocketError> {
     let listener = tcp(bound)?;
@@ -190,7 +190,7 @@ impl<S: AppendStore + Observed + Clone> Status<S> {
 }
 
 /// Brings the metrics of repositories and quotas up to date. If that fails, the last ones stand.
-async fn count_usage<S: Observed>(door: Arc<Door<S>>) {
+async fn count_usage<S: Observed>(door: Arc<Frontend<S>>) {
     let (repositories, quotas) = (door.credentials.repositories(), door.credentials.quotas());
     if let (Ok(repositories), Ok(quotas)) = (repositories, quotas)
         && let Ok(usages) = door.store.usages(repositories.into_iter().collect()).await

@@ -26,11 +26,11 @@ use super::connection::{ALPN_H1, ALPN_H2};
 
 /// The private CA's directory in DATA.
 const DIRECTORY: &str = ".pawl/tls";
-/// The door's certificate there.
+/// The frontend's certificate there.
 pub const DOOR: &str = "server.pem";
 /// Private keys are their owner's alone.
 const KEY_MODE: u32 = 0o600;
-/// That of the door's certificate, where the door has a user of its own.
+/// That of the frontend's certificate, where the frontend has a user of its own.
 const GROUP_KEY_MODE: u32 = 0o640;
 const CERTIFICATE_MODE: u32 = 0o644;
 
@@ -97,7 +97,7 @@ pub enum Protocols {
 pub enum Reader {
     /// Whoever made it.
     Owner,
-    /// The group, in which the door is.
+    /// The group, in which the frontend is.
     Group,
 }
 

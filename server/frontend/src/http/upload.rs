@@ -38,7 +38,7 @@ pub(super) fn upload(headers: &HeaderMap, body: Incoming, stall: Duration) -> Up
 }
 
 fn source(body: Incoming, stall: Duration) -> Source {
-    let patience = Patience { waited: Duration::ZERO, received_bytes: 0, stall };
+    let patience = Timeouts { waited: Duration::ZERO, received_bytes: 0, stall };
     Box::pin(stream::unfold(Some((body, patience)), |state| async move {
         let (mut body, mut patience) = state?;
         let started = Instant::now();
@@ -68,13 +68,13 @@ async fn next_piece(body: &mut Incoming) -> Option<Result<Bytes, hyper::Error>> 
 }
 
 /// How long the client is still waited for.
-struct Patience {
+struct Timeouts {
     waited: Duration,
     received_bytes: u64,
     stall: Duration,
 }
 
-impl Patience {
+impl Timeouts {
     fn left(&self) -> Duration {
         let earned = Duration::from_secs(self.received_bytes / RATE_MIN);
         self.stall.saturating_add(earned).saturating_sub(self.waited).min(self.stall)
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn a_drip_is_given_up_and_a_slow_line_is_not() {
         let stall = Duration::from_mins(1);
-        let mut drip = Patience { waited: Duration::ZERO, received_bytes: 0, stall };
-        let mut slow = Patience { waited: Duration::ZERO, received_bytes: 0, stall };
+        let mut drip = Timeouts { waited: Duration::ZERO, received_bytes: 0, stall };
+        let mut slow = Timeouts { waited: Duration::ZERO, received_bytes: 0, stall };
         for _ in 0..100 {
             drip.note(Duration::from_secs(30), 1);
             slow.note(Duration::from_secs(30), 64 << 10);

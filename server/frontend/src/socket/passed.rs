@@ -9,7 +9,7 @@ use listenfd::ListenFd;
 use super::{Bound, Socket};
 
 /// What the sockets are for, by the name that systemd gives them (`FileDescriptorName=`).
-const NAMES: &str = "'pawl' (the backup door) or 'status' (metrics and health)";
+const NAMES: &str = "'pawl' (the frontend) or 'status' (metrics and health)";
 
 /// Sockets that were passed, by what they are for.
 #[derive(Debug, Default)]

@@ -21,13 +21,13 @@ pub const COUNTED_EVERY: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Budget<K: Hash + Eq + Clone> {
     told: DefaultKeyedRateLimiter<K>,
-    untold: Mutex<HashMap<K, u64>>,
+    pending_audit: Mutex<HashMap<K, u64>>,
 }
 
 impl<K: Hash + Eq + Clone> Default for Budget<K> {
     fn default() -> Self {
         let quota = Quota::per_second(LINES_PER_SECOND).allow_burst(LINES_BURST);
-        Self { told: RateLimiter::keyed(quota), untold: Mutex::default() }
+        Self { told: RateLimiter::keyed(quota), pending_audit: Mutex::default() }
     }
 }
 
@@ -37,8 +37,8 @@ impl<K: Hash + Eq + Clone> Budget<K> {
         if self.told.check_key(key).is_ok() {
             return true;
         }
-        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = untold.entry(key.clone()).or_default();
+        let mut pending_audit = self.pending_audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = pending_audit.entry(key.clone()).or_default();
         *count = count.saturating_add(1);
         false
     }
@@ -46,6 +46,6 @@ impl<K: Hash + Eq + Clone> Budget<K> {
     /// How many of each key had no line since the last time. Keys with a full budget are forgotten.
     pub fn counted(&self) -> HashMap<K, u64> {
         self.told.retain_recent();
-        std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.pending_audit.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

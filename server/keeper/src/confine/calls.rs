@@ -1,6 +1,6 @@
 //! Which system calls each process keeps, and with which arguments. Taken from traces of both at work.
 //!
-//! Invariant: the door keeps no call that opens a file for writing, names, renames, links, truncates or removes one,
+//! Invariant: the frontend keeps no call that opens a file for writing, names, renames, links, truncates or removes one,
 //! or changes what belongs to it; none that starts a program; none that looks into another process. The keeper keeps
 //! no call to a network, and none that replaces a name.
 
@@ -110,7 +110,7 @@ const KEEPING: &[i64] = &[
     libc::SYS_sendmsg,
 ];
 
-/// The door's calls, and with them those to reach a bucket if it has one.
+/// The frontend's calls, and with them those to reach a bucket if it has one.
 pub(super) fn of_door(connects: bool) -> Result<Calls, ConfineError> {
     let mut calls = basic()?;
     calls.allow(SERVING);

@@ -1,6 +1,6 @@
 //! Which rights Landlock leaves to which process.
 //!
-//! Invariant: the door has no right to write, make, link, rename or remove anywhere. The keeper has rights beneath
+//! Invariant: the frontend has no right to write, make, link, rename or remove anywhere. The keeper has rights beneath
 //! DATA alone.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use landlock::{AccessFs, BitFlags, make_bitflags};
 
 use super::landlock::Rights;
-use super::{ConfineError, DoorNeeds};
+use super::{ConfineError, FrontendNeeds};
 
 /// What is read to find a host's address and to trust its certificate. Places that are not there are left out.
 const TO_CONNECT: [&str; 4] =
@@ -19,7 +19,7 @@ const TO_CONNECT: [&str; 4] =
 const KEEPER_ABI_MIN: u8 = 2;
 
 /// Reads, and nothing else.
-pub(super) fn of_door(needs: &DoorNeeds) -> Rights {
+pub(super) fn of_door(needs: &FrontendNeeds) -> Rights {
     let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let mut places: Vec<_> = needs.trees.iter().map(|tree| (tree.clone(), read)).collect();
     for directory in needs.files.iter().flat_map(|file| directories_of(file)) {

@@ -11,10 +11,10 @@ use rustix::io::Errno;
 pub const CANARY: &str = ".pawl/canary";
 /// Stored by the keeper at its start.
 pub const BEFORE: &str = "before";
-/// Stored by the door once it is confined.
+/// Stored by the frontend once it is confined.
 pub const AFTER: &str = "after";
 
-/// The door could do what it must not.
+/// The frontend could do what it must not.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the self-test could {attempt} {} although {by} should refuse it ({outcome}); not serving. This is a fault of \

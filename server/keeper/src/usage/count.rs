@@ -15,9 +15,9 @@ use rustix::io::Errno;
 use super::Account;
 use super::attributes::{self, Maintained, Net};
 use super::hosts::{HostsUsage, Table};
-use crate::ended::Ended;
 use crate::facts::{self, Facts};
 use crate::named::{self, Named};
+use crate::shutdown::Shutdown;
 use crate::{directory, layout, repository};
 
 /// How soon a count begins that somebody waits for. restic tries again after a second.
@@ -124,7 +124,7 @@ impl Table {
 
 impl HostsUsage {
     /// Counts repositories that somebody waits for, one at a time.
-    pub(crate) fn count_asked_for(&self, data: BorrowedFd<'_>, ended: &Ended) {
+    pub(crate) fn count_asked_for(&self, data: BorrowedFd<'_>, ended: &Shutdown) {
         let next = || self.table().asked_for.pop_front();
         while !ended.wait(BEGIN_AFTER) {
             while let Some(repository) = next() {
@@ -145,7 +145,7 @@ impl HostsUsage {
 
     /// Counts all files, slowly: after a crash, after a change past Pawl while no keeper ran, when a value cannot be read,
     /// and once a month.
-    pub(crate) fn count_all(&self, data: BorrowedFd<'_>, ended: &Ended) {
+    pub(crate) fn count_all(&self, data: BorrowedFd<'_>, ended: &Shutdown) {
         if let Some(mark) = self.mark
             && !self.has_changed_since(data, mark.ended_ms, ended)
         {
@@ -205,7 +205,7 @@ impl HostsUsage {
     }
 
     /// Counts all files of each repository and principal. Returns whether that was exact.
-    fn count_every_file(&self, data: BorrowedFd<'_>, ended: &Ended) -> rustix::io::Result<bool> {
+    fn count_every_file(&self, data: BorrowedFd<'_>, ended: &Shutdown) -> rustix::io::Result<bool> {
         let before = principals(data)?;
         let repositories: BTreeSet<_> = repositories(data)?.into_iter().collect();
         if let Some(Some(counting)) = self.table().counting.get_mut(ALL) {
@@ -262,7 +262,7 @@ impl HostsUsage {
         data: BorrowedFd<'_>,
         which: usize,
         repository: &RepositoryName,
-        ended: &Ended,
+        ended: &Shutdown,
     ) -> rustix::io::Result<Found> {
         self.table().reach(which, repository, 0);
         let root = directory::open(data, repository.as_str())?;
@@ -294,13 +294,13 @@ impl HostsUsage {
     }
 
     /// Leaves the disk to others for a while, unless somebody waits.
-    fn rest(&self, which: usize, began: Instant, ended: &Ended) -> rustix::io::Result<()> {
+    fn rest(&self, which: usize, began: Instant, ended: &Shutdown) -> rustix::io::Result<()> {
         let is_waited_for = which == ONE || self.hurry.load(Ordering::Relaxed);
         if !is_waited_for && ended.wait(began.elapsed() * RESTS) { Err(Errno::CANCELED) } else { Ok(()) }
     }
 
     /// Whether anything was stored or removed after this moment, by the times of directories.
-    fn has_changed_since(&self, data: BorrowedFd<'_>, then_ms: u64, ended: &Ended) -> bool {
+    fn has_changed_since(&self, data: BorrowedFd<'_>, then_ms: u64, ended: &Shutdown) -> bool {
         let Ok(repositories) = repositories(data) else { return true };
         is_newer(data, ".", then_ms)
             || repositories.into_iter().any(|repository| {
@@ -422,7 +422,7 @@ mod tests {
     use super::super::KeeperUsage;
     use super::super::maintenance::MaintenanceUsage;
     use super::*;
-    use crate::side::Side;
+    use crate::tenant::Tenant;
 
     fn name(text: &str) -> RepositoryName {
         text.parse().unwrap()
@@ -477,10 +477,10 @@ mod tests {
     fn a_count_makes_up_for_whatever_was_counted_before_and_is_made_again_while_maintenance_changes() {
         let (place, maintenance) = place();
         let data = std::fs::File::open(place.path()).unwrap();
-        let (data, web1, ended) = (data.as_fd(), name("web1"), Ended::default());
+        let (data, web1, ended) = (data.as_fd(), name("web1"), Shutdown::default());
         // Taken away twice, as a crash of maintenance and a restart of the server could have it.
         maintenance.lock(data).unwrap().take(&web1, None, 50_000).unwrap();
-        let usage = KeeperUsage::open(data, Side::Hosts);
+        let usage = KeeperUsage::open(data, Tenant::Hosts);
         let KeeperUsage::Hosts(usage) = usage else { unreachable!() };
         let account = Account::Repository(web1.clone());
         for held in [true, false] {

@@ -18,8 +18,8 @@ use super::attributes::{self, Mark, Net};
 use super::count::{Counting, place_of};
 use super::maintenance::UsageLock;
 use crate::commit::Naming;
-use crate::ended::Ended;
 use crate::message::Refusal;
+use crate::shutdown::Shutdown;
 use crate::{directory, facts, layout};
 
 /// How often changes are written.
@@ -241,7 +241,7 @@ impl HostsUsage {
         })
     }
 
-    pub(crate) fn write_behind(&self, data: BorrowedFd<'_>, ended: &Ended) {
+    pub(crate) fn write_behind(&self, data: BorrowedFd<'_>, ended: &Shutdown) {
         while !ended.wait(WRITE_EVERY) {
             self.write(data);
         }

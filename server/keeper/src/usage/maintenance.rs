@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use super::Account;
 use super::attributes::{self, Maintained};
-use crate::ended::Ended;
-use crate::{directory, layout, order};
+use crate::shutdown::Shutdown;
+use crate::{directory, layout, write_ordering};
 
 /// How long a count waits for the lock. A change takes some milliseconds.
 const TRY_FOR: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ impl UsageLock {
     }
 
     /// The lock, unless another process holds it for too long.
-    pub(crate) fn try_get<'a>(&'a self, data: BorrowedFd<'a>, ended: &Ended) -> Option<UsageGuard<'a>> {
+    pub(crate) fn try_get<'a>(&'a self, data: BorrowedFd<'a>, ended: &Shutdown) -> Option<UsageGuard<'a>> {
         let guard = self.open(data).ok()?;
         let began = Instant::now();
         while let Some(file) = guard.file.as_ref() {
@@ -89,7 +89,7 @@ impl MaintenanceUsage {
     /// The usage of what lies beneath `data`.
     #[must_use]
     pub fn of(data: BorrowedFd<'_>) -> Self {
-        Self::new(order::is_kept(data))
+        Self::new(write_ordering::is_kept(data))
     }
 
     /// Usage on a file system that keeps the order of changes, or does not.

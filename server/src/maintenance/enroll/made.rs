@@ -12,7 +12,7 @@ use pawl_frontend::credentials::Secret;
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 
-use super::super::{remembered, session};
+use super::super::{session, state_file};
 
 /// What an enrollment made.
 pub(super) struct Made {
@@ -37,7 +37,7 @@ impl Made {
     pub(super) fn of(data: &Path, repository: &RepositoryName) -> Result<Self, Box<dyn Error>> {
         let directory = session::directory(data).join("enroll");
         files::make_directory(&directory, 0o700)?;
-        let path = directory.join(remembered::file_name(repository));
+        let path = directory.join(state_file::file_name(repository));
         let before = files::read(&path)?;
         let is_of_before = before.is_some();
         let text = if let Some(text) = before {

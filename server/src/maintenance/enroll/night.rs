@@ -10,7 +10,7 @@ use pawl_config::Config;
 use pawl_config::Place;
 use pawl_config::files;
 use pawl_config::hint;
-use pawl_config::print::{self, Ended, Outcome};
+use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_frontend::credentials::Secret;
 use pawl_policy::RepositoryName;
 use pawl_policy::retention::Rules;
@@ -146,7 +146,7 @@ impl Written {
         let begin = match (self, &config.keeper, config.maintenance.run.at()) {
             (Self::Refused { .. }, ..) => {
                 let message = "without these settings no night prunes this repository".to_owned();
-                return Err(Ended { code: 1, message }.into());
+                return Err(ExitStatus { code: 1, message }.into());
             }
             (_, Some(_), _) => "pawl-maintain.timer begins the night.".to_owned(),
             (Self::To(_), None, None) => {

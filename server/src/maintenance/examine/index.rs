@@ -68,7 +68,7 @@ pub(super) async fn read(
     new.retain(|handle| !reading.names_lost(handle));
     let of_0_1 = new.extract_if(.., |handle| reading.of_0_1.contains(handle));
     examined.noticed.extend(of_0_1.map(|handle| {
-        format!("{handle} is of the form that restic before 0.2 wrote; `restic repair index` at the door of maintenance mends that")
+        format!("{handle} is of the form that restic before 0.2 wrote; `restic repair index` at the maintenance server mends that")
     }));
     growing.add(new.iter().copied());
     let good: Vec<_> = known.into_iter().chain(new).collect();
@@ -193,7 +193,7 @@ impl Reading<'_> {
                 needless.insert(handle);
             } else {
                 examined.noticed.push(format!(
-                    "{handle} names a part of a pack, as restic before 0.10 did; `restic repair index` at the door of \
+                    "{handle} names a part of a pack, as restic before 0.10 did; `restic repair index` at the server of \
                      maintenance mends that"
                 ));
             }

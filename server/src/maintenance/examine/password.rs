@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::super::restic::soon;
+use super::super::restic::run_with_timeout;
 use super::super::stop::Stop;
 use crate::maintenance::restic::Restic;
 
@@ -61,7 +61,7 @@ fn printed(command: &str, stop: &Stop) -> Result<Vec<u8>, String> {
     };
     let mut command = Command::new(program);
     command.args(arguments);
-    let run = soon(command, COMMAND_ENDS_WITHIN, stop);
+    let run = run_with_timeout(command, COMMAND_ENDS_WITHIN, stop);
     let run = run.map_err(|error| format!("the password command, {program}, gave no password: {error}"))?;
     if !run.status.success() {
         return Err(format!("the password command ended with {}", run.status));

@@ -115,6 +115,6 @@ pub(super) fn has_damage(opener: &Opener<'_>) -> Result<bool, ExamineError> {
 fn emptied_by_repair(handle: &Handle) -> String {
     format!(
         "{handle} holds a directory that `restic repair snapshots` emptied, as restic 0.16 to 0.18 did, and restic 0.19 does \
-         not read it; `restic repair snapshots --forget` of restic 0.19, at the door of maintenance, mends that"
+         not read it; `restic repair snapshots --forget` of restic 0.19, at the maintenance server, mends that"
     )
 }

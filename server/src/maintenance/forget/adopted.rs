@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use futures_util::TryStreamExt;
 use pawl_config::files::{self, FileError};
 use pawl_config::print::{self, Outcome};
-use pawl_keeper::{Act, Told};
+use pawl_keeper::{Act, AuditEvent};
 use pawl_policy::retention::Vouched;
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 use pawl_store::AppendStore;
 use pawl_store::maintenance::{Found, MaintenanceStore};
 use serde::{Deserialize, Serialize};
 
-use super::super::remembered;
 use super::super::session::{self, Session};
+use super::super::state_file;
 use crate::cli::Trust;
 
 /// For what is vouched, by ids.
@@ -34,7 +34,7 @@ pub(super) struct Adopted {
 impl Adopted {
     /// What is written down of a repository.
     pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
-        remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+        state_file::load(&path(data, repository)).map(Option::unwrap_or_default)
     }
 
     /// For what of a snapshot is vouched.
@@ -53,7 +53,7 @@ fn directory(data: &Path) -> PathBuf {
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
-    directory(data).join(remembered::file_name(repository))
+    directory(data).join(state_file::file_name(repository))
 }
 
 /// What came of it.
@@ -86,7 +86,7 @@ pub(in crate::maintenance) fn trust(options: &Trust) -> Outcome {
             snapshots_named.clone()
         };
         tell(session, repository, snapshots_named).await?;
-        remembered::save(&path(data, repository), &adopted)?;
+        state_file::save(&path(data, repository), &adopted)?;
         if *json {
             return print::json(&Report { repository: repository.as_str(), trusted: ids.len() });
         }
@@ -109,7 +109,7 @@ pub(in crate::maintenance) async fn trust_what_came_from_elsewhere(
     if new > 0 {
         files::make_directory(&directory(data), 0o700)?;
         tell(session, repository, &[]).await?;
-        remembered::save(&path(data, repository), &adopted)?;
+        state_file::save(&path(data, repository), &adopted)?;
     }
     Ok(new)
 }
@@ -118,13 +118,13 @@ pub(in crate::maintenance) async fn trust_what_came_from_elsewhere(
 async fn tell(session: &Session, repository: &RepositoryName, named: &[FileId]) -> Outcome {
     let principal = session::user()?.to_string();
     let repository = repository.to_string();
-    let deed = Told { act: Act::Adopt, principal, repository, file: None, bytes: None, batch: None };
+    let deed = AuditEvent { act: Act::Adopt, principal, repository, file: None, bytes: None, batch: None };
     if named.is_empty() {
         session.keeper.tell_deed(deed.clone()).await?;
     }
     for id in named {
         let file = Some(Handle::File(FileType::Snapshots, *id).to_string());
-        session.keeper.tell_deed(Told { file, ..deed.clone() }).await?;
+        session.keeper.tell_deed(AuditEvent { file, ..deed.clone() }).await?;
     }
     Ok(())
 }

@@ -143,7 +143,7 @@ fn told(principal: Option<&str>, attempts: &BTreeMap<Kind, Tried>) -> Refused {
     Refused { principal: principal.map(str::to_owned), total, attempts: kinds, forbidden }
 }
 
-/// How many decisions a door says that found no room: it can tell that as a decision of nobody's only.
+/// How many decisions a server says that found no room: it can tell that as a decision of nobody's only.
 fn lost(decision: &Decision) -> u64 {
     let Decision { principal: None, repository: None, action, outcome, status: 0, .. } = decision else {
         return 0;

@@ -16,7 +16,7 @@ use pawl_store::either::EitherMaintenance;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::{remembered, session};
+use super::super::{session, state_file};
 use super::audited::Audited;
 use super::model::Missing;
 use super::seen::Seen;
@@ -232,7 +232,7 @@ impl Last {
 
     /// What is kept; nothing if there was no report.
     pub(super) fn load(data: &Path) -> Result<Option<Self>, String> {
-        remembered::understand(&path(data)).map_err(|error| {
+        state_file::understand(&path(data)).map_err(|error| {
             format!(
                 "what has to be there is not known: {error}; expected what an earlier report left; look at it, then `{}` \
                  makes what is there now what has to be there",
@@ -243,7 +243,7 @@ impl Last {
 
     pub(super) fn save(&self, data: &Path) -> Result<(), FileError> {
         files::make_directory(&directory(data), 0o700)?;
-        remembered::save(&path(data), self)
+        state_file::save(&path(data), self)
     }
 
     /// The numbers of the logs' last records.

@@ -20,7 +20,7 @@ use super::super::run::record::Record;
 use super::super::verify::finding::{Finding, Kind, Severity};
 use super::super::verify::state::{State, States};
 use super::super::verify::{self, Covered};
-use super::super::{deleted::Listed, tried};
+use super::super::{deleted::Listed, probe_cache};
 use super::attention;
 use super::audited::Audited;
 use super::expected::{Earlier, Expected, Last, Losses, Since};
@@ -328,7 +328,7 @@ async fn doctors(config: &Config) -> Result<(Vec<doctor::Line>, Vec<doctor::Adve
     let config = config.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let settings = config.s3.as_ref().and_then(|of_hosts| config.maintenance.s3(of_hosts).ok());
-        let found = settings.as_ref().and_then(|settings| tried::recall(&config.data, settings));
+        let found = settings.as_ref().and_then(|settings| probe_cache::recall(&config.data, settings));
         let found = found.filter(|found| !found.all().is_empty());
         let looked = doctor::look_without_trying(&config, found.as_ref().zip(settings.as_ref()));
         looked.map_err(|error| error.to_string())

@@ -15,7 +15,7 @@ use pawl_store::either::EitherMaintenance;
 use pawl_store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
 use pawl_store::{StoreError, now_ms};
 
-use super::super::config::Standing;
+use super::super::config::ConfigPresence;
 use super::super::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
 use super::audited::Audited;
 use super::expected::Earlier;
@@ -45,7 +45,7 @@ pub(super) struct Contents {
     pub(super) arrived: BTreeSet<Arrived>,
     /// Bytes by the day on which they were received.
     pub(super) received: BTreeMap<Date, u64>,
-    pub(super) config: Standing,
+    pub(super) config: ConfigPresence,
     /// When the first of what is there was received, in Unix milliseconds.
     pub(super) first_ms: Option<u64>,
 }
@@ -166,7 +166,7 @@ async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Res
         }
     }
     if !has_config {
-        contents.config = Box::pin(Standing::of(store, repository)).await?;
+        contents.config = Box::pin(ConfigPresence::of(store, repository)).await?;
     }
     Ok(contents)
 }

@@ -7,8 +7,8 @@ use std::error::Error;
 
 use pawl_config::hint;
 use pawl_policy::{
-    Action, Circumstances, Delete, FileState, Grant, Handle, Permit, Permitted, PrincipalName,
-    RepositoryName, Role, decide,
+    Action, Context, Delete, FileState, Grant, Handle, Permit, Permitted, PrincipalName, RepositoryName,
+    Role, decide,
 };
 use pawl_store::maintenance::{Hid, MaintenanceStore, PutBackError, Reason};
 use pawl_store::{Facts, now_ms};
@@ -100,7 +100,7 @@ fn permit<S>(
     facts: &Facts,
 ) -> Result<Permitted<Delete>, String> {
     let now_ms = now_ms();
-    let circumstances = Circumstances {
+    let circumstances = Context {
         now_ms,
         file: FileState::Present {
             creator: facts.creator.clone(),
@@ -108,7 +108,7 @@ fn permit<S>(
             audience: facts.audience,
         },
         snapshot_floor_ms: job.config.maintenance.floor_ms(),
-        ..Circumstances::NOTHING_KNOWN
+        ..Context::NOTHING_KNOWN
     };
     let grant = Grant::new(repository.clone(), Role::Maintenance);
     let action = Action::Delete(Delete { repository: repository.clone(), handle });

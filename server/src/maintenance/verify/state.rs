@@ -12,7 +12,7 @@ use pawl_policy::{FileId, Handle, RepositoryName};
 use pawl_store::now_ms;
 use serde::{Deserialize, Serialize};
 
-use super::super::remembered::{self, load, save};
+use super::super::state_file::{self, load, save};
 use super::finding::{Finding, Severity};
 
 /// What is remembered of a repository.
@@ -160,7 +160,7 @@ impl States {
 
     /// Where it is remembered of a repository.
     pub(super) fn path(&self, repository: &RepositoryName) -> PathBuf {
-        self.directory.join(remembered::file_name(repository))
+        self.directory.join(state_file::file_name(repository))
     }
 
     /// Repositories that were verified once, whether they are there still or not.
@@ -195,7 +195,7 @@ impl States {
         &self,
         repository: &RepositoryName,
     ) -> Result<Option<State>, FileError> {
-        remembered::understand(&self.path(repository))
+        state_file::understand(&self.path(repository))
     }
 
     pub(in crate::maintenance) fn save(

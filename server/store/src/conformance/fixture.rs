@@ -1,12 +1,12 @@
-//! A store under test, and how to ask it what the door would ask.
+//! A store under test, and how to ask it what the frontend would ask.
 //!
 //! Invariant: every call carries a permit that the policy gave.
 
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 use pawl_policy::{
-    Action, Audience, Caps, Circumstances, Create, CreateRepository, Delete, FileId, FileState, FileType,
-    Grant, Handle, List, Permit, PrincipalName, Read, RepositoryName, RepositoryState, Role, Stat, decide,
+    Action, Audience, Caps, Context, Create, CreateRepository, Delete, FileId, FileState, FileType, Grant,
+    Handle, List, Permit, PrincipalName, Read, RepositoryName, RepositoryState, Role, Stat, decide,
 };
 use sha2::{Digest, Sha256};
 
@@ -48,10 +48,10 @@ pub(crate) fn principal() -> PrincipalName {
     "host-1".parse().unwrap()
 }
 
-/// A permit as the door would have it, in circumstances that allow everything.
+/// A permit as the frontend would have it, in circumstances that allow everything.
 pub(crate) fn permit(action: Action, file: FileState) -> Permit {
     let grant = Grant { may_add_keys: true, ..Grant::new(action.repository().clone(), Role::Backup) };
-    let facts = Circumstances { repository: RepositoryState::Draft, file, ..Circumstances::NOTHING_KNOWN };
+    let facts = Context { repository: RepositoryState::Draft, file, ..Context::NOTHING_KNOWN };
     decide(&principal(), &grant, action, &facts).unwrap()
 }
 

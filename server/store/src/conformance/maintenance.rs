@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
 use pawl_policy::{
-    Action, Age, Audience, BatchId, Caps, Circumstances, Clock, Delete, FileId, FileType, Grant, Handle,
-    Permit, Permitted, PrincipalName, Ripe, Role, Usage, decide, ripe,
+    Action, Age, Audience, BatchId, Caps, Clock, Context, Delete, FileId, FileType, Grant, Handle, Permit,
+    Permitted, PrincipalName, PurgePermit, Role, Usage, decide, purge_permit,
 };
 
 pub(crate) use locks::{a_suspension_of_locks_is_seen_until_it_is_ended, every_lock_is_found_with_its_facts};
@@ -35,13 +35,13 @@ fn admin() -> PrincipalName {
 pub(crate) fn deletion(handle: Handle) -> Permitted<Delete> {
     let grant = Grant::new(repository(), Role::Maintenance);
     let action = Action::Delete(Delete { repository: repository(), handle });
-    let Ok(Permit::Delete(permit)) = decide(&admin(), &grant, action, &Circumstances::NOTHING_KNOWN) else {
+    let Ok(Permit::Delete(permit)) = decide(&admin(), &grant, action, &Context::NOTHING_KNOWN) else {
         unreachable!()
     };
     permit
 }
 
-pub(crate) fn judged_ripe(batch: &BatchId) -> Ripe {
+pub(crate) fn permit_for(batch: &BatchId) -> PurgePermit {
     let age = Age {
         hidden_ms: 0,
         now_ms: now_ms(),
@@ -50,7 +50,7 @@ pub(crate) fn judged_ripe(batch: &BatchId) -> Ripe {
         newest_received_ms: None,
         clock: Clock::Synchronised,
     };
-    ripe(batch, &age).unwrap()
+    purge_permit(batch, &age).unwrap()
 }
 
 impl<S: AppendStore, M: MaintenanceStore, P> Both<S, M, P> {
@@ -257,9 +257,9 @@ where
     let batch = f.begin(Reason::Deleted).await;
     f.hide(handle, &batch).await;
     assert!(f.maintenance.end_batch(&batch).await.is_err());
-    let ripe = judged_ripe(&batch);
-    f.maintenance.purge(&ripe, &handle).await.unwrap();
-    f.maintenance.purge(&ripe, &handle).await.unwrap();
+    let permit = permit_for(&batch);
+    f.maintenance.purge(&permit, &handle).await.unwrap();
+    f.maintenance.purge(&permit, &handle).await.unwrap();
     assert_eq!(f.versions(handle).await, vec![]);
     assert!(f.maintenance.bring_back(&batch, &handle).await.is_err());
     assert!(f.is_buried(handle).await);

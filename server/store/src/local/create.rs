@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use pawl_keeper::{Draft, KeeperError, layout};
+use pawl_keeper::{KeeperError, StagedFile, layout};
 use pawl_policy::{Caps, Create, FileId, Handle, Permitted};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -79,7 +79,7 @@ pub(super) async fn confirm(
 async fn keep_if_there_is_room(
     store: &LocalStore,
     body: &mut VerifiedBody<'_>,
-) -> Result<Option<Draft>, CreateError> {
+) -> Result<Option<StagedFile>, CreateError> {
     let filled = match store.keeper.draft().await {
         Ok(mut draft) => fill(&mut draft, body).await.map(|()| draft),
         Err(error) => Err(StoreError::from(error).into()),
@@ -98,7 +98,7 @@ async fn keep_if_there_is_room(
 ///
 /// This is done here and not by another thread: what is written goes into memory, and handing a chunk over takes longer
 /// than writing it. Where the disk is so slow that a write has to wait, other threads of the runtime go on.
-async fn fill(draft: &mut Draft, body: &mut VerifiedBody<'_>) -> Result<(), CreateError> {
+async fn fill(draft: &mut StagedFile, body: &mut VerifiedBody<'_>) -> Result<(), CreateError> {
     let file = draft.file().ok_or_else(closed)?;
     let mut offset = 0;
     while let Some(chunk) = body.next().await? {
@@ -113,7 +113,7 @@ async fn fill(draft: &mut Draft, body: &mut VerifiedBody<'_>) -> Result<(), Crea
     Ok(())
 }
 
-fn fill_config(draft: &mut Draft, body: &ConfigBody) -> Result<(), CreateError> {
+fn fill_config(draft: &mut StagedFile, body: &ConfigBody) -> Result<(), CreateError> {
     let file = draft.file().ok_or_else(closed)?;
     file.write_all_at(body.content(), 0).map_err(StoreError::from)?;
     draft.close();
@@ -178,7 +178,7 @@ pub(super) fn hash(file: &File) -> std::io::Result<FileId> {
 async fn rescue(
     store: &LocalStore,
     permit: &Permitted<Create>,
-    draft: Draft,
+    draft: StagedFile,
 ) -> Result<Created, CreateError> {
     let Create { repository, handle } = permit.action();
     tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name; good bytes are kept");

@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 use jiff::civil::Date;
-use pawl_keeper::{Act, KeeperClient, MaintenanceUsage, Told, layout};
+use pawl_keeper::{Act, AuditEvent, KeeperClient, MaintenanceUsage, layout};
 use pawl_policy::{
-    Audience, BatchId, Caps, Delete, FileId, FileType, Handle, Permitted, PrincipalName, RepositoryName, Ripe,
+    Audience, BatchId, Caps, Delete, FileId, FileType, Handle, Permitted, PrincipalName, PurgePermit,
+    RepositoryName,
 };
 use rustix::fs::{Mode, OFlags};
 
@@ -86,7 +87,7 @@ impl LocalMaintenance {
         handle: &Handle,
         bytes: Option<u64>,
     ) -> Result<(), StoreError> {
-        let told = Told {
+        let told = AuditEvent {
             act,
             principal: match act {
                 Act::Hide | Act::Displace => batch.principal.to_string(),
@@ -117,7 +118,7 @@ impl LocalMaintenance {
         handle: &Handle,
         bytes: Option<u64>,
     ) -> Result<(), StoreError> {
-        let told = Told {
+        let told = AuditEvent {
             act,
             principal: user(),
             repository: repository.to_string(),
@@ -341,9 +342,9 @@ impl MaintenanceStore for LocalMaintenance {
         Ok(created)
     }
 
-    async fn purge(&self, ripe: &Ripe, handle: &Handle) -> Result<Purged, StoreError> {
+    async fn purge(&self, permit: &PurgePermit, handle: &Handle) -> Result<Purged, StoreError> {
         self.keeper()?;
-        let (id, at) = (ripe.batch().clone(), *handle);
+        let (id, at) = (permit.batch().clone(), *handle);
         let batch = self
             .blocking(move |disk| {
                 let batch = batch::read(disk, &id)?;

@@ -73,7 +73,7 @@ pub enum SetUpError {
 
 /// How long the store is waited for, where that is not for the SDK to say.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// Until it takes more of a body that is there to be taken.
     pub(super) taking: Duration,
     /// Until it answers once it has all of a body. It may write 4 GiB to several places first.
@@ -82,7 +82,7 @@ pub(super) struct Patience {
     pub(super) silence: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             taking: Duration::from_mins(1),
@@ -95,7 +95,7 @@ impl Default for Patience {
 /// The same client twice.
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
-    pub(super) patience: Patience,
+    pub(super) patience: Timeouts,
     /// For calls whose content is in memory: tried again if need be, within a time limit.
     pub(super) quick: Client,
     /// For content that arrives as a host sends it: once, and no faster than that.
@@ -130,7 +130,7 @@ impl Clients {
             .retry_classifier(Gibberish);
         let streaming = config.timeout_config(connecting.build()).retry_config(RetryConfig::disabled());
         Ok(Self {
-            patience: Patience::default(),
+            patience: Timeouts::default(),
             quick: Client::from_conf(quick.build()),
             streaming: Client::from_conf(streaming.build()),
         })

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::facts::{Head, NewFacts};
-use super::put::{self, Ended, Target, checksum};
+use super::put::{self, PutOutcome, Target, checksum};
 use super::{S3Store, usage};
 use crate::body::{BodyError, CHUNK_BYTES, ConfigBody, Upload, VerifiedBody};
 use crate::{CreateError, Created, StoreError};
@@ -45,7 +45,7 @@ impl NameLocks {
 }
 
 /// A file on its way to its name.
-struct Newcomer<'a> {
+struct PendingUpload<'a> {
     store: &'a S3Store,
     permit: &'a Permitted<Create>,
     key: String,
@@ -63,7 +63,7 @@ pub(super) async fn create(
     store.must_exist(repository).await?;
     let key = store.layout.file(repository, handle);
     let facts = store.new_facts(permit.principal(), handle)?;
-    let newcomer = Newcomer { store, permit, key, facts };
+    let newcomer = PendingUpload { store, permit, key, facts };
     match *handle {
         Handle::Config => newcomer.create_config(ConfigBody::read(upload, caps).await?).await,
         Handle::File(file_type, id) => {
@@ -98,21 +98,21 @@ pub(super) async fn confirm(
     }
     tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name; good bytes are kept");
     let key = store.layout.rescued(repository, file_type, id);
-    let newcomer = Newcomer { store, permit, key, facts: store.new_facts(permit.principal(), handle)? };
+    let newcomer = PendingUpload { store, permit, key, facts: store.new_facts(permit.principal(), handle)? };
     match newcomer.put(&store.settings.bucket, file_type, id, content).await? {
-        Ended::Stored(_) => Err(CreateError::Damaged),
+        PutOutcome::Stored(_) => Err(CreateError::Damaged),
         // Whoever got hold of the credential may have put something there first.
-        Ended::Taken => match store.head(&store.settings.bucket, &newcomer.key).await? {
+        PutOutcome::Taken => match store.head(&store.settings.bucket, &newcomer.key).await? {
             Some(kept) if is_good(store, &store.settings.bucket, &newcomer.key, &kept, id).await? => {
                 Err(CreateError::Damaged)
             }
             _ => Err(unclear()),
         },
-        Ended::Unclear(_) => Err(unclear()),
+        PutOutcome::Unclear(_) => Err(unclear()),
     }
 }
 
-impl Newcomer<'_> {
+impl PendingUpload<'_> {
     async fn create_file(
         &self,
         file_type: FileType,
@@ -162,8 +162,8 @@ impl Newcomer<'_> {
     }
 
     /// Turns the end of a PUT into what became of the file.
-    async fn resolve(&self, ended: Ended, id: FileId) -> Result<Created, CreateError> {
-        if let Ended::Stored(_) = ended {
+    async fn resolve(&self, ended: PutOutcome, id: FileId) -> Result<Created, CreateError> {
+        if let PutOutcome::Stored(_) = ended {
             return Ok(Created::Stored);
         }
         match self.store.head(self.bucket(), &self.key).await? {
@@ -189,7 +189,7 @@ impl Newcomer<'_> {
         file_type: FileType,
         id: FileId,
         content: Content<'_, '_>,
-    ) -> Result<Ended, CreateError> {
+    ) -> Result<PutOutcome, CreateError> {
         let target = Target {
             bucket: bucket.to_owned(),
             key: self.key.clone(),

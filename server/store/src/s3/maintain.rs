@@ -11,11 +11,11 @@ mod copies;
 mod hide;
 mod histories;
 mod lock;
+mod lock_ticket;
 mod locks;
 mod notes;
 mod pending;
 mod repositories;
-mod turn;
 mod walk;
 
 #[cfg(test)]
@@ -29,9 +29,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream, TryStreamExt};
 use jiff::civil::Date;
-use pawl_keeper::{Act, KeeperClient, Told};
+use pawl_keeper::{Act, AuditEvent, KeeperClient};
 use pawl_policy::{
-    Audience, BatchId, Caps, Delete, FileId, FileType, Handle, Permitted, PrincipalName, RepositoryName, Ripe,
+    Audience, BatchId, Caps, Delete, FileId, FileType, Handle, Permitted, PrincipalName, PurgePermit,
+    RepositoryName,
 };
 
 use super::{OpenError, S3File, S3Store, names, read};
@@ -105,7 +106,7 @@ impl S3Maintenance {
         handle: &Handle,
         bytes: Option<u64>,
     ) -> Result<(), StoreError> {
-        let told = Told {
+        let told = AuditEvent {
             act,
             principal: match act {
                 Act::Hide | Act::Displace => batch.principal.to_string(),
@@ -136,7 +137,7 @@ impl S3Maintenance {
         handle: &Handle,
         bytes: Option<u64>,
     ) -> Result<(), StoreError> {
-        let told = Told {
+        let told = AuditEvent {
             act,
             principal: user(),
             repository: repository.to_string(),
@@ -264,7 +265,7 @@ impl MaintenanceStore for S3Maintenance {
     async fn bring_back(&self, batch: &BatchId, handle: &Handle) -> Result<Created, PutBackError> {
         self.keeper()?;
         let batch = self.batch(batch).await?;
-        let goods = back::Goods::hidden(self, &batch, handle).await?;
+        let goods = back::GoodCopy::hidden(self, &batch, handle).await?;
         let (created, bytes) = self.bring(&batch.repository, handle, &goods).await?;
         let shown = self.shown(&batch.repository, handle).await?;
         // A crash after the note and before the marker left it in sight; then, too, the note has had its day.
@@ -361,9 +362,9 @@ impl MaintenanceStore for S3Maintenance {
         Ok(created)
     }
 
-    async fn purge(&self, ripe: &Ripe, handle: &Handle) -> Result<Purged, StoreError> {
+    async fn purge(&self, permit: &PurgePermit, handle: &Handle) -> Result<Purged, StoreError> {
         self.keeper()?;
-        let batch = self.batch(ripe.batch()).await?;
+        let batch = self.batch(permit.batch()).await?;
         let purged = self.purge_file(&batch, handle).await?;
         if purged == Purged::Gone {
             self.tell(Act::Purge, &batch, handle, None).await?;

@@ -71,8 +71,8 @@ impl S3Store {
             unless_taken: self.findings.knows_conditions(),
         };
         match put::whole(&self.clients.quick, &self.settings, target, Bytes::new()).await? {
-            put::Ended::Stored(_) | put::Ended::Taken => Ok(()),
-            put::Ended::Unclear(_) => match self.head(&self.settings.bucket, key).await? {
+            put::PutOutcome::Stored(_) | put::PutOutcome::Taken => Ok(()),
+            put::PutOutcome::Unclear(_) => match self.head(&self.settings.bucket, key).await? {
                 Some(_) => Ok(()),
                 None => Err(StoreError::Unavailable("it is not known whether a mark was stored".to_owned())),
             },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pawl_policy::{FileType, RepositoryName, Usage};
 use tokio::time::Instant;
 
-use super::put::Ended;
+use super::put::PutOutcome;
 use super::{S3Store, names};
 use crate::{CreateError, Observed, Space, StoreError};
 
@@ -21,11 +21,11 @@ pub(super) struct Fullness(Mutex<Option<Instant>>);
 
 impl Fullness {
     /// Notes how a PUT ended.
-    pub(super) fn note(&self, put: &Result<Ended, CreateError>) {
+    pub(super) fn note(&self, put: &Result<PutOutcome, CreateError>) {
         let said = match put {
-            Ok(Ended::Stored(_)) => None,
+            Ok(PutOutcome::Stored(_)) => None,
             Err(CreateError::Store(StoreError::Full)) => Some(Instant::now()),
-            Ok(Ended::Taken | Ended::Unclear(_)) | Err(_) => return,
+            Ok(PutOutcome::Taken | PutOutcome::Unclear(_)) | Err(_) => return,
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = said;
     }

@@ -18,8 +18,8 @@ use super::failure::{Failure, failure, words};
 use super::finding::{Findings, ProbeError, Sort, TakenNames};
 use super::layout::Layout;
 use super::lifecycle::{self, OldVersions};
-use super::put::{self, Ended, Target, checksum};
-use super::{Side, versions};
+use super::put::{self, PutOutcome, Target, checksum};
+use super::{Tenant, versions};
 
 mod work;
 
@@ -33,7 +33,7 @@ pub(super) async fn probe(
     clients: &Clients,
     settings: &S3Settings,
     layout: &Layout,
-    side: Side,
+    side: Tenant,
 ) -> Result<Findings, ProbeError> {
     let probe = Probe { client: &clients.quick, settings, layout };
     let mut findings = Findings {
@@ -83,7 +83,7 @@ impl Probe<'_> {
         let key = self.new_key()?;
         let version = match self.put(&key, findings.knows_conditions()).await? {
             // Where versioning was suspended, the one version has this name.
-            Some(Ended::Stored(version)) => version.filter(|version| version != "null"),
+            Some(PutOutcome::Stored(version)) => version.filter(|version| version != "null"),
             _ => return Err(self.strange("a new object could not be stored")),
         };
         let Some(version) = version else {
@@ -123,7 +123,7 @@ impl Probe<'_> {
         let body = get.map_err(|error| format!("cannot read an old version: {}", words(&error)))?.body;
         let read = body.collect().await.map_err(|error| format!("cannot read an old version: {error}"))?;
         if read.into_bytes() == content_of(key) {
-            return Ok(matches!(overwritten, Ok(Ended::Stored(_))));
+            return Ok(matches!(overwritten, Ok(PutOutcome::Stored(_))));
         }
         Err("asked for the first version of an object, it gives other bytes".to_owned())
     }
@@ -132,23 +132,23 @@ impl Probe<'_> {
     async fn conditions(&self, findings: &mut Findings) -> Result<Tried, ProbeError> {
         let key = self.new_key()?;
         let version = match self.put(&key, true).await? {
-            Some(Ended::Stored(version)) => version,
-            Some(Ended::Taken) => return Err(self.strange("a name that nobody used was taken")),
-            Some(Ended::Unclear(cause)) => return Err(self.strange(&cause)),
+            Some(PutOutcome::Stored(version)) => version,
+            Some(PutOutcome::Taken) => return Err(self.strange("a name that nobody used was taken")),
+            Some(PutOutcome::Unclear(cause)) => return Err(self.strange(&cause)),
             None => {
                 let text = "the store does not know If-None-Match";
                 findings.add(Sort::Weak(Weakness::UnconditionalWrites), text);
                 return match self.put(&key, false).await? {
-                    Some(Ended::Stored(version)) => Ok(Tried { key, version }),
+                    Some(PutOutcome::Stored(version)) => Ok(Tried { key, version }),
                     _ => Err(self.strange("nothing can be stored")),
                 };
             }
         };
         let tried = Tried { key, version };
         findings.taken_names = match self.put(&tried.key, true).await? {
-            Some(Ended::Taken) => self.race().await?,
-            Some(Ended::Stored(_)) => TakenNames::Replaced,
-            Some(Ended::Unclear(cause)) => return Err(self.strange(&cause)),
+            Some(PutOutcome::Taken) => self.race().await?,
+            Some(PutOutcome::Stored(_)) => TakenNames::Replaced,
+            Some(PutOutcome::Unclear(cause)) => return Err(self.strange(&cause)),
             None => return Err(self.strange("the store knew If-None-Match once, and then no more")),
         };
         match findings.taken_names {
@@ -174,7 +174,7 @@ impl Probe<'_> {
             let ends = join_all((0..RACERS).map(|_| self.put(&key, true))).await;
             let mut winners = 0;
             for end in ends {
-                winners += usize::from(matches!(end?, Some(Ended::Stored(_))));
+                winners += usize::from(matches!(end?, Some(PutOutcome::Stored(_))));
             }
             if winners > 1 {
                 return Ok(TakenNames::Refused);
@@ -279,7 +279,7 @@ impl Probe<'_> {
     }
 
     /// Puts a small object; `None` if the store does not know the condition.
-    async fn put(&self, key: &str, unless_taken: bool) -> Result<Option<Ended>, ProbeError> {
+    async fn put(&self, key: &str, unless_taken: bool) -> Result<Option<PutOutcome>, ProbeError> {
         let target = self.target(key, unless_taken);
         match put::whole(self.client, self.settings, target, content_of(key)).await {
             Ok(ended) => Ok(Some(ended)),

@@ -53,7 +53,7 @@ pub(super) const SHA256_OF_NOTHING: [u8; 32] = [
 
 /// How a PUT ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum PutOutcome {
     /// It is stored, as this version if the bucket keeps versions.
     Stored(Option<String>),
     /// The name is taken.
@@ -92,7 +92,7 @@ pub(super) async fn whole(
     settings: &S3Settings,
     target: Target,
     content: Bytes,
-) -> Result<Ended, Failed> {
+) -> Result<PutOutcome, Failed> {
     let len = content.len() as u64;
     judge(&send(client, settings, target, SdkBody::from(content), len).await)
 }
@@ -105,7 +105,7 @@ pub(super) async fn stream(
     len: u64,
     first: Bytes,
     body: &mut VerifiedBody<'_>,
-) -> Result<Ended, CreateError> {
+) -> Result<PutOutcome, CreateError> {
     let (sender, receiver) = mpsc::channel(1);
     let arriving = SdkBody::from_body_1_x(Arriving { receiver, left: len });
     let patience = clients.patience;
@@ -116,7 +116,7 @@ pub(super) async fn stream(
             fed?;
             match timeout(patience.answer, putting).await {
                 Ok(put) => Ok(judge(&put)?),
-                Err(_) => Ok(Ended::Unclear("the store does not answer".to_owned())),
+                Err(_) => Ok(PutOutcome::Unclear("the store does not answer".to_owned())),
             }
         }
         put = &mut putting => {
@@ -178,15 +178,17 @@ async fn send(
     put.customize().interceptor(SignedHash(hex::encode(target.sha256))).send().await
 }
 
-fn judge(put: &Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>) -> Result<Ended, Failed> {
+fn judge(
+    put: &Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>,
+) -> Result<PutOutcome, Failed> {
     match put {
-        Ok(output) => Ok(Ended::Stored(output.version_id().map(str::to_owned))),
+        Ok(output) => Ok(PutOutcome::Stored(output.version_id().map(str::to_owned))),
         Err(error) => match failure(error) {
-            Failure::Taken => Ok(Ended::Taken),
+            Failure::Taken => Ok(PutOutcome::Taken),
             Failure::Conflict | Failure::Unknown => {
                 let cause = words(error);
                 tracing::warn!(cause, "whether a file was stored is not known; looking");
-                Ok(Ended::Unclear(cause))
+                Ok(PutOutcome::Unclear(cause))
             }
             failure => Err(Failed {
                 failure,

@@ -1,6 +1,6 @@
 //! Which version of `config` is the true one.
 //!
-//! Invariant: the oldest that maintenance has not retired, which it notes where the door's credential cannot write. Whoever
+//! Invariant: the oldest that maintenance has not retired, which it notes where the frontend's credential cannot write. Whoever
 //! overwrites it, puts a marker on it, or wins a race that the store lets two win, only makes a newer one.
 
 use std::collections::HashSet;
@@ -99,7 +99,7 @@ impl S3Store {
     }
 
     /// The versions of a `config` that maintenance has not retired, the newest first. A marker says nothing: whoever has
-    /// the door's credential may be able to put one.
+    /// the frontend's credential may be able to put one.
     pub(super) async fn standing_configs<'a>(
         &self,
         repository: &RepositoryName,

@@ -1,6 +1,6 @@
-//! A door that says to its keeper what no door says, in the bytes that the keeper reads.
+//! A frontend that says to its keeper what no frontend says, in the bytes that the keeper reads.
 //!
-//! Invariant: it shares no code with the real door; names are plain text here, so that any can be said.
+//! Invariant: it shares no code with the real frontend; names are plain text here, so that any can be said.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -187,7 +187,7 @@ impl Forger {
     pub(crate) fn hang_up(self) {
         let Self { socket, mut keeper, .. } = self;
         drop(socket);
-        let ended = wait::until("the keeper ends after its door", || keeper.try_wait().unwrap());
+        let ended = wait::until("the keeper ends after its frontend", || keeper.try_wait().unwrap());
         assert!(ended.success(), "{ended}");
     }
 

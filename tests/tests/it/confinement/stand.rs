@@ -18,7 +18,7 @@ use pawl_tests::store::plant;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// Users that every machine has; the group is the one by which the door reads.
+/// Users that every machine has; the group is the one by which the frontend reads.
 pub(crate) const NOBODY: &str = "65534";
 pub(crate) const DAEMON: &str = "1";
 
@@ -82,7 +82,7 @@ impl Stand {
     }
 }
 
-/// A command as this user, with the group by which the door reads.
+/// A command as this user, with the group by which the frontend reads.
 pub(crate) fn as_user(user: &str, program: &Path) -> Command {
     let mut command = if user == "0" {
         Command::new(program)

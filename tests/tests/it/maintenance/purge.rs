@@ -15,7 +15,7 @@ const VERSION: Version = Version::V0_19;
 /// Bytes a second: what passes at once however low the rate is.
 const RATE: u64 = 256 << 10;
 
-/// A host whose four older snapshots were forgotten and pruned, and the door, which was stopped.
+/// A host whose four older snapshots were forgotten and pruned, and the server, which was stopped.
 fn pruned() -> (Host, Maintenance) {
     let host = host_with_five_backups(VERSION);
     let mut door = Maintenance::start(&host.server);

@@ -1,4 +1,4 @@
-//! `restic forget --prune` at the maintenance door of a bucket, and what undoes it.
+//! `restic forget --prune` at the maintenance server of a bucket, and what undoes it.
 
 use pawl_tests::clients::Backup;
 use pawl_tests::content::noise;

@@ -19,7 +19,7 @@ on_each_s3! {
 const RATE: u64 = 256 << 10;
 const PURGE: [&str; 3] = ["purge", "--assume-clock-synced", "--json"];
 
-/// The four older snapshots are forgotten and pruned, and the door is stopped.
+/// The four older snapshots are forgotten and pruned, and the server is stopped.
 fn pruned(host: &Host) -> Maintenance {
     let mut door = host.door();
     door.restic(VERSION, "web1").succeed(PRUNE);

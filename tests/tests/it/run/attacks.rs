@@ -42,7 +42,7 @@ fn nobody_writes_the_last_line_but_the_run() {
     assert!(!finished.stdout.contains('\u{1b}') && !finished.stderr.contains('\u{1b}'), "{finished:#?}");
 }
 
-/// A151: Somebody who can read files of others' groups on the machine, such as the door's user, reads the management
+/// A151: Somebody who can read files of others' groups on the machine, such as the server's user, reads the management
 /// password, or finds it on a command line.
 #[test]
 fn the_management_password_is_nobodys_but_its_owners() {

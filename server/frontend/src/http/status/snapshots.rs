@@ -10,16 +10,16 @@ use pawl_policy::{FileType, RepositoryName};
 use pawl_store::{AppendStore, Observed, now_ms};
 use tokio::sync::Mutex;
 
-use crate::http::service::Door;
+use crate::http::service::Frontend;
 
 pub(super) struct Snapshots<S> {
-    door: Arc<Door<S>>,
+    door: Arc<Frontend<S>>,
     /// Repositories that were looked at.
     seen: Mutex<HashSet<RepositoryName>>,
 }
 
 impl<S: AppendStore + Observed> Snapshots<S> {
-    pub(super) fn new(door: Arc<Door<S>>) -> Self {
+    pub(super) fn new(door: Arc<Frontend<S>>) -> Self {
         Self { door, seen: Mutex::default() }
     }
 

@@ -6,7 +6,7 @@
 use pawl_policy::{Audience, FileId, FileType, Handle, RepositoryName};
 
 use super::S3Maintenance;
-use super::back::Goods;
+use super::back::GoodCopy;
 use crate::StoreError;
 use crate::maintenance::{Batch, PutBackError, Reason};
 
@@ -35,7 +35,7 @@ impl S3Maintenance {
                 batch.id
             ))
         };
-        let mut goods = Goods::hidden(self, &batch, &handle).await.map_err(interrupted)?;
+        let mut goods = GoodCopy::hidden(self, &batch, &handle).await.map_err(interrupted)?;
         goods.facts.audience = audience;
         self.bring(repository, &handle, &goods).await.map_err(interrupted)?;
         self.take_entry_back(&batch.id, &handle).await?;

@@ -15,7 +15,7 @@ use crate::body::{BodyError, ConfigBody, Cut, Upload, VerifiedBody};
 use crate::maintenance::{Batch, PutBackError};
 use crate::s3::create::{Content, is_good};
 use crate::s3::facts::{Head, NewFacts, new_mark};
-use crate::s3::put::{self, Ended, Target};
+use crate::s3::put::{self, PutOutcome, Target};
 use crate::s3::read;
 use crate::s3::usage::counts;
 use crate::{CreateError, Created, Facts, Span, StoreError, StoredFile};
@@ -34,7 +34,7 @@ const CAPS: Caps = Caps {
 
 /// A copy that is to come back: where it lies, and what is known of it.
 #[derive(Debug)]
-pub(super) struct Goods {
+pub(super) struct GoodCopy {
     pub(super) bucket: String,
     pub(super) key: String,
     pub(super) version: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Goods {
     pub(super) recorded: Option<FileId>,
 }
 
-impl Goods {
+impl GoodCopy {
     /// What a batch holds.
     pub(super) async fn hidden(
         this: &S3Maintenance,
@@ -66,9 +66,9 @@ impl S3Maintenance {
         &self,
         repository: &RepositoryName,
         handle: &Handle,
-        goods: &Goods,
+        goods: &GoodCopy,
     ) -> Result<(Created, u64), PutBackError> {
-        let Goods { bucket, key, version, facts, recorded } = goods;
+        let GoodCopy { bucket, key, version, facts, recorded } = goods;
         let file = read::open_version(&self.store, bucket, key, version.clone()).await?;
         let bytes = file.size();
         let chunks = file.read(Span { start: 0, len: bytes });
@@ -180,8 +180,8 @@ impl S3Maintenance {
             }
         };
         let created = match ended {
-            Ok(Ended::Stored(_)) => Ok(Created::Stored),
-            Ok(Ended::Taken | Ended::Unclear(_)) => match self.shown(repository, handle).await? {
+            Ok(PutOutcome::Stored(_)) => Ok(Created::Stored),
+            Ok(PutOutcome::Taken | PutOutcome::Unclear(_)) => match self.shown(repository, handle).await? {
                 Some(there) if there.upload.as_ref() == Some(&facts.upload) => Ok(Created::Stored),
                 Some(there) => self.compare(repository, handle, &there, id).await,
                 None => {

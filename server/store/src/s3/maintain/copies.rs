@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{BatchId, FileId, FileType, Handle, RepositoryName};
 
-use super::back::Goods;
+use super::back::GoodCopy;
 use super::notes::Entry;
 use super::{PARALLEL, S3Maintenance};
 use crate::StoreError;
@@ -172,7 +172,7 @@ impl S3Maintenance {
         repository: &RepositoryName,
         handle: &Handle,
         place: &Place,
-    ) -> Result<Goods, StoreError> {
+    ) -> Result<GoodCopy, StoreError> {
         let (bucket, key, version) = self.whereabouts(repository, handle, place).await?;
         let head = self.store.head_version(&bucket, &key, version.clone()).await?;
         let head = head.ok_or(StoreError::NotFound)?;
@@ -183,7 +183,7 @@ impl S3Maintenance {
             }
             _ => head.content,
         };
-        Ok(Goods { bucket, key, version, facts: head.facts, recorded })
+        Ok(GoodCopy { bucket, key, version, facts: head.facts, recorded })
     }
 
     /// After good bytes that were rescued are back, they are not kept twice.

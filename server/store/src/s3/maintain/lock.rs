@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::S3Maintenance;
-use super::turn::Turn;
+use super::lock_ticket::LockTicket;
 use crate::StoreError;
 use crate::s3::facts::new_mark;
 use crate::s3::failure::{Failure, failure, store_error};
@@ -19,7 +19,7 @@ use crate::s3::names;
 
 /// How a holder shows that it lives, and when others take its place.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pulse {
+pub(super) struct LeaseTiming {
     /// How often the holder shows that it lives.
     pub(super) beat_every: Duration,
     /// After so long without a sign the holder stops by itself.
@@ -30,7 +30,7 @@ pub(super) struct Pulse {
     pub(super) turn_expired: Duration,
 }
 
-impl Pulse {
+impl LeaseTiming {
     const USUAL: Self = Self {
         beat_every: Duration::from_mins(2),
         silent_max: Duration::from_mins(10),
@@ -61,7 +61,7 @@ pub(super) struct Held {
 pub struct MaintenanceLock {
     this: S3Maintenance,
     run: String,
-    pulse: Pulse,
+    pulse: LeaseTiming,
     /// When it was last shown that the holder lives.
     shown: Mutex<Instant>,
 }
@@ -69,10 +69,14 @@ pub struct MaintenanceLock {
 impl S3Maintenance {
     /// Takes the lock for a run of this machine, which holds the lock on its own directory already.
     pub async fn lock(&self, machine: &str) -> Result<MaintenanceLock, StoreError> {
-        self.lock_with(machine, Pulse::USUAL).await
+        self.lock_with(machine, LeaseTiming::USUAL).await
     }
 
-    pub(super) async fn lock_with(&self, machine: &str, pulse: Pulse) -> Result<MaintenanceLock, StoreError> {
+    pub(super) async fn lock_with(
+        &self,
+        machine: &str,
+        pulse: LeaseTiming,
+    ) -> Result<MaintenanceLock, StoreError> {
         let turn = self.turn(machine, pulse).await?;
         let lock = self.take_lock(machine, pulse, &turn).await;
         turn.end(self).await;
@@ -83,8 +87,8 @@ impl S3Maintenance {
     async fn take_lock(
         &self,
         machine: &str,
-        pulse: Pulse,
-        turn: &Turn,
+        pulse: LeaseTiming,
+        turn: &LockTicket,
     ) -> Result<MaintenanceLock, StoreError> {
         let holder = Holder { machine: machine.to_owned(), run: new_mark()?, process: std::process::id() };
         if let Some(Held { holder: other, etag }) = self.lock_holder().await? {
@@ -193,7 +197,7 @@ impl S3Maintenance {
     }
 }
 
-fn taken(other: &Holder, silent_ms: u64, pulse: Pulse) -> StoreError {
+fn taken(other: &Holder, silent_ms: u64, pulse: LeaseTiming) -> StoreError {
     let Holder { machine, process, .. } = other;
     let left = pulse.expired.saturating_sub(Duration::from_millis(silent_ms));
     let (ago, left) = (silent_ms / 60_000, left.as_secs().div_ceil(60));

@@ -1,6 +1,6 @@
 //! Locks as maintenance sees them, and the mark by which it suspends new ones.
 //!
-//! Invariant: a mark is a name that says when it ends, beneath `.pawl/`, where hosts' doors cannot write; it is stored
+//! Invariant: a mark is a name that says when it ends, beneath `.pawl/`, where hosts' servers cannot write; it is stored
 //! before an earlier one goes.
 
 use pawl_keeper::Act;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::S3Maintenance;
 use crate::s3::facts::Head;
 use crate::s3::failure::{Failure, failure, store_error};
-use crate::s3::put::{self, Ended, Target};
+use crate::s3::put::{self, PutOutcome, Target};
 use crate::{Facts, StoreError};
 
 /// Longer notes are none of ours.
@@ -90,9 +90,9 @@ impl S3Maintenance {
         let put = put::whole(&clients.quick, settings, target, Bytes::from(content.clone())).await;
         self.note_write(key);
         match put? {
-            Ended::Stored(_) => Ok(true),
+            PutOutcome::Stored(_) => Ok(true),
             // The reply to an attempt before may have been lost: then it is this very note that is in the way.
-            Ended::Taken | Ended::Unclear(_) => match self.read_note(key).await? {
+            PutOutcome::Taken | PutOutcome::Unclear(_) => match self.read_note(key).await? {
                 Some(found) => Ok(found == content),
                 None => Err(StoreError::Unavailable("it is not known whether a note was stored".to_owned())),
             },

@@ -9,7 +9,7 @@ use pawl_tests::rgw::Rgw;
 use pawl_tests::s3::S3;
 
 use super::*;
-use crate::conformance::maintenance::{Both, deletion, judged_ripe, maintenance_suite};
+use crate::conformance::maintenance::{Both, deletion, maintenance_suite, permit_for};
 use crate::conformance::{Fixture, Outcome, content, id_of, key, upload};
 use crate::s3::tests::{Place as Server, behind_a_line, fixture};
 

@@ -7,10 +7,10 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use pawl_config::s3::Weakness;
 
 use super::{Probe, content_of};
-use crate::s3::Side;
+use crate::s3::Tenant;
 use crate::s3::failure::{Failure, failure, words};
 use crate::s3::finding::{Findings, ProbeError, Sort};
-use crate::s3::put::{self, Ended};
+use crate::s3::put::{self, PutOutcome};
 use crate::s3::versions;
 
 /// Why a trial failed: what was tried, what the store said, and what to do.
@@ -26,7 +26,7 @@ impl Probe<'_> {
         &self,
         findings: &mut Findings,
         own: &str,
-        side: Side,
+        side: Tenant,
     ) -> Result<(), ProbeError> {
         let conditional = findings.knows_conditions();
         let checks_content =
@@ -45,15 +45,15 @@ impl Probe<'_> {
             let text = "whether each type of file may be stored was not tried, as the store would keep what is tried";
             findings.add(Sort::Note, text);
         }
-        if matches!(side, Side::Maintenance) {
+        if matches!(side, Tenant::Maintenance) {
             trials.push(self.note(&name, conditional, findings.keeps_versions).await);
             trials.push(self.hiding(&name).await);
         }
         let failed: Vec<_> = trials.into_iter().filter_map(Result::err).collect();
         if failed.is_empty() {
             let whose = match side {
-                Side::Hosts => "hosts need",
-                Side::Maintenance => "maintenance needs",
+                Tenant::Hosts => "hosts need",
+                Tenant::Maintenance => "maintenance needs",
             };
             findings.add(Sort::Good, format!("the credential can do all that was tried of what {whose}"));
         }
@@ -166,7 +166,7 @@ impl Probe<'_> {
         let key = self.layout.probe_of_notes(name);
         for attempt in ["written", "written again after it was taken back"] {
             match self.put(&key, conditional).await {
-                Ok(Some(Ended::Stored(_))) => {}
+                Ok(Some(PutOutcome::Stored(_))) => {}
                 Ok(_) => {
                     return Err(format!("a note of maintenance could not be {attempt}: the name is taken"));
                 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::s3::maintain::lock::Pulse;
+use crate::s3::maintain::lock::LeaseTiming;
 
 /// A life in seconds: S3 tells whole ones. Some, as a store on a busy machine takes its time.
-const QUICK: Pulse = Pulse {
+const QUICK: LeaseTiming = LeaseTiming {
     beat_every: Duration::from_millis(500),
     silent_max: Duration::from_secs(20),
     expired: Duration::from_secs(30),
@@ -18,7 +18,7 @@ const QUICK: Pulse = Pulse {
 };
 
 /// For what must not expire while it is looked at.
-const SLOW: Pulse = Pulse {
+const SLOW: LeaseTiming = LeaseTiming {
     beat_every: Duration::from_mins(1),
     silent_max: Duration::from_mins(30),
     expired: Duration::from_hours(1),

@@ -6,7 +6,7 @@ use pawl_tests::bucket::Kind;
 use pawl_tests::roles::Roles;
 use pawl_tests::s3::S3;
 
-use super::{content, deletion, id_of, judged_ripe, moto, rgw};
+use super::{content, deletion, id_of, moto, permit_for, rgw};
 use crate::Created;
 use crate::conformance::repository;
 use crate::maintenance::{Hid, MaintenanceStore, Purged, Reason};
@@ -43,7 +43,7 @@ async fn is_left_to_the_store(server: S3) {
     assert_eq!(maintenance.hide(&deletion(handle), &batch).await.unwrap(), Hid::Now);
     let before = roles.owner.snapshot();
     for _ in 0..2 {
-        let purged = maintenance.purge(&judged_ripe(&batch), &handle).await.unwrap();
+        let purged = maintenance.purge(&permit_for(&batch), &handle).await.unwrap();
         assert_eq!(purged, Purged::LeftToTheStore);
     }
     assert!(maintenance.end_batch(&batch).await.is_err(), "the file is still pending");

@@ -215,7 +215,7 @@ async fn a_change_of_who_sees_a_key_is_ended_wherever_it_was_cut() {
             assert_eq!(f.facts(handle).await, None);
         }
         if steps > 2 {
-            let mut goods = back::Goods::hidden(&f.maintenance, &batch, &handle).await.unwrap();
+            let mut goods = back::GoodCopy::hidden(&f.maintenance, &batch, &handle).await.unwrap();
             goods.facts.audience = Audience::Maintenance;
             f.maintenance.bring(&web1, &handle, &goods).await.unwrap();
         }

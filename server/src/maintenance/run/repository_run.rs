@@ -13,12 +13,12 @@ use pawl_policy::{DAY_MS, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
 use pawl_store::now_ms;
 
-use super::super::config::Standing;
+use super::super::config::ConfigPresence;
 use super::super::locks::LocksError;
 use super::super::stop::{Stop, Why};
-use super::record::{Done, Ended, Night, Record, Step};
-use super::said::Said;
-use super::whole::Whole;
+use super::record::{Done, Night, Record, Step, StepStatus};
+use super::run_lock::RunLock;
+use super::step_outcome::StepOutcome;
 use crate::maintenance::restic::Restic;
 
 /// A step for which there was no time for so long is worth a look.
@@ -29,14 +29,14 @@ const STEPS: [Step; 6] = [Step::Verify, Step::Purge, Step::Examine, Step::Forget
 
 /// A repository, with what is remembered of it.
 #[derive(Debug)]
-pub(super) struct Ward {
+pub(super) struct RepositoryRun {
     pub(super) repository: RepositoryName,
     pub(super) settings: RunSettings,
     pub(super) restic: Restic,
     pub(super) stop: Stop,
     pub(super) record: Record,
     /// Where its `config` is, if a step of it may be late.
-    config: Standing,
+    config: ConfigPresence,
     data: PathBuf,
     /// Steps for which there was no time.
     left: u64,
@@ -48,7 +48,7 @@ pub(super) struct Ward {
     fresh: Vec<Step>,
 }
 
-impl Ward {
+impl RepositoryRun {
     pub(super) fn load(
         data: &Path,
         repository: RepositoryName,
@@ -57,7 +57,7 @@ impl Ward {
         only: &[Step],
     ) -> Result<Self, FileError> {
         let record = Record::load(data, &repository)?;
-        let (config, data) = (Standing::default(), data.to_owned());
+        let (config, data) = (ConfigPresence::default(), data.to_owned());
         let is_sound = record.verified.as_ref().is_some_and(|verified| verified.against.is_none());
         let acts_first = record.left_to_act && is_sound;
         let (only, fresh) = (only.to_vec(), Vec::new());
@@ -81,7 +81,7 @@ impl Ward {
     pub(super) async fn look_at_config<S: MaintenanceStore>(&mut self, store: &S) {
         let is_late = |step: &Step| self.is_wanted(*step) && self.late_days(*step).is_some();
         if STEPS.iter().any(is_late) {
-            self.config = Standing::of(store, &self.repository).await.unwrap_or_default();
+            self.config = ConfigPresence::of(store, &self.repository).await.unwrap_or_default();
         }
     }
 
@@ -102,7 +102,7 @@ impl Ward {
 
     /// Begins, or goes on with what this run did here before it was cut. What failed is tried again.
     /// If it is to be `compared` with what somebody brings, it is open in any case.
-    pub(super) fn begin(&mut self, whole: &Whole, compared: bool) -> Result<(), FileError> {
+    pub(super) fn begin(&mut self, whole: &RunLock, compared: bool) -> Result<(), FileError> {
         if self.is_partial() {
             let began_ms = whole.began_ms;
             let ended_ms = Some(began_ms);
@@ -115,12 +115,12 @@ impl Ward {
             ended_ms: None,
             steps: Vec::new(),
         });
-        let has_failed = night.steps.iter().any(|done| done.ended == Ended::Failed);
+        let has_failed = night.steps.iter().any(|done| done.ended == StepStatus::Failed);
         if night.ended_ms.is_none() || has_failed || compared {
             night.ended_ms = None;
             // What was compared before the run was cut says nothing about what happened since.
             night.steps.retain(|done| {
-                matches!(done.ended, Ended::Well | Ended::Notice) && done.step != Step::Compare
+                matches!(done.ended, StepStatus::Well | StepStatus::Notice) && done.step != Step::Compare
             });
         }
         self.record.last = Some(night);
@@ -174,17 +174,17 @@ impl Ward {
 
     /// Whether there was a surprise.
     pub(super) fn has_failed(&self) -> bool {
-        self.steps().any(|done| done.ended == Ended::Failed)
+        self.steps().any(|done| done.ended == StepStatus::Failed)
     }
 
     /// Whether there was a surprise after which nothing is done. That something is not made final keeps nothing else up.
     fn is_stopped(&self) -> bool {
-        self.steps().any(|done| done.ended == Ended::Failed && done.step != Step::Purge)
+        self.steps().any(|done| done.ended == StepStatus::Failed && done.step != Step::Purge)
     }
 
     /// Whether there was something to look at.
     pub(super) fn has_notice(&self) -> bool {
-        self.steps().any(|done| done.ended == Ended::Notice)
+        self.steps().any(|done| done.ended == StepStatus::Notice)
     }
 
     /// For how many steps there was no time.
@@ -215,7 +215,7 @@ impl Ward {
     pub(super) async fn step(
         &mut self,
         step: Step,
-        work: impl AsyncFnOnce(&mut Self) -> Result<Said, Box<dyn std::error::Error>>,
+        work: impl AsyncFnOnce(&mut Self) -> Result<StepOutcome, Box<dyn std::error::Error>>,
     ) -> Result<(), FileError> {
         if !self.has_work() || self.is_done(step) {
             return Ok(());
@@ -229,21 +229,21 @@ impl Ward {
                 None if matches!(error.downcast_ref(), Some(LocksError::NoTime(_))) => {
                     return self.note_left(step, Why::Until, Some(&error.to_string()));
                 }
-                None => Said::failed(error.to_string()),
+                None => StepOutcome::failed(error.to_string()),
             },
         };
         self.note(step, said, started)
     }
 
     /// Writes down what came of a step.
-    pub(super) fn note(&mut self, step: Step, said: Said, started: Instant) -> Result<(), FileError> {
-        let Said { ended, sentences, batch } = said;
-        if matches!(ended, Ended::Well | Ended::Notice) {
+    pub(super) fn note(&mut self, step: Step, said: StepOutcome, started: Instant) -> Result<(), FileError> {
+        let StepOutcome { ended, sentences, batch } = said;
+        if matches!(ended, StepStatus::Well | StepStatus::Notice) {
             self.record.well_ms.insert(step, now_ms());
         }
         match (step, ended) {
-            (Step::Check, Ended::Well | Ended::Notice) => self.record.checked_ms = Some(now_ms()),
-            (Step::Check, Ended::Failed) => self.record.checked_ms = None,
+            (Step::Check, StepStatus::Well | StepStatus::Notice) => self.record.checked_ms = Some(now_ms()),
+            (Step::Check, StepStatus::Failed) => self.record.checked_ms = None,
             _ => {}
         }
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -294,8 +294,8 @@ impl Ward {
         let late =
             self.late_days(step).map(|(days, since)| format!("{since} {days} days ago; give it more time"));
         let said = match late {
-            Some(late) => Said::notice(text).and([late]),
-            None => Said::skipped(text),
+            Some(late) => StepOutcome::notice(text).and([late]),
+            None => StepOutcome::skipped(text),
         };
         self.left += 1;
         self.record.left_to_act |= step != Step::Verify;

@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 pub(super) const FILES_AT_A_TIME: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// Works on all of these, so many at a time. Results are in their order; of several errors, the first is told.
-pub(super) async fn abreast<T, R, E, F: Future<Output = Result<R, E>>>(
+pub(super) async fn map_concurrent<T, R, E, F: Future<Output = Result<R, E>>>(
     items: impl IntoIterator<Item = T>,
     at_a_time: NonZeroUsize,
     work: impl Fn(T) -> F,
@@ -55,7 +55,7 @@ mod tests {
                 Ok::<_, ()>(number)
             }
         };
-        let done = abreast(0..20, NonZeroUsize::new(3).unwrap(), work).await.unwrap();
+        let done = map_concurrent(0..20, NonZeroUsize::new(3).unwrap(), work).await.unwrap();
         assert_eq!(done, (0..20).collect::<Vec<_>>());
         assert_eq!(most.into_inner(), 3);
     }
@@ -72,7 +72,7 @@ mod tests {
                 if number == 2 { Err(number) } else { Ok(()) }
             }
         };
-        let done = abreast(1..1000, NonZeroUsize::new(4).unwrap(), work).await;
+        let done = map_concurrent(1..1000, NonZeroUsize::new(4).unwrap(), work).await;
         assert_eq!(done, Err(2));
         assert!(begun.load(Ordering::Relaxed) < 20);
         assert_eq!(begun.into_inner(), finished.into_inner());

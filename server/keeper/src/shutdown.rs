@@ -7,12 +7,12 @@ use std::time::Duration;
 
 /// Tells a thread that it is no longer needed.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct Shutdown {
     told: Mutex<bool>,
     telling: Condvar,
 }
 
-impl Ended {
+impl Shutdown {
     pub(super) fn tell(&self) {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.telling.notify_all();

@@ -9,14 +9,14 @@ use pawl_config::files::{self, FileError};
 use pawl_store::now_ms;
 use serde::{Deserialize, Serialize};
 
-use super::super::{remembered, session};
+use super::super::{session, state_file};
 
 /// A run that was cut longer ago is not gone on with: what it did is another night's work.
 const RESUMED_WITHIN_MS: u64 = 12 * 60 * 60 * 1000;
 
 /// A run.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct RunLock {
     /// Where it is written down; nothing if it is only some steps.
     path: Option<PathBuf>,
     pub(super) began_ms: u64,
@@ -31,12 +31,12 @@ struct Written {
     ended: bool,
 }
 
-impl Whole {
+impl RunLock {
     /// Begins one, or goes on with one that was cut.
     pub(super) fn begin(data: &Path) -> Result<Self, FileError> {
         let path = path(data);
         let now_ms = now_ms();
-        let cut = remembered::load::<Written>(&path)?.filter(|last| {
+        let cut = state_file::load::<Written>(&path)?.filter(|last| {
             !last.ended && now_ms.checked_sub(last.began_ms).is_some_and(|ago| ago < RESUMED_WITHIN_MS)
         });
         let resumed = cut.is_some();
@@ -57,13 +57,13 @@ impl Whole {
 
     fn write(&self, ended: bool) -> Result<(), FileError> {
         let Some(path) = &self.path else { return Ok(()) };
-        remembered::save(path, &Written { began_ms: self.began_ms, ended })
+        state_file::save(path, &Written { began_ms: self.began_ms, ended })
     }
 }
 
 /// When the last run began, if there was one.
 pub(in crate::maintenance) fn last_began_ms(data: &Path) -> Result<Option<u64>, FileError> {
-    Ok(remembered::load::<Written>(&path(data))?.map(|last| last.began_ms))
+    Ok(state_file::load::<Written>(&path(data))?.map(|last| last.began_ms))
 }
 
 /// Keeps a second run away as long as it is held; nothing if there is one.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pawl_config::files::{self, FileError};
 use pawl_config::print::Outcome;
-use pawl_keeper::Told;
+use pawl_keeper::AuditEvent;
 
 use super::super::session::{Session, directory as of_maintenance};
 
@@ -15,34 +15,34 @@ fn path(data: &Path) -> PathBuf {
     super::directory(data).join(",untold.json")
 }
 
-fn waiting(data: &Path) -> Result<Vec<Told>, FileError> {
+fn waiting(data: &Path) -> Result<Vec<AuditEvent>, FileError> {
     let path = path(data);
     let Some(text) = files::read(&path)? else { return Ok(Vec::new()) };
     serde_json::from_str(&text).map_err(|error| FileError::new("understand", &path, error.into()))
 }
 
-fn write(data: &Path, untold: &[Told]) -> Result<(), FileError> {
+fn write(data: &Path, pending_audit: &[AuditEvent]) -> Result<(), FileError> {
     let path = path(data);
-    let text = serde_json::to_string_pretty(untold);
+    let text = serde_json::to_string_pretty(pending_audit);
     let text = text.map_err(|error| FileError::new("write", &path, error.into()))?;
     files::replace(&path, &text, 0o640)
 }
 
 /// Keeps it until somebody can tell it.
-pub(super) fn keep(data: &Path, new: Vec<Told>) -> Result<(), FileError> {
-    let mut untold = waiting(data)?;
-    untold.extend(new);
-    write(data, &untold)
+pub(super) fn keep(data: &Path, new: Vec<AuditEvent>) -> Result<(), FileError> {
+    let mut pending_audit = waiting(data)?;
+    pending_audit.extend(new);
+    write(data, &pending_audit)
 }
 
 /// Tells what waits.
 pub(in crate::maintenance) async fn tell(session: &Session) -> Outcome {
     let data = &session.config.data;
-    let untold = waiting(data)?;
-    if untold.is_empty() {
+    let pending_audit = waiting(data)?;
+    if pending_audit.is_empty() {
         return Ok(());
     }
-    for told in untold {
+    for told in pending_audit {
         session.keeper.tell_deed(told).await?;
     }
     Ok(write(data, &[])?)

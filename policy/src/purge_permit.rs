@@ -1,6 +1,6 @@
 //! When a batch of deletions may be made final.
 //!
-//! Invariant: only [`ripe`] makes a [`Ripe`], so nothing is purged that was not judged; it trusts no single reading of
+//! Invariant: only [`purge_permit`] makes a [`PurgePermit`], so nothing is purged that was not judged; it trusts no single reading of
 //! a clock.
 
 use core::fmt;
@@ -47,11 +47,11 @@ pub struct Age {
 
 /// A batch that may be purged. Only [`ripe`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ripe {
+pub struct PurgePermit {
     batch: BatchId,
 }
 
-impl Ripe {
+impl PurgePermit {
     /// Which batch.
     #[must_use]
     pub const fn batch(&self) -> &BatchId {
@@ -61,7 +61,7 @@ impl Ripe {
 
 /// Why a batch may not be purged now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unripe {
+pub enum NotPurgeable {
     /// Its delay has not passed.
     Delay {
         /// When it will have, in Unix milliseconds.
@@ -82,7 +82,7 @@ pub enum Unripe {
     Unknown,
 }
 
-impl fmt::Display for Unripe {
+impl fmt::Display for NotPurgeable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delay { .. } => f.write_str("its delay has not passed"),
@@ -101,24 +101,24 @@ impl fmt::Display for Unripe {
     }
 }
 
-impl core::error::Error for Unripe {}
+impl core::error::Error for NotPurgeable {}
 
 /// Judges whether a batch may be purged.
-pub fn ripe(batch: &BatchId, age: &Age) -> Result<Ripe, Unripe> {
+pub fn purge_permit(batch: &BatchId, age: &Age) -> Result<PurgePermit, NotPurgeable> {
     let until_ms = age.hidden_ms.saturating_add(u64::from(age.purge_delay_days).saturating_mul(DAY_MS));
     if age.now_ms < until_ms {
-        return Err(Unripe::Delay { until_ms });
+        return Err(NotPurgeable::Delay { until_ms });
     }
     let needed = age.purge_delay_days.div_ceil(2);
     if age.days_seen < needed {
-        return Err(Unripe::Days { seen: age.days_seen, needed });
+        return Err(NotPurgeable::Days { seen: age.days_seen, needed });
     }
     if age.newest_received_ms.is_some_and(|newest_ms| age.now_ms < newest_ms) {
-        return Err(Unripe::Backwards);
+        return Err(NotPurgeable::Backwards);
     }
     match age.clock {
-        Clock::Synchronised => Ok(Ripe { batch: batch.clone() }),
-        Clock::Unsynchronised => Err(Unripe::Unsynchronised),
-        Clock::Unknown => Err(Unripe::Unknown),
+        Clock::Synchronised => Ok(PurgePermit { batch: batch.clone() }),
+        Clock::Unsynchronised => Err(NotPurgeable::Unsynchronised),
+        Clock::Unknown => Err(NotPurgeable::Unknown),
     }
 }

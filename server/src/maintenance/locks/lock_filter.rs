@@ -1,4 +1,4 @@
-//! Which locks our own restic sees through private doors, and which indexes it stored there.
+//! Which locks our own restic sees through private servers, and which indexes it stored there.
 //!
 //! Invariant: all of them, but while hosts' locks are suspended and those of before are gone: then it sees those that it
 //! stored through one of these, whatever facts others have.
@@ -15,19 +15,19 @@ use pawl_policy::{
 
 use pawl_store::body::Upload;
 use pawl_store::either::{EitherFile, EitherStore};
-use pawl_store::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, Survey, now_ms};
+use pawl_store::{AppendStore, CreateError, Created, Entry, Facts, Part, StoreError, UploadContext, now_ms};
 
 /// What is seen of locks. All clones are one.
 #[derive(Debug, Clone, Default)]
-pub(in crate::maintenance) struct Sight(Arc<Mutex<Known>>);
+pub(in crate::maintenance) struct LockFilter(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Locks that were stored through a door.
+    /// Locks that were stored through a server.
     own: BTreeSet<FileId>,
     /// Repositories in which no others are seen, and until when.
     only_own: BTreeMap<RepositoryName, u64>,
-    /// Indexes that were stored through a door.
+    /// Indexes that were stored through a server.
     indexes: BTreeMap<RepositoryName, BTreeSet<FileId>>,
     /// Indexes that are not seen.
     hidden_indexes: BTreeMap<RepositoryName, BTreeSet<FileId>>,
@@ -35,13 +35,13 @@ struct Known {
     ignored: BTreeMap<RepositoryName, BTreeSet<FileId>>,
 }
 
-impl Sight {
+impl LockFilter {
     /// The store as it is seen.
-    pub(in crate::maintenance) const fn over(self, store: EitherStore) -> Sighted {
-        Sighted { store, sight: self }
+    pub(in crate::maintenance) const fn over(self, store: EitherStore) -> FilteredStore {
+        FilteredStore { store, sight: self }
     }
 
-    /// Whether a lock was stored through a door.
+    /// Whether a lock was stored through a server.
     pub(super) fn is_own(&self, id: &FileId) -> bool {
         self.known().own.contains(id)
     }
@@ -68,7 +68,7 @@ impl Sight {
         self.known().ignored.remove(repository).unwrap_or_default()
     }
 
-    /// Indexes of a repository that were stored through a door.
+    /// Indexes of a repository that were stored through a server.
     pub(in crate::maintenance) fn own_indexes(&self, repository: &RepositoryName) -> BTreeSet<FileId> {
         self.known().indexes.get(repository).cloned().unwrap_or_default()
     }
@@ -108,12 +108,12 @@ impl Sight {
 
 /// A store in which locks are seen so.
 #[derive(Debug)]
-pub(in crate::maintenance) struct Sighted {
+pub(in crate::maintenance) struct FilteredStore {
     store: EitherStore,
-    sight: Sight,
+    sight: LockFilter,
 }
 
-impl AppendStore for Sighted {
+impl AppendStore for FilteredStore {
     type File = EitherFile;
 
     async fn list(
@@ -152,7 +152,11 @@ impl AppendStore for Sighted {
 
     // Everything else is as it is.
 
-    async fn survey(&self, repository: &RepositoryName, handle: &Handle) -> Result<Survey, StoreError> {
+    async fn survey(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<UploadContext, StoreError> {
         self.store.survey(repository, handle).await
     }
 
@@ -213,7 +217,7 @@ mod tests {
 
     #[test]
     fn locks_of_others_are_out_of_sight_while_a_suspension_holds_and_no_longer() {
-        let sight = Sight::default();
+        let sight = LockFilter::default();
         let (web1, web2) = ("web1".parse().unwrap(), "web2".parse().unwrap());
         let [own, other] = [1, 2].map(|id| FileId::from_sha256([id; 32]));
         sight.known().own.insert(own);

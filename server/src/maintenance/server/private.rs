@@ -1,4 +1,4 @@
-//! A door that this process opens for itself, to have the user's restic work on one repository.
+//! A server that this process opens for itself, to have the user's restic work on one repository.
 //!
 //! Invariant: its password is made for it and known to nobody else. No lock of ours outlives it, and none that a command
 //! of ours left that was killed is there when it opens.
@@ -24,14 +24,14 @@ use crate::maintenance::locks;
 use crate::maintenance::restic::{Address, Version};
 use crate::maintenance::session::{self, Session, directory};
 
-/// The server's certificate of such a door.
+/// The server's certificate of such a server.
 const CERTIFICATE: &str = "maintenance-run.pem";
 /// What the names of its sockets begin and end with; between them stands the process's number.
 const SOCKET: (&str, &str) = ("run-", ".sock");
 
-/// A door that is open.
+/// A server that is open.
 #[derive(Debug)]
-pub(in crate::maintenance) struct PrivateDoor<'a> {
+pub(in crate::maintenance) struct PrivateServer<'a> {
     session: &'a Session,
     repository: &'a RepositoryName,
     url: String,
@@ -42,7 +42,7 @@ pub(in crate::maintenance) struct PrivateDoor<'a> {
     audit: Queue,
 }
 
-impl<'a> PrivateDoor<'a> {
+impl<'a> PrivateServer<'a> {
     /// Opens it where this restic can reach it: on a socket in the directory of maintenance, or with TLS on a port that
     /// only this machine reaches.
     pub(in crate::maintenance) async fn open(
@@ -143,7 +143,7 @@ fn reached(config: &Config, bound: &[Bound], who: &str) -> Result<Reached, Box<d
     }
 }
 
-/// Removes the locks that were stored at a door of maintenance. As long as this command works there is no other such door,
+/// Removes the locks that were stored at a maintenance server. As long as this command works there is no other such server,
 /// so that nobody holds them any more. In a bucket they are known by who stored them.
 async fn remove_own_locks(session: &Session, repository: &RepositoryName) -> Result<(), Box<dyn Error>> {
     let locks = match session.store.locks(repository).await {

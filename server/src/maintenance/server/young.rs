@@ -15,10 +15,10 @@ use pawl_store::deletions::{Deleted, DeletionError, Deletions, Hiding};
 use pawl_store::either::{EitherMaintenance, EitherStore};
 use pawl_store::{AppendStore, StoreError, now_ms};
 
-use crate::maintenance::abreast::{FILES_AT_A_TIME, abreast};
 use crate::maintenance::examine::{self, ExamineError, MasterKey};
 use crate::maintenance::listing;
-use crate::maintenance::locks::Sight;
+use crate::maintenance::locks::LockFilter;
+use crate::maintenance::map_concurrent::{FILES_AT_A_TIME, map_concurrent};
 use crate::maintenance::session::{self, Session};
 
 /// Files of a repository that prune does not remove yet.
@@ -26,7 +26,7 @@ use crate::maintenance::session::{self, Session};
 pub(in crate::maintenance) struct Young {
     store: EitherMaintenance,
     files: EitherStore,
-    sight: Sight,
+    sight: LockFilter,
     repository: RepositoryName,
     key: Arc<MasterKey>,
     /// Who stored what our own restic wrote; hosts do not wait for that.
@@ -117,7 +117,7 @@ impl Young {
         }
         let are_young = async |packs: Vec<FileId>| {
             let look = |pack| async move { self.is_young(&Handle::File(FileType::Data, pack)).await };
-            let young = abreast(packs, FILES_AT_A_TIME, look).await?;
+            let young = map_concurrent(packs, FILES_AT_A_TIME, look).await?;
             Ok::<_, StoreError>(young.into_iter().flatten().collect::<Vec<_>>())
         };
         let left = are_young(left).await?;

@@ -25,7 +25,11 @@ const PRINTED_MAX: usize = 64 << 10;
 const POLL: Duration = Duration::from_millis(20);
 
 /// Runs it with nothing to read, and returns what it printed.
-pub(in crate::maintenance) fn soon(command: Command, within: Duration, stop: &Stop) -> io::Result<Output> {
+pub(in crate::maintenance) fn run_with_timeout(
+    command: Command,
+    within: Duration,
+    stop: &Stop,
+) -> io::Result<Output> {
     // What may ask at a terminal has to stay in the group that the terminal listens to: in another it would be stopped as
     // soon as it reads (SIGTTIN). Ctrl-C reaches all of that group.
     let among = if File::open(TERMINAL).is_ok() { Group::Ours } else { Group::ItsOwn };
@@ -114,12 +118,13 @@ mod tests {
     }
 
     fn ends(script: &str) -> io::Result<Output> {
-        soon(sh(script), Duration::from_millis(300), &Stop::default())
+        run_with_timeout(sh(script), Duration::from_millis(300), &Stop::default())
     }
 
     #[test]
     fn what_ends_has_said_what_it_printed() {
-        let output = soon(sh("echo yes; exit 3"), Duration::from_mins(1), &Stop::default()).unwrap();
+        let output =
+            run_with_timeout(sh("echo yes; exit 3"), Duration::from_mins(1), &Stop::default()).unwrap();
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), b"yes\n".as_slice()));
     }
 
@@ -179,6 +184,6 @@ mod tests {
         for script in ["sleep 600", "echo yes; sleep 600", "exec >&-; sleep 600", "sleep 600 & exit 0"] {
             assert_eq!(ends(script).unwrap_err().kind(), io::ErrorKind::TimedOut, "{script}");
         }
-        assert!(soon(sh("exec yes"), Duration::from_mins(1), &Stop::default()).is_err());
+        assert!(run_with_timeout(sh("exec yes"), Duration::from_mins(1), &Stop::default()).is_err());
     }
 }

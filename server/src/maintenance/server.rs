@@ -1,4 +1,4 @@
-//! A maintenance door: restic's protocol for admins, behind which deletions are hidden.
+//! A maintenance server: restic's protocol for admins, behind which deletions are hidden.
 //!
 //! Invariant: it is built on the store of a [`Session`], so one at a time is open; over TCP it speaks TLS, on loopback
 //! addresses as well.
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use pawl_config::{Config, Tls};
 use pawl_frontend::credentials::Credentials;
-use pawl_frontend::http::Door;
+use pawl_frontend::http::Frontend;
 use pawl_frontend::http::tls::{self, CertificateFiles, Certificates, Protocols};
 use pawl_frontend::socket::Bound;
 use pawl_keeper::audit_queue::Queue;
@@ -19,22 +19,22 @@ use pawl_store::AppendStore;
 use pawl_store::deletions::{Deletions, Hiding};
 use pawl_store::either::{EitherMaintenance, EitherStore};
 
-use super::locks::Sighted;
+use super::locks::FilteredStore;
 use super::session::{Session, directory};
-pub(super) use private::PrivateDoor;
+pub(super) use private::PrivateServer;
 use young::Sparing;
 pub(super) use young::Young;
 
-/// A door as it is made here.
-pub(super) type MaintenanceDoor = Door<EitherStore, Hiding<EitherMaintenance>>;
+/// A server as it is made here.
+pub(super) type MaintenanceDoor = Frontend<EitherStore, Hiding<EitherMaintenance>>;
 
-/// A door that is seen through by nobody but our own restic.
-type OwnDoor = Door<Sighted, Sparing>;
+/// A server that is seen through by nobody but our own restic.
+type OwnDoor = Frontend<FilteredStore, Sparing>;
 
-/// The server's certificate of the maintenance door, which is another than that of the door to hosts.
+/// The server's certificate of the maintenance server, which is another than that of the frontend.
 const CERTIFICATE: &str = "maintenance.pem";
 
-/// A door in front of the session's store.
+/// A server in front of the session's store.
 pub(super) fn new(session: &Session, credentials: Credentials, audit: Queue) -> MaintenanceDoor {
     let hiding = Hiding::new(session.store.clone());
     in_front_of(session.files.clone(), hiding, session, credentials, audit)
@@ -46,10 +46,10 @@ fn in_front_of<S: AppendStore, D: Deletions>(
     session: &Session,
     credentials: Credentials,
     audit: Queue,
-) -> Door<S, D> {
+) -> Frontend<S, D> {
     let Config { caps, limits, maintenance, .. } = &session.config;
     let caps = caps.for_maintenance();
-    Door::for_maintenance(files, deletions, maintenance.floor_ms(), credentials, caps, *limits, audit)
+    Frontend::for_maintenance(files, deletions, maintenance.floor_ms(), credentials, caps, *limits, audit)
 }
 
 /// The certificate for these sockets, if any needs one.

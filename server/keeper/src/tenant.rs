@@ -1,4 +1,4 @@
-//! For whom a keeper works: for the door to hosts, or for maintenance. Both may work on one DATA at a time.
+//! For whom a keeper works: for the frontend, or for maintenance. Both may work on one DATA at a time.
 //!
 //! Invariant: there is one keeper of each side to a DATA, and the two write no file in common but attributes of usage.
 
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::{directory, layout};
 
-/// How long a keeper whose door was killed may take to finish.
+/// How long a keeper whose frontend was killed may take to finish.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_millis(20);
 /// A lock file holds a line about who has it.
@@ -20,14 +20,14 @@ const HOLDER_BYTES_MAX: u64 = 200;
 
 /// For whom a keeper works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// For the door to hosts.
+pub enum Tenant {
+    /// For the frontend.
     Hosts,
     /// For maintenance, which hides and brings back besides.
     Maintenance,
 }
 
-impl Side {
+impl Tenant {
     /// Its audit log.
     #[must_use]
     pub const fn audit(self) -> &'static str {
@@ -73,7 +73,7 @@ impl Side {
     }
 
     /// Keeps a second keeper of this side away from the same DATA as long as the returned file is open. One that is
-    /// about to end, its door having been killed, is waited for.
+    /// about to end, its frontend having been killed, is waited for.
     pub fn lock(self, data: BorrowedFd<'_>) -> std::io::Result<std::fs::File> {
         let state = directory::open_or_make(data, layout::STATE)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -57,7 +57,7 @@ pub enum Room {
 
 /// The facts that a decision may name, looked up beforehand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct Context {
     /// From where the principal asks; `None` if not over a network.
     pub peer: Option<IpAddr>,
     /// The time, in Unix milliseconds.
@@ -89,7 +89,7 @@ pub struct Circumstances {
     pub snapshot_kept: bool,
 }
 
-impl Circumstances {
+impl Context {
     /// Before anything is looked up: nothing is there, nothing is used up, and the floor is the usual one.
     pub const NOTHING_KNOWN: Self = Self {
         peer: None,

@@ -3,42 +3,42 @@
 //! Invariant: what restic or a host could have written reaches no terminal and no record with characters that steer it or
 //! turn letters around, nor at any length.
 
-use super::record::Ended;
+use super::record::StepStatus;
 
 /// Characters of one sentence; the audit log, restic and `pawl maintain verify` say more.
 const CHARS_MAX: usize = 1000;
 
 /// What came of a step.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) ended: Ended,
+pub(super) struct StepOutcome {
+    pub(super) ended: StepStatus,
     pub(super) sentences: Vec<String>,
     /// What to undo.
     pub(super) batch: Option<String>,
 }
 
-impl Said {
+impl StepOutcome {
     /// All is well.
     pub(super) fn well(text: impl Into<String>) -> Self {
-        Self::new(Ended::Well, text)
+        Self::new(StepStatus::Well, text)
     }
 
     /// Somebody should look.
     pub(super) fn notice(text: impl Into<String>) -> Self {
-        Self::new(Ended::Notice, text)
+        Self::new(StepStatus::Notice, text)
     }
 
     /// It was not done.
     pub(super) fn skipped(text: impl Into<String>) -> Self {
-        Self::new(Ended::Skipped, text)
+        Self::new(StepStatus::Skipped, text)
     }
 
     /// A surprise.
     pub(super) fn failed(text: impl Into<String>) -> Self {
-        Self::new(Ended::Failed, text)
+        Self::new(StepStatus::Failed, text)
     }
 
-    fn new(ended: Ended, text: impl Into<String>) -> Self {
+    fn new(ended: StepStatus, text: impl Into<String>) -> Self {
         Self { ended, sentences: vec![printable(&text.into())], batch: None }
     }
 
@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn a_sentence_is_one_printable_line_of_some_length() {
-        let said = Said::failed("Fatal: \u{1b}[31mno\n\n  'second'\tline \u{202e}gnp.exe\n").sentences;
+        let said = StepOutcome::failed("Fatal: \u{1b}[31mno\n\n  'second'\tline \u{202e}gnp.exe\n").sentences;
         assert_eq!(said, ["Fatal: \\u{1b}[31mno; 'second'\\tline \\u{202e}gnp.exe"]);
-        assert_eq!(Said::well("x".repeat(5000)).sentences[0].chars().count(), CHARS_MAX + 1);
+        assert_eq!(StepOutcome::well("x".repeat(5000)).sentences[0].chars().count(), CHARS_MAX + 1);
     }
 }

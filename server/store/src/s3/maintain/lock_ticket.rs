@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::S3Maintenance;
-use super::lock::Pulse;
+use super::lock::LeaseTiming;
 use crate::StoreError;
 use crate::s3::names::{self, Object};
 
@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const STEP_BACK_MAX: Duration = Duration::from_secs(2);
 
 /// A turn that somebody has, or waits for.
-pub(super) struct Turn {
+pub(super) struct LockTicket {
     key: String,
     began: Instant,
     /// Much shorter than others wait for it, so that what was on its way as it ended has arrived by then.
@@ -41,7 +41,7 @@ enum Seen {
 
 impl S3Maintenance {
     /// Waits for this machine's turn. Of one machine only one run may ask.
-    pub(super) async fn turn(&self, machine: &str, pulse: Pulse) -> Result<Turn, StoreError> {
+    pub(super) async fn turn(&self, machine: &str, pulse: LeaseTiming) -> Result<LockTicket, StoreError> {
         let key =
             format!("{}{}", self.store.layout.maintenance_turns(), hex::encode(Sha256::digest(machine)));
         // What a run of this machine left behind is older than what this one wants. Looked for in the list, as all turns are:
@@ -68,8 +68,8 @@ impl S3Maintenance {
         }
     }
 
-    async fn want_turn(&self, key: &str, pulse: Pulse) -> Result<Turn, StoreError> {
-        let turn = Turn { key: key.to_owned(), began: Instant::now(), lasts: pulse.turn_expired / 2 };
+    async fn want_turn(&self, key: &str, pulse: LeaseTiming) -> Result<LockTicket, StoreError> {
+        let turn = LockTicket { key: key.to_owned(), began: Instant::now(), lasts: pulse.turn_expired / 2 };
         match self.store.mark(key).await {
             Ok(()) => Ok(turn),
             Err(error) => {
@@ -80,7 +80,12 @@ impl S3Maintenance {
     }
 
     /// Looks for others until there is none, or this machine has to step back.
-    async fn wait_for(&self, turn: &Turn, asked: Instant, pulse: Pulse) -> Result<Seen, StoreError> {
+    async fn wait_for(
+        &self,
+        turn: &LockTicket,
+        asked: Instant,
+        pulse: LeaseTiming,
+    ) -> Result<Seen, StoreError> {
         loop {
             let seen = self.others(turn, pulse).await?;
             if !matches!(seen, Seen::OnlyLater) || asked.elapsed() >= PATIENCE {
@@ -94,7 +99,7 @@ impl S3Maintenance {
         names::all(&self.store, &self.store.settings.bucket, &self.store.layout.maintenance_turns()).await
     }
 
-    async fn others(&self, turn: &Turn, pulse: Pulse) -> Result<Seen, StoreError> {
+    async fn others(&self, turn: &LockTicket, pulse: LeaseTiming) -> Result<Seen, StoreError> {
         let all = self.turns().await?;
         let own_ms = all.iter().find(|object| object.key == turn.key).map(|own| own.modified_ms);
         let own_ms = own_ms.ok_or_else(vanished)?;
@@ -115,7 +120,7 @@ impl S3Maintenance {
     }
 }
 
-impl Turn {
+impl LockTicket {
     /// Fails if somebody may have looked and not seen it: it took too long, so that it was taken for one that was cut off, or a
     /// deletion that was on its way since an earlier run has arrived.
     pub(super) async fn must_have_held(&self, this: &S3Maintenance) -> Result<(), StoreError> {
@@ -141,7 +146,7 @@ impl Turn {
     }
 }
 
-fn in_the_way(pulse: Pulse) -> StoreError {
+fn in_the_way(pulse: LeaseTiming) -> StoreError {
     StoreError::Unavailable(format!(
         "other maintenance is at work in this bucket, or was cut off as it began, and only one may be; try again, at the \
          latest in {} min",

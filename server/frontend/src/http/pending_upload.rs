@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::gate::{Entered, Gate};
 use super::promises::{Promise, Promises};
 use super::reserve::{Reservations, Reserved};
-use super::service::Door;
+use super::service::Frontend;
 
 /// Locks of one principal, or keys of all, in one repository.
 type Group = (RepositoryName, FileType, Option<PrincipalName>);
@@ -32,14 +32,14 @@ pub(super) struct Newcomers {
 }
 
 /// A file that is counted until it is stored.
-pub(super) struct Newcomer {
+pub(super) struct PendingUpload {
     group: Option<Entered<Group>>,
     in_repository: Option<Reserved<RepositoryName>>,
     in_all: Option<Reserved<PrincipalName>>,
     on_disk: Option<Arc<Promise>>,
 }
 
-impl<S: AppendStore, D: Deletions> Door<S, D> {
+impl<S: AppendStore, D: Deletions> Frontend<S, D> {
     /// Counts the file, if the action is to store one.
     pub(super) fn newcomer(
         &self,
@@ -47,11 +47,11 @@ impl<S: AppendStore, D: Deletions> Door<S, D> {
         grant: &Grant,
         action: &Action,
         declared_bytes: Option<u64>,
-    ) -> Newcomer {
+    ) -> PendingUpload {
         let bytes = self.counted_bytes(grant, action, declared_bytes);
         let within = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
         let all = &self.newcomers;
-        Newcomer {
+        PendingUpload {
             group: group(principal, action).map(|group| all.groups.enter(group)),
             in_repository: within(grant.quota)
                 .map(|bytes| all.in_repositories.reserve(&grant.repository, bytes)),
@@ -82,7 +82,7 @@ fn group(principal: &PrincipalName, action: &Action) -> Option<Group> {
     }
 }
 
-impl Newcomer {
+impl PendingUpload {
     /// How many of its group are on their way with it.
     pub(super) fn before(&self) -> u32 {
         self.group.as_ref().map_or(0, Entered::before)

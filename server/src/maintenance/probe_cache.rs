@@ -11,8 +11,8 @@ use pawl_store::now_ms;
 use pawl_store::s3::Findings;
 use serde::{Deserialize, Serialize};
 
-use super::remembered;
 use super::session::directory;
+use super::state_file;
 
 /// A bucket seldom changes, and trying it out leaves a dozen small objects.
 const BELIEVED_MS: u64 = DAY_MS;
@@ -31,7 +31,7 @@ fn path(data: &Path) -> PathBuf {
 
 /// What was noted; an error if a newer version noted it, which then stays.
 fn load(data: &Path) -> Result<Option<Tried>, FileError> {
-    remembered::load(&path(data)).inspect_err(|error| tracing::warn!(%error, "the bucket is tried out anew"))
+    state_file::load(&path(data)).inspect_err(|error| tracing::warn!(%error, "the bucket is tried out anew"))
 }
 
 /// What was found out, if it can still be believed.
@@ -44,7 +44,7 @@ pub(super) fn recall(data: &Path, settings: &S3Settings) -> Option<Findings> {
 /// Notes what was found out just now.
 pub(super) fn note(data: &Path, settings: &S3Settings, findings: &Findings) {
     let tried = Tried { settings: format!("{settings:?}"), at_ms: now_ms(), findings: findings.clone() };
-    let noted = load(data).and_then(|_| remembered::save(&path(data), &tried));
+    let noted = load(data).and_then(|_| state_file::save(&path(data), &tried));
     if let Err(error) = noted {
         // Whoever only reads may be on a disk that is read-only.
         tracing::debug!(%error, "the next command tries the bucket out once more");
