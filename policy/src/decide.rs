@@ -231,18 +231,18 @@ pub fn decide(
     principal: &PrincipalName,
     grant: &Grant,
     action: Action,
-    circumstances: &Context,
+    context: &Context,
 ) -> Result<Permit, Denial> {
-    check_reach(grant, &action, circumstances)?;
+    check_reach(grant, &action, context)?;
     let role = grant.role;
     match action {
         Action::List(action) => Ok(Permit::List(permitted(principal, role, action))),
         Action::Stat(action) => {
-            check_visible(role, &action.handle, circumstances)?;
+            check_visible(role, &action.handle, context)?;
             Ok(Permit::Stat(permitted(principal, role, action)))
         }
         Action::Read(action) => {
-            check_visible(role, &action.handle, circumstances)?;
+            check_visible(role, &action.handle, context)?;
             Ok(Permit::Read(permitted(principal, role, action)))
         }
         Action::CreateRepository(action) => match role {
@@ -253,20 +253,20 @@ pub fn decide(
         },
         Action::Create(action) => {
             check_may_add(role, &action.handle)?;
-            if already_there(role, &action.handle, circumstances) {
+            if already_there(role, &action.handle, context) {
                 return Ok(Permit::Confirm(permitted(principal, role, action)));
             }
-            check_new(grant, &action.handle, circumstances)?;
+            check_new(grant, &action.handle, context)?;
             Ok(Permit::Create(permitted(principal, role, action)))
         }
         Action::Delete(action) => match action.handle {
             Handle::File(FileType::Locks, id) => {
-                check_lock_removal(principal, role, circumstances)?;
+                check_lock_removal(principal, role, context)?;
                 let action = RemoveLock { repository: action.repository, id };
                 Ok(Permit::RemoveLock(permitted(principal, role, action)))
             }
             Handle::Config | Handle::File(..) => {
-                check_deletion(role, &action.handle, circumstances)?;
+                check_deletion(role, &action.handle, context)?;
                 Ok(Permit::Delete(permitted(principal, role, action)))
             }
         },
@@ -275,16 +275,16 @@ pub fn decide(
 }
 
 /// What must hold before the action itself is looked at, or anything is looked up for it. Part of [`decide`].
-pub fn check_reach(grant: &Grant, action: &Action, circumstances: &Context) -> Result<(), Denial> {
+pub fn check_reach(grant: &Grant, action: &Action, context: &Context) -> Result<(), Denial> {
     if grant.repository != *action.repository() {
         return Err(Denial::NotGranted);
     }
     let within = |peer| grant.networks.iter().any(|network| network.contains(peer));
-    if !grant.networks.is_empty() && !circumstances.peer.is_some_and(within) {
+    if !grant.networks.is_empty() && !context.peer.is_some_and(within) {
         return Err(Denial::Network);
     }
     match grant.expires_ms {
-        Some(expires_ms) if circumstances.now_ms >= expires_ms => Err(Denial::Expired),
+        Some(expires_ms) if context.now_ms >= expires_ms => Err(Denial::Expired),
         _ => Ok(()),
     }
 }
@@ -293,8 +293,8 @@ fn permitted<A>(principal: &PrincipalName, role: Role, action: A) -> Permitted<A
     Permitted { principal: principal.clone(), role, action }
 }
 
-const fn check_visible(role: Role, handle: &Handle, circumstances: &Context) -> Result<(), Denial> {
-    match (handle, &circumstances.file) {
+const fn check_visible(role: Role, handle: &Handle, context: &Context) -> Result<(), Denial> {
+    match (handle, &context.file) {
         (Handle::File(FileType::Keys, _), FileState::Present { audience, .. })
             if !may_see(role, *audience) =>
         {
@@ -315,26 +315,26 @@ const fn check_may_add(role: Role, handle: &Handle) -> Result<(), Denial> {
 
 /// A name that is taken, so that nothing can be added under it. A hidden key counts as absent here: whether it
 /// is there must not show in the answer.
-const fn already_there(role: Role, handle: &Handle, circumstances: &Context) -> bool {
-    matches!(circumstances.file, FileState::Present { .. })
-        && check_visible(role, handle, circumstances).is_ok()
+const fn already_there(role: Role, handle: &Handle, context: &Context) -> bool {
+    matches!(context.file, FileState::Present { .. })
+        && check_visible(role, handle, context).is_ok()
 }
 
 /// What must hold before a file is stored under a free name.
-fn check_new(grant: &Grant, handle: &Handle, circumstances: &Context) -> Result<(), Denial> {
-    let draft = match circumstances.repository {
+fn check_new(grant: &Grant, handle: &Handle, context: &Context) -> Result<(), Denial> {
+    let draft = match context.repository {
         RepositoryState::Absent => return Err(Denial::NoRepository),
         RepositoryState::Draft => true,
         RepositoryState::Initialised => false,
     };
     match (grant.role, handle) {
         (Role::Restore | Role::Backup, Handle::File(FileType::Locks, _))
-            if let Some(until_ms) = circumstances.locks_suspended_until_ms
-                && locks_are_suspended(until_ms, circumstances.now_ms) =>
+            if let Some(until_ms) = context.locks_suspended_until_ms
+                && locks_are_suspended(until_ms, context.now_ms) =>
         {
-            Err(Denial::LocksSuspended { until_ms, renewal: circumstances.live_locks > 0 })
+            Err(Denial::LocksSuspended { until_ms, renewal: context.live_locks > 0 })
         }
-        (_, Handle::File(FileType::Locks, _)) if circumstances.live_locks >= LIVE_LOCKS_MAX => {
+        (_, Handle::File(FileType::Locks, _)) if context.live_locks >= LIVE_LOCKS_MAX => {
             Err(Denial::TooManyLocks)
         }
         (_, Handle::File(FileType::Locks, _)) => Ok(()),
@@ -344,13 +344,13 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Context) -> Result<
         (Role::Backup, Handle::File(FileType::Keys, _)) if !draft && !grant.may_add_keys => {
             Err(Denial::KeysNotGranted)
         }
-        (Role::Backup, Handle::File(FileType::Keys, _)) if circumstances.keys >= KEYS_MAX => {
+        (Role::Backup, Handle::File(FileType::Keys, _)) if context.keys >= KEYS_MAX => {
             Err(Denial::TooManyKeys)
         }
-        (Role::Backup, _) if circumstances.tombstone => Err(Denial::Tombstone),
-        (Role::Backup, _) if !grant.quota.allows(circumstances.usage) => Err(Denial::Quota),
-        (Role::Backup, _) if !grant.total_quota.allows(circumstances.total_usage) => Err(Denial::TotalQuota),
-        (Role::Backup, _) => match circumstances.room {
+        (Role::Backup, _) if context.tombstone => Err(Denial::Tombstone),
+        (Role::Backup, _) if !grant.quota.allows(context.usage) => Err(Denial::Quota),
+        (Role::Backup, _) if !grant.total_quota.allows(context.total_usage) => Err(Denial::TotalQuota),
+        (Role::Backup, _) => match context.room {
             Room::Enough => Ok(()),
             Room::Promised => Err(Denial::RoomPromised),
             Room::Full => Err(Denial::Room),
@@ -358,37 +358,37 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Context) -> Result<
     }
 }
 
-fn check_lock_removal(principal: &PrincipalName, role: Role, circumstances: &Context) -> Result<(), Denial> {
-    match (role, &circumstances.file) {
+fn check_lock_removal(principal: &PrincipalName, role: Role, context: &Context) -> Result<(), Denial> {
+    match (role, &context.file) {
         (_, FileState::Absent) => Ok(()), // restic repeats a DELETE whose answer was lost
         (Role::Maintenance, FileState::Present { .. }) => Ok(()),
         (_, FileState::Present { creator: Some(creator), .. }) if creator == principal => Ok(()),
         (_, FileState::Present { age_ms, .. }) if lock_has_expired(*age_ms) => Ok(()),
         (_, FileState::Present { age_ms, .. }) => {
             let left_ms = LOCK_EXPIRES_AFTER_MS.saturating_sub(*age_ms);
-            Err(Denial::LockOfAnother { until_ms: circumstances.now_ms.saturating_add(left_ms) })
+            Err(Denial::LockOfAnother { until_ms: context.now_ms.saturating_add(left_ms) })
         }
     }
 }
 
 /// Whether there is something that the role may know of, and that did not come with an upload that failed.
-const fn would_delete(role: Role, handle: &Handle, circumstances: &Context) -> bool {
-    already_there(role, handle, circumstances) && !circumstances.upload_failed
+const fn would_delete(role: Role, handle: &Handle, context: &Context) -> bool {
+    already_there(role, handle, context) && !context.upload_failed
 }
 
-const fn check_deletion(role: Role, handle: &Handle, circumstances: &Context) -> Result<(), Denial> {
-    match (role, handle, &circumstances.file) {
-        (Role::Restore | Role::Backup, _, _) if !would_delete(role, handle, circumstances) => {
+const fn check_deletion(role: Role, handle: &Handle, context: &Context) -> Result<(), Denial> {
+    match (role, handle, &context.file) {
+        (Role::Restore | Role::Backup, _, _) if !would_delete(role, handle, context) => {
             Err(Denial::NothingToDelete)
         }
         (Role::Restore | Role::Backup, _, _) => Err(Denial::Role),
         (Role::Maintenance, Handle::File(FileType::Snapshots, _), FileState::Present { age_ms, .. })
-            if *age_ms < circumstances.snapshot_floor_ms =>
+            if *age_ms < context.snapshot_floor_ms =>
         {
             Err(Denial::SnapshotTooYoung)
         }
         (Role::Maintenance, Handle::File(FileType::Data | FileType::Index, _), _)
-            if circumstances.snapshot_kept =>
+            if context.snapshot_kept =>
         {
             Err(Denial::SnapshotKept)
         }

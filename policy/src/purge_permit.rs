@@ -45,7 +45,7 @@ pub struct Age {
     pub clock: Clock,
 }
 
-/// A batch that may be purged. Only [`ripe`] makes one.
+/// A batch that may be purged. Only [`purge_permit`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PurgePermit {
     batch: BatchId,

@@ -47,8 +47,8 @@ fn render(columns: &[Column]) -> String {
         let _ = write!(text, " {title:<13}"); // writing to a String cannot fail
     }
     trim_line(&mut text);
-    for (action, circumstances) in rows() {
-        for (label, facts) in circumstances {
+    for (action, context) in rows() {
+        for (label, facts) in context {
             let _ = write!(text, "{:<18} {label:<44}", format!("{action}"));
             for &(_, role, may_add_keys) in columns {
                 let _ = write!(text, " {:<13}", cell(role, may_add_keys, &action, &facts));

@@ -23,7 +23,7 @@ pub(super) fn permit(
         age_ms: facts.age_ms(now_ms),
         audience: facts.audience,
     };
-    let circumstances = Context { now_ms, file, snapshot_floor_ms: floor_ms, ..Context::NOTHING_KNOWN };
+    let context = Context { now_ms, file, snapshot_floor_ms: floor_ms, ..Context::NOTHING_KNOWN };
     let grant = Grant::new(repository.clone(), Role::Maintenance);
-    decide(user, &grant, Action::Delete(Delete { repository: repository.clone(), handle }), &circumstances)
+    decide(user, &grant, Action::Delete(Delete { repository: repository.clone(), handle }), &context)
 }

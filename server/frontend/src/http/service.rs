@@ -274,9 +274,9 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
             keys: new.before(),
             ..self.nothing_known(peer)
         };
-        let circumstances = self.circumstances(&principal.name, grant, &action, new, known).await?;
+        let context = self.context(&principal.name, grant, &action, new, known).await?;
         let is_deletion = matches!(action, Action::Delete(_) | Action::DeleteRepository(_));
-        let decided = decide(&principal.name, grant, action, &circumstances);
+        let decided = decide(&principal.name, grant, action, &context);
         if is_deletion && decided.as_ref().is_err_and(|denial| *denial != Denial::NothingToDelete) {
             self.refused_deletions.fetch_add(1, Ordering::Relaxed);
         }
@@ -288,7 +288,7 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
 
     /// Completes what is known by what the decision on this action names. Reach was checked before anything is looked
     /// up.
-    async fn circumstances(
+    async fn context(
         &self,
         principal: &PrincipalName,
         grant: &Grant,

@@ -100,7 +100,7 @@ fn permit<S>(
     facts: &Facts,
 ) -> Result<Permitted<Delete>, String> {
     let now_ms = now_ms();
-    let circumstances = Context {
+    let context = Context {
         now_ms,
         file: FileState::Present {
             creator: facts.creator.clone(),
@@ -112,7 +112,7 @@ fn permit<S>(
     };
     let grant = Grant::new(repository.clone(), Role::Maintenance);
     let action = Action::Delete(Delete { repository: repository.clone(), handle });
-    match decide(principal, &grant, action, &circumstances) {
+    match decide(principal, &grant, action, &context) {
         Ok(Permit::Delete(permit)) => Ok(permit),
         Ok(_) => Err("this file is not deleted so".to_owned()),
         Err(denial) => Err(format!("{denial} (maintenance.min_snapshot_age_days)")),
