@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pawl_tests::clients::{Restic, Version};
-use pawl_tests::command::{Finished, pawl_binary, pawl_in_vain};
+use pawl_tests::command::{Finished, keeper_binary, pawl_binary, pawl_in_vain};
 use pawl_tests::content::noise;
 use pawl_tests::program::Run;
 use pawl_tests::server::{Credential, Server};
@@ -269,4 +269,17 @@ fn off_is_never_reached_by_itself() {
     let server = Server::build().config("confinement = \"off\"").start();
     let said = server.log().wait_for_line(&["confinement: off"]);
     assert!(said.contains("WARN") && said.contains("deleting included"), "{said}");
+}
+
+/// The program of the keeper, and as a control that of the frontend, which is built from the same crates.
+#[test]
+fn the_keepers_program_contains_no_http_no_tls_and_no_s3() {
+    let contains = |program: &Path| {
+        ["5hyper", "6rustls", "10aws_sdk_s3"].map(|name| {
+            let mut grep = Command::new("grep");
+            grep.args(["--quiet", "--binary-files=text", "--fixed-strings", name]).arg(program).status().unwrap().success()
+        })
+    };
+    assert_eq!(contains(&pawl_binary()), [true; 3]);
+    assert_eq!(contains(&keeper_binary()), [false; 3]);
 }
