@@ -316,8 +316,7 @@ const fn check_may_add(role: Role, handle: &Handle) -> Result<(), Denial> {
 /// A name that is taken, so that nothing can be added under it. A hidden key counts as absent here: whether it
 /// is there must not show in the answer.
 const fn already_there(role: Role, handle: &Handle, context: &Context) -> bool {
-    matches!(context.file, FileState::Present { .. })
-        && check_visible(role, handle, context).is_ok()
+    matches!(context.file, FileState::Present { .. }) && check_visible(role, handle, context).is_ok()
 }
 
 /// What must hold before a file is stored under a free name.

@@ -102,7 +102,7 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
     /// Add, list and revoke hosts
     #[command(subcommand)]
     Host(Host),
-    /// Prune, repair and bring back; nothing of it can be done with a host's credential
+    /// Prune, verify, repair and undo, with credentials that no host has
     #[command(subcommand)]
     Maintain(Maintain),
     /// Show what each role may do
@@ -111,7 +111,7 @@ SIGHUP reads certificates and hosts again. SIGTERM and Ctrl-C let running upload
     /// Verify, read and archive the audit log
     #[command(subcommand)]
     Audit(Audit),
-    /// Say whether the place where repositories are kept holds what Pawl promises
+    /// Check the deployment: storage, permissions, confinement
     #[command(after_long_help = "\
 Examples:
   pawl doctor --config /etc/pawl/pawl.toml
@@ -133,11 +133,11 @@ Examples:
   pawl man > pawl.1 && man ./pawl.1
   pawl man --directory /usr/local/share/man/man1   # one for each command")]
     Man {
-        /// Write that page and one for each command into this directory instead
+        /// Write one page for each command into this directory
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
-    /// Name files for the frontend, as a service under a user of its own
+    /// Start the keeper as a service under a user of its own
     #[command(after_long_help = "\
 The frontend, which listens to hosts, can read and can fill files that have no name; the keeper names them, and never in \
 place of another. `pawl serve` starts it by itself, under its own user. As a service under another user (keeper_socket \
@@ -176,8 +176,7 @@ pub struct Serve {
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
-    /// Where to listen instead of 127.0.0.1:8000 or what the configuration says; port 0 picks a free one; can be
-    /// repeated
+    /// Listen here [default: 127.0.0.1:8000]; port 0 picks a free one; repeatable
     #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
     pub listen: Vec<Listen>,
     /// As if the kernel's Landlock were older
@@ -188,7 +187,7 @@ pub struct Serve {
 /// Options of `pawl policy table`.
 #[derive(Debug, Args)]
 pub struct PolicyTable {
-    /// Only what this principal can do
+    /// Print what this host or admin may do
     #[arg(long, requires = "place")]
     pub principal: Option<PrincipalName>,
     /// The directory that holds all repositories
@@ -202,7 +201,7 @@ pub struct PolicyTable {
 /// `pawl audit …`
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Check that nothing in the log was changed, removed or moved
+    /// Check the chain of the log
     #[command(after_long_help = "\
 Examples:
   pawl audit verify --data ./pawl-data
@@ -213,7 +212,7 @@ Examples:
 Where old files were archived, the chain is checked from the checkpoint on. The head is the hash of the last record. `pawl serve` logs it every hour; kept on another machine, it shows whether
 the end of the log was cut off.")]
     Verify(VerifyAudit),
-    /// Print what was asked, decided and done
+    /// Print the log
     #[command(after_long_help = "\
 Examples:
   pawl audit show --principal web1 --since 2026-11-01 --data ./pawl-data   # what this credential did since
@@ -235,10 +234,10 @@ meanwhile.")]
 /// Options of `pawl audit archive`.
 #[derive(Debug, Args)]
 pub struct ArchiveAudit {
-    /// Only files of which all records are from before this day (UTC) or moment
+    /// Archive files whose records are all older than this day (UTC) or moment
     #[arg(long, value_name = "TIME")]
     pub before: String,
-    /// An existing directory outside of the data directory; `hosts` and `maintenance` are made in it
+    /// Move files into this existing directory outside of the data directory
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
     /// Print JSON
@@ -258,10 +257,10 @@ pub struct VerifyAudit {
     /// All files of this data directory
     #[arg(long, value_name = "DIR", conflicts_with = "files")]
     pub data: Option<PathBuf>,
-    /// The directory into which files were archived; can be repeated
+    /// Check the files archived there as well; repeatable
     #[arg(long, value_name = "DIR", requires = "data")]
     pub archive: Vec<PathBuf>,
-    /// The hash of a record that must be there
+    /// Require a record with this hash
     #[arg(long, value_name = "HASH")]
     pub head: Option<String>,
     /// Print JSON
@@ -272,16 +271,16 @@ pub struct VerifyAudit {
 /// Options of `pawl audit show`.
 #[derive(Debug, Args)]
 pub struct ShowAudit {
-    /// Only what this principal asked, or what was done for it
+    /// Print lines about this host or admin
     #[arg(long)]
     pub principal: Option<PrincipalName>,
-    /// Only what concerns this repository
+    /// Print lines about this repository
     #[arg(long)]
     pub repository: Option<RepositoryName>,
-    /// Only from this day (UTC) or moment on
+    /// Print lines since this day (UTC) or moment
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// Print the records as they are, one JSON object a line
+    /// Print JSON lines
     #[arg(long)]
     pub json: bool,
     /// Data directory or configuration
@@ -292,13 +291,13 @@ pub struct ShowAudit {
 /// `pawl policy …`
 #[derive(Debug, Subcommand)]
 pub enum Policy {
-    /// Print the decision table: each action, each circumstance, each role
+    /// Print the decision table
     #[command(after_long_help = "\
 Examples:
   pawl policy table
   pawl policy table --principal web1 --data ./pawl-data   # what this one can do, where, and how far")]
     Table(PolicyTable),
-    /// Print the policies of a bucket: for each role, for the bucket itself, and its lifecycle
+    /// Print policies and lifecycle rules for a bucket
     #[command(after_long_help = "\
 Examples:
   pawl policy s3 --table                                                   # who may do what

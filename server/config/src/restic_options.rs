@@ -8,14 +8,15 @@ use clap::Args;
 
 /// The user's own restic, and the repository's password for it.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "restic")]
 pub struct ResticOptions {
-    /// Holds the repository's password
+    /// Read the repository's password from this file
     #[arg(long, value_name = "FILE", conflicts_with = "password_command")]
     pub password_file: Option<PathBuf>,
-    /// Prints the repository's password
+    /// Run this to get the repository's password
     #[arg(long, value_name = "COMMAND")]
     pub password_command: Option<String>,
-    /// The restic to use [default: restic]
+    /// Use this restic [default: restic]
     #[arg(long, value_name = "PROGRAM")]
     pub restic: Option<PathBuf>,
 }

@@ -11,18 +11,18 @@ use pawl_policy::retention::{Count, GroupBy, MaxShare, Rules, TagList, Within};
 
 /// Which snapshots stay, and what is held back.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Which snapshots stay")]
 pub struct Retention {
     /// The rules
     #[command(flatten)]
     pub keep: Keep,
-    /// What a group is, to each of which the rules apply: host, paths, tags, or nothing [default: host,paths]
+    /// Group by host, paths, tags or nothing [default: host,paths]
     #[arg(long, value_name = "WORDS")]
     pub group_by: Option<GroupBy>,
-    /// Remove nothing of a group if this share of the days of which the last run left backups would have none any more
-    /// [default: 50%]
+    /// Stop if a group would lose this share of its days [default: 50%]
     #[arg(long, value_name = "PERCENT")]
     pub max_share: Option<MaxShare>,
-    /// A file that every backup must contain unchanged; can be repeated
+    /// Hold snapshots without this unchanged file; repeatable
     #[arg(long = "canary", value_name = "PATH=SHA256")]
     pub canaries: Vec<CanaryFile>,
 }
@@ -42,44 +42,45 @@ impl Retention {
 
 /// The keep rules, named as restic names them.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Which snapshots stay")]
 pub struct Keep {
-    /// The last so many, or 'unlimited'
-    #[arg(long = "keep-last", value_name = "NUMBER", allow_negative_numbers = true)]
+    /// Keep the last N snapshots, or 'unlimited'
+    #[arg(long = "keep-last", value_name = "N", allow_negative_numbers = true)]
     last: Option<Count>,
-    /// The newest of each of so many hours
-    #[arg(long = "keep-hourly", value_name = "NUMBER", allow_negative_numbers = true)]
+    /// Keep the last N hourly snapshots
+    #[arg(long = "keep-hourly", value_name = "N", allow_negative_numbers = true)]
     hourly: Option<Count>,
-    /// The newest of each of so many days
-    #[arg(long = "keep-daily", value_name = "NUMBER", allow_negative_numbers = true)]
+    /// Keep the last N daily snapshots
+    #[arg(long = "keep-daily", value_name = "N", allow_negative_numbers = true)]
     daily: Option<Count>,
-    /// The newest of each of so many weeks
-    #[arg(long = "keep-weekly", value_name = "NUMBER", allow_negative_numbers = true)]
+    /// Keep the last N weekly snapshots
+    #[arg(long = "keep-weekly", value_name = "N", allow_negative_numbers = true)]
     weekly: Option<Count>,
-    /// The newest of each of so many months
-    #[arg(long = "keep-monthly", value_name = "NUMBER", allow_negative_numbers = true)]
+    /// Keep the last N monthly snapshots
+    #[arg(long = "keep-monthly", value_name = "N", allow_negative_numbers = true)]
     monthly: Option<Count>,
-    /// The newest of each of so many years
-    #[arg(long = "keep-yearly", value_name = "NUMBER", allow_negative_numbers = true)]
+    /// Keep the last N yearly snapshots
+    #[arg(long = "keep-yearly", value_name = "N", allow_negative_numbers = true)]
     yearly: Option<Count>,
-    /// All that are newer than this, such as 1y5m7d2h, before the newest
+    /// Keep all within this time, e.g. 1y5m7d2h
     #[arg(long = "keep-within", value_name = "TIME")]
     within: Option<Within>,
-    /// The newest of each hour among these
+    /// Keep hourly ones within this time
     #[arg(long = "keep-within-hourly", value_name = "TIME")]
     within_hourly: Option<Within>,
-    /// The newest of each day among these
+    /// Keep daily ones within this time
     #[arg(long = "keep-within-daily", value_name = "TIME")]
     within_daily: Option<Within>,
-    /// The newest of each week among these
+    /// Keep weekly ones within this time
     #[arg(long = "keep-within-weekly", value_name = "TIME")]
     within_weekly: Option<Within>,
-    /// The newest of each month among these
+    /// Keep monthly ones within this time
     #[arg(long = "keep-within-monthly", value_name = "TIME")]
     within_monthly: Option<Within>,
-    /// The newest of each year among these
+    /// Keep yearly ones within this time
     #[arg(long = "keep-within-yearly", value_name = "TIME")]
     within_yearly: Option<Within>,
-    /// All with all these tags; can be repeated, for one or the other
+    /// Keep those with all these tags; repeatable
     #[arg(long = "keep-tag", value_name = "TAG,…")]
     with_tags: Vec<String>,
 }

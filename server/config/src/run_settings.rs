@@ -21,6 +21,7 @@ const PORTIONS_MAX: u16 = 256;
 
 /// How a repository is maintained. In the configuration the keys are the options, with `_` for `-`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Time and load")]
 pub struct RunSettings {
     /// Which snapshots stay
     #[command(flatten)]
@@ -28,20 +29,19 @@ pub struct RunSettings {
     /// How restic is found, and told the password
     #[command(flatten)]
     pub restic: ResticOptions,
-    /// Begin nothing after this time of the day, the next time that this machine's clock shows it, such as 06:00, or after
-    /// a moment that lies ahead, such as 2026-11-22T05:00:00Z, and end what then goes on
+    /// Stop at this time, e.g. 06:00
     #[arg(long, value_name = "HH:MM")]
     pub until: Option<Until>,
-    /// Read at most so many bytes a second, such as 100MiB
+    /// Limit reading, e.g. 100MiB
     #[arg(long, value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
-    /// Wait so long for others' locks [default: 2h]
+    /// Wait this long for locks of others [default: 2h]
     #[arg(long, value_name = "TIME")]
     pub lock_wait: Option<LockWait>,
-    /// In so many runs `restic check` reads all data once [default: 7]
-    #[arg(long, value_name = "NUMBER")]
+    /// Split `check --read-data` over N runs [default: 7]
+    #[arg(long, value_name = "N")]
     pub check_portions: Option<Portions>,
-    /// Purge although this machine does not say whether its clock is synchronised: the clock is right
+    /// Trust a clock that does not report as synchronised
     #[arg(long)]
     pub assume_clock_synced: bool,
 }

@@ -21,14 +21,14 @@ Examples:
   pawl maintain forget web1 --keep-within 30d --canary /etc/canary=5f0c…(64 digits) \\
       --password-command 'pass pawl' --config /etc/pawl/pawl.toml
 
-What [maintenance.run] of the configuration says of the repository (rules, password, --lock-wait) holds here as well; options
-go before it, each for itself. The rules are restic's, on the time at which Pawl received a snapshot where the claimed one is more than 24 hours from it.
-Snapshots that are forged, shrunken below half of those before them, without the canary, or younger than the floor
-are held: never removed, and never kept in the place of another. A group of which nothing was received for 30 days loses
-nothing. What is removed is a deletion like any other, and can be brought back; data stays until restic prunes.
-Who keeps the repository locked for longer than --lock-wait is named; a backup that goes on for that long is ended by its
-own restic. Needs restic 0.14 or newer. Exit code: 0 if all is well, 1 if snapshots are held that somebody should look at,
-or if locks had to be suspended, 2 if the work could not be done.";
+Settings in [maintenance.run] hold here as well; an option replaces its setting. The rules are restic's. They use the
+time at which Pawl received a snapshot where the claimed time differs by more than 24 hours.
+
+These snapshots are held, that is neither removed nor counted: forged ones, ones below half the size of those before
+them, ones without the canary, and ones younger than min_snapshot_age_days. A group that received nothing for 30 days
+loses nothing. Deletions are soft, and data stays until restic prunes. Needs restic 0.14 or newer.
+
+Exit code: 0 all is well, 1 held snapshots need attention or locks were suspended, 2 the work failed.";
 
 /// Help of `trust` beyond the options.
 pub(super) const TRUST_HELP: &str = "\
@@ -37,9 +37,8 @@ Examples:
   pawl maintain trust web1 5f0c…(64 digits) --config /etc/pawl/pawl.toml   # a snapshot that is held, and is good
   pawl maintain trust web1 --amend-received --config /etc/pawl/pawl.toml   # the clock was ahead when files were stored
 
-Without ids the claimed times of all snapshots that are there now are believed; of those that are named, also that they
-are as large as they should be. What comes later is judged as ever. --amend-received changes the time of receipt of every
-file that says that it is received in the future to now, and vouches for nothing.";
+Without ids Pawl trusts the claimed times of all present snapshots; with ids also their size. Later snapshots are judged
+as before. --amend-received sets the time of receipt to now for files that claim a receipt in the future.";
 
 /// Options of `pawl maintain forget`.
 #[derive(Debug, Args)]
@@ -49,23 +48,22 @@ pub struct Forget {
     /// Which snapshots stay
     #[command(flatten)]
     pub retention: Retention,
-    /// Only snapshots of this host; can be repeated
+    /// Consider snapshots of this host only; repeatable
     #[arg(long = "host", value_name = "HOST")]
     pub hosts: Vec<String>,
-    /// Only snapshots with all these tags; can be repeated, for one or the other
+    /// Consider snapshots with all these tags only; repeatable
     #[arg(long = "tag", value_name = "TAG,…")]
     pub tags: Vec<String>,
-    /// Only snapshots with this path; can be repeated, for all of them
+    /// Consider snapshots with all these paths only; repeatable
     #[arg(long = "path", value_name = "PATH")]
     pub paths: Vec<String>,
-    /// Wait so long, such as 10m, for locks of others; then have hosts refused new ones, and wait until those that are
-    /// there are stale, for up to 31 minutes [default: 2h]
+    /// Wait this long for locks of others, then suspend new locks [default: 2h]
     #[arg(long, value_name = "TIME")]
     pub lock_wait: Option<LockWait>,
     /// As if a lock that was permitted took no longer than this to arrive
     #[arg(long, hide = true, value_name = "TIME")]
     pub locks_arrive_within: Option<LockWait>,
-    /// Remove nothing, and say what would be
+    /// Remove nothing; print what would be removed
     #[arg(long)]
     pub dry_run: bool,
     /// How the snapshots are read, and removed
@@ -102,10 +100,10 @@ pub struct Trust {
     /// Snapshots, by all 64 digits [default: all that are there, for their times only]
     #[arg(value_name = "ID")]
     pub snapshots: Vec<FileId>,
-    /// Vouch for nothing; let what says that it is received in the future count as received now
+    /// Let files received in the future count as received now; trust nothing
     #[arg(long, conflicts_with = "snapshots")]
     pub amend_received: bool,
-    /// The clock of this machine is right although it does not say that it is synchronised
+    /// Trust a clock that does not report as synchronised
     #[arg(long, requires = "amend_received")]
     pub assume_clock_synced: bool,
     /// Print JSON

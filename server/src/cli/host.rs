@@ -15,7 +15,7 @@ use pawl_frontend::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX}
 /// `pawl host …`
 #[derive(Debug, Subcommand)]
 pub enum Host {
-    /// Give a new host a password or a certificate and say what to paste there
+    /// Add a host and print what to paste on it
     #[command(after_long_help = "\
 Examples:
   pawl host add web1 --data ./pawl-data                      # backs up to the repository web1
@@ -29,12 +29,12 @@ With --and-password the host has to bring both.
 The password is shown once; only its hash is kept. The same goes for a certificate: it and its key are in the file
 and nowhere else. A running server knows the host at once.")]
     Add(AddHost),
-    /// Let a host use more repositories; its credential stays
+    /// Give a host access to more repositories
     #[command(after_long_help = "\
 Example:
   pawl host add-repository web1 --repository hosts/web1-mail --quota 50GiB --data ./pawl-data")]
     AddRepository(AddRepository),
-    /// List hosts and what they may do
+    /// List hosts and their rights
     List {
         /// Data directory or configuration
         #[command(flatten)]
@@ -43,7 +43,7 @@ Example:
         #[arg(long)]
         json: bool,
     },
-    /// Take a host's access away, at once; what it stored stays
+    /// End a host's access at once; its backups stay
     Revoke {
         /// The host
         name: PrincipalName,
@@ -51,7 +51,7 @@ Example:
         #[command(flatten)]
         place: Place,
     },
-    /// Renew what a host has, password, certificate or both; the old one ends at once
+    /// Replace a host's password or certificate; the old one ends at once
     Rotate {
         /// The host
         name: PrincipalName,
@@ -70,10 +70,10 @@ Example:
 /// A certificate that is to be made.
 #[derive(Debug, Args)]
 pub struct NewCertificate {
-    /// Write a certificate and its key, PEM, into this new file; the host comes in with it instead of a password
+    /// Make a client certificate in this new file (PEM), in place of a password
     #[arg(long = "certificate", value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// How many days it is valid
+    /// Let the certificate expire after N days
     #[arg(long = "certificate-days", value_name = "DAYS", requires = "file",
           default_value_t = CERTIFICATE_DAYS_DEFAULT,
           value_parser = clap::value_parser!(u16).range(1..=i64::from(CERTIFICATE_DAYS_MAX)))]
@@ -82,23 +82,24 @@ pub struct NewCertificate {
 
 /// What a host may do in a repository.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Access and limits")]
 pub struct GrantOptions {
-    /// What it may do there
+    /// Let the host back up, or only restore
     #[arg(long, value_enum, default_value_t = HostRole::Backup)]
     pub role: HostRole,
-    /// Let it add key files (`restic key add`) to repositories that are initialised
+    /// Allow `restic key add`
     #[arg(long = "allow-key-add")]
     pub may_add_keys: bool,
-    /// Only from this network, such as 192.0.2.0/24, or this address; can be repeated
+    /// Accept the host from this network only, e.g. 192.0.2.0/24; repeatable
     #[arg(long = "network", value_name = "CIDR")]
     pub networks: Vec<Network>,
-    /// Until this day (UTC) or moment
+    /// End access on this day (UTC), e.g. 2027-12-31
     #[arg(long, value_name = "TIME")]
     pub expires: Option<String>,
-    /// Only as long as the repository holds less than this, such as 200GiB
+    /// Refuse uploads once the repository holds this much, e.g. 200GiB
     #[arg(long, value_name = "SIZE")]
     pub quota: Option<ByteSize>,
-    /// Only as long as the repository holds fewer files
+    /// Refuse uploads once the repository holds this many files
     #[arg(long, value_name = "NUMBER")]
     pub quota_files: Option<u64>,
 }
@@ -108,7 +109,7 @@ pub struct GrantOptions {
 pub struct AddRepository {
     /// The host
     pub name: PrincipalName,
-    /// A repository it may use, 1 to 4 segments; can be repeated
+    /// Give access to this repository, e.g. hosts/web1; repeatable
     #[arg(long = "repository", value_name = "NAME", required = true)]
     pub repositories: Vec<RepositoryName>,
     /// What it may do there
@@ -122,36 +123,36 @@ pub struct AddRepository {
 /// Options of `pawl host add`.
 #[derive(Debug, Args)]
 pub struct AddHost {
-    /// The host's name, which is its user name as well
+    /// The host's name, which is also its user name
     pub name: PrincipalName,
-    /// A repository it may use, 1 to 4 segments; can be repeated [default: the host's own name]
+    /// Give access to this repository, e.g. hosts/web1; repeatable [default: the host's name]
     #[arg(long = "repository", value_name = "NAME")]
     pub repositories: Vec<RepositoryName>,
     /// What it may do there
     #[command(flatten)]
     pub grant: GrantOptions,
-    /// Only as long as it has stored less than this in all its repositories
-    #[arg(long, value_name = "SIZE")]
+    /// Refuse uploads once the host has stored this much in all its repositories
+    #[arg(long, help_heading = "Access and limits", value_name = "SIZE")]
     pub total_quota: Option<ByteSize>,
-    /// Only as long as it has stored fewer files in all its repositories
-    #[arg(long, value_name = "NUMBER")]
+    /// Refuse uploads once the host has stored this many files
+    #[arg(long, help_heading = "Access and limits", value_name = "NUMBER")]
     pub total_quota_files: Option<u64>,
-    /// At most so many requests a second; more wait
-    #[arg(long, value_name = "NUMBER")]
+    /// Delay more than N requests a second
+    #[arg(long, help_heading = "Access and limits", value_name = "NUMBER")]
     pub requests_per_second: Option<NonZeroU32>,
-    /// At most so many bytes a second, up and down together, such as 50MiB; more wait
-    #[arg(long, value_name = "SIZE")]
+    /// Limit the speed, up and down together, e.g. 50MiB
+    #[arg(long, help_heading = "Access and limits", value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
-    /// Its password is in the htpasswd file that the configuration names
+    /// Use the password from the configuration's htpasswd file
     #[arg(long, conflicts_with = "file")]
     pub password_in_htpasswd: bool,
     /// Give it a certificate
     #[command(flatten)]
     pub certificate: NewCertificate,
-    /// Give it a password as well as the certificate; it has to bring both
+    /// Require a password beside the certificate
     #[arg(long, requires = "file")]
     pub and_password: bool,
-    /// Print JSON with user, password, repository, `ca_file` and, with a certificate, `client_certificate`
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Data directory or configuration

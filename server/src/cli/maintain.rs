@@ -15,7 +15,7 @@ use super::{Forget, Report, Restore, Run, Trust, Verify};
 /// `pawl maintain …`
 #[derive(Debug, Subcommand)]
 pub enum Maintain {
-    /// Let admins prune and repair with restic, reversibly
+    /// Start the maintenance server, where admins prune with restic
     #[command(after_long_help = "\
 Examples:
   pawl maintain serve --data ./pawl-data                # prints what to paste; a socket in the data directory
@@ -34,7 +34,7 @@ With a bucket every start tries it out; other commands of maintenance believe fo
     /// Add, list and revoke admins
     #[command(subcommand)]
     Admin(Admin),
-    /// List deletions that can still be undone, or undo one
+    /// List deletions, or undo one
     #[command(
         alias = "deleted",
         after_long_help = "\
@@ -47,7 +47,7 @@ it, what comes back could be incomplete. --only leaves them. Every file is hashe
 there is replaced."
     )]
     Undelete(Undelete),
-    /// Remove for good what was deleted long enough ago
+    /// Remove for good what was deleted before the delay
     #[command(after_long_help = "\
 Examples:
   pawl maintain purge --dry-run --data ./pawl-data     # says what would be removed, and what not yet, and why
@@ -57,16 +57,16 @@ A deletion becomes final once its delay has passed (14 days unless configured) a
 many distinct days, so that one wrong reading of a clock removes nothing. In a bucket, whose key of maintenance may not
 remove versions, the lifecycle rule removes them instead.")]
     Purge(Purge),
-    /// Look at every file, and read the part whose turn it is
+    /// Check every file, and read the part that is due
     #[command(after_long_help = super::verify::HELP)]
     Verify(Verify),
-    /// Replace damaged files by good copies, or go back to a moment
+    /// Replace damaged files by good copies, or return to a moment
     #[command(after_long_help = super::restore::HELP)]
     Restore(Restore),
-    /// Say how all backups are, and what somebody should look at
+    /// Report on all backups: what needs attention is on top
     #[command(after_long_help = super::report::HELP)]
     Report(Report),
-    /// Delete single files, or a whole repository, so that it can be undone
+    /// Soft-delete single files or a whole repository
     #[command(after_long_help = "\
 Examples:
   pawl maintain delete web1 index/5f0c…(64 digits) --data ./pawl-data   # junk that restic chokes on
@@ -74,11 +74,11 @@ Examples:
 
 A retired repository's name stays taken: hosts cannot begin a new one there.")]
     Delete(DeleteFiles),
-    /// Remove snapshots by restic's keep rules, on times no host can forge
+    /// Remove snapshots by restic's keep rules and the time of receipt
     #[command(after_long_help = super::forget::FORGET_HELP)]
     Forget(Box<Forget>),
-    /// Do everything that is to be done every night
-    #[command(after_long_help = super::run::HELP)]
+    /// Maintain all repositories: the nightly run
+    #[command(after_help = super::run::HELP)]
     Run(Box<Run>),
     /// Start `run` every night, for `pawl serve`, with which it ends
     #[command(hide = true)]
@@ -90,13 +90,13 @@ A retired repository's name stays taken: hosts cannot begin a new one there.")]
         #[command(flatten)]
         place: Place,
     },
-    /// Believe the times that snapshots claim
+    /// Trust the times that snapshots claim
     #[command(after_long_help = super::forget::TRUST_HELP)]
     Trust(Trust),
-    /// Say which keys hosts see
+    /// List keys, and choose which ones hosts see
     #[command(subcommand)]
     Key(Key),
-    /// Have any host, new or not, backed up and maintained every night
+    /// Add a host, and have its backups maintained every night
     #[command(after_long_help = "\
 Examples:
   pawl maintain enroll web1 --data ./pawl-data       # prints what to paste on web1, the repository's password included
@@ -125,7 +125,7 @@ pub struct ServeMaintenance {
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
-    /// Where to listen instead of a socket in the data directory or what the configuration says; can be repeated
+    /// Listen here instead of on the socket in the data directory; repeatable
     #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
     pub listen: Vec<Listen>,
 }
@@ -133,7 +133,7 @@ pub struct ServeMaintenance {
 /// `pawl maintain admin …`
 #[derive(Debug, Subcommand)]
 pub enum Admin {
-    /// Give a new admin a password, which is shown once
+    /// Add an admin, and print the password once
     Add {
         /// The admin's name
         name: PrincipalName,
@@ -153,7 +153,7 @@ pub enum Admin {
         #[arg(long)]
         json: bool,
     },
-    /// Take an admin's access away, at once
+    /// End an admin's access at once
     Revoke {
         /// The admin
         name: PrincipalName,
@@ -161,7 +161,7 @@ pub enum Admin {
         #[command(flatten)]
         place: Place,
     },
-    /// Renew an admin's password; the old one ends at once
+    /// Replace an admin's password; the old one ends at once
     Rotate {
         /// The admin
         name: PrincipalName,
@@ -179,7 +179,7 @@ pub enum Admin {
 pub struct Undelete {
     /// The batch [default: list all batches]
     pub batch: Option<BatchId>,
-    /// Leave later batches of the same repository where they are
+    /// Leave later batches of the repository deleted
     #[arg(long, requires = "batch")]
     pub only: bool,
     /// Print JSON
@@ -193,13 +193,13 @@ pub struct Undelete {
 /// Options of `pawl maintain purge`.
 #[derive(Debug, Default, Args)]
 pub struct Purge {
-    /// Remove nothing, and say what would be
+    /// Remove nothing; print what would be removed
     #[arg(long)]
     pub dry_run: bool,
-    /// The clock of this machine is right although it does not say that it is synchronised
+    /// Trust a clock that does not report as synchronised
     #[arg(long)]
     pub assume_clock_synced: bool,
-    /// Read at most so many bytes a second, such as 100MiB, to prove that what is removed can be spared
+    /// Limit reading, e.g. 100MiB
     #[arg(long, value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
     /// Print JSON
@@ -215,10 +215,10 @@ pub struct Purge {
 pub struct DeleteFiles {
     /// The repository
     pub repository: RepositoryName,
-    /// Files to delete, as restic names them; all of the repository without
+    /// Files to delete, as restic names them [default: the whole repository]
     #[arg(value_name = "TYPE/ID")]
     pub files: Vec<Handle>,
-    /// Snapshots as well that are younger than the floor
+    /// Delete snapshots younger than min_snapshot_age_days as well
     #[arg(long)]
     pub below_floor: bool,
     /// Print JSON
@@ -245,7 +245,7 @@ pub enum Key {
     },
     /// Show a key to hosts
     Expose(OneKey),
-    /// Hide a key from hosts, such as one that was made at the frontend for management
+    /// Hide a key from hosts
     Hide(OneKey),
 }
 
@@ -269,10 +269,10 @@ pub struct Enroll {
     /// Its repository [default: the host's own name]
     #[arg(long, value_name = "NAME")]
     pub repository: Option<RepositoryName>,
-    /// Holds the repository's password for the host [default for a new repository: one is made, and printed]
+    /// Read the host's password for the repository from this file [default: make one, and print it]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// The restic to use [default: restic]
+    /// Use this restic [default: restic]
     #[arg(long, value_name = "PROGRAM")]
     pub restic: Option<PathBuf>,
     /// Data directory or configuration

@@ -18,18 +18,17 @@ Examples:
   pawl maintain report --compare monday.json --data ./pawl-data  # what is gone since?
   pawl maintain report --deliver --config /etc/pawl/pawl.toml    # see [maintenance.report]
 
-It only reads, and works while a server, `pawl maintain serve` or other maintenance is at work. A \
-report that was delivered is remembered: the next one tells what was refused since then, and compares \
-with it unless --compare names another. Snapshots that it listed, and that are neither there nor \
-deleted by maintenance, are missing, in every report until --acknowledge; an audit log without the record that \
-was its last was cut or rewritten.
+The report only reads, and works while servers and maintenance run. Pawl remembers a delivered report: the
+next one lists what was refused since, and compares with it unless --compare names another. Snapshots of the
+remembered report that are neither there nor deleted by maintenance are missing, in every report until
+--acknowledge. An audit log without its remembered last record was cut or rewritten.
 
-Exit code: 0 if there is nothing to look at, 1 if somebody should look, 2 if the report could not be \
-made or delivered. The last line of the text is for programs:
+Exit code: 0 nothing needs attention, 1 something does, 2 the report could not be made or delivered.
+The last line of the text is for programs:
   pawl-report: {\"exit\":0,\"made\":\"2026-11-21T09:00:00Z\",\"repositories\":1,\"snapshots\":41,
   \"files\":1310,\"bytes\":9876543210,\"attention\":0,\"missing\":0,\"damaged\":0,\"held\":0,
   \"pending_batches\":1,\"pending_bytes\":123456,\"refused\":0,\"delivered\":false}
-`attention` counts what somebody should look at, `held` the snapshots that `pawl maintain forget` held \
+`attention` counts the items that need attention, `held` the snapshots that `pawl maintain forget` held \
 back, `refused` the requests that were refused since the last report. Without a report it has only \
 `exit` and `error`.
 
@@ -47,19 +46,19 @@ pub struct Report {
     /// Repositories [default: all]
     #[arg(value_name = "REPOSITORY", conflicts_with_all = ["deliver", "acknowledge"])]
     pub repositories: Vec<RepositoryName>,
-    /// Write a page for a browser, which needs nothing else, into this file
+    /// Write a page for a browser into this file
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Compare with the JSON of an earlier report instead of the last that was delivered
+    /// Compare with the JSON of this earlier report
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,
-    /// Hand it to the command or webhook that the configuration names
+    /// Send it to the configuration's command or webhook
     #[arg(long)]
     pub deliver: bool,
-    /// Say that you have looked: from now on what is there now is what has to be there, and `pawl maintain run` goes on
+    /// Accept the present state as what has to be there
     #[arg(long, conflicts_with = "deliver")]
     pub acknowledge: bool,
     /// Data directory or configuration

@@ -33,27 +33,25 @@ is not or is lost, 2 if the work could not be done.";
 pub struct Restore {
     /// Only this repository [default: all]
     pub repository: Option<RepositoryName>,
-    /// These files of it instead of what `pawl maintain verify` found
+    /// Restore these files [default: what `verify` found]
     #[arg(value_name = "TYPE/ID", conflicts_with = "as_of")]
     pub files: Vec<Handle>,
-    /// Another store with copies: its directory, or that of one repository in it, or a configuration of Pawl's, whose
-    /// `data` or `[s3]` it is. It is only read
+    /// Read good copies from this directory, or from the store of this configuration
     #[arg(long, value_name = "DIR|CONFIG")]
     pub from: Option<PathBuf>,
-    /// Files as well that the other store has, and this one has not and did not delete
+    /// Bring files that are missing here as well
     #[arg(long, requires = "from")]
     pub missing: bool,
-    /// Bring the repository back to the files that it had at this moment, or at the beginning of this day (UTC)
+    /// Return the repository to its files at this moment or day (UTC)
     #[arg(long, value_name = "TIME", requires = "repository")]
     pub as_of: Option<String>,
-    /// With --as-of: delete, reversibly, what was added since; otherwise it is only listed
+    /// Soft-delete what was added since --as-of
     #[arg(long, requires = "as_of")]
     pub hide_added: bool,
-    /// Move damaged files away of which there is no good copy, and have restic repair the index, so that the next backup
-    /// sends what it still has
+    /// Move damaged files without a good copy away, and repair the index
     #[arg(long)]
     pub set_aside: bool,
-    /// Change nothing, and say what would be
+    /// Change nothing; print what would change
     #[arg(long)]
     pub dry_run: bool,
     /// How fast, and how many files at a time

@@ -28,14 +28,13 @@ pub struct Verify {
     /// Repositories [default: all]
     #[arg(value_name = "REPOSITORY")]
     pub repositories: Vec<RepositoryName>,
-    /// Read this part of all bytes, what was read longest ago first, such as 1/7 [default: what a daily run has to read,
-    /// see `verify_interval_days` in the configuration]
+    /// Read this share of all bytes, oldest readings first, e.g. 1/7 [default: what is due today]
     #[arg(long, value_name = "PART", conflicts_with = "all")]
     pub share: Option<Share>,
     /// Read everything
     #[arg(long)]
     pub all: bool,
-    /// Read files as well of which the store keeps checksums itself
+    /// Read data also where the store keeps checksums
     #[arg(long)]
     pub read_data: bool,
     /// How fast, and how many files at a time
@@ -55,10 +54,10 @@ pub struct Verify {
 /// How much is read at a time.
 #[derive(Debug, Default, Args)]
 pub struct Reading {
-    /// Read at most so many bytes a second, such as 100MiB
+    /// Limit reading, e.g. 100MiB
     #[arg(long, value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
-    /// Work on so many files at a time [default: one for each processor; 16 for `restore`]
+    /// Read N files at a time [default: one for each processor; 16 for `restore`]
     #[arg(long, value_name = "NUMBER")]
     pub jobs: Option<NonZeroUsize>,
 }

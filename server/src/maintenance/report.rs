@@ -34,7 +34,7 @@ pub(super) use comparison::Comparison;
 use expected::Last;
 use gather::Basis;
 use model::Report;
-pub(super) use words::number;
+pub(super) use words::{need_attention, number};
 
 /// The page is for whoever runs the command, and their group.
 const PAGE_MODE: u32 = 0o640;

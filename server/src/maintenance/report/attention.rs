@@ -180,11 +180,7 @@ fn of_verification(of: &Repository, report: &Report) -> Vec<Attention> {
     });
     let suspicious = (verified.suspicious > 0).then(|| {
         let found = number(verified.suspicious, "finding");
-        about(
-            Some(of),
-            Grade::Look,
-            format!("the last `pawl maintain verify` had {found} at which somebody should look"),
-        )
+        about(Some(of), Grade::Look, format!("the last `pawl maintain verify` had {found}"))
     });
     late.into_iter().chain(suspicious).collect()
 }

@@ -65,7 +65,7 @@ fn head(report: &Report) -> Markup {
                 }
             }
             @if report.attention.is_empty() {
-                p.verdict { "There is nothing to look at." }
+                p.verdict { "Nothing needs attention." }
             } @else {
                 ul.attention {
                     @for attention in &report.attention {

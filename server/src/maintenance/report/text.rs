@@ -11,7 +11,7 @@ use super::super::deleted::{Listed, count};
 use super::super::run::record::StepStatus;
 use super::model::{LastBackup, Log, Refused, Report, Repository, Verified};
 use super::seen;
-use super::words::{Words, ago, number, size};
+use super::words::{Words, ago, need_attention, number, size};
 
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;
@@ -69,9 +69,9 @@ fn head(report: &Report) -> Vec<String> {
     }
     lines.push(String::new());
     if report.attention.is_empty() {
-        lines.push("There is nothing to look at.".to_owned());
+        lines.push("Nothing needs attention.".to_owned());
     } else {
-        lines.push(format!("Somebody should look at {}:", number(report.attention.len() as u64, "thing")));
+        lines.push(format!("{}:", need_attention(report.attention.len() as u64)));
     }
     lines.extend(report.attention.iter().map(|attention| {
         let place = attention.repository.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();

@@ -105,6 +105,12 @@ pub(super) fn size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
+/// How many items need attention.
+pub(in crate::maintenance) fn need_attention(items: u64) -> String {
+    let verb = if items == 1 { "needs" } else { "need" };
+    format!("{} {verb} attention", number(items, "item"))
+}
+
 #[cfg(test)]
 mod tests {
     use pawl_policy::retention::Held;
@@ -144,6 +150,10 @@ mod tests {
         assert_eq!(
             [number(1, "day"), number(2, "day"), number(3, "repository")],
             ["1 day", "2 days", "3 repositories"]
+        );
+        assert_eq!(
+            [need_attention(1), need_attention(2)],
+            ["1 item needs attention", "2 items need attention"]
         );
         let hour = 3_600_000;
         assert_eq!(ago(Moment(0), Moment(49 * hour)), "2 days ago");

@@ -9,7 +9,7 @@ use pawl_store::now_ms;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::super::report::number;
+use super::super::report::need_attention;
 use super::super::stop::Why;
 use super::record::{Done, StepStatus};
 use super::repository_run::RepositoryRun;
@@ -109,12 +109,8 @@ impl Report {
             }
         }
         if self.attention() > 0 {
-            let things = number(self.attention() as u64, "thing");
-            let _ = writeln!(
-                text,
-                "Somebody should look at {things}; `{}` lists them.",
-                hint::pawl("maintain report")
-            );
+            let items = need_attention(self.attention() as u64);
+            let _ = writeln!(text, "{items}; see `{}`.", hint::pawl("maintain report"));
         }
         let _ = write!(text, "{LAST_LINE}{}", self.summary());
         text

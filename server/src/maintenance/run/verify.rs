@@ -181,7 +181,7 @@ fn said(outcome: &Outcome) -> StepOutcome {
     );
     let text = match (damaged, suspicious) {
         (0, 0) => return StepOutcome::well(seen),
-        (0, _) => format!("{seen}; somebody should look at what was found: {suspicious}"),
+        (0, _) => format!("{seen}; suspicious: {suspicious}"),
         _ => format!("{seen}; found damaged: {damaged}"),
     };
     let findings = found(Severity::Damage).chain(found(Severity::Suspicion));

@@ -77,8 +77,8 @@ impl Report {
     fn verdict(&self) -> String {
         match (self.count(Severity::Damage), self.count(Severity::Suspicion)) {
             (0, 0) => "Nothing is damaged.".to_owned(),
-            (0, 1) => "Nothing is damaged. Somebody should look at one finding.".to_owned(),
-            (0, several) => format!("Nothing is damaged. Somebody should look at {several} findings."),
+            (0, 1) => "Nothing is damaged. 1 finding needs attention.".to_owned(),
+            (0, several) => format!("Nothing is damaged. {several} findings need attention."),
             (damaged, _) => {
                 let files =
                     if damaged == 1 { "1 file is".to_owned() } else { format!("{damaged} files are") };

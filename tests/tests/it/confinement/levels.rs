@@ -277,7 +277,11 @@ fn the_keepers_program_contains_no_http_no_tls_and_no_s3() {
     let contains = |program: &Path| {
         ["5hyper", "6rustls", "10aws_sdk_s3"].map(|name| {
             let mut grep = Command::new("grep");
-            grep.args(["--quiet", "--binary-files=text", "--fixed-strings", name]).arg(program).status().unwrap().success()
+            grep.args(["--quiet", "--binary-files=text", "--fixed-strings", name])
+                .arg(program)
+                .status()
+                .unwrap()
+                .success()
         })
     };
     assert_eq!(contains(&pawl_binary()), [true; 3]);

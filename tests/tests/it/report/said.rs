@@ -24,7 +24,7 @@ fn of_a_repository_that_is_well_there_is_nothing_to_look_at_and_nothing_changes(
     assert_eq!(Some(received), of["bytes"].as_u64());
     assert!(received > 200_000, "{received}");
     let text = ground.report(&[]).expect_code(0);
-    assert!(text.stdout.contains("There is nothing to look at."), "{text:?}");
+    assert!(text.stdout.contains("Nothing needs attention."), "{text:?}");
     assert_eq!(text.stderr, "");
     let mut line = last_line(&text);
     line["made"] = report["summary"]["made"].clone();

@@ -10,7 +10,7 @@ fn a_night_in_which_every_step_is_well_ends_with_1_while_a_host_sends_no_backups
     let silent = ground.run(&RULES).expect_code(1);
     let line = last_line(&silent);
     assert_eq!((&line["attention"], &line["notices"], &line["well"]), (&1.into(), &0.into(), &1.into()));
-    assert!(silent.stdout.contains("Somebody should look at 1 thing; `pawl maintain report"), "{silent:#?}");
+    assert!(silent.stdout.contains("1 item needs attention; see `pawl maintain report"), "{silent:#?}");
     let _ = ground.backup("web1", 0);
     let line = last_line(&ground.run(&RULES).expect_code(0));
     assert_eq!(line["attention"], 0, "{line}");
