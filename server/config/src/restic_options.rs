@@ -10,10 +10,10 @@ use clap::Args;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "restic")]
 pub struct ResticOptions {
-    /// Read the repository's password from this file
+    /// Read the password from this file
     #[arg(long, value_name = "FILE", conflicts_with = "password_command")]
     pub password_file: Option<PathBuf>,
-    /// Run this to get the repository's password
+    /// Run this to get the password
     #[arg(long, value_name = "COMMAND")]
     pub password_command: Option<String>,
     /// Use this restic [default: restic]

@@ -16,13 +16,13 @@ pub struct Retention {
     /// The rules
     #[command(flatten)]
     pub keep: Keep,
-    /// Group by host, paths, tags or nothing [default: host,paths]
+    /// Group by these [default: host,paths]
     #[arg(long, value_name = "WORDS")]
     pub group_by: Option<GroupBy>,
-    /// Stop if a group would lose this share of its days [default: 50%]
+    /// Stop at this loss of days [default: 50%]
     #[arg(long, value_name = "PERCENT")]
     pub max_share: Option<MaxShare>,
-    /// Hold snapshots without this unchanged file; repeatable
+    /// Hold snapshots without this file
     #[arg(long = "canary", value_name = "PATH=SHA256")]
     pub canaries: Vec<CanaryFile>,
 }
@@ -44,7 +44,7 @@ impl Retention {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which snapshots stay")]
 pub struct Keep {
-    /// Keep the last N snapshots, or 'unlimited'
+    /// Keep the last N, or 'unlimited'
     #[arg(long = "keep-last", value_name = "N", allow_negative_numbers = true)]
     last: Option<Count>,
     /// Keep the last N hourly snapshots
@@ -62,7 +62,7 @@ pub struct Keep {
     /// Keep the last N yearly snapshots
     #[arg(long = "keep-yearly", value_name = "N", allow_negative_numbers = true)]
     yearly: Option<Count>,
-    /// Keep all within this time, e.g. 1y5m7d2h
+    /// Keep all within this time, e.g. 7d
     #[arg(long = "keep-within", value_name = "TIME")]
     within: Option<Within>,
     /// Keep hourly ones within this time
@@ -80,7 +80,7 @@ pub struct Keep {
     /// Keep yearly ones within this time
     #[arg(long = "keep-within-yearly", value_name = "TIME")]
     within_yearly: Option<Within>,
-    /// Keep those with all these tags; repeatable
+    /// Keep those with all these tags
     #[arg(long = "keep-tag", value_name = "TAG,…")]
     with_tags: Vec<String>,
 }

@@ -14,6 +14,9 @@ use crate::lock_wait::LockWait;
 use crate::restic_options::ResticOptions;
 use crate::retention::Retention;
 
+/// The heading of options about time and load.
+const TIME: &str = "Time and load";
+
 /// Unless told otherwise: what an index says and is not so has to be found while what a prune removed can be brought back.
 const PORTIONS: NonZeroU16 = NonZeroU16::new(7).unwrap();
 /// restic's own limit.
@@ -21,7 +24,6 @@ const PORTIONS_MAX: u16 = 256;
 
 /// How a repository is maintained. In the configuration the keys are the options, with `_` for `-`.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Time and load")]
 pub struct RunSettings {
     /// Which snapshots stay
     #[command(flatten)]
@@ -30,19 +32,19 @@ pub struct RunSettings {
     #[command(flatten)]
     pub restic: ResticOptions,
     /// Stop at this time, e.g. 06:00
-    #[arg(long, value_name = "HH:MM")]
+    #[arg(long, help_heading = TIME, value_name = "HH:MM")]
     pub until: Option<Until>,
     /// Limit reading, e.g. 100MiB
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, help_heading = TIME, value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
-    /// Wait this long for locks of others [default: 2h]
-    #[arg(long, value_name = "TIME")]
+    /// Wait for locks this long [default: 2h]
+    #[arg(long, help_heading = TIME, value_name = "TIME")]
     pub lock_wait: Option<LockWait>,
-    /// Split `check --read-data` over N runs [default: 7]
-    #[arg(long, value_name = "N")]
+    /// Read data in N portions [default: 7]
+    #[arg(long, help_heading = TIME, value_name = "N")]
     pub check_portions: Option<Portions>,
-    /// Trust a clock that does not report as synchronised
-    #[arg(long)]
+    /// Trust this machine's clock
+    #[arg(long, help_heading = TIME)]
     pub assume_clock_synced: bool,
 }
 

@@ -45,9 +45,6 @@ as before. --amend-received sets the time of receipt to now for files that claim
 pub struct Forget {
     /// The repository
     pub repository: RepositoryName,
-    /// Which snapshots stay
-    #[command(flatten)]
-    pub retention: Retention,
     /// Consider snapshots of this host only; repeatable
     #[arg(long = "host", value_name = "HOST")]
     pub hosts: Vec<String>,
@@ -66,15 +63,18 @@ pub struct Forget {
     /// Remove nothing; print what would be removed
     #[arg(long)]
     pub dry_run: bool,
-    /// How the snapshots are read, and removed
-    #[command(flatten)]
-    pub restic: ResticOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
+    /// Which snapshots stay
+    #[command(flatten)]
+    pub retention: Retention,
+    /// How the snapshots are read, and removed
+    #[command(flatten)]
+    pub restic: ResticOptions,
 }
 
 impl Forget {

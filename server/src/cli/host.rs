@@ -112,12 +112,12 @@ pub struct AddRepository {
     /// Give access to this repository, e.g. hosts/web1; repeatable
     #[arg(long = "repository", value_name = "NAME", required = true)]
     pub repositories: Vec<RepositoryName>,
-    /// What it may do there
-    #[command(flatten)]
-    pub grant: GrantOptions,
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
+    /// What it may do there
+    #[command(flatten)]
+    pub grant: GrantOptions,
 }
 
 /// Options of `pawl host add`.
@@ -128,21 +128,6 @@ pub struct AddHost {
     /// Give access to this repository, e.g. hosts/web1; repeatable [default: the host's name]
     #[arg(long = "repository", value_name = "NAME")]
     pub repositories: Vec<RepositoryName>,
-    /// What it may do there
-    #[command(flatten)]
-    pub grant: GrantOptions,
-    /// Refuse uploads once the host has stored this much in all its repositories
-    #[arg(long, help_heading = "Access and limits", value_name = "SIZE")]
-    pub total_quota: Option<ByteSize>,
-    /// Refuse uploads once the host has stored this many files
-    #[arg(long, help_heading = "Access and limits", value_name = "NUMBER")]
-    pub total_quota_files: Option<u64>,
-    /// Delay more than N requests a second
-    #[arg(long, help_heading = "Access and limits", value_name = "NUMBER")]
-    pub requests_per_second: Option<NonZeroU32>,
-    /// Limit the speed, up and down together, e.g. 50MiB
-    #[arg(long, help_heading = "Access and limits", value_name = "SIZE")]
-    pub bytes_per_second: Option<ByteSize>,
     /// Use the password from the configuration's htpasswd file
     #[arg(long, conflicts_with = "file")]
     pub password_in_htpasswd: bool,
@@ -158,6 +143,21 @@ pub struct AddHost {
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
+    /// What it may do there
+    #[command(flatten)]
+    pub grant: GrantOptions,
+    /// Refuse uploads once the host has stored this much in all its repositories
+    #[arg(long, help_heading = "Access and limits", value_name = "SIZE")]
+    pub total_quota: Option<ByteSize>,
+    /// Refuse uploads once the host has stored this many files
+    #[arg(long, help_heading = "Access and limits", value_name = "NUMBER")]
+    pub total_quota_files: Option<u64>,
+    /// Delay more than N requests a second
+    #[arg(long, help_heading = "Access and limits", value_name = "NUMBER")]
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Limit the speed, up and down together, e.g. 50MiB
+    #[arg(long, help_heading = "Access and limits", value_name = "SIZE")]
+    pub bytes_per_second: Option<ByteSize>,
 }
 
 /// The roles that a host can have.

@@ -57,13 +57,13 @@ pub struct Restore {
     /// How fast, and how many files at a time
     #[command(flatten)]
     pub reading: Reading,
-    /// For --set-aside
-    #[command(flatten)]
-    pub restic: ResticOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
+    /// For --set-aside
+    #[command(flatten)]
+    pub restic: ResticOptions,
 }

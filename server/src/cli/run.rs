@@ -14,16 +14,16 @@ use crate::maintenance::Step;
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
 Examples:
-  pawl maintain run --data ./pawl-data    # with the settings that `enroll` wrote
+  pawl maintain run --data ./pawl-data    # settings that `enroll` wrote
   pawl maintain run --keep-daily 14 --keep-weekly 8 --keep-monthly 12 \\
       --password-file management.password --data ./pawl-data
   pawl maintain run web1 --only forget,prune --config /etc/pawl/pawl.toml
 
-Steps: verify, restore, compare, purge, examine, forget, prune, check, report. All
-options but the first three are keys of [maintenance.run]. What is removed can be
-brought back: `pawl maintain undelete`. A run that was cut continues within 12 hours.
-Exit code: 0 all is well, 1 something needs attention, 2 something failed. The page
-\"Nightly run\" explains the steps, and the last line, which is for programs.";
+Steps: verify, restore, compare, purge, examine, forget, prune and check, then
+the report. Options with a heading are keys of [maintenance.run]. Undo what was
+removed: `pawl maintain undelete`. A run that was cut continues for 12 hours.
+Exit code: 0 all is well, 1 something needs attention, 2 something failed. The
+page \"Nightly run\" explains the steps, and the last line for programs.";
 
 /// Options of `pawl maintain run`.
 #[derive(Debug, Args)]
@@ -34,9 +34,6 @@ pub struct Run {
     /// Do only these steps
     #[arg(long, value_name = "STEP,…", value_enum, value_delimiter = ',', hide_possible_values = true)]
     pub only: Vec<Step>,
-    /// What can be written into the configuration as well
-    #[command(flatten)]
-    pub settings: RunSettings,
     /// Compare with the JSON of this earlier report
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,
@@ -46,4 +43,7 @@ pub struct Run {
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
+    /// What can be written into the configuration as well
+    #[command(flatten)]
+    pub settings: RunSettings,
 }

@@ -40,15 +40,15 @@ pub struct Verify {
     /// How fast, and how many files at a time
     #[command(flatten)]
     pub reading: Reading,
-    /// How the snapshots affected are found out
-    #[command(flatten)]
-    pub restic: ResticOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,
+    /// How the snapshots affected are found out
+    #[command(flatten)]
+    pub restic: ResticOptions,
 }
 
 /// How much is read at a time.
