@@ -218,7 +218,7 @@ pub struct DeleteFiles {
     /// Files to delete, as restic names them [default: the whole repository]
     #[arg(value_name = "TYPE/ID")]
     pub files: Vec<Handle>,
-    /// Delete snapshots younger than min_snapshot_age_days as well
+    /// Delete snapshots younger than `min_snapshot_age_days` as well
     #[arg(long)]
     pub below_floor: bool,
     /// Print JSON

@@ -87,7 +87,7 @@ fn a_host_that_has_less_now_is_measured_anew_once_that_is_said_to_be_good() {
     assert_eq!(with_verdict(&report, "remove").len(), 5, "{report}");
     let report = ground.report(&["--keep-last", "3"]);
     assert_eq!((&report["kept"], &report["held"]), (&Value::from(3), &Value::from(0)), "{report}");
-    assert!(ground.adopt(&["0".repeat(64).as_str()]).expect_code(1).stderr.contains("nothing was adopted"));
+    assert!(ground.adopt(&["0".repeat(64).as_str()]).expect_code(1).stderr.contains("nothing is trusted"));
 }
 
 #[test]
