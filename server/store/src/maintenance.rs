@@ -1,7 +1,7 @@
 //! What only maintenance can do with a store: hide files and bring them back, look at versions, purge.
 //!
 //! Invariant: nothing here replaces a file; what is hidden is kept, with its facts, until it is purged, and only what
-//! [`pawl_policy::ripe`] judged can be purged. A frontend never constructs a [`MaintenanceStore`].
+//! [`pawl_policy::purge_permit`] judged can be purged. A frontend never constructs a [`MaintenanceStore`].
 //!
 //! It stands beside the [`AppendStore`](super::AppendStore) of the same place, through which maintenance adds and reads
 //! as hosts do. What each implementation promises, and `conformance::maintenance` checks:
