@@ -89,7 +89,10 @@ fn a_config_that_is_gone_is_in_the_report_even_while_other_maintenance_is_at_wor
     let report = ground.json(1, &[]);
     let found = attention(&report);
     assert!(found[0].starts_with("loss web1: 1 file is damaged or missing"), "{found:?}");
-    assert!(found.iter().any(|line| line.contains("the last `pawl maintain verify` had 1 finding")), "{found:?}");
+    assert!(
+        found.iter().any(|line| line.contains("the last `pawl maintain verify` had 1 finding")),
+        "{found:?}"
+    );
     assert_eq!(report["repositories"][0]["findings"][0]["file"], "config");
     assert_eq!(report["summary"]["damaged"], 1);
     plant(&config, &content);
