@@ -34,7 +34,7 @@ impl ResticOptions {
         self.restic.as_deref().unwrap_or(Path::new("restic"))
     }
 
-    /// The same, with the other's where nothing is said.
+    /// These options, completed by the other's where they are not given.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         let passwords = if self.knows_password() { self } else { other };

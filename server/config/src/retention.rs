@@ -28,7 +28,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// The same, with the other's where nothing is said.
+    /// These options, completed by the other's where they are not given.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl Keep {
         }
     }
 
-    /// The same, with the other's where nothing is said.
+    /// These options, completed by the other's where they are not given.
     fn or(&self, other: &Self) -> Self {
         Self {
             last: self.last.or(other.last),

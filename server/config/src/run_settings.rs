@@ -49,7 +49,7 @@ pub struct RunSettings {
 }
 
 impl RunSettings {
-    /// The same, with the other's where nothing is said.
+    /// These options, completed by the other's where they are not given.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl RunSettings {
 pub enum Until {
     /// The next time that the clock on the wall shows this.
     Daily(Time),
-    /// Then.
+    /// One moment, which does not come again.
     Once(Timestamp),
 }
 
