@@ -173,3 +173,28 @@ fn every_request_is_one_line_of_the_log() {
         }
     }
 }
+
+#[test]
+fn a_keeper_that_is_missing_or_of_another_release_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = dir.path().join("pawl");
+    // By a process of its own: another test that starts a program at this moment would hold the copy open.
+    let copied =
+        std::process::Command::new("cp").arg(pawl_tests::command::pawl_binary()).arg(&alone).status();
+    assert!(copied.unwrap().success());
+    let mut serve = std::process::Command::new(&alone);
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(dir.path().join("data"));
+    let said = serve.output().unwrap();
+    let error = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && error.contains("there is no pawl-keeper"), "{error}");
+    assert!(
+        error.contains(dir.path().to_str().unwrap()) && error.contains("install both from one release"),
+        "{error}"
+    );
+
+    let mut keeper = std::process::Command::new(pawl_tests::command::keeper_binary());
+    keeper.args(["--started-by", "9.9.9", "--data"]).arg(dir.path());
+    let said = keeper.output().unwrap();
+    let error = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && error.contains("was started by pawl 9.9.9"), "{error}");
+}
