@@ -58,6 +58,7 @@ pub fn raise_descriptor_limit() {
 pub mod testing {
     //! A keeper on a thread, for tests that need a store and no process.
 
+    use std::os::fd::AsFd;
     use std::path::Path;
 
     use pawl_config::{Demand, Level};
@@ -65,8 +66,8 @@ pub mod testing {
 
     use super::client::KeeperClient;
     use super::message::{self, Reply};
-    use super::process;
     use super::tenant::Tenant;
+    use super::{process, usage};
 
     /// Threads of a test cannot be confined alone.
     const UNCONFINED: Demand = Demand { least: Level::Off, landlock_abi_max: None };
@@ -86,6 +87,9 @@ pub mod testing {
     fn start(data: &Path, named_staging: bool, side: Tenant) -> KeeperClient {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        if side == Tenant::Hosts {
+            usage::count_nothing_at_start(std::fs::File::open(data).unwrap().as_fd()).unwrap();
+        }
         let data = data.to_owned();
         std::thread::spawn(move || {
             if named_staging {

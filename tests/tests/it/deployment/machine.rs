@@ -83,12 +83,7 @@ impl Machine {
         );
         std::fs::set_permissions(&timedatectl, PermissionsExt::from_mode(0o755)).unwrap();
 
-        // Its network is a cable between the two of us, with four addresses that no other machine has.
-        let (process, number) = (std::process::id(), BOOTED.fetch_add(1, Ordering::Relaxed));
-        let name = format!("p{process}n{number}");
-        let network = format!("10.213.{}", process % 250);
-        let (ours, its) = (number * 4 + 1, number * 4 + 2);
-
+        let name = format!("p{}n{}", std::process::id(), BOOTED.fetch_add(1, Ordering::Relaxed));
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", IN_OWN_GROUP, &name, "systemd-nspawn"]);
         command.args(["--boot", "--register=no", "--keep-unit", "--link-journal=no", "--network-veth"]);
@@ -99,7 +94,7 @@ impl Machine {
             assert!(!nspawn.has_ended(), "systemd-nspawn ended at once:\n{}", nspawn.seen());
             Process::child_of(nspawn.pid(), "systemd")
         });
-        let address = format!("{network}.{its}");
+        let [ours, address] = cable(&name);
         let machine = Self { name, nspawn, init, address, dir };
         until("the machine has booted", || {
             let state = machine.try_run("systemctl is-system-running").stdout;
@@ -107,10 +102,7 @@ impl Machine {
         });
         machine.run(NOTHING_FAILED);
 
-        here(
-            "ip",
-            &["address", "add", &format!("{network}.{ours}/30"), "dev", &format!("ve-{}", machine.name)],
-        );
+        here("ip", &["address", "add", &format!("{ours}/30"), "dev", &format!("ve-{}", machine.name)]);
         here("ip", &["link", "set", &format!("ve-{}", machine.name), "up"]);
         let init = machine.init.pid().to_string();
         let there = |args: &[&str]| here("nsenter", &[&["--target", &init, "--net", "ip"], args].concat());
@@ -181,6 +173,14 @@ impl Drop for Machine {
         command.args(["-c", REMOVE_GROUP, &self.name]);
         let _ = Run::start(command).end();
     }
+}
+
+/// The addresses at both ends of the cable between a machine and this one: of four that no other machine has, as the
+/// kernel numbers no two interfaces alike.
+fn cable(machine: &str) -> [String; 2] {
+    let number = std::fs::read_to_string(format!("/sys/class/net/ve-{machine}/ifindex")).unwrap();
+    let [high, low] = (number.trim().parse::<u16>().unwrap() % (1 << 14) * 4).to_be_bytes();
+    [1, 2].map(|end| format!("10.213.{high}.{}", low + end))
 }
 
 /// Runs a program on this machine, which must succeed.
