@@ -26,7 +26,7 @@ use crate::cli::{Purge, Settings};
 use crate::files::FileError;
 use crate::hint;
 use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
-use crate::store::{AppendStore, local, now_ms};
+use crate::store::{AppendStore, StoreError, local, now_ms};
 
 /// Held snapshots that are named one by one; `pawl maintain forget --dry-run` and the report have them all.
 const SUSPICIOUS_NAMED: usize = 5;
@@ -193,7 +193,8 @@ pub(super) async fn password(ward: &Ward) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(tokio::task::spawn_blocking(move || restic.password()).await??)
 }
 
-/// Has restic check the structure, and read the portion whose turn it is.
+/// Has restic check the structure, and read the portion whose turn it is. Where the store vouches for content, data is read
+/// only if the settings say in how many portions: verification compares each SHA-256 there.
 pub(super) async fn check(
     session: &Session,
     ward: &mut Ward,
@@ -207,13 +208,20 @@ pub(super) async fn check(
         let portions = portions.min(session.config.maintenance.portions_max());
         let portion = ward.record.next_portion.clamp(1, portions);
         let subset = format!("--read-data-subset={portion}/{portions}");
+        let is_vouched_for = ward.settings.check_portions.is_none() && session.files.vouches_for_content();
         // Hosts wait meanwhile: then for the structure alone.
-        let args: &[&str] = if quiet.is_suspended() { &["check"] } else { &["check", &subset] };
+        let is_read = !is_vouched_for && !quiet.is_suspended();
+        let args: &[&str] = if is_read { &["check", &subset] } else { &["check"] };
         let refused = restic(session, ward, quiet, args, "checking", None).await?;
         if refused > 0 {
             return Ok(Said::failed(refusals(refused)));
         }
-        if args.len() == 1 {
+        if is_vouched_for {
+            return Ok(Said::well(
+                "no errors; no data was read, because the store keeps the SHA-256 of each file",
+            ));
+        }
+        if !is_read {
             return Ok(Said::well("no errors; no data was read, because hosts had to wait for it"));
         }
         ward.record.next_portion = portion % portions + 1;
@@ -232,8 +240,7 @@ pub(super) async fn purge(session: &Session, ward: &mut Ward, unseen: Option<&st
         }
         let Settings { bytes_per_second, clock_is_right, .. } = ward.settings;
         let options = Purge { clock_is_right, bytes_per_second, ..Purge::default() };
-        let is_checked = ward.settings.restic.knows_password()
-            && session.files.facts(&ward.repository, &Handle::Config).await?.is_some();
+        let is_checked = ward.settings.restic.knows_password() && is_initialised(session, ward).await?;
         let held_back = |hidden_ms| why_held_back(&ward.record, is_checked, hidden_ms);
         let due =
             async { Ok(Box::pin(purging::due(session, &ward.repository, &options, &held_back)).await?) };
@@ -292,18 +299,27 @@ pub(super) async fn unless_told<T>(
 }
 
 /// Why restic is not asked here, if it is not.
-pub(super) async fn without_restic(session: &Session, ward: &Ward) -> Result<Option<Said>, Box<dyn Error>> {
-    let restic = &ward.settings.restic;
-    if !restic.knows_password() {
+pub(super) async fn without_restic(
+    session: &Session,
+    ward: &mut Ward,
+) -> Result<Option<Said>, Box<dyn Error>> {
+    if !ward.settings.restic.knows_password() {
         return Ok(Some(Said::skipped(NO_PASSWORD)));
     }
-    if session.files.facts(&ward.repository, &Handle::Config).await?.is_none() {
+    if !is_initialised(session, ward).await? {
         return Ok(Some(Said::skipped("it was never initialised")));
     }
-    if let Some(file) = &restic.password_file {
+    if let Some(file) = &ward.settings.restic.password_file {
         secret::refuse_shared(file)?;
     }
     Ok(None)
+}
+
+/// Whether the repository has a `config`.
+async fn is_initialised(session: &Session, ward: &mut Ward) -> Result<bool, StoreError> {
+    ward.is_initialised =
+        ward.is_initialised || session.files.facts(&ward.repository, &Handle::Config).await?.is_some();
+    Ok(ward.is_initialised)
 }
 
 /// Runs restic at a door of ours, at which `young` stays, once no lock is in its way. Returns how many deletions were refused

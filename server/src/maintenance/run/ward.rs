@@ -35,6 +35,8 @@ pub(super) struct Ward {
     pub(super) record: Record,
     /// Where its `config` is, if a step of it may be late.
     config: Standing,
+    /// Whether this run has seen its `config`, which nobody takes away while the lock of maintenance is held.
+    pub(super) is_initialised: bool,
     data: PathBuf,
     /// Steps for which there was no time.
     left: u64,
@@ -59,7 +61,19 @@ impl Ward {
         let is_sound = record.verified.as_ref().is_some_and(|verified| verified.against.is_none());
         let acts_first = record.left_to_act && is_sound;
         let (only, fresh) = (only.to_vec(), Vec::new());
-        Ok(Self { repository, settings, stop, record, config, data, left: 0, acts_first, only, fresh })
+        Ok(Self {
+            repository,
+            settings,
+            stop,
+            record,
+            config,
+            is_initialised: false,
+            data,
+            left: 0,
+            acts_first,
+            only,
+            fresh,
+        })
     }
 
     /// Looks up where its `config` is, before any step is called late. What cannot be looked up is taken to be there.

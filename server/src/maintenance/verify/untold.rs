@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::session::{Session, directory as of_maintenance};
+use super::super::session::directory as of_maintenance;
 use crate::files::{self, FileError};
-use crate::keeper::Told;
+use crate::keeper::{KeeperClient, Told};
 use crate::print::Outcome;
 
 fn path(data: &Path) -> PathBuf {
@@ -35,14 +35,13 @@ pub(super) fn keep(data: &Path, new: Vec<Told>) -> Result<(), FileError> {
 }
 
 /// Tells what waits.
-pub(in crate::maintenance) async fn tell(session: &Session) -> Outcome {
-    let data = &session.config.data;
+pub(in crate::maintenance) async fn tell(data: &Path, keeper: &KeeperClient) -> Outcome {
     let untold = waiting(data)?;
     if untold.is_empty() {
         return Ok(());
     }
     for told in untold {
-        session.keeper.tell_deed(told).await?;
+        keeper.tell_deed(told).await?;
     }
     Ok(write(data, &[])?)
 }
