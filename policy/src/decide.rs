@@ -6,7 +6,7 @@
 use core::fmt;
 
 use crate::action::{Action, Create, CreateRepository, Delete, List, Read, RemoveLock, Stat};
-use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState, Room};
+use crate::context::{Audience, Context, FileState, RepositoryState, Room};
 use crate::grant::{Grant, Role};
 use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS};
 use crate::name::{FileType, Handle, PrincipalName};
@@ -120,7 +120,7 @@ impl fmt::Display for Denial {
             Self::NoRepository => "no such repository: run restic init",
             Self::AlreadyInitialised => "append-only: repository is already initialised",
             Self::KeysNotGranted => {
-                "append-only: repository is already initialised; the server's admin allows new keys with --may-add-keys"
+                "append-only: repository is already initialised; the server's admin allows new keys with --allow-key-add"
             }
             Self::TooManyKeys => "too many key files",
             Self::TooManyLocks => "too many live locks of this credential",
@@ -231,7 +231,7 @@ pub fn decide(
     principal: &PrincipalName,
     grant: &Grant,
     action: Action,
-    circumstances: &Circumstances,
+    circumstances: &Context,
 ) -> Result<Permit, Denial> {
     check_reach(grant, &action, circumstances)?;
     let role = grant.role;
@@ -275,7 +275,7 @@ pub fn decide(
 }
 
 /// What must hold before the action itself is looked at, or anything is looked up for it. Part of [`decide`].
-pub fn check_reach(grant: &Grant, action: &Action, circumstances: &Circumstances) -> Result<(), Denial> {
+pub fn check_reach(grant: &Grant, action: &Action, circumstances: &Context) -> Result<(), Denial> {
     if grant.repository != *action.repository() {
         return Err(Denial::NotGranted);
     }
@@ -293,7 +293,7 @@ fn permitted<A>(principal: &PrincipalName, role: Role, action: A) -> Permitted<A
     Permitted { principal: principal.clone(), role, action }
 }
 
-const fn check_visible(role: Role, handle: &Handle, circumstances: &Circumstances) -> Result<(), Denial> {
+const fn check_visible(role: Role, handle: &Handle, circumstances: &Context) -> Result<(), Denial> {
     match (handle, &circumstances.file) {
         (Handle::File(FileType::Keys, _), FileState::Present { audience, .. })
             if !may_see(role, *audience) =>
@@ -315,13 +315,13 @@ const fn check_may_add(role: Role, handle: &Handle) -> Result<(), Denial> {
 
 /// A name that is taken, so that nothing can be added under it. A hidden key counts as absent here: whether it
 /// is there must not show in the answer.
-const fn already_there(role: Role, handle: &Handle, circumstances: &Circumstances) -> bool {
+const fn already_there(role: Role, handle: &Handle, circumstances: &Context) -> bool {
     matches!(circumstances.file, FileState::Present { .. })
         && check_visible(role, handle, circumstances).is_ok()
 }
 
 /// What must hold before a file is stored under a free name.
-fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> Result<(), Denial> {
+fn check_new(grant: &Grant, handle: &Handle, circumstances: &Context) -> Result<(), Denial> {
     let draft = match circumstances.repository {
         RepositoryState::Absent => return Err(Denial::NoRepository),
         RepositoryState::Draft => true,
@@ -358,11 +358,7 @@ fn check_new(grant: &Grant, handle: &Handle, circumstances: &Circumstances) -> R
     }
 }
 
-fn check_lock_removal(
-    principal: &PrincipalName,
-    role: Role,
-    circumstances: &Circumstances,
-) -> Result<(), Denial> {
+fn check_lock_removal(principal: &PrincipalName, role: Role, circumstances: &Context) -> Result<(), Denial> {
     match (role, &circumstances.file) {
         (_, FileState::Absent) => Ok(()), // restic repeats a DELETE whose answer was lost
         (Role::Maintenance, FileState::Present { .. }) => Ok(()),
@@ -376,11 +372,11 @@ fn check_lock_removal(
 }
 
 /// Whether there is something that the role may know of, and that did not come with an upload that failed.
-const fn would_delete(role: Role, handle: &Handle, circumstances: &Circumstances) -> bool {
+const fn would_delete(role: Role, handle: &Handle, circumstances: &Context) -> bool {
     already_there(role, handle, circumstances) && !circumstances.upload_failed
 }
 
-const fn check_deletion(role: Role, handle: &Handle, circumstances: &Circumstances) -> Result<(), Denial> {
+const fn check_deletion(role: Role, handle: &Handle, circumstances: &Context) -> Result<(), Denial> {
     match (role, handle, &circumstances.file) {
         (Role::Restore | Role::Backup, _, _) if !would_delete(role, handle, circumstances) => {
             Err(Denial::NothingToDelete)

@@ -17,7 +17,7 @@ pub enum Role {
     Restore,
     /// Read and add.
     Backup,
-    /// Delete and restore versions as well. Never given at the backup door.
+    /// Delete and restore versions as well. Never given at the frontend.
     Maintenance,
 }
 

@@ -10,26 +10,26 @@ extern crate alloc;
 
 mod action;
 mod batch;
-mod circumstances;
+mod context;
 mod decide;
 mod grant;
 mod limits;
 mod name;
 mod network;
+mod purge_permit;
 pub mod retention;
-mod ripe;
 mod table;
 
 pub use action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, RemoveLock, Stat};
 pub use batch::{BatchId, InvalidBatchId};
-pub use circumstances::{Audience, Circumstances, FileState, RepositoryState, Room};
+pub use context::{Audience, Context, FileState, RepositoryState, Room};
 pub use decide::{Denial, Permit, Permitted, check_reach, decide, lock_has_expired, locks_are_suspended};
 pub use grant::{FILE_BYTES_MIN, Grant, Quota, Role, Usage};
 pub use limits::{
     Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCK_STALE_AFTER_MS, LOCKS_SUSPENDED_MAX_MS,
-    SNAPSHOT_FLOOR_MS,
+    RESERVE_BYTES_MAX, RESERVE_FILES_MAX, RESERVE_PARTS, SNAPSHOT_FLOOR_MS,
 };
 pub use name::{FileId, FileType, Handle, InvalidName, PrincipalName, RepositoryName};
 pub use network::{InvalidNetwork, Network};
-pub use ripe::{Age, Clock, DAY_MS, PURGE_DELAY_DAYS, Ripe, Unripe, ripe};
+pub use purge_permit::{Age, Clock, DAY_MS, NotPurgeable, PURGE_DELAY_DAYS, PurgePermit, purge_permit};
 pub use table::{table, table_for};

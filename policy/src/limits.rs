@@ -29,6 +29,14 @@ pub const LIVE_LOCKS_MAX: u32 = 64;
 /// Key files that a host can bring a repository to. restic gives up after trying 20.
 pub const KEYS_MAX: u32 = 16;
 
+/// Kept free for locks, without which nobody could restore, and for maintenance, which writes before it frees: a 50th
+/// of the file system in bytes and in inodes, and of a large one no more than this.
+pub const RESERVE_BYTES_MAX: u64 = 1 << 30;
+/// The reserve of a small file system is one of so many parts.
+pub const RESERVE_PARTS: u64 = 50;
+/// As many inodes as there are files of 64 KiB in the most bytes that are kept free.
+pub const RESERVE_FILES_MAX: u64 = RESERVE_BYTES_MAX >> 16;
+
 /// Youngest snapshot, by received time, that maintenance can delete: 7 days.
 pub const SNAPSHOT_FLOOR_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use crate::action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, Stat};
-use crate::circumstances::{Audience, Circumstances, FileState, RepositoryState, Room};
+use crate::context::{Audience, Context, FileState, RepositoryState, Room};
 use crate::decide::{Denial, Permit, decide};
 use crate::grant::{Grant, Quota, Role, Usage};
 use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
@@ -64,7 +64,7 @@ fn trim_line(text: &mut String) {
     text.push('\n');
 }
 
-fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Circumstances) -> &'static str {
+fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Context) -> &'static str {
     let (Ok(principal), Ok(repository)) = ("asker".parse::<PrincipalName>(), sample_repository()) else {
         return "?";
     };
@@ -106,7 +106,7 @@ fn sample_repository() -> Result<RepositoryName, crate::InvalidName> {
     "repository".parse()
 }
 
-type Row = (Action, Vec<(String, Circumstances)>);
+type Row = (Action, Vec<(String, Context)>);
 
 fn rows() -> Vec<Row> {
     let Ok(repository) = sample_repository() else { return Vec::new() };
@@ -115,7 +115,7 @@ fn rows() -> Vec<Row> {
     handles.extend(FileType::ALL.map(|file_type| Handle::File(file_type, id)));
 
     let mut rows = Vec::new();
-    let expired = Circumstances { now_ms: EXPIRES_MS, ..in_state(RepositoryState::Initialised) };
+    let expired = Context { now_ms: EXPIRES_MS, ..in_state(RepositoryState::Initialised) };
     let action = Action::List(List { repository: repository.clone(), file_type: FileType::Data });
     rows.push((action, Vec::from([("grant expired, or not from its network".into(), expired)])));
     for file_type in FileType::ALL {
@@ -156,24 +156,24 @@ const fn label(state: RepositoryState) -> &'static str {
     }
 }
 
-fn in_state(repository: RepositoryState) -> Circumstances {
-    Circumstances { repository, ..Circumstances::NOTHING_KNOWN }
+fn in_state(repository: RepositoryState) -> Context {
+    Context { repository, ..Context::NOTHING_KNOWN }
 }
 
-fn any() -> (String, Circumstances) {
+fn any() -> (String, Context) {
     ("any".into(), in_state(RepositoryState::Initialised))
 }
 
-fn not_there() -> (String, Circumstances) {
+fn not_there() -> (String, Context) {
     ("not there".into(), in_state(RepositoryState::Initialised))
 }
 
-fn present(creator: Option<&str>, age_ms: u64, audience: Audience) -> Circumstances {
+fn present(creator: Option<&str>, age_ms: u64, audience: Audience) -> Context {
     let file = FileState::Present { creator: creator.and_then(|name| name.parse().ok()), age_ms, audience };
-    Circumstances { file, ..in_state(RepositoryState::Initialised) }
+    Context { file, ..in_state(RepositoryState::Initialised) }
 }
 
-fn visibility(handle: Handle) -> Vec<(String, Circumstances)> {
+fn visibility(handle: Handle) -> Vec<(String, Context)> {
     if handle.file_type() != Some(FileType::Keys) {
         return Vec::from([any()]);
     }
@@ -183,20 +183,19 @@ fn visibility(handle: Handle) -> Vec<(String, Circumstances)> {
     ])
 }
 
-fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
-    let mut cases: Vec<(String, Circumstances)> =
+fn creation(handle: Handle) -> Vec<(String, Context)> {
+    let mut cases: Vec<(String, Context)> =
         RepositoryState::ALL.map(|state| (label(state).into(), in_state(state))).into();
     let initialised = in_state(RepositoryState::Initialised);
     cases.push(("name taken".into(), present(None, 0, Audience::All)));
-    let full =
-        Circumstances { usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
+    let full = Context { usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
     cases.push(("over the grant's quota".into(), full));
     let full =
-        Circumstances { total_usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
+        Context { total_usage: Usage { bytes: 0, files: 2 }, ..in_state(RepositoryState::Initialised) };
     cases.push(("over the asker's quota in all".into(), full));
-    let full = Circumstances { room: Room::Full, ..in_state(RepositoryState::Initialised) };
+    let full = Context { room: Room::Full, ..in_state(RepositoryState::Initialised) };
     cases.push(("no room beside the reserve".into(), full));
-    let promised = Circumstances { room: Room::Promised, ..in_state(RepositoryState::Initialised) };
+    let promised = Context { room: Room::Promised, ..in_state(RepositoryState::Initialised) };
     cases.push(("room promised to other uploads".into(), promised));
     match handle.file_type() {
         Some(FileType::Keys) => {
@@ -204,17 +203,17 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
                 "name taken by a key for maintenance".into(),
                 present(None, 0, Audience::Maintenance),
             ));
-            let full = Circumstances { keys: KEYS_MAX, ..initialised };
+            let full = Context { keys: KEYS_MAX, ..initialised };
             cases.push((format!("{KEYS_MAX} keys there"), full));
         }
         Some(FileType::Locks) => {
-            let full = Circumstances { live_locks: LIVE_LOCKS_MAX, ..initialised.clone() };
+            let full = Context { live_locks: LIVE_LOCKS_MAX, ..initialised.clone() };
             cases.push((format!("asker has {LIVE_LOCKS_MAX} live locks"), full));
-            let suspended = Circumstances { locks_suspended_until_ms: Some(1), ..initialised };
+            let suspended = Context { locks_suspended_until_ms: Some(1), ..initialised };
             cases.push(("maintenance waits".into(), suspended));
         }
         Some(FileType::Data | FileType::Index | FileType::Snapshots) => {
-            let buried = Circumstances { tombstone: true, ..initialised };
+            let buried = Context { tombstone: true, ..initialised };
             cases.push(("deleted by maintenance".into(), buried));
         }
         None => {}
@@ -222,7 +221,7 @@ fn creation(handle: Handle) -> Vec<(String, Circumstances)> {
     cases
 }
 
-fn deletion(handle: Handle) -> Vec<(String, Circumstances)> {
+fn deletion(handle: Handle) -> Vec<(String, Context)> {
     match handle.file_type() {
         Some(FileType::Locks) => Vec::from([
             not_there(),
@@ -244,9 +243,9 @@ fn deletion(handle: Handle) -> Vec<(String, Circumstances)> {
             ("as old as the floor".into(), present(None, SNAPSHOT_FLOOR_MS, Audience::All)),
         ]),
         Some(FileType::Data | FileType::Index) => {
-            let kept = Circumstances { snapshot_kept: true, ..present(None, 0, Audience::All) };
+            let kept = Context { snapshot_kept: true, ..present(None, 0, Audience::All) };
             let stored = present(Some("asker"), 0, Audience::All);
-            let failed = Circumstances { upload_failed: true, ..stored.clone() };
+            let failed = Context { upload_failed: true, ..stored.clone() };
             Vec::from([
                 not_there(),
                 ("there".into(), stored),

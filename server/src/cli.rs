@@ -4,33 +4,30 @@
 
 mod forget;
 mod host;
-mod lock_wait;
 mod maintain;
 mod report;
 mod restore;
 mod run;
 mod verify;
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use pawl_config::Listen;
+use pawl_config::Place;
 use pawl_policy::{PrincipalName, RepositoryName};
 
-use crate::config::{IN_DATA, Listen, LogFormat, LogLevel};
-use crate::confine::Level;
 use crate::s3_policy;
-pub use forget::{Adopt, Forget, Retention};
+pub use forget::{Forget, Trust};
 pub use host::{AddHost, AddRepository, GrantOptions, Host, HostRole, NewCertificate};
-pub use lock_wait::{InvalidWait, LockWait};
 pub use maintain::{
     Admin, DeleteFiles, Enroll, Key, Maintain, OneKey, Purge, Retire, ServeMaintenance, Undelete,
 };
 pub use report::Report;
 pub use restore::Restore;
-pub use run::{Portions, Run, Settings, Until};
-pub use verify::{Reading, UsersRestic, Verify};
+pub use run::Run;
+pub use verify::{Reading, Verify};
 
 /// The commands of `pawl maintain` by what one wants, in the order of its help.
 const TASKS: [(&str, &[&str]); 5] = [
@@ -38,7 +35,7 @@ const TASKS: [(&str, &[&str]); 5] = [
     ("Look", &["verify"]),
     ("Bring back", &["undelete", "restore"]),
     ("Remove", &["forget", "delete", "purge"]),
-    ("Hosts, admins and keys", &["enroll", "retire", "adopt", "key", "admin", "serve"]),
+    ("Hosts, admins and keys", &["enroll", "retire", "trust", "key", "admin", "serve"]),
 ];
 
 /// All commands, and their help.
@@ -140,71 +137,26 @@ Examples:
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
-    /// Name files for the door, as a service under a user of its own
+    /// Name files for the frontend, as a service under a user of its own
     #[command(after_long_help = "\
-The door, which listens to hosts, can read and can fill files that have no name; the keeper names them, and never in \
+The frontend, which listens to hosts, can read and can fill files that have no name; the keeper names them, and never in \
 place of another. `pawl serve` starts it by itself, under its own user. As a service under another user (keeper_socket \
-in the configuration, deploy/systemd), what is stored belongs to a user that the door is not.
+in the configuration, deploy/systemd), what is stored belongs to a user that the frontend is not.
 
 Example:
-  pawl keeper --config /etc/pawl/pawl.toml   # serves one door, and ends with it; systemd starts it at each connection")]
+  pawl keeper --config /etc/pawl/pawl.toml   # serves one frontend, and ends with it; systemd starts it at each connection")]
     Keeper(Keeper),
 }
 
-/// Options of `pawl keeper`. Those that are hidden are for the process that starts it.
+/// Options of `pawl keeper`.
 #[derive(Debug, Args)]
 pub struct Keeper {
     /// The configuration file
-    #[arg(long, value_name = "FILE", required_unless_present = "data", conflicts_with = "data")]
-    pub config: Option<PathBuf>,
-    /// The directory that holds all repositories
-    #[arg(long, hide = true)]
-    pub data: Option<PathBuf>,
-    /// What its log looks like
-    #[arg(long, hide = true, value_enum, default_value = "text")]
-    pub log_format: LogFormat,
-    /// From which level on it logs
-    #[arg(long, hide = true, value_enum, default_value = "info")]
-    pub log_level: LogLevel,
-    /// It works for maintenance
-    #[arg(long, hide = true)]
-    pub maintenance: bool,
-    /// How it is confined
-    #[arg(long, hide = true, value_enum, default_value = "seccomp")]
-    pub confinement: Level,
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
     /// As if the kernel's Landlock were older
     #[arg(long, hide = true)]
     pub landlock_abi_max: Option<u8>,
-}
-
-/// Which data directory is meant.
-#[derive(Debug, Default, Args)]
-#[group(required = true, multiple = false)]
-pub struct Place {
-    /// The directory that holds all repositories
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-impl Place {
-    /// The configuration file, which may not be there.
-    pub(crate) fn file(&self) -> Option<PathBuf> {
-        let in_data = || self.data.as_ref().map(|data| data.join(IN_DATA));
-        self.config.clone().or_else(in_data)
-    }
-
-    /// The words that say the same.
-    pub(crate) fn args(&self) -> Vec<OsString> {
-        let word = |option: &str, path: &Option<PathBuf>| {
-            let path = path.as_ref().map(|path| path.clone().into_os_string());
-            path.map(|path| [OsString::from(option), path])
-        };
-        let words = [word("--data", &self.data), word("--config", &self.config)];
-        words.into_iter().flatten().flatten().collect()
-    }
 }
 
 /// Options of `pawl doctor`.

@@ -9,14 +9,13 @@ mod directory;
 mod machine;
 mod upkeep;
 
+use pawl_config::Config;
+use pawl_config::print::{self, ExitStatus, Outcome};
+use pawl_config::s3::S3Settings;
+use pawl_store::s3::Findings;
 use serde::Serialize;
 
 use crate::cli::Doctor;
-use crate::config::Config;
-use crate::print::{self, Ended, Outcome};
-use crate::serve::configuration;
-use crate::store::s3::Findings;
-use crate::store::s3::settings::S3Settings;
 use adversaries::Store;
 pub(crate) use adversaries::{Adversary, Holds};
 
@@ -84,7 +83,7 @@ pub(crate) struct Report {
 
 /// Looks, and says what it found: exit code 0 if nothing is wrong, 1 if something is, 2 if it could not look.
 pub fn run(options: &Doctor) -> Outcome {
-    let report = look(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
+    let report = look(options).map_err(|error| ExitStatus { code: 2, message: error.to_string() })?;
     if options.json {
         print::json(&report)?;
     } else {
@@ -93,27 +92,27 @@ pub fn run(options: &Doctor) -> Outcome {
     if report.checks.iter().all(|line| line.verdict != Verdict::Fault) {
         return Ok(());
     }
-    Err(Ended { code: 1, message: String::new() }.into())
+    Err(ExitStatus { code: 1, message: String::new() }.into())
 }
 
 fn look(options: &Doctor) -> Result<Report, Box<dyn std::error::Error>> {
-    let config = configuration(&options.place)?;
+    let config = options.place.configuration()?;
     let store = match &config.s3 {
         None => directory::look(&config)?,
-        Some(settings) => bucket::look(settings, config.maintenance.delay_days())?,
+        Some(settings) => bucket::look(settings, config.maintenance.purge_delay_days())?,
     };
     judge(&config, store)
 }
 
 /// The same for whoever tries nothing out: of a bucket it takes what maintenance found out with its own credential, if that
-/// is known. That of the door is not known then.
+/// is known. That of the frontend is not known then.
 pub(crate) fn look_without_trying(
     config: &Config,
     found: Option<(&Findings, &S3Settings)>,
 ) -> Result<Report, Box<dyn std::error::Error>> {
     let store = match &config.s3 {
         None => directory::look(config)?,
-        Some(_) => bucket::of_maintenance(found, config.maintenance.delay_days()),
+        Some(_) => bucket::of_maintenance(found, config.maintenance.purge_delay_days()),
     };
     judge(config, store)
 }

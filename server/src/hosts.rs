@@ -1,4 +1,4 @@
-//! `pawl host`: who may use the backup door.
+//! `pawl host`: who may use the frontend.
 //!
 //! Invariant: a password is printed once, by the command that made it, and kept nowhere. A host's key is in the file
 //! that was asked for and nowhere else.
@@ -6,16 +6,17 @@
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
+use pawl_config::Place;
+use pawl_config::files;
+use pawl_config::print::{self, Outcome};
+use pawl_config::url::{url_of, url_path};
+use pawl_config::{Config, LISTEN_DEFAULT, Tls};
+use pawl_frontend::credentials::{CertificateOrder, GrantEntry, Host, Hosts, OfHtpasswd, Secret, hosts_path};
+use pawl_frontend::http::tls::ca_file;
 use pawl_policy::{PrincipalName, RepositoryName};
 use serde::Serialize;
 
-use crate::cli::{AddHost, AddRepository, GrantOptions, Host as Command, HostRole, NewCertificate, Place};
-use crate::config::{Config, LISTEN_DEFAULT, Tls};
-use crate::credentials::{CertificateOrder, GrantEntry, Host, Hosts, OfHtpasswd, Secret, hosts_path};
-use crate::files;
-use crate::http::tls::ca_file;
-use crate::print::{self, Outcome};
-use crate::serve::{configuration, url_of, url_path};
+use crate::cli::{AddHost, AddRepository, GrantOptions, Host as Command, HostRole, NewCertificate};
 
 mod list;
 
@@ -34,7 +35,7 @@ pub fn run(command: Command) -> Outcome {
 
 /// The configuration that the options name; its data directory exists, or a slip of the pen would make another.
 fn place(place: &Place) -> Result<Config, Box<dyn std::error::Error>> {
-    let config = configuration(place)?;
+    let config = place.configuration()?;
     if !config.data.is_dir() {
         let data = config.data.display();
         return Err(format!("{data}: there is no such directory; `pawl serve` makes it").into());

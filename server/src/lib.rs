@@ -7,29 +7,10 @@
     expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
 )]
 
-pub mod audit;
-pub mod body;
+pub mod audit_command;
 pub mod cli;
-pub mod config;
-pub mod confine;
-pub mod credentials;
 pub mod doctor;
-pub mod files;
-pub mod format;
-mod go_json;
-mod hint;
 pub mod hosts;
-pub mod http;
-pub mod keeper;
-pub mod log;
 pub mod maintenance;
-pub mod pace;
-pub mod peer;
-pub mod print;
 pub mod s3_policy;
 pub mod serve;
-pub mod service_manager;
-pub mod socket;
-pub mod store;
-mod throttle;
-pub mod time;

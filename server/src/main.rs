@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 use pawl::cli::{self, Cli, Command, Policy};
-use pawl::{audit, doctor, files, hosts, maintenance, print, s3_policy, serve};
+use pawl::{audit_command, doctor, hosts, maintenance, s3_policy, serve};
+use pawl_config::{files, print};
 
 fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&cli::command().get_matches()).unwrap_or_else(|error| error.exit());
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         Command::Keeper(options) => serve::keeper(&options),
         Command::Host(command) => hosts::run(command),
         Command::Maintain(command) => maintenance::run(command),
-        Command::Audit(command) => audit::run(command),
+        Command::Audit(command) => audit_command::run(command),
         Command::Doctor(options) => doctor::run(&options),
         Command::Policy(Policy::Table(options)) => hosts::policy_table(options),
         Command::Policy(Policy::S3(options)) => s3_policy::run(*options),

@@ -3,7 +3,6 @@
 //! Invariant: nothing here runs in a process that serves hosts; whatever acts holds the lock of maintenance, through its
 //! keeper, so that two never work at once.
 
-mod abreast;
 mod admin;
 mod amend;
 mod archive;
@@ -13,17 +12,17 @@ mod content;
 mod delete;
 mod deleted;
 mod deletion;
-mod door;
 mod enroll;
 mod examine;
 mod forget;
 mod key;
 mod listing;
 mod locks;
+mod map_concurrent;
 mod nights;
+mod probe_cache;
 mod progress;
 mod purge;
-mod remembered;
 mod report;
 mod restic;
 mod restore;
@@ -31,19 +30,19 @@ mod retire;
 mod run;
 mod secret;
 mod serve;
+mod server;
 mod session;
+mod state_file;
 mod stop;
 mod stores;
-mod tried;
 mod undelete;
 mod verify;
 
+use pawl_config::print::Outcome;
+
 use crate::cli::Maintain;
-use crate::print::Outcome;
 pub use archive::run as archive;
 pub use clock::state as clock;
-pub use forget::CanaryFile;
-pub use restic::Bounds;
 pub use run::Step;
 pub use verify::{Covered, Share, coverage};
 
@@ -59,8 +58,8 @@ pub fn run(command: Maintain) -> Outcome {
         Maintain::Forget(options) => forget::run(&options),
         Maintain::Run(options) => run::run(&options),
         Maintain::Nights { place, server } => nights::run(&place, server),
-        Maintain::Adopt(options) if options.amend_received => amend::run(&options),
-        Maintain::Adopt(options) => forget::adopt(&options),
+        Maintain::Trust(options) if options.amend_received => amend::run(&options),
+        Maintain::Trust(options) => forget::trust(&options),
         Maintain::Report(options) => report::run(&options),
         Maintain::Enroll(options) => enroll::run(&options),
         Maintain::Retire(options) => retire::run(&options),

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use pawl_policy::RepositoryName;
 use serde_json::{Map, Value, json};
 
-use crate::print::{self, Outcome};
+use pawl_config::print::{self, Outcome};
 
 pub mod bucket;
 pub mod document;

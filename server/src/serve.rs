@@ -1,46 +1,44 @@
 //! `pawl serve`: from the configuration to running processes, and back.
 //!
-//! Invariant: the keeper is started before the door has keys or connections, and the door ends when its keeper does.
+//! Invariant: the keeper is started before the frontend has keys or connections, and the frontend ends when its keeper does.
 
 mod capacity;
 mod confined;
 mod keeper;
 mod nights;
-mod url;
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pawl_config::Level;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_config::{Config, LISTEN_DEFAULT, Listen, Tls};
+use pawl_config::{files, log};
+use pawl_frontend::credentials::{Credentials, client_ca_path, hosts_path};
+use pawl_frontend::http::tls::{self, CertificateFiles, Certificates, Protocols};
+use pawl_frontend::http::{self, Frontend, status};
+use pawl_frontend::service_manager::ServiceManager;
+use pawl_frontend::socket::{self, Bound};
+use pawl_keeper::audit_queue::Queue;
+use pawl_keeper::{KeeperClient, KeeperProcess, StagingCapabilities, Tenant};
+use pawl_store::local::LocalStore;
+use pawl_store::s3::{S3Store, Sort};
+use pawl_store::{AppendStore, Observed};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::audit::Queue;
-use crate::cli::{Place, Serve};
-use crate::config::{Config, ConfigError, LISTEN_DEFAULT, Listen, Tls};
-use crate::confine::Level;
-use crate::credentials::{Credentials, client_ca_path, hosts_path};
-use crate::hint;
-use crate::http::tls::{self, CertificateFiles, Certificates, Protocols};
-use crate::http::{self, Door, status};
-use crate::keeper::{Footing, KeeperClient, KeeperProcess, Side};
-use crate::print::{self, Outcome};
-use crate::service_manager::ServiceManager;
-use crate::socket::{self, Bound};
-use crate::store::local::LocalStore;
-use crate::store::s3::{S3Store, Sort};
-use crate::store::{AppendStore, Observed};
-use crate::{files, hosts, log};
-pub(crate) use capacity::{raise_descriptor_limit, use_what_there_is};
+use crate::cli::Serve;
+use crate::hosts;
+pub(crate) use capacity::use_what_there_is;
 #[doc(hidden)] // for the program that attacks it
 pub use confined::confine;
 pub use keeper::{keeper, user};
 
-use url::{machine_name, write_down_url};
-pub use url::{url_of, url_path};
+use pawl_config::url::{machine_name, write_down_url};
 
-/// Directories of Pawl's own are readable by the group, which in a deployment is the door's.
+/// Directories of Pawl's own are readable by the group, which in a deployment is the frontend's.
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// Threads of the runtime, on however few processors: while one waits for the disk to look at a file, others go on.
@@ -49,22 +47,9 @@ const THREADS_MIN: usize = 4;
 /// How long work that was begun on the disk is waited for at the end.
 pub(crate) const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The configuration that the options name.
-pub fn configuration(place: &Place) -> Result<Config, ConfigError> {
-    hint::note(place);
-    match (&place.config, &place.data) {
-        (Some(path), _) => Config::read(path),
-        (None, Some(data)) => {
-            let absolute = std::path::absolute(data);
-            Config::read_in(absolute.unwrap_or_else(|_| data.clone()))
-        }
-        (None, None) => Err(ConfigError::Missing(PathBuf::from("--data or --config"))), // clap requires one
-    }
-}
-
 /// Serves until it is told to stop.
 pub fn serve(options: &Serve) -> Outcome {
-    let mut config = configuration(&options.place)?;
+    let mut config = options.place.configuration()?;
     if !options.listen.is_empty() {
         config.listen_on(options.listen.clone());
     }
@@ -77,7 +62,7 @@ pub fn serve(options: &Serve) -> Outcome {
     say_footing(&keeper);
     let certificates = certificates(&config, &sockets.door)?;
     let places: Vec<_> = sockets.door.iter().map(|bound| bound.place().clone()).collect();
-    let url = url::url(&config, &places);
+    let url = pawl_config::url::url(&config, &places);
     if config.keeper.is_none() {
         write_down_url(&config, &url);
     }
@@ -113,7 +98,7 @@ pub fn start_keeper(config: &Config) -> Result<KeeperProcess, Box<dyn Error>> {
         return Ok(KeeperProcess::reach(service)?);
     }
     make_directories(config)?;
-    Ok(KeeperProcess::start(&config.data, config.log, Side::Hosts, config.confinement)?)
+    Ok(KeeperProcess::start(&config.data, config.log, Tenant::Hosts, config.confinement)?)
 }
 
 fn make_directories(config: &Config) -> Result<(), files::FileError> {
@@ -121,7 +106,7 @@ fn make_directories(config: &Config) -> Result<(), files::FileError> {
     files::make_directory(&config.data.join(".pawl"), DIRECTORY_MODE)
 }
 
-/// The sockets of the door, and of the status listener if there is one.
+/// The sockets of the frontend, and of the status listener if there is one.
 struct Sockets {
     door: Vec<Bound>,
     status: Option<Bound>,
@@ -155,7 +140,7 @@ struct Ready {
     sockets: Sockets,
     certificates: Option<Arc<Certificates>>,
     credentials: Credentials,
-    footing: Footing,
+    footing: StagingCapabilities,
     level: Level,
     url: String,
     manager: ServiceManager,
@@ -188,7 +173,7 @@ where
     let Ready { config, sockets, certificates, credentials, footing, level, url, manager } = ready;
     let audit = Queue::start(keeper.clone());
     let door = Arc::new(
-        Door::new(store, credentials, config.caps, config.limits, audit.clone())
+        Frontend::new(store, credentials, config.caps, config.limits, audit.clone())
             .behind(config.proxies.clone()),
     );
     let listening = format!("listening on {url}");

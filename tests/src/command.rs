@@ -71,6 +71,12 @@ pub fn pawl_binary() -> PathBuf {
     path
 }
 
+/// The built `pawl-keeper`, which lies beside `pawl`.
+#[must_use]
+pub fn keeper_binary() -> PathBuf {
+    pawl_binary().with_file_name("pawl-keeper")
+}
+
 /// A `pawl` command that inherits nothing that could colour its output.
 #[must_use]
 pub fn pawl_command() -> Command {

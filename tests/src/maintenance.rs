@@ -22,7 +22,7 @@ use crate::wait;
 
 const READY: &str = "for maintenance data=";
 
-/// A maintenance door.
+/// A maintenance server.
 #[derive(Debug)]
 pub struct Maintenance {
     place: [String; 2],
@@ -61,15 +61,15 @@ impl Maintenance {
 
     /// Starts after [`Self::stop`] or [`Self::kill`].
     pub fn start_again(&mut self) {
-        assert!(self.run.is_none(), "the door still runs");
+        assert!(self.run.is_none(), "the server still runs");
         let mut command = pawl_command();
         command.args(["maintain", "serve"]).args(&self.place);
         if let Some(listen) = &self.listen {
             command.args(["--listen", listen]);
         }
         let mut run = Run::start(command);
-        wait::until("the maintenance door listens", || {
-            assert!(!run.has_ended(), "the maintenance door ended at start:\n{}", run.seen());
+        wait::until("the maintenance server listens", || {
+            assert!(!run.has_ended(), "the maintenance server ended at start:\n{}", run.seen());
             run.seen().contains(READY).then_some(())
         });
         self.run = Some(run);
@@ -87,7 +87,7 @@ impl Maintenance {
         self.restic_of(version, repository, self.admin())
     }
 
-    /// Somebody's restic at this door.
+    /// Somebody's restic at this server.
     #[must_use]
     pub fn restic_of(&self, version: Version, repository: &str, who: &Credential) -> Restic {
         let here = self.admin();
@@ -98,19 +98,19 @@ impl Maintenance {
     /// What it has printed.
     #[must_use]
     pub fn seen(&self) -> String {
-        self.run.as_ref().expect("the door runs").seen()
+        self.run.as_ref().expect("the server runs").seen()
     }
 
     /// Asks it to stop, and waits until it has.
     pub fn stop(&mut self) {
-        let run = self.run.take().expect("the door runs");
+        let run = self.run.take().expect("the server runs");
         run.signal(Signal::TERM);
         let _ = run.end().expect_code(0);
     }
 
     /// Kills it as `kill -9` does.
     pub fn kill(&mut self) {
-        self.run.take().expect("the door runs").kill();
+        self.run.take().expect("the server runs").kill();
     }
 
     /// Runs `pawl maintain` with these arguments on the same data.

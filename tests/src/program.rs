@@ -124,7 +124,7 @@ impl Run {
         self.signal(signal);
         let finished = self.end();
         if let Some(keeper) = keeper {
-            wait::until("the keeper ends after its door", || (!keeper.is_alive()).then_some(()));
+            wait::until("the keeper ends after its frontend", || (!keeper.is_alive()).then_some(()));
         }
         finished
     }

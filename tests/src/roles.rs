@@ -13,7 +13,7 @@ use crate::s3::S3;
 pub struct Roles {
     /// With a credential that may do everything.
     pub owner: Bucket,
-    /// For the door to hosts.
+    /// For the frontend.
     pub writer: Access,
     /// For a direct restic.
     pub reader: Access,

@@ -85,7 +85,7 @@ impl Running {
         })
     }
 
-    /// Waits for the door, takes the keeper down with it and collects the last of the output.
+    /// Waits for the frontend, takes the keeper down with it and collects the last of the output.
     fn end(mut self) -> ExitStatus {
         let status = self.door.wait().expect("the server can be waited for");
         if let Some(keeper) = self.keeper.take() {

@@ -8,7 +8,7 @@ use core::fmt;
 
 use super::moment::Moment;
 use super::snapshot::{Size, Snapshot, Vouched};
-use crate::ripe::DAY_MS;
+use crate::purge_permit::DAY_MS;
 
 /// So many of its group's snapshots before it a snapshot is compared with: of a daily backup a month, so that no week of
 /// holidays is the measure.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::moment::Moment;
 use crate::name::FileId;
-use crate::ripe::DAY_MS;
+use crate::purge_permit::DAY_MS;
 
 /// So far a claimed time may be from the received one, in milliseconds: longer than a backup takes whose snapshot is
 /// stored at its end, and so short that a forged time moves a snapshot by a day at most.

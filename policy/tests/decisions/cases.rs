@@ -3,16 +3,16 @@
 //! Invariant: for every bound there is a value on each side of it.
 
 use pawl_policy::{
-    Action, Audience, Circumstances, Create, CreateRepository, Delete, DeleteRepository, Denial, FileId,
-    FileState, FileType, Grant, Handle, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, List, Permit,
-    PrincipalName, Read, RepositoryName, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Stat, decide,
+    Action, Audience, Context, Create, CreateRepository, Delete, DeleteRepository, Denial, FileId, FileState,
+    FileType, Grant, Handle, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, List, Permit, PrincipalName,
+    Read, RepositoryName, RepositoryState, Role, SNAPSHOT_FLOOR_MS, Stat, decide,
 };
 
 pub(super) struct Case {
     pub(super) role: Role,
     pub(super) may_add_keys: bool,
     pub(super) action: Action,
-    pub(super) facts: Circumstances,
+    pub(super) facts: Context,
 }
 
 impl Case {
@@ -56,7 +56,7 @@ pub(super) fn actions(repository: &RepositoryName) -> Vec<Action> {
     actions
 }
 
-pub(super) fn all_facts() -> Vec<Circumstances> {
+pub(super) fn all_facts() -> Vec<Context> {
     let mut files = vec![FileState::Absent];
     for creator in [None, Some("asker"), Some("another")] {
         for age_ms in [
@@ -80,14 +80,7 @@ pub(super) fn all_facts() -> Vec<Circumstances> {
                 for live_locks in [0, LIVE_LOCKS_MAX - 1, LIVE_LOCKS_MAX, u32::MAX] {
                     for keys in [0, KEYS_MAX - 1, KEYS_MAX, u32::MAX] {
                         let file = file.clone();
-                        all.push(Circumstances {
-                            repository,
-                            file,
-                            tombstone,
-                            live_locks,
-                            keys,
-                            ..nothing()
-                        });
+                        all.push(Context { repository, file, tombstone, live_locks, keys, ..nothing() });
                     }
                 }
             }
@@ -96,8 +89,8 @@ pub(super) fn all_facts() -> Vec<Circumstances> {
     all
 }
 
-pub(super) fn nothing() -> Circumstances {
-    Circumstances::NOTHING_KNOWN
+pub(super) fn nothing() -> Context {
+    Context::NOTHING_KNOWN
 }
 
 pub(super) fn cases() -> Vec<Case> {

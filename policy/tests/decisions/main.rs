@@ -8,7 +8,7 @@
 mod cases;
 
 use pawl_policy::{
-    Action, Audience, Circumstances, Delete, Denial, FileState, FileType, Grant, Handle, KEYS_MAX,
+    Action, Audience, Context, Delete, Denial, FileState, FileType, Grant, Handle, KEYS_MAX,
     LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS, List, Permit, Quota, RepositoryState, Role, Room,
     SNAPSHOT_FLOOR_MS, Usage, decide,
 };
@@ -120,7 +120,7 @@ fn a_key_for_maintenance_cannot_be_told_from_an_absent_one() {
         match case.action {
             Action::Stat(_) | Action::Read(_) => assert_eq!(case.decide(), Err(Denial::Hidden)),
             _ => {
-                let facts = Circumstances { file: FileState::Absent, ..case.facts.clone() };
+                let facts = Context { file: FileState::Absent, ..case.facts.clone() };
                 let absent = Case { action: case.action.clone(), facts, ..*case };
                 assert_eq!(case.decide(), absent.decide());
             }
@@ -148,7 +148,7 @@ fn a_wider_role_loses_nothing() {
 
 #[test]
 fn a_grant_reaches_its_repository_only() {
-    let facts = Circumstances { repository: RepositoryState::Draft, ..nothing() };
+    let facts = Context { repository: RepositoryState::Draft, ..nothing() };
     for other in ["hosts", "hosts/web", "hosts/web11", "hosts/web1/a", "web1", "Hosts/web1"] {
         for action in actions(&other.parse().unwrap()) {
             for role in Role::ALL {
@@ -185,7 +185,7 @@ fn a_listing_hides_expired_locks_and_keys_for_maintenance() {
     let permit = |role, file_type| {
         let grant = Grant::new(repository(), role);
         let action = Action::List(List { repository: repository(), file_type });
-        let facts = Circumstances { repository: RepositoryState::Initialised, ..nothing() };
+        let facts = Context { repository: RepositoryState::Initialised, ..nothing() };
         match decide(&asker(), &grant, action, &facts) {
             Ok(Permit::List(permit)) => permit,
             other => panic!("{other:?}"),
@@ -212,8 +212,7 @@ fn decisions(
     let mut decisions = Vec::new();
     for action in actions(&repository()) {
         for facts in all_facts() {
-            let facts =
-                Circumstances { peer: peer.map(|peer| peer.parse().unwrap()), now_ms, usage, ..facts };
+            let facts = Context { peer: peer.map(|peer| peer.parse().unwrap()), now_ms, usage, ..facts };
             decisions.push((action.clone(), decide(&asker(), grant, action.clone(), &facts)));
         }
     }
@@ -269,7 +268,7 @@ fn over_its_quota_a_host_stores_nothing_but_locks_and_still_reads() {
 fn without_room_beside_the_reserve_a_host_stores_nothing_but_locks_and_maintenance_goes_on() {
     for (case, room) in cases().iter().flat_map(|case| [Room::Full, Room::Promised].map(|room| (case, room)))
     {
-        let facts = Circumstances { room, ..case.facts.clone() };
+        let facts = Context { room, ..case.facts.clone() };
         let crowded = Case { facts, action: case.action.clone(), ..*case };
         if let (Role::Backup, Ok(Permit::Create(permit))) = (crowded.role, crowded.decide()) {
             assert_eq!(permit.action().handle.file_type(), Some(FileType::Locks));
@@ -294,7 +293,7 @@ fn a_host_is_told_that_a_deletion_is_nothing_only_where_it_can_see_no_file_that_
         };
         let refused = |is_there| if is_there { Denial::Role } else { Denial::NothingToDelete };
         assert_eq!(case.decide(), Err(refused(is_there)));
-        let facts = Circumstances { upload_failed: true, ..case.facts.clone() };
+        let facts = Context { upload_failed: true, ..case.facts.clone() };
         let failed = Case { facts, action: case.action.clone(), ..*case };
         assert_eq!(failed.decide(), Err(Denial::NothingToDelete));
     }
@@ -306,8 +305,8 @@ fn over_its_quota_in_all_repositories_a_host_stores_nothing_but_locks() {
     let grant = Grant { total_quota, may_add_keys: true, ..Grant::new(repository(), Role::Backup) };
     for action in actions(&repository()) {
         for facts in all_facts() {
-            let within = Circumstances { total_usage: Usage { bytes: 10, files: 1 }, ..facts.clone() };
-            let over = Circumstances { total_usage: Usage { bytes: 11, files: 1 }, ..facts };
+            let within = Context { total_usage: Usage { bytes: 10, files: 1 }, ..facts.clone() };
+            let over = Context { total_usage: Usage { bytes: 11, files: 1 }, ..facts };
             let within = decide(&asker(), &grant, action.clone(), &within);
             match decide(&asker(), &grant, action.clone(), &over) {
                 Ok(Permit::Create(permit)) => {
@@ -326,7 +325,7 @@ fn over_its_quota_in_all_repositories_a_host_stores_nothing_but_locks() {
 fn after_a_young_snapshot_was_kept_nothing_goes_that_it_may_need() {
     let repository = repository();
     let grant = Grant::new(repository.clone(), Role::Maintenance);
-    let facts = Circumstances { snapshot_kept: true, ..nothing() };
+    let facts = Context { snapshot_kept: true, ..nothing() };
     for handle in handles() {
         let action = Action::Delete(Delete { repository: repository.clone(), handle });
         let needed = matches!(handle.file_type(), Some(FileType::Data | FileType::Index));
@@ -339,7 +338,7 @@ fn after_a_young_snapshot_was_kept_nothing_goes_that_it_may_need() {
 fn while_locks_are_suspended_hosts_make_none_and_all_else_goes_on() {
     let now_ms = LOCKS_SUSPENDED_MAX_MS * 3;
     let with = |case: &Case, until_ms: Option<u64>| {
-        let facts = Circumstances { locks_suspended_until_ms: until_ms, now_ms, ..case.facts.clone() };
+        let facts = Context { locks_suspended_until_ms: until_ms, now_ms, ..case.facts.clone() };
         Case { facts, action: case.action.clone(), ..*case }.decide()
     };
     for case in cases() {
@@ -382,7 +381,7 @@ fn the_floor_is_the_one_that_was_set() {
         (0, 0, true),
     ] {
         let file = FileState::Present { creator: None, age_ms, audience: Audience::All };
-        let facts = Circumstances { file, snapshot_floor_ms: floor, ..nothing() };
+        let facts = Context { file, snapshot_floor_ms: floor, ..nothing() };
         for handle in handles() {
             let action = Action::Delete(Delete { repository: repository.clone(), handle });
             let is_bound = handle.file_type() == Some(FileType::Snapshots);

@@ -1,13 +1,16 @@
-//! The command line of `pawl maintain forget` and `pawl maintain adopt`.
+//! The command line of `pawl maintain forget` and `pawl maintain trust`.
 //!
 //! Invariant: as for all of the command line, parsing has no effect.
 
 use clap::Args;
-use pawl_policy::retention::{Count, Filter, GroupBy, MaxShare, Rules, TagList, Within};
+use pawl_policy::retention::Filter;
 use pawl_policy::{FileId, RepositoryName};
 
-use super::{LockWait, Place, Settings, UsersRestic};
-use crate::maintenance::CanaryFile;
+use pawl_config::Place;
+use pawl_config::lock_wait::LockWait;
+use pawl_config::restic_options::ResticOptions;
+use pawl_config::retention::{Retention, lists};
+use pawl_config::run_settings::RunSettings;
 
 /// Help of `forget` beyond the options.
 pub(super) const FORGET_HELP: &str = "\
@@ -27,12 +30,12 @@ Who keeps the repository locked for longer than --lock-wait is named; a backup t
 own restic. Needs restic 0.14 or newer. Exit code: 0 if all is well, 1 if snapshots are held that somebody should look at,
 or if locks had to be suspended, 2 if the work could not be done.";
 
-/// Help of `adopt` beyond the options.
-pub(super) const ADOPT_HELP: &str = "\
+/// Help of `trust` beyond the options.
+pub(super) const TRUST_HELP: &str = "\
 Examples:
-  pawl maintain adopt web1 --config /etc/pawl/pawl.toml             # a repository that was brought from elsewhere
-  pawl maintain adopt web1 5f0c…(64 digits) --config /etc/pawl/pawl.toml   # a snapshot that is held, and is good
-  pawl maintain adopt web1 --amend-received --config /etc/pawl/pawl.toml   # the clock was ahead when files were stored
+  pawl maintain trust web1 --config /etc/pawl/pawl.toml             # a repository that was brought from elsewhere
+  pawl maintain trust web1 5f0c…(64 digits) --config /etc/pawl/pawl.toml   # a snapshot that is held, and is good
+  pawl maintain trust web1 --amend-received --config /etc/pawl/pawl.toml   # the clock was ahead when files were stored
 
 Without ids the claimed times of all snapshots that are there now are believed; of those that are named, also that they
 are as large as they should be. What comes later is judged as ever. --amend-received changes the time of receipt of every
@@ -67,7 +70,7 @@ pub struct Forget {
     pub dry_run: bool,
     /// How the snapshots are read, and removed
     #[command(flatten)]
-    pub restic: UsersRestic,
+    pub restic: ResticOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -76,128 +79,12 @@ pub struct Forget {
     pub place: Place,
 }
 
-/// Which snapshots stay, and what is held back.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Retention {
-    /// The rules
-    #[command(flatten)]
-    pub keep: Keep,
-    /// What a group is, to each of which the rules apply: host, paths, tags, or nothing [default: host,paths]
-    #[arg(long, value_name = "WORDS")]
-    pub group_by: Option<GroupBy>,
-    /// Remove nothing of a group if this share of the days of which the last run left backups would have none any more
-    /// [default: 50%]
-    #[arg(long, value_name = "PERCENT")]
-    pub max_share: Option<MaxShare>,
-    /// A file that every backup must contain unchanged; can be repeated
-    #[arg(long = "canary", value_name = "PATH=SHA256")]
-    pub canaries: Vec<CanaryFile>,
-}
-
-impl Retention {
-    /// The same, with the other's where nothing is said.
-    #[must_use]
-    pub fn or(&self, other: &Self) -> Self {
-        Self {
-            keep: self.keep.or(&other.keep),
-            group_by: self.group_by.or(other.group_by),
-            max_share: self.max_share.or(other.max_share),
-            canaries: either(&self.canaries, &other.canaries),
-        }
-    }
-}
-
-/// The keep rules, named as restic names them.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Keep {
-    /// The last so many, or 'unlimited'
-    #[arg(long = "keep-last", value_name = "NUMBER", allow_negative_numbers = true)]
-    last: Option<Count>,
-    /// The newest of each of so many hours
-    #[arg(long = "keep-hourly", value_name = "NUMBER", allow_negative_numbers = true)]
-    hourly: Option<Count>,
-    /// The newest of each of so many days
-    #[arg(long = "keep-daily", value_name = "NUMBER", allow_negative_numbers = true)]
-    daily: Option<Count>,
-    /// The newest of each of so many weeks
-    #[arg(long = "keep-weekly", value_name = "NUMBER", allow_negative_numbers = true)]
-    weekly: Option<Count>,
-    /// The newest of each of so many months
-    #[arg(long = "keep-monthly", value_name = "NUMBER", allow_negative_numbers = true)]
-    monthly: Option<Count>,
-    /// The newest of each of so many years
-    #[arg(long = "keep-yearly", value_name = "NUMBER", allow_negative_numbers = true)]
-    yearly: Option<Count>,
-    /// All that are newer than this, such as 1y5m7d2h, before the newest
-    #[arg(long = "keep-within", value_name = "TIME")]
-    within: Option<Within>,
-    /// The newest of each hour among these
-    #[arg(long = "keep-within-hourly", value_name = "TIME")]
-    within_hourly: Option<Within>,
-    /// The newest of each day among these
-    #[arg(long = "keep-within-daily", value_name = "TIME")]
-    within_daily: Option<Within>,
-    /// The newest of each week among these
-    #[arg(long = "keep-within-weekly", value_name = "TIME")]
-    within_weekly: Option<Within>,
-    /// The newest of each month among these
-    #[arg(long = "keep-within-monthly", value_name = "TIME")]
-    within_monthly: Option<Within>,
-    /// The newest of each year among these
-    #[arg(long = "keep-within-yearly", value_name = "TIME")]
-    within_yearly: Option<Within>,
-    /// All with all these tags; can be repeated, for one or the other
-    #[arg(long = "keep-tag", value_name = "TAG,…")]
-    with_tags: Vec<String>,
-}
-
-impl Keep {
-    /// What they say.
-    #[must_use]
-    pub fn rules(&self) -> Rules {
-        Rules {
-            last: self.last.unwrap_or_default(),
-            hourly: self.hourly.unwrap_or_default(),
-            daily: self.daily.unwrap_or_default(),
-            weekly: self.weekly.unwrap_or_default(),
-            monthly: self.monthly.unwrap_or_default(),
-            yearly: self.yearly.unwrap_or_default(),
-            within: self.within.unwrap_or_default(),
-            within_hourly: self.within_hourly.unwrap_or_default(),
-            within_daily: self.within_daily.unwrap_or_default(),
-            within_weekly: self.within_weekly.unwrap_or_default(),
-            within_monthly: self.within_monthly.unwrap_or_default(),
-            within_yearly: self.within_yearly.unwrap_or_default(),
-            tags: lists(&self.with_tags),
-        }
-    }
-
-    /// The same, with the other's where nothing is said.
-    fn or(&self, other: &Self) -> Self {
-        Self {
-            last: self.last.or(other.last),
-            hourly: self.hourly.or(other.hourly),
-            daily: self.daily.or(other.daily),
-            weekly: self.weekly.or(other.weekly),
-            monthly: self.monthly.or(other.monthly),
-            yearly: self.yearly.or(other.yearly),
-            within: self.within.or(other.within),
-            within_hourly: self.within_hourly.or(other.within_hourly),
-            within_daily: self.within_daily.or(other.within_daily),
-            within_weekly: self.within_weekly.or(other.within_weekly),
-            within_monthly: self.within_monthly.or(other.within_monthly),
-            within_yearly: self.within_yearly.or(other.within_yearly),
-            with_tags: either(&self.with_tags, &other.with_tags),
-        }
-    }
-}
-
 impl Forget {
     /// What was typed, with the settings of the repository's nights behind it.
     #[must_use]
-    pub fn settings(&self, of_nights: &Settings) -> Settings {
+    pub fn settings(&self, of_nights: &RunSettings) -> RunSettings {
         let (retention, restic) = (self.retention.clone(), self.restic.clone());
-        Settings { retention, restic, lock_wait: self.lock_wait, ..Settings::default() }.or(of_nights)
+        RunSettings { retention, restic, lock_wait: self.lock_wait, ..RunSettings::default() }.or(of_nights)
     }
 
     /// Which snapshots are looked at.
@@ -207,18 +94,9 @@ impl Forget {
     }
 }
 
-/// The near ones, or if there are none, the far ones.
-fn either<T: Clone>(near: &[T], far: &[T]) -> Vec<T> {
-    if near.is_empty() { far.to_vec() } else { near.to_vec() }
-}
-
-fn lists(texts: &[String]) -> Vec<TagList> {
-    texts.iter().map(|text| TagList::parse(text)).collect()
-}
-
-/// Options of `pawl maintain adopt`.
+/// Options of `pawl maintain trust`.
 #[derive(Debug, Args)]
-pub struct Adopt {
+pub struct Trust {
     /// The repository
     pub repository: RepositoryName,
     /// Snapshots, by all 64 digits [default: all that are there, for their times only]
@@ -229,7 +107,7 @@ pub struct Adopt {
     pub amend_received: bool,
     /// The clock of this machine is right although it does not say that it is synchronised
     #[arg(long, requires = "amend_received")]
-    pub clock_is_right: bool,
+    pub assume_clock_synced: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

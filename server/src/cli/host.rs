@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, Subcommand, ValueEnum};
+use pawl_config::Place;
 use pawl_policy::{Network, PrincipalName, RepositoryName};
 
-use super::Place;
-use crate::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
+use pawl_frontend::credentials::{CERTIFICATE_DAYS_DEFAULT, CERTIFICATE_DAYS_MAX};
 
 /// `pawl host …`
 #[derive(Debug, Subcommand)]
@@ -87,7 +87,7 @@ pub struct GrantOptions {
     #[arg(long, value_enum, default_value_t = HostRole::Backup)]
     pub role: HostRole,
     /// Let it add key files (`restic key add`) to repositories that are initialised
-    #[arg(long)]
+    #[arg(long = "allow-key-add")]
     pub may_add_keys: bool,
     /// Only from this network, such as 192.0.2.0/24, or this address; can be repeated
     #[arg(long = "network", value_name = "CIDR")]

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
+use pawl_config::Listen;
+use pawl_config::Place;
 use pawl_policy::{BatchId, FileId, Handle, PrincipalName, RepositoryName};
 
-use super::{Adopt, Forget, Place, Report, Restore, Run, Verify};
-use crate::config::Listen;
+use super::{Forget, Report, Restore, Run, Trust, Verify};
 
 /// `pawl maintain …`
 #[derive(Debug, Subcommand)]
@@ -24,9 +25,9 @@ Examples:
 Then, as an admin:
   restic forget --keep-within 7d --keep-daily 14 --keep-weekly 8 --prune
 
-Hosts go on meanwhile. A snapshot younger than 7 days is not deleted (floor_days), nor after that attempt
+Hosts go on meanwhile. A snapshot younger than 7 days is not deleted (min_snapshot_age_days), nor after that attempt
 what it may need; --keep-within spares the attempt. Nothing that is deleted is gone
-before 14 days have passed (delay_days) and `pawl maintain purge` was run.
+before 14 days have passed (purge_delay_days) and `pawl maintain purge` was run.
 
 With a bucket every start tries it out; other commands of maintenance believe for a day what was found.")]
     Serve(ServeMaintenance),
@@ -90,8 +91,8 @@ A retired repository's name stays taken: hosts cannot begin a new one there.")]
         place: Place,
     },
     /// Believe the times that snapshots claim
-    #[command(after_long_help = super::forget::ADOPT_HELP)]
-    Adopt(Adopt),
+    #[command(after_long_help = super::forget::TRUST_HELP)]
+    Trust(Trust),
     /// Say which keys hosts see
     #[command(subcommand)]
     Key(Key),
@@ -197,7 +198,7 @@ pub struct Purge {
     pub dry_run: bool,
     /// The clock of this machine is right although it does not say that it is synchronised
     #[arg(long)]
-    pub clock_is_right: bool,
+    pub assume_clock_synced: bool,
     /// Read at most so many bytes a second, such as 100MiB, to prove that what is removed can be spared
     #[arg(long, value_name = "SIZE")]
     pub bytes_per_second: Option<ByteSize>,
@@ -244,7 +245,7 @@ pub enum Key {
     },
     /// Show a key to hosts
     Expose(OneKey),
-    /// Hide a key from hosts, such as one that was made at the door to hosts for management
+    /// Hide a key from hosts, such as one that was made at the frontend for management
     Hide(OneKey),
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use pawl_policy::RepositoryName;
 
-use super::Place;
+use pawl_config::Place;
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
@@ -21,7 +21,7 @@ Examples:
 It only reads, and works while a server, `pawl maintain serve` or other maintenance is at work. A \
 report that was delivered is remembered: the next one tells what was refused since then, and compares \
 with it unless --compare names another. Snapshots that it listed, and that are neither there nor \
-deleted by maintenance, are missing, in every report until --seen; an audit log without the record that \
+deleted by maintenance, are missing, in every report until --acknowledge; an audit log without the record that \
 was its last was cut or rewritten.
 
 Exit code: 0 if there is nothing to look at, 1 if somebody should look, 2 if the report could not be \
@@ -45,7 +45,7 @@ is what --compare compares with.";
 #[derive(Debug, Args)]
 pub struct Report {
     /// Repositories [default: all]
-    #[arg(value_name = "REPOSITORY", conflicts_with_all = ["deliver", "seen"])]
+    #[arg(value_name = "REPOSITORY", conflicts_with_all = ["deliver", "acknowledge"])]
     pub repositories: Vec<RepositoryName>,
     /// Write a page for a browser, which needs nothing else, into this file
     #[arg(long, value_name = "FILE")]
@@ -61,7 +61,7 @@ pub struct Report {
     pub deliver: bool,
     /// Say that you have looked: from now on what is there now is what has to be there, and `pawl maintain run` goes on
     #[arg(long, conflicts_with = "deliver")]
-    pub seen: bool,
+    pub acknowledge: bool,
     /// Data directory or configuration
     #[command(flatten)]
     pub place: Place,

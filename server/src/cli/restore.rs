@@ -5,9 +5,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use pawl_config::Place;
+use pawl_config::restic_options::ResticOptions;
 use pawl_policy::{Handle, RepositoryName};
 
-use super::{Place, Reading, UsersRestic};
+use super::Reading;
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
@@ -59,7 +61,7 @@ pub struct Restore {
     pub reading: Reading,
     /// For --set-aside
     #[command(flatten)]
-    pub restic: UsersRestic,
+    pub restic: ResticOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

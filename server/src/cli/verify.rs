@@ -3,14 +3,14 @@
 //! Invariant: as for all of the command line, parsing has no effect.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
+use pawl_config::Place;
+use pawl_config::restic_options::ResticOptions;
 use pawl_policy::RepositoryName;
 
-use super::Place;
-use crate::maintenance::{Bounds, Share};
+use crate::maintenance::Share;
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\
@@ -29,7 +29,7 @@ pub struct Verify {
     #[arg(value_name = "REPOSITORY")]
     pub repositories: Vec<RepositoryName>,
     /// Read this part of all bytes, what was read longest ago first, such as 1/7 [default: what a daily run has to read,
-    /// see `verify_days` in the configuration]
+    /// see `verify_interval_days` in the configuration]
     #[arg(long, value_name = "PART", conflicts_with = "all")]
     pub share: Option<Share>,
     /// Read everything
@@ -43,7 +43,7 @@ pub struct Verify {
     pub reading: Reading,
     /// How the snapshots affected are found out
     #[command(flatten)]
-    pub restic: UsersRestic,
+    pub restic: ResticOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -61,35 +61,4 @@ pub struct Reading {
     /// Work on so many files at a time [default: one for each processor; 16 for `restore`]
     #[arg(long, value_name = "NUMBER")]
     pub jobs: Option<NonZeroUsize>,
-}
-
-/// The user's own restic, and the repository's password for it.
-#[derive(Debug, Clone, Default, Args)]
-pub struct UsersRestic {
-    /// Holds the repository's password
-    #[arg(long, value_name = "FILE", conflicts_with = "password_command")]
-    pub password_file: Option<PathBuf>,
-    /// Prints the repository's password
-    #[arg(long, value_name = "COMMAND")]
-    pub password_command: Option<String>,
-    /// The restic to use [default: restic]
-    #[arg(long, value_name = "PROGRAM")]
-    pub restic: Option<PathBuf>,
-    /// Within what bounds it works, which is for the command to say
-    #[arg(skip)]
-    pub bounds: Bounds,
-}
-
-impl UsersRestic {
-    /// The same, with the other's where nothing is said.
-    #[must_use]
-    pub fn or(&self, other: &Self) -> Self {
-        let passwords = if self.knows_password() { self } else { other };
-        Self {
-            password_file: passwords.password_file.clone(),
-            password_command: passwords.password_command.clone(),
-            restic: self.restic.clone().or_else(|| other.restic.clone()),
-            bounds: self.bounds.clone(),
-        }
-    }
 }

@@ -1,14 +1,14 @@
-//! What each adversary of `THREAT_MODEL.md` could do with this deployment.
+//! What each adversary of `docs/threat-model.md` could do with this deployment.
 //!
 //! Invariant: nothing is said to hold that was not looked at.
 
+use pawl_config::Config;
+use pawl_config::Level;
+use pawl_config::hint;
 use serde::Serialize;
 
 use super::machine::Machine;
 use super::upkeep::Upkeep;
-use crate::config::Config;
-use crate::confine::Level;
-use crate::hint;
 
 /// What was found out about the store.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) enum Store {
     Directory,
     Bucket {
         keeps_versions: bool,
-        /// Whether the door's credential can do more than it should, if it was tried.
+        /// Whether the frontend's credential can do more than it should, if it was tried.
         powerful: Option<bool>,
         noncurrent_days: Option<u32>,
         /// Whether the bucket's lifecycle rules could be read.
@@ -86,19 +86,19 @@ fn host() -> Adversary {
 }
 
 fn door(machine: &Machine, store: &Store) -> Adversary {
-    let who = "code that runs in the door's process";
+    let who = "code that runs in the frontend's process";
     if let Store::Bucket { powerful: None, .. } = store {
         return untried('C', who);
     }
     if let Store::Bucket { keeps_versions, powerful, .. } = store {
         let safe = *keeps_versions && *powerful == Some(false);
         let text = if safe {
-            "has the door's credential, which cannot delete versions: what it overwrites or hides can be restored"
+            "has the frontend's credential, which cannot delete versions: what it overwrites or hides can be restored"
         } else {
-            "has the door's credential, with which it can destroy what is stored for good"
+            "has the frontend's credential, with which it can destroy what is stored for good"
         };
-        let remedy =
-            (!safe).then(|| "switch versioning on; give the door the policy of `pawl policy s3`".to_owned());
+        let remedy = (!safe)
+            .then(|| "switch versioning on; give the frontend the policy of `pawl policy s3`".to_owned());
         let holds = if safe { Holds::Yes } else { Holds::No };
         return Adversary { letter: 'C', who, holds, text: text.to_owned(), remedy };
     }
@@ -117,13 +117,14 @@ fn door(machine: &Machine, store: &Store) -> Adversary {
     Adversary { letter: 'C', who, holds, text, remedy }
 }
 
-/// The answer hangs on the door's credential of the bucket, which is not at hand.
+/// The answer hangs on the frontend's credential of the bucket, which is not at hand.
 fn untried(letter: char, who: &'static str) -> Adversary {
     Adversary {
         letter,
         who,
         holds: Holds::Partly,
-        text: "has the door's credential of the bucket, and what that can do was not tried here".to_owned(),
+        text: "has the frontend's credential of the bucket, and what that can do was not tried here"
+            .to_owned(),
         remedy: Some("run `pawl doctor` where the server runs".to_owned()),
     }
 }
@@ -166,13 +167,13 @@ fn root(store: &Store) -> Adversary {
             who,
             holds: Holds::No,
             text: "can destroy everything in the bucket".to_owned(),
-            remedy: Some("switch versioning on; give the door the policy of `pawl policy s3`".to_owned()),
+            remedy: Some("switch versioning on; give the frontend the policy of `pawl policy s3`".to_owned()),
         },
     }
 }
 
 fn maintenance(config: &Config) -> Adversary {
-    let days = config.maintenance.delay_days();
+    let days = config.maintenance.purge_delay_days();
     let has_floor = config.maintenance.floor_ms() > 0;
     let text = format!(
         "can have files deleted, which are listed and can be brought back for {days} days{}",
@@ -183,7 +184,7 @@ fn maintenance(config: &Config) -> Adversary {
         who: "a stolen maintenance credential",
         holds: if has_floor { Holds::Yes } else { Holds::Partly },
         text,
-        remedy: (!has_floor).then(|| "set maintenance.floor_days".to_owned()),
+        remedy: (!has_floor).then(|| "set maintenance.min_snapshot_age_days".to_owned()),
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Invariant: a weakness is a fault unless the configuration accepts it by name.
 
+use pawl_config::hint;
+use pawl_config::s3::{Instances, S3Settings, Weakness};
+use pawl_store::s3::{self, Finding, Findings, Sort};
+
 use super::adversaries::Store;
 use super::{Line, Verdict};
-use crate::hint;
-use crate::store::s3::settings::{Instances, S3Settings, Weakness};
-use crate::store::s3::{self, Finding, Findings, Sort};
 
 /// Tries the bucket.
 pub(super) fn look(
@@ -19,7 +20,7 @@ pub(super) fn look(
     Ok((lines, store(&findings, Some(has(&findings, Weakness::PowerfulCredential)))))
 }
 
-/// What maintenance found out with its own credential, which says nothing of the door's.
+/// What maintenance found out with its own credential, which says nothing of the frontend's.
 pub(super) fn of_maintenance(
     found: Option<(&Findings, &S3Settings)>,
     purge_delay_days: u32,

@@ -6,14 +6,14 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use pawl_config::Config;
+use pawl_keeper::named;
 use pawl_policy::FileType;
+use pawl_store::local;
 
 use super::Line;
 use super::adversaries::Store;
 use super::machine::is_open_to_others;
-use crate::config::Config;
-use crate::keeper::named;
-use crate::store::local;
 
 /// So many are enough to see what is wrong.
 const FAULTS_MAX: usize = 20;

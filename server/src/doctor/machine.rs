@@ -5,13 +5,14 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use pawl_config::Level;
+use pawl_config::{Config, Listen, Tls};
+use pawl_frontend::credentials::client_ca_path;
+use pawl_frontend::http::tls::{CertificateFiles, Certificates, Protocols};
+use pawl_keeper::confine::{self, Confined};
 use pawl_policy::Clock;
 
 use super::Line;
-use crate::config::{Config, Listen, Tls};
-use crate::confine::{self, Confined, Level};
-use crate::credentials::client_ca_path;
-use crate::http::tls::{CertificateFiles, Certificates, Protocols};
 use crate::maintenance;
 use crate::serve::user;
 
@@ -19,7 +20,7 @@ use crate::serve::user;
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) lines: Vec<Line>,
-    /// What the door would reach.
+    /// What the frontend would reach.
     pub(super) level: Level,
     /// Whether what goes over a network is encrypted by Pawl.
     pub(super) encrypts: bool,
@@ -40,7 +41,7 @@ pub(super) fn look(config: &Config) -> Machine {
     let level = level(config, abi, seccomp, &mut lines);
     lines.push(of_level(config, level));
     let encrypts = of_connections(config, &mut lines);
-    lines.push(of_clock(config.maintenance.run.general().clock_is_right));
+    lines.push(of_clock(config.maintenance.run.general().assume_clock_synced));
     Machine { lines, level, encrypts }
 }
 
@@ -57,7 +58,7 @@ fn level(config: &Config, abi: u8, seccomp: bool, lines: &mut Vec<Line>) -> Leve
         (Ok(door), Ok(owner)) => {
             if door == owner {
                 let text =
-                    format!("{} belongs to {:?}, the door's user", config.data.display(), service.door);
+                    format!("{} belongs to {:?}, the frontend's user", config.data.display(), service.door);
                 let remedy =
                     "give it to the keeper's user: chown -R pawl-keeper:pawl, and 0750 for directories";
                 lines.push(Line::fault(text, remedy));
@@ -65,7 +66,7 @@ fn level(config: &Config, abi: u8, seccomp: bool, lines: &mut Vec<Line>) -> Leve
             confine::level(confined(door), confined(owner))
         }
         (Err(error), _) => {
-            lines.push(Line::fault(error.to_string(), "the door cannot reach the keeper"));
+            lines.push(Line::fault(error.to_string(), "the frontend cannot reach the keeper"));
             Level::Off
         }
         (_, Err(_)) => Level::Off, // what is wrong with the directory is told with it
@@ -121,17 +122,17 @@ fn of_clock(is_right: bool) -> Line {
     match maintenance::clock() {
         Clock::Unsynchronised | Clock::Unknown if is_right => Line::note(
             "the clock is right by the word of the configuration",
-            "purging believes it (clock_is_right)",
+            "purging believes it (assume_clock_synced)",
         ),
         Clock::Synchronised => Line::good("the clock follows others"),
         Clock::Unsynchronised => Line::fault(
             "the clock does not follow others",
             "purging waits until it does, and times at which files are received may be wrong: enable NTP, or if something else \
-             keeps it right, write clock_is_right = true under [maintenance.run]",
+             keeps it right, write assume_clock_synced = true under [maintenance.run]",
         ),
         Clock::Unknown => Line::note(
             "neither the kernel nor systemd says whether the clock follows others",
-            "purging refuses to trust it unless told to (clock_is_right)",
+            "purging refuses to trust it unless told to (assume_clock_synced)",
         ),
     }
 }

@@ -4,13 +4,13 @@
 
 use std::error::Error;
 
+use pawl_config::Config;
+use pawl_config::hint;
 use pawl_policy::DAY_MS;
+use pawl_store::now_ms;
 
 use super::Line;
-use crate::config::Config;
-use crate::hint;
 use crate::maintenance;
-use crate::store::now_ms;
 
 /// What was found.
 #[derive(Debug)]
@@ -59,15 +59,15 @@ pub(super) fn look(config: &Config) -> Result<Upkeep, Box<dyn Error>> {
 }
 
 fn of_delay(config: &Config) -> Line {
-    let days = config.maintenance.delay_days();
-    let floor_days = config.maintenance.floor_ms() / DAY_MS;
+    let days = config.maintenance.purge_delay_days();
+    let min_snapshot_age_days = config.maintenance.floor_ms() / DAY_MS;
     let text = format!(
-        "deletions are final after {days} days at the earliest; snapshots are kept for {floor_days} days from anybody"
+        "deletions are final after {days} days at the earliest; snapshots are kept for {min_snapshot_age_days} days from anybody"
     );
-    if floor_days == 0 {
+    if min_snapshot_age_days == 0 {
         return Line::note(
             text,
-            "a stolen maintenance credential could delete the newest backups first: floor_days",
+            "a stolen maintenance credential could delete the newest backups first: min_snapshot_age_days",
         );
     }
     Line::good(text)

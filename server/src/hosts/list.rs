@@ -4,15 +4,15 @@
 
 use std::num::NonZeroU32;
 
+use pawl_config::Place;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_frontend::credentials::{GrantEntry, Host, Hosts, HostsError, OfHtpasswd, hosts_path};
 use pawl_policy::PrincipalName;
 use serde::Serialize;
 
 use super::place;
-use crate::cli::{Place, PolicyTable};
-use crate::credentials::{GrantEntry, Host, Hosts, HostsError, OfHtpasswd, hosts_path};
-use crate::hint;
-use crate::print::{self, Outcome};
-
+use crate::cli::PolicyTable;
 #[derive(Debug, Serialize)]
 struct Listed<'a> {
     user: &'a str,

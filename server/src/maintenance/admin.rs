@@ -1,22 +1,22 @@
-//! `pawl maintain admin`: who may come in at the maintenance door.
+//! `pawl maintain admin`: who may come in at the maintenance server.
 //!
 //! Invariant: an admin's password is printed once, by the command that made it, and kept nowhere; the file of admins is
-//! in a directory that the door to hosts does not open.
+//! in a directory that the frontend does not open.
 
 use std::path::PathBuf;
 
+use pawl_config::files;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_config::url::url_of;
+use pawl_config::{Config, Tls};
+use pawl_frontend::credentials::{Host, Hosts, HostsError, Secret, admins_path};
+use pawl_frontend::http::tls::ca_file;
 use pawl_policy::PrincipalName;
 use serde::Serialize;
 
 use super::session::{self, directory};
 use crate::cli::Admin;
-use crate::config::{Config, Tls};
-use crate::credentials::{Host, Hosts, HostsError, Secret, admins_path};
-use crate::files;
-use crate::hint;
-use crate::http::tls::ca_file;
-use crate::print::{self, Outcome};
-use crate::serve::url_of;
 
 /// Runs the command.
 pub(super) fn run(command: Admin) -> Outcome {
@@ -78,7 +78,7 @@ pub(super) fn add(config: &Config, name: &PrincipalName) -> Result<Invitation, B
     Invitation::new(config, name, &secret)
 }
 
-/// Where the URL that the maintenance door was last reached at is written down.
+/// Where the URL that the maintenance server was last reached at is written down.
 pub(super) fn url_path(config: &Config) -> PathBuf {
     directory(&config.data).join("url")
 }

@@ -1,18 +1,18 @@
-//! `pawl maintain adopt --amend-received`: lets files that say that they are received in the future count as received now.
+//! `pawl maintain trust --amend-received`: lets files that say that they are received in the future count as received now.
 //!
 //! Invariant: only while the machine's clock is right, or right facts would be taken for ones of the future.
 
 use futures_util::TryStreamExt;
+use pawl_config::print::{self, Outcome};
 use pawl_policy::{Clock, Handle, RepositoryName};
+use pawl_store::maintenance::{Found, MaintenanceStore};
+use pawl_store::{StoreError, now_ms};
 use serde::Serialize;
 
 use super::clock;
 use super::deleted::count;
 use super::session::{self, Session};
-use crate::cli::Adopt;
-use crate::print::{self, Outcome};
-use crate::store::maintenance::{Found, MaintenanceStore};
-use crate::store::{StoreError, now_ms};
+use crate::cli::Trust;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -22,14 +22,14 @@ struct Report<'a> {
 }
 
 /// Runs the command.
-pub(super) fn run(options: &Adopt) -> Outcome {
-    if clock::believed(options.clock_is_right) != Clock::Synchronised {
+pub(super) fn run(options: &Trust) -> Outcome {
+    if clock::believed(options.assume_clock_synced) != Clock::Synchronised {
         return Err("expected a clock that is synchronised, or a file of the past could be taken for one of the future; this \
-                    machine does not say so: set up NTP, or if you know that it is right, say --clock-is-right"
+                    machine does not say so: set up NTP, or if you know that it is right, say --assume-clock-synced"
             .into());
     }
     session::act(&options.place, async |session| {
-        let Adopt { repository, json, .. } = options;
+        let Trust { repository, json, .. } = options;
         let ahead = ahead(session, repository).await?;
         let mut amended = 0;
         for handle in ahead {

@@ -5,13 +5,13 @@
 
 use std::path::Path;
 
+use pawl_config::print::{self, Outcome};
+use pawl_config::time;
+use pawl_keeper::audit::{self, Archived, LOGS};
 use serde::Serialize;
 
 use super::{report, session};
-use crate::audit::{self, Archived, LOGS};
 use crate::cli::ArchiveAudit;
-use crate::print::{self, Outcome};
-use crate::time;
 
 /// What was archived of a log, in the form that scripts read.
 #[derive(Serialize)]

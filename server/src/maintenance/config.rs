@@ -5,12 +5,12 @@
 
 use pawl_policy::{FileId, Handle, RepositoryName};
 
-use crate::store::StoreError;
-use crate::store::maintenance::{Batch, MaintenanceStore, Place, Reason, Version};
+use pawl_store::StoreError;
+use pawl_store::maintenance::{Batch, MaintenanceStore, Place, Reason, Version};
 
 /// Where the `config` of a repository is, without which restic does nothing there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum ConfigPresence {
     /// Where everybody sees it; or that was not looked up.
     #[default]
     Visible,
@@ -20,7 +20,7 @@ pub(super) enum Standing {
     Nowhere,
 }
 
-impl Standing {
+impl ConfigPresence {
     /// Looks it up.
     pub(super) async fn of<S: MaintenanceStore>(
         store: &S,
@@ -56,9 +56,9 @@ pub(super) fn expected(versions: &[Version], batches: &[Batch], noted: Option<Fi
 #[cfg(test)]
 mod tests {
     use pawl_policy::{BatchId, Handle};
+    use pawl_store::Facts;
 
     use super::*;
-    use crate::store::Facts;
 
     fn id(byte: u8) -> FileId {
         FileId::from_sha256([byte; 32])

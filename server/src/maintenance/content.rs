@@ -4,11 +4,11 @@
 
 use futures_util::TryStreamExt;
 use indicatif::ProgressBar;
+use pawl_config::pace::Pace;
 use pawl_policy::FileId;
 use sha2::{Digest, Sha256};
 
-use crate::pace::Pace;
-use crate::store::{Span, StoreError, StoredFile};
+use pawl_store::{Span, StoreError, StoredFile};
 
 /// Reads a copy to its end.
 pub(super) async fn sha256<F: StoredFile>(

@@ -5,7 +5,11 @@
 use std::error::Error;
 
 use futures_util::TryStreamExt;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
 use pawl_policy::{FileType, Handle, Permit, PrincipalName};
+use pawl_store::maintenance::{Found, Hid, MaintenanceStore, Reason};
+use pawl_store::{AppendStore, StoreError};
 use serde::Serialize;
 
 use super::deleted::count;
@@ -13,10 +17,6 @@ use super::deletion;
 use super::session::{self, Session};
 use super::{progress, session::user};
 use crate::cli::DeleteFiles;
-use crate::hint;
-use crate::print::{self, Outcome};
-use crate::store::maintenance::{Found, Hid, MaintenanceStore, Reason};
-use crate::store::{AppendStore, StoreError};
 
 /// What came of it.
 #[derive(Debug, Serialize)]

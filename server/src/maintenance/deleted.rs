@@ -5,15 +5,15 @@
 use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
+use pawl_config::Place;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
 use pawl_policy::{DAY_MS, Usage};
+use pawl_store::StoreError;
+use pawl_store::maintenance::{Batch, MaintenanceStore, Reason};
 use serde::Serialize;
 
 use super::session;
-use crate::cli::Place;
-use crate::hint;
-use crate::print::{self, Outcome};
-use crate::store::StoreError;
-use crate::store::maintenance::{Batch, MaintenanceStore, Reason};
 
 /// A batch as it is shown.
 #[derive(Debug, Serialize)]
@@ -62,9 +62,9 @@ pub(super) async fn listed<M: MaintenanceStore>(
     store: &M,
     batch: &Batch,
     weight: &Weight,
-    delay_days: u32,
+    purge_delay_days: u32,
 ) -> Result<Listed, StoreError> {
-    let until_ms = weight.hidden_ms.saturating_add(u64::from(delay_days).saturating_mul(DAY_MS));
+    let until_ms = weight.hidden_ms.saturating_add(u64::from(purge_delay_days).saturating_mul(DAY_MS));
     Ok(Listed {
         batch: batch.id.to_string(),
         repository: batch.repository.to_string(),
@@ -75,7 +75,7 @@ pub(super) async fn listed<M: MaintenanceStore>(
         bytes: weight.usage.bytes,
         final_from: moment(until_ms),
         days_seen: store.days_seen(&batch.id).await?.len(),
-        days_needed: delay_days.div_ceil(2),
+        days_needed: purge_delay_days.div_ceil(2),
     })
 }
 
@@ -108,7 +108,7 @@ pub(super) fn list(place: &Place, json: bool) -> Outcome {
     session::read(place, async |config, store| {
         let (mut all, mut failed) = (Vec::new(), Vec::new());
         for batch in store.batches().await? {
-            match pending_in(&store, &batch, config.maintenance.delay_days()).await {
+            match pending_in(&store, &batch, config.maintenance.purge_delay_days()).await {
                 Ok(pending) => all.extend(pending),
                 Err(error) => failed.push(unreadable(&batch, &error)),
             }
@@ -136,13 +136,13 @@ fn show(all: &[Listed], json: bool) -> Outcome {
 async fn pending_in<M: MaintenanceStore>(
     store: &M,
     batch: &Batch,
-    delay_days: u32,
+    purge_delay_days: u32,
 ) -> Result<Option<Listed>, StoreError> {
     let weight = weigh(store, batch).await?;
     if weight.usage.files == 0 {
         return Ok(None);
     }
-    listed(store, batch, &weight, delay_days).await.map(Some)
+    listed(store, batch, &weight, purge_delay_days).await.map(Some)
 }
 
 /// What is said of a batch that cannot be looked at.

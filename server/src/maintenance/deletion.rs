@@ -3,11 +3,11 @@
 //! Invariant: it is the same decision as over the protocol.
 
 use pawl_policy::{
-    Action, Circumstances, Delete, Denial, FileState, Grant, Handle, Permit, PrincipalName, RepositoryName,
-    Role, decide,
+    Action, Context, Delete, Denial, FileState, Grant, Handle, Permit, PrincipalName, RepositoryName, Role,
+    decide,
 };
 
-use crate::store::{Facts, now_ms};
+use pawl_store::{Facts, now_ms};
 
 /// Decides about a file of which this is known. A snapshot has to be older than the floor.
 pub(super) fn permit(
@@ -23,8 +23,7 @@ pub(super) fn permit(
         age_ms: facts.age_ms(now_ms),
         audience: facts.audience,
     };
-    let circumstances =
-        Circumstances { now_ms, file, snapshot_floor_ms: floor_ms, ..Circumstances::NOTHING_KNOWN };
+    let circumstances = Context { now_ms, file, snapshot_floor_ms: floor_ms, ..Context::NOTHING_KNOWN };
     let grant = Grant::new(repository.clone(), Role::Maintenance);
     decide(user, &grant, Action::Delete(Delete { repository: repository.clone(), handle }), &circumstances)
 }

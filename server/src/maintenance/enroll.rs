@@ -11,20 +11,22 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use futures_util::TryStreamExt;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_config::restic_options::ResticOptions;
 use pawl_policy::{Audience, FileId, FileType, Handle, PrincipalName, RepositoryName};
+use pawl_store::AppendStore;
+use pawl_store::maintenance::{Found, MaintenanceStore, Reason};
 use serde::Deserialize;
 
-use super::door::PrivateDoor;
 use super::forget::trust_what_came_from_elsewhere;
 use super::restic::{Address, Version};
 use super::secret;
+use super::server::PrivateServer;
 use super::session::{self, Session};
-use crate::cli::{Enroll, UsersRestic};
-use crate::hint;
+use crate::cli::Enroll;
 use crate::hosts::{self, Credential};
-use crate::print::{self, Outcome};
-use crate::store::AppendStore;
-use crate::store::maintenance::{Found, MaintenanceStore, Reason};
+use crate::maintenance::restic::Restic;
 
 mod made;
 mod night;
@@ -60,7 +62,7 @@ pub(super) fn run(options: &Enroll) -> Outcome {
         let version = Version::of(night.restic.program())?;
         let management = night.password()?;
         let made = Made::of(&session.config.data, &repository)?;
-        let door = PrivateDoor::open(session, &repository, version).await?;
+        let door = PrivateServer::open(session, &repository, version).await?;
         let restic = AtDoor { restic: &night.restic, address: door.address() };
         let opened = open(session, &repository, &restic, &management, (given.as_ref(), &made)).await;
         door.close().await?;
@@ -168,7 +170,7 @@ struct ListedKey {
 
 /// The user's restic at the repository.
 struct AtDoor<'a> {
-    restic: &'a UsersRestic,
+    restic: &'a Restic,
     address: Address<'a>,
 }
 
@@ -241,8 +243,8 @@ struct Given {
 impl Given {
     fn read(file: PathBuf) -> Result<Self, String> {
         secret::refuse_shared(&file)?;
-        let restic = UsersRestic { password_file: Some(file.clone()), ..UsersRestic::default() };
-        Ok(Self { file, password: restic.password()? })
+        let options = ResticOptions { password_file: Some(file.clone()), ..ResticOptions::default() };
+        Ok(Self { file, password: Restic::from(options).password()? })
     }
 }
 

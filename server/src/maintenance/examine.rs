@@ -7,37 +7,33 @@ mod ask;
 mod blobs;
 mod hide;
 mod index;
-mod node;
-mod pack;
 mod password;
 mod past;
-mod sealed;
 mod snapshots;
 pub(super) mod state;
 mod trees;
-mod written;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
+use pawl_config::files::FileError;
+use pawl_config::hint;
+use pawl_config::pace::Pace;
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_restic_format::records::{Index, Lock, Written};
+pub(super) use pawl_restic_format::sealed::MasterKey;
+use pawl_restic_format::sealed::{KeyFile, NotOpened, unpacked};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::maintenance::{MaintenanceStore, Place};
+use pawl_store::{AppendStore, Span, StoreError, StoredFile};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::listing;
 use super::session::{self, Session};
-use crate::cli::UsersRestic;
-use crate::files::FileError;
-use crate::hint;
-use crate::pace::Pace;
-use crate::store::either::EitherMaintenance;
-use crate::store::maintenance::{MaintenanceStore, Place};
-use crate::store::{AppendStore, Span, StoreError, StoredFile};
-pub(super) use sealed::MasterKey;
-use sealed::{KeyFile, NotOpened, unpacked};
+use crate::maintenance::restic::Restic;
 use state::{Growing, State};
-use written::{Index, Lock, Written};
 
 /// What a file other than a pack may hold when it is decompressed. A full index of restic's has about 10 MiB.
 const UNPACKED_BYTES_MAX: u64 = 256 << 20;
@@ -134,7 +130,7 @@ fn as_text<S: serde::Serializer>(handle: &Handle, serializer: S) -> Result<S::Ok
 pub(super) async fn examine(
     session: &Session,
     repository: &RepositoryName,
-    restic: &UsersRestic,
+    restic: &Restic,
     password: &[u8],
 ) -> Result<Examined, ExamineError> {
     let data = &session.config.data;
@@ -255,7 +251,7 @@ pub(super) async fn packs_of_index(
 pub(super) struct Opener<'a> {
     session: &'a Session,
     repository: &'a RepositoryName,
-    restic: &'a UsersRestic,
+    restic: &'a Restic,
     key: Arc<MasterKey>,
 }
 

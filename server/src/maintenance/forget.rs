@@ -1,6 +1,6 @@
 //! `pawl maintain forget`: removes snapshots by keep rules, on times that a host cannot forge.
 //!
-//! Invariant: it removes what [`judge`] said is removed, by id, and nothing else; restic does it at a maintenance door of
+//! Invariant: it removes what [`judge`] said is removed, by id, and nothing else; restic does it at a maintenance server of
 //! ours, so that restic's locks are respected, the floor is checked again and all of it is one batch. Data is never
 //! pruned here.
 
@@ -13,20 +13,21 @@ mod state;
 use std::collections::VecDeque;
 use std::error::Error;
 
+use pawl_config::print::{self, ExitStatus, Outcome};
+use pawl_config::retention::Retention;
 use pawl_policy::retention::{DaysLeft, Filter, Held, Judged, Plan, Verdict, days_left, judge};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::{AppendStore, now_ms};
 
-use super::door::PrivateDoor;
-use super::locks::{LocksError, ON_ITS_WAY, Patience, Quiet};
+use super::locks::{ExclusiveAccess, LocksError, ON_ITS_WAY, Timeouts};
+use super::server::PrivateServer;
 use super::session::{self, Session};
 use super::stop::Stop;
-use crate::cli::{Forget, Retention, UsersRestic};
+use crate::cli::Forget;
+use crate::maintenance::restic::Restic;
 use crate::maintenance::restic::Version;
-use crate::print::{self, Ended, Outcome};
-use crate::store::maintenance::MaintenanceStore;
-use crate::store::{AppendStore, now_ms};
-pub(super) use adopted::{adopt, trust_what_came_from_elsewhere};
-pub use canary::CanaryFile;
+pub(super) use adopted::{trust, trust_what_came_from_elsewhere};
 use read::Reader;
 use report::Report;
 use state::State;
@@ -38,24 +39,24 @@ const IDS_MAX: usize = 5000;
 pub(super) fn run(options: &Forget) -> Outcome {
     let mut report = None;
     let prepared = session::config(&options.place).and_then(|config| {
-        let mut settings = options.settings(config.maintenance.run.of(&options.repository));
-        settings.bound(Stop::default());
-        check(&settings.restic)?;
-        Ok((config, settings))
+        let settings = options.settings(config.maintenance.run.of(&options.repository));
+        let restic = Restic::of(&settings, Stop::default());
+        check(&restic)?;
+        Ok((config, settings, restic))
     });
-    let forgotten = prepared.and_then(|(config, settings)| {
+    let forgotten = prepared.and_then(|(config, settings, restic)| {
         session::act_quietly(config, async |session| {
             let wanted = Wanted {
                 repository: &options.repository,
                 retention: &settings.retention,
                 filter: options.filter(),
                 dry_run: options.dry_run,
-                restic: &settings.restic,
+                restic: &restic,
             };
             let on_its_way = options.locks_arrive_within.map_or(ON_ITS_WAY, |time| time.0);
             let wait = settings.lock_wait.unwrap_or_default().0;
-            let patience = Patience { wait, on_its_way, stop: Stop::default() };
-            let mut quiet = Quiet::of(session, &options.repository, patience);
+            let patience = Timeouts { wait, on_its_way, stop: Stop::default() };
+            let mut quiet = ExclusiveAccess::of(session, &options.repository, patience);
             let forgotten = forget(session, &wanted, &mut quiet).await;
             let locks = quiet.end().await;
             let forgotten = forgotten.map_err(|error| format!("{}{error}", locks.text()))?;
@@ -63,14 +64,14 @@ pub(super) fn run(options: &Forget) -> Outcome {
             Ok(())
         })
     });
-    forgotten.map_err(|error| Ended { code: 2, message: error.to_string() })?;
+    forgotten.map_err(|error| ExitStatus { code: 2, message: error.to_string() })?;
     let Some(report) = report else { return Ok(()) }; // there is one where there is no error
-    let end = Ended { code: report.exit_code(), message: String::new() };
+    let end = ExitStatus { code: report.exit_code(), message: String::new() };
     print::report(&report, Report::text, end, options.json)
 }
 
 /// What can be said before anything is opened.
-fn check(restic: &UsersRestic) -> Outcome {
+fn check(restic: &Restic) -> Outcome {
     if !restic.knows_password() {
         return Err(
             "snapshots are read with the repository's password; say --password-file or --password-command, or \
@@ -88,20 +89,20 @@ pub(super) struct Wanted<'a> {
     pub(super) retention: &'a Retention,
     pub(super) filter: Filter,
     pub(super) dry_run: bool,
-    pub(super) restic: &'a UsersRestic,
+    pub(super) restic: &'a Restic,
 }
 
 /// Judges the snapshots of a repository and removes what is to be removed.
 pub(super) async fn forget(
     session: &Session,
     wanted: &Wanted<'_>,
-    quiet: &mut Quiet<'_>,
+    quiet: &mut ExclusiveAccess<'_>,
 ) -> Result<Report, Box<dyn Error>> {
     if !session.store.repositories().await?.contains(wanted.repository) {
         return Err(format!("there is no repository {}", wanted.repository).into());
     }
     let version = Version::of(wanted.restic.program())?;
-    let door = PrivateDoor::open(session, wanted.repository, version).await?;
+    let door = PrivateServer::open(session, wanted.repository, version).await?;
     let done = at_door(session, wanted, &door, quiet).await;
     let refused = door.refused();
     door.close().await?;
@@ -113,8 +114,8 @@ pub(super) async fn forget(
 async fn at_door(
     session: &Session,
     wanted: &Wanted<'_>,
-    door: &PrivateDoor<'_>,
-    quiet: &mut Quiet<'_>,
+    door: &PrivateServer<'_>,
+    quiet: &mut ExclusiveAccess<'_>,
 ) -> Result<Report, Box<dyn Error>> {
     let address = door.address();
     let data = &session.config.data;
@@ -169,13 +170,13 @@ fn note_fallen(state: &mut State, judged: &[Judged<'_>]) {
 async fn remove(
     session: &Session,
     wanted: &Wanted<'_>,
-    door: &PrivateDoor<'_>,
+    door: &PrivateServer<'_>,
     ids: &[FileId],
-    quiet: &mut Quiet<'_>,
+    quiet: &mut ExclusiveAccess<'_>,
 ) -> Result<(), Box<dyn Error>> {
     let address = door.address();
     let mut ahead: VecDeque<_> = ids.chunks(IDS_MAX).collect();
-    let forgotten = quiet.alone(async || {
+    let forgotten = quiet.run_exclusively(async || {
         while let Some(ids) = ahead.front() {
             let ids = ids.iter().map(ToString::to_string);
             let args = ["forget".to_owned()].into_iter().chain(ids).collect();

@@ -3,16 +3,16 @@
 //! Invariant: the last key that hosts see is not taken from them.
 
 use futures_util::TryStreamExt;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
 use pawl_policy::{Audience, FileType, Handle, RepositoryName};
+use pawl_store::StoreError;
+use pawl_store::maintenance::{Found, MaintenanceStore};
 use serde::Serialize;
 
 use super::deleted::moment;
 use super::session;
 use crate::cli::{Key, OneKey};
-use crate::hint;
-use crate::print::{self, Outcome};
-use crate::store::StoreError;
-use crate::store::maintenance::{Found, MaintenanceStore};
 
 /// A key as it is shown.
 #[derive(Debug, Serialize)]

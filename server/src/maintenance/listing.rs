@@ -3,12 +3,10 @@
 //! Invariant: it lists by the same decision as over the protocol.
 
 use futures_util::TryStreamExt;
-use pawl_policy::{
-    Action, Circumstances, FileId, FileType, Grant, List, Permit, RepositoryName, Role, decide,
-};
+use pawl_policy::{Action, Context, FileId, FileType, Grant, List, Permit, RepositoryName, Role, decide};
+use pawl_store::{AppendStore, Entry, StoreError};
 
 use super::session::{self, Session};
-use crate::store::{AppendStore, Entry, StoreError};
 
 /// The ids that are there.
 pub(super) async fn ids(
@@ -29,7 +27,7 @@ pub(super) async fn entries(
     let user = session::user().map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let grant = Grant::new(repository.clone(), Role::Maintenance);
     let action = Action::List(List { repository: repository.clone(), file_type });
-    let Ok(Permit::List(permit)) = decide(&user, &grant, action, &Circumstances::NOTHING_KNOWN) else {
+    let Ok(Permit::List(permit)) = decide(&user, &grant, action, &Context::NOTHING_KNOWN) else {
         return Err(StoreError::Unavailable(format!("maintenance may not list {file_type}")));
     };
     let mut found = Vec::new();

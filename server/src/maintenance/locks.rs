@@ -4,8 +4,8 @@
 //! stale by restic's own rule, so that no honest client is still at work under it; and however often a host locks, it is
 //! waited for no longer than a suspension takes.
 
+mod lock_filter;
 mod report;
-mod sight;
 mod suspension;
 mod watch;
 
@@ -14,16 +14,16 @@ use std::error::Error;
 use std::time::Duration;
 
 use pawl_policy::{FileId, FileType, Handle, LOCK_STALE_AFTER_MS, Permit, RepositoryName};
+use pawl_store::locks::{Lock, LockStore};
+use pawl_store::{AppendStore, StoreError, now_ms};
 use tokio::time::{Instant, sleep};
 
 use super::deletion;
 use super::restic::ResticError;
 use super::session::{self, Session};
 use super::stop::Stop;
-use crate::store::locks::{Lock, LockStore};
-use crate::store::{AppendStore, StoreError, now_ms};
+pub(super) use lock_filter::{FilteredStore, LockFilter};
 pub(super) use report::Report;
-pub(super) use sight::{Sight, Sighted};
 use suspension::Suspension;
 use watch::Watch;
 
@@ -37,7 +37,7 @@ const FASTER_MAX: u32 = 3;
 
 /// How long others' locks are waited for.
 #[derive(Debug, Clone)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// Until the making of new ones is suspended.
     pub(super) wait: Duration,
     /// How long locks may be on their way once it is: [`ON_ITS_WAY`], but in tests.
@@ -68,10 +68,10 @@ pub(super) enum LocksError {
 
 /// A repository that is to be had alone. Nothing else of this session may be at work in it while it is waited for.
 #[derive(Debug)]
-pub(super) struct Quiet<'a> {
+pub(super) struct ExclusiveAccess<'a> {
     session: &'a Session,
     repository: RepositoryName,
-    patience: Patience,
+    patience: Timeouts,
     began: Instant,
     /// How long locks were waited for in all.
     waited: Duration,
@@ -82,18 +82,18 @@ pub(super) struct Quiet<'a> {
     report: Report,
 }
 
-impl<'a> Quiet<'a> {
+impl<'a> ExclusiveAccess<'a> {
     /// The time for which others are waited for begins now.
-    pub(super) fn of(session: &'a Session, repository: &RepositoryName, patience: Patience) -> Self {
+    pub(super) fn of(session: &'a Session, repository: &RepositoryName, patience: Timeouts) -> Self {
         let (began, watch, report) = (Instant::now(), Watch::default(), Report::default());
         let repository = repository.clone();
         let (waited, said) = (Duration::ZERO, false);
         Self { session, repository, patience, began, waited, said, watch, suspension: None, report }
     }
 
-    /// Does `work`, for which restic needs an exclusive lock at a door of this session, once no lock of others is in its
+    /// Does `work`, for which restic needs an exclusive lock at a server of this session, once no lock of others is in its
     /// way. It is tried again if somebody else was faster.
-    pub(super) async fn alone<T>(
+    pub(super) async fn run_exclusively<T>(
         &mut self,
         mut work: impl AsyncFnMut() -> Result<T, ResticError>,
     ) -> Result<T, LocksError> {

@@ -15,19 +15,18 @@ use std::time::{Duration, Instant};
 
 use jiff::Zoned;
 use jiff::civil::{Date, Time};
+use pawl_config::Place;
+use pawl_config::files::{self, Stamp};
+use pawl_config::hint;
+use pawl_config::log;
+use pawl_config::print::Outcome;
+use pawl_store::now_ms;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 
 use super::run::last_began_ms;
-use crate::cli::Place;
-use crate::files::{self, Stamp};
-use crate::hint;
-use crate::log;
-use crate::print::Outcome;
-use crate::serve::configuration;
-use crate::store::now_ms;
 
 /// How often the clock is read: somebody may set it, and the machine may sleep.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -52,7 +51,7 @@ enum Night {
 /// Runs the command.
 pub(super) fn run(place: &Place, server: u32) -> Outcome {
     let stamp = stamp(place);
-    let config = configuration(place)?;
+    let config = place.configuration()?;
     log::start(config.log);
     let mut timetable =
         Timetable { place, stamp, at: config.maintenance.run.at(), since_ms: now_ms(), is_changed: false };
@@ -104,7 +103,7 @@ impl Timetable<'_> {
             return;
         }
         self.stamp = stamp;
-        match configuration(self.place) {
+        match self.place.configuration() {
             Ok(config) => {
                 let at = config.maintenance.run.at();
                 if at != self.at {

@@ -9,18 +9,18 @@ use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use pawl_policy::{Age, Handle, RepositoryName, Ripe, Unripe, Usage, ripe};
+use pawl_config::pace::Pace;
+use pawl_config::print::{self, Outcome};
+use pawl_config::{Config, Nights};
+use pawl_policy::{Age, Handle, NotPurgeable, PurgePermit, RepositoryName, Usage, purge_permit};
+use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
+use pawl_store::{StoreError, now_ms};
 use serde::Serialize;
 
 use super::deleted::{Listed, Weight, all_are_readable, count, listed, moment, unreadable, weigh};
 use super::session::{self, Session, is_right};
 use super::{clock, progress, verify};
 use crate::cli::Purge;
-use crate::config::{Config, Nights};
-use crate::pace::Pace;
-use crate::print::{self, Outcome};
-use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
-use crate::store::{StoreError, now_ms};
 
 /// Files of a batch that Object Lock keeps and that are named one by one; more are counted.
 const LOCKED_NAMED_MAX: usize = 5;
@@ -143,7 +143,7 @@ pub(super) fn today() -> Result<jiff::civil::Date, StoreError> {
 /// How batches are looked at.
 struct Examiner<'a, M> {
     store: &'a M,
-    delay_days: u32,
+    purge_delay_days: u32,
     options: &'a Purge,
     /// The settings of the nights, which hold here as well.
     nights: &'a Nights,
@@ -153,33 +153,37 @@ struct Examiner<'a, M> {
 
 impl<'a, M: MaintenanceStore> Examiner<'a, M> {
     fn new(store: &'a M, config: &'a Config, options: &'a Purge) -> Self {
-        let (delay_days, nights) = (config.maintenance.delay_days(), &config.maintenance.run);
+        let (purge_delay_days, nights) = (config.maintenance.purge_delay_days(), &config.maintenance.run);
         let pace = verify::pace(options.bytes_per_second.or(nights.general().bytes_per_second));
-        Self { store, delay_days, options, nights, held_back: &|_| None, pace }
+        Self { store, purge_delay_days, options, nights, held_back: &|_| None, pace }
     }
 
-    async fn judge(&self, batch: &Batch, weight: &Weight) -> Result<Result<Ripe, Unripe>, StoreError> {
-        let Self { store, delay_days, options, .. } = *self;
-        let is_right = options.clock_is_right || self.nights.of(&batch.repository).clock_is_right;
+    async fn judge(
+        &self,
+        batch: &Batch,
+        weight: &Weight,
+    ) -> Result<Result<PurgePermit, NotPurgeable>, StoreError> {
+        let Self { store, purge_delay_days, options, .. } = *self;
+        let is_right = options.assume_clock_synced || self.nights.of(&batch.repository).assume_clock_synced;
         let age = Age {
             hidden_ms: weight.hidden_ms,
             now_ms: now_ms(),
             days_seen: u32::try_from(store.days_seen(&batch.id).await?.len()).unwrap_or(u32::MAX),
-            delay_days,
+            purge_delay_days,
             newest_received_ms: None,
             clock: clock::believed(is_right),
         };
         // In a bucket the newest file costs eight requests, of which most batches need none.
-        if let Err(unripe @ (Unripe::Delay { .. } | Unripe::Days { .. })) = ripe(&batch.id, &age) {
-            return Ok(Err(unripe));
+        if let Err(refused @ (NotPurgeable::Delay { .. } | NotPurgeable::Days { .. })) = purge_permit(&batch.id, &age) {
+            return Ok(Err(refused));
         }
         let newest_received_ms = store.newest_received_ms(&batch.repository).await?;
-        Ok(ripe(&batch.id, &Age { newest_received_ms, ..age }))
+        Ok(purge_permit(&batch.id, &Age { newest_received_ms, ..age }))
     }
 
     /// Judges a batch, and removes what can be spared of it if it is ripe.
     async fn examine(&self, batch: &Batch) -> Result<Option<Verdict>, StoreError> {
-        let Self { store, delay_days, options, .. } = *self;
+        let Self { store, purge_delay_days, options, .. } = *self;
         let weight = weigh(store, batch).await?;
         if weight.usage.files == 0 {
             if !options.dry_run {
@@ -187,18 +191,18 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             }
             return Ok(None);
         }
-        let shown = listed(store, batch, &weight, delay_days).await?;
+        let shown = listed(store, batch, &weight, purge_delay_days).await?;
         let judged = match self.judge(batch, &weight).await? {
-            Err(unripe) => Err((unripe.to_string(), !matches!(unripe, Unripe::Delay { .. }))),
-            Ok(ripe) => (self.held_back)(weight.hidden_ms).map_or(Ok(ripe), |reason| Err((reason, true))),
+            Err(refused) => Err((refused.to_string(), !matches!(refused, NotPurgeable::Delay { .. }))),
+            Ok(permit) => (self.held_back)(weight.hidden_ms).map_or(Ok(permit), |reason| Err((reason, true))),
         };
         let (outcome, reason, removed, overdue) = match judged {
             Err((reason, is_due)) => {
                 let overdue = is_due.then(|| reason.clone());
                 ("kept", Some(reason), Usage::default(), overdue)
             }
-            Ok(ripe) => {
-                let (removed, mut kept, left) = self.remove(batch, &ripe, weight.usage.files).await?;
+            Ok(permit) => {
+                let (removed, mut kept, left) = self.remove(batch, &permit, weight.usage.files).await?;
                 let overdue = Some(kept.join("; ")).filter(|kept| !kept.is_empty());
                 kept.extend(left);
                 if kept.is_empty() && !options.dry_run {
@@ -220,7 +224,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
     async fn remove(
         &self,
         batch: &Batch,
-        ripe: &Ripe,
+        permit: &PurgePermit,
         files: u64,
     ) -> Result<(Usage, Vec<String>, Option<String>), StoreError> {
         let Self { store, options, .. } = *self;
@@ -241,7 +245,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
                     let purged = if options.dry_run {
                         Purged::Gone
                     } else {
-                        store.purge(ripe, &hidden.handle).await?
+                        store.purge(permit, &hidden.handle).await?
                     };
                     match purged {
                         Purged::Gone => removed = removed.plus(Usage { bytes: hidden.bytes, files: 1 }),
@@ -316,7 +320,7 @@ fn why_locked(locked: &[(Handle, Option<u64>)]) -> Option<String> {
     });
     let remedy = match last_ms {
         Some(_) => {
-            "a run after that removes them; where maintenance.delay_days is the bucket's retention or more, nothing waits \
+            "a run after that removes them; where maintenance.purge_delay_days is the bucket's retention or more, nothing waits \
              for a lock"
         }
         None => "lift the hold with `aws s3api put-object-legal-hold`, then a run removes them",

@@ -21,15 +21,15 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
+use pawl_config::Config;
+use pawl_config::files;
+use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_policy::RepositoryName;
+use pawl_store::either::EitherMaintenance;
 use serde_json::json;
 
 use super::session::{self, Session};
 use crate::cli;
-use crate::config::Config;
-use crate::files;
-use crate::print::{self, Ended, Outcome};
-use crate::store::either::EitherMaintenance;
 pub(super) use comparison::Comparison;
 use expected::Last;
 use gather::Basis;
@@ -70,14 +70,14 @@ pub(super) fn run(options: &cli::Report) -> Outcome {
         let delivered = if options.deliver { hand_out(&mut report, &config).await } else { Ok(()) };
         say(&report, options)?;
         match (delivered, report.summary.exit) {
-            (Err(error), _) => Err(Ended { code: 2, message: error.to_string() }.into()),
+            (Err(error), _) => Err(ExitStatus { code: 2, message: error.to_string() }.into()),
             (Ok(()), 0) => Ok(()),
-            (Ok(()), code) => Err(Ended { code, message: String::new() }.into()),
+            (Ok(()), code) => Err(ExitStatus { code, message: String::new() }.into()),
         }
     })
-    .map_err(|error| match error.downcast::<Ended>() {
+    .map_err(|error| match error.downcast::<ExitStatus>() {
         Ok(ended) => (*ended).into(),
-        Err(error) => Ended { code: 2, message: error.to_string() }.into(),
+        Err(error) => ExitStatus { code: 2, message: error.to_string() }.into(),
     })
 }
 
@@ -92,8 +92,8 @@ async fn make(
             .into());
     }
     let basis = Basis::of(Last::load(&config.data), options.compare.as_deref())?;
-    let report = gather::gather(store, config, &options.repositories, basis, options.seen).await?;
-    if options.seen {
+    let report = gather::gather(store, config, &options.repositories, basis, options.acknowledge).await?;
+    if options.acknowledge {
         keep(&config.data, &Last::seen(report.expected.clone()))?;
     }
     if let Some(path) = &options.html {
@@ -120,7 +120,7 @@ fn failed(error: &dyn Error, options: &cli::Report) -> Outcome {
     } else {
         print::line(&format!("pawl-report: {said}"))?;
     }
-    Err(Ended { code: 2, message: error.to_string() }.into())
+    Err(ExitStatus { code: 2, message: error.to_string() }.into())
 }
 
 fn say(report: &Report, options: &cli::Report) -> Outcome {
@@ -153,7 +153,7 @@ fn keep(data: &Path, last: &Last) -> Result<(), Box<dyn Error>> {
 }
 
 /// Makes a report, compared with this file or else with the last, and hands it out, where somebody is named for that. What
-/// is missing has to be there the next time as well: only `--seen` says that somebody has looked.
+/// is missing has to be there the next time as well: only `--acknowledge` says that somebody has looked.
 pub(super) async fn deliver(
     store: &EitherMaintenance,
     config: &Config,
@@ -189,9 +189,10 @@ pub(super) struct Delivered {
 mod tests {
     use std::path::PathBuf;
 
+    use pawl_config::Config;
+    use pawl_store::local::LocalMaintenance;
+
     use super::*;
-    use crate::config::Config;
-    use crate::store::local::LocalMaintenance;
 
     struct Place {
         data: tempfile::TempDir,

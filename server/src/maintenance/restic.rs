@@ -3,22 +3,23 @@
 //! Invariant: neither the repository's password nor a credential is on a command line. A restic that has to end is asked
 //! to, so that it removes its lock.
 
-mod soon;
+mod run_with_timeout;
 mod version;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use pawl_config::restic_options::ResticOptions;
+use pawl_config::run_settings::RunSettings;
+use pawl_store::s3::Direct;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::stop::Stop;
-use crate::cli::{Settings, UsersRestic};
-use crate::store::s3::Direct;
-pub(super) use soon::soon;
+pub(super) use run_with_timeout::run_with_timeout;
 pub(super) use version::Version;
 
-/// So long a restic that was asked to end may take to remove its lock. What it waits for is a door of this machine.
+/// So long a restic that was asked to end may take to remove its lock. What it waits for is a server of this machine.
 const END_WAIT_MAX: Duration = Duration::from_secs(20);
 /// restic counts what it may read in this many bytes.
 const LIMIT_UNIT_BYTES: u64 = 1 << 10;
@@ -71,32 +72,39 @@ pub(super) struct Address<'a> {
     pub(super) ca: Option<&'a Path>,
 }
 
-/// Within what bounds restic works.
+/// The user's own restic, and the bounds within which it works.
 #[derive(Debug, Clone, Default)]
-pub struct Bounds {
+pub(super) struct Restic {
+    /// The program, and where the repository's password comes from.
+    pub(super) options: ResticOptions,
     /// When it has to end.
     pub(super) stop: Stop,
     /// Bytes that it reads a second.
-    pub(super) bytes_per_second: Option<u64>,
+    bytes_per_second: Option<u64>,
 }
 
-impl Settings {
-    /// Has restic end then, and read no faster than they say.
-    pub(super) fn bound(&mut self, stop: Stop) {
-        let bytes_per_second = self.bytes_per_second.map(|size| size.as_u64());
-        self.restic.bounds = Bounds { stop, bytes_per_second };
+impl From<ResticOptions> for Restic {
+    /// Without bounds.
+    fn from(options: ResticOptions) -> Self {
+        Self { options, ..Self::default() }
     }
 }
 
-impl UsersRestic {
+impl Restic {
+    /// The restic of these settings, which reads no faster than they say.
+    pub(super) fn of(settings: &RunSettings, stop: Stop) -> Self {
+        let bytes_per_second = settings.bytes_per_second.map(|size| size.as_u64());
+        Self { options: settings.restic.clone(), stop, bytes_per_second }
+    }
+
     /// Whether the repository's password was given.
-    pub(crate) const fn knows_password(&self) -> bool {
-        self.password_file.is_some() || self.password_command.is_some()
+    pub(super) const fn knows_password(&self) -> bool {
+        self.options.knows_password()
     }
 
-    /// Which program it is.
+    /// The program to start.
     pub(super) fn program(&self) -> &Path {
-        self.restic.as_deref().unwrap_or(Path::new("restic"))
+        self.options.program()
     }
 
     /// Runs a command on a repository to its end, and returns what it printed, with what it said besides behind it.
@@ -141,7 +149,7 @@ impl UsersRestic {
 
     /// Waits for it, or has it end.
     async fn to_its_end(&self, command: Command, said: &str) -> Result<Output, ResticError> {
-        let stop = &self.bounds.stop;
+        let stop = &self.stop;
         if stop.why().is_some() {
             return Err(ResticError::Stopped(said.to_owned()));
         }
@@ -188,17 +196,17 @@ impl UsersRestic {
         if let Some(ca) = at.ca {
             command.arg("--cacert").arg(ca);
         }
-        if let Some(bytes) = self.bounds.bytes_per_second {
+        if let Some(bytes) = self.bytes_per_second {
             command.args(["--limit-download", &bytes.div_ceil(LIMIT_UNIT_BYTES).to_string()]);
         }
-        if self.bounds.stop.is_possible() {
+        if self.stop.is_possible() {
             // Ctrl-C is for Pawl, which asks restic to end.
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
-        if let Some(file) = &self.password_file {
+        if let Some(file) = &self.options.password_file {
             command.env("RESTIC_PASSWORD_FILE", file);
         }
-        if let Some(how) = &self.password_command {
+        if let Some(how) = &self.options.password_command {
             command.env("RESTIC_PASSWORD_COMMAND", how);
         }
         command

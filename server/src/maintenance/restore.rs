@@ -16,10 +16,15 @@ use std::num::NonZeroUsize;
 
 use bytesize::ByteSize;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use pawl_config::Config;
+use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_policy::{FileType, Handle, RepositoryName};
+use pawl_store::StoreError;
+use pawl_store::either::EitherMaintenance;
+use pawl_store::maintenance::{Batch, Found, Holders, MaintenanceStore};
 use tokio::sync::Mutex;
 
-use super::abreast::FILES_AT_A_TIME;
+use super::map_concurrent::FILES_AT_A_TIME;
 use super::restic::Version;
 use super::session::Session;
 use super::verify::finding::{Finding, Severity};
@@ -27,11 +32,6 @@ use super::verify::state::{State, States};
 use super::verify::survey::missing;
 use super::{progress, session, verify};
 use crate::cli::{Reading, Restore};
-use crate::config::Config;
-use crate::print::{self, Ended, Outcome};
-use crate::store::StoreError;
-use crate::store::either::EitherMaintenance;
-use crate::store::maintenance::{Batch, Found, Holders, MaintenanceStore};
 use apply::{Done, Worker};
 use plan::{Planner, Task};
 pub(super) use report::Part;
@@ -40,8 +40,8 @@ use source::Source;
 
 /// Runs the command.
 pub(super) fn run(options: &Restore) -> Outcome {
-    let report = restore(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
-    let end = Ended { code: report.exit_code(), message: String::new() };
+    let report = restore(options).map_err(|error| ExitStatus { code: 2, message: error.to_string() })?;
+    let end = ExitStatus { code: report.exit_code(), message: String::new() };
     print::report(&report, Report::text, end, options.json)
 }
 
@@ -236,7 +236,7 @@ impl<S: MaintenanceStore> Job<'_, S> {
         batches: &[Batch],
     ) -> Result<Option<as_of::Since>, Box<dyn Error>> {
         let Some(text) = &self.options.as_of else { return Ok(None) };
-        let moment = crate::time::parse(text)?;
+        let moment = pawl_config::time::parse(text)?;
         let moment_ms = u64::try_from(moment.as_millisecond())?;
         Ok(Some(as_of::since(self.store, repository, batches, moment_ms).await?))
     }

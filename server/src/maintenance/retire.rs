@@ -3,14 +3,15 @@
 //! Invariant: nothing is lost by it that `undelete` and `pawl host add` do not bring back. The audit log has it before
 //! maintenance stops to expect anything.
 
+use pawl_config::print::{self, Outcome};
+use pawl_keeper::{Act, AuditEvent};
+use pawl_store::maintenance::MaintenanceStore;
+
 use super::session::{self, Session};
 use super::verify::{self, state::States};
 use super::{delete, report};
 use crate::cli::{DeleteFiles, Retire};
 use crate::hosts;
-use crate::keeper::{Act, Told};
-use crate::print::{self, Outcome};
-use crate::store::maintenance::MaintenanceStore;
 
 /// Runs the command.
 pub(super) fn run(options: &Retire) -> Outcome {
@@ -25,7 +26,7 @@ pub(super) fn run(options: &Retire) -> Outcome {
             return Err(format!("there is no repository {repository}, and nothing expects one").into());
         }
         if is_there {
-            let (files, json, place) = (Vec::new(), false, crate::cli::Place::default());
+            let (files, json, place) = (Vec::new(), false, pawl_config::Place::default());
             let all = DeleteFiles { repository: repository.clone(), files, below_floor: true, json, place };
             delete::delete(session, &all).await?;
         }
@@ -49,6 +50,6 @@ pub(super) fn run(options: &Retire) -> Outcome {
 
 async fn tell(session: &Session, options: &Retire) -> Outcome {
     let (principal, repository) = (session::user()?.to_string(), options.repository.to_string());
-    let told = Told { act: Act::Retire, principal, repository, file: None, bytes: None, batch: None };
+    let told = AuditEvent { act: Act::Retire, principal, repository, file: None, bytes: None, batch: None };
     Ok(session.keeper.tell_deed(told).await?)
 }

@@ -7,12 +7,12 @@ mod compare;
 mod examine;
 pub(super) mod record;
 mod report;
+mod repository_run;
 mod room;
-mod said;
+mod run_lock;
+mod step_outcome;
 mod steps;
 mod verify;
-mod ward;
-mod whole;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
@@ -21,26 +21,27 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::{Timestamp, Zoned};
+use pawl_config::files::FileError;
+use pawl_config::log;
+use pawl_config::print::{self, ExitStatus, Outcome};
+use pawl_config::run_settings::{Portions, RunSettings};
+use pawl_config::{Config, Log, LogLevel};
 
 use super::deleted::all_are_readable;
-use super::locks::{ON_ITS_WAY, Patience, Quiet};
+use super::locks::{ExclusiveAccess, ON_ITS_WAY, Timeouts};
 use super::purge;
 use super::report::{self as reporting, Comparison, Delivered};
 use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
-use super::verify::untold;
-use crate::cli::{Portions, Run, Settings};
-use crate::config::{Config, Log, LogLevel};
-use crate::files::FileError;
-use crate::log;
-use crate::print::{self, Ended, Outcome};
+use super::verify::pending_audit;
+use crate::cli::Run;
 use crate::serve::DISK_WAIT_MAX;
 pub use record::Step;
 use report::Report;
-use ward::Ward;
-use whole::Whole;
-pub(super) use whole::last_began_ms;
+use repository_run::RepositoryRun;
+use run_lock::RunLock;
+pub(super) use run_lock::last_began_ms;
 
 /// Runs the command.
 pub(super) fn run(options: &Run) -> Outcome {
@@ -48,7 +49,7 @@ pub(super) fn run(options: &Run) -> Outcome {
     if let Err(error) = work(options, &mut report) {
         report.error = Some(error.to_string());
     }
-    let end = Ended { code: report.exit_code(), message: report.error.clone().unwrap_or_default() };
+    let end = ExitStatus { code: report.exit_code(), message: report.error.clone().unwrap_or_default() };
     print::report(&report, Report::text, end, options.json)
 }
 
@@ -56,10 +57,10 @@ fn work(options: &Run, report: &mut Report) -> Outcome {
     let mut config = session::config(&options.place)?;
     config.log = Log { level: LogLevel::Warn, ..config.log };
     log::start(config.log);
-    let Some(_alone) = whole::lock(&config.data)? else {
+    let Some(_alone) = run_lock::lock(&config.data)? else {
         return Err("another `pawl maintain run` is at work here, and goes on; this one did nothing".into());
     };
-    if untold::is_held(&config.data) {
+    if pending_audit::is_held(&config.data) {
         return Err("other maintenance is at work here, such as `pawl maintain serve`; stop it, or wait until it has \
                     ended, and run this again"
             .into());
@@ -101,7 +102,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     let now = Zoned::now();
     let stop = told.and_at(moment(&general, &now)?);
     room::give_up(&config.data);
-    let whole = if options.only.is_empty() { Whole::begin(&config.data)? } else { Whole::partial() };
+    let whole = if options.only.is_empty() { RunLock::begin(&config.data)? } else { RunLock::partial() };
     report.resumed = whole.resumed;
     let comparison = if options.only.is_empty() || options.only.contains(&Step::Compare) {
         Comparison::begin(&config, options.compare.as_deref()).await?
@@ -113,44 +114,46 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     let names = verify::repositories(&*store, &config, &options.repositories, expected).await?;
     report.unknown = config.maintenance.run.unknown(&names, &options.repositories);
     for name in names {
-        let mut settings = options.settings.or(config.maintenance.run.of(&name));
+        let settings = options.settings.or(config.maintenance.run.of(&name));
         let until = moment(&settings, &now).map_err(|error| format!("{name}: {error}"))?;
         let stop = told.and_at(until);
         let (portions, most) =
             (settings.check_portions.map(Portions::get), config.maintenance.portions_max());
         if portions.is_some_and(|portions| portions > most) {
             return Err(format!(
-                "{name}: check_portions: expected at most {most}, half of delay_days, found {}: what a prune removed by \
+                "{name}: check_portions: expected at most {most}, half of purge_delay_days, found {}: what a prune removed by \
                  mistake has to be found while it can be brought back",
                 portions.unwrap_or_default()
             )
             .into());
         }
-        settings.bound(stop.clone());
-        let mut ward = Ward::load(&config.data, name, settings, stop, &options.only)?;
-        ward.look_at_config(&*store).await;
-        report.wards.push(ward);
+        let mut repository_run = RepositoryRun::load(&config.data, name, settings, stop, &options.only)?;
+        repository_run.look_at_config(&*store).await;
+        report.repository_runs.push(repository_run);
     }
-    report.wards.sort_by_key(Ward::turn);
-    for ward in &mut report.wards {
-        ward.begin(&whole, options.compare.is_some())?;
+    report.repository_runs.sort_by_key(RepositoryRun::turn);
+    for repository_run in &mut report.repository_runs {
+        repository_run.begin(&whole, options.compare.is_some())?;
     }
     let mut acted = Ok(());
-    let mut first: Vec<_> = report.wards.iter_mut().filter(|ward| ward.acts_first()).collect();
+    let mut first: Vec<_> =
+        report.repository_runs.iter_mut().filter(|repository_run| repository_run.acts_first()).collect();
     if !first.is_empty() {
         acted = Box::pin(act(config.clone(), &mut first, comparison.as_ref())).await;
     }
-    verify::all(&store, &config, &mut report.wards).await?;
+    verify::all(&store, &config, &mut report.repository_runs).await?;
     let unreadable = all_are_readable(&*store, Vec::new()).await.err().map(|error| error.to_string());
     drop(store);
-    let mut all: Vec<_> = report.wards.iter_mut().collect();
+    let mut all: Vec<_> = report.repository_runs.iter_mut().collect();
     let worked = acted.and(Box::pin(act(config, &mut all, comparison.as_ref())).await);
-    for ward in &mut report.wards {
-        ward.leave()?;
+    for repository_run in &mut report.repository_runs {
+        repository_run.leave()?;
     }
-    report.ended_by = stop.why().or_else(|| report.wards.iter().find_map(|ward| ward.stop.why()));
+    report.ended_by = stop
+        .why()
+        .or_else(|| report.repository_runs.iter().find_map(|repository_run| repository_run.stop.why()));
     worked?;
-    if !report.wards.iter().any(Ward::has_left) {
+    if !report.repository_runs.iter().any(RepositoryRun::has_left) {
         whole.end()?;
     }
     // Said at the end: it is no reason to take this run up again.
@@ -163,13 +166,17 @@ async fn hand_out(config: &Config, earlier: Option<&Path>) -> Result<Delivered, 
 }
 
 /// When work with these settings is over.
-fn moment(settings: &Settings, now: &Zoned) -> Result<Option<Timestamp>, String> {
+fn moment(settings: &RunSettings, now: &Zoned) -> Result<Option<Timestamp>, String> {
     settings.until.map(|until| until.moment(now)).transpose()
 }
 
 /// What is done under the lock of maintenance.
-async fn act(config: Config, wards: &mut [&mut Ward], comparison: Option<&Comparison>) -> Outcome {
-    if !wards.iter().any(|ward| ward.has_work()) {
+async fn act(
+    config: Config,
+    repository_runs: &mut [&mut RepositoryRun],
+    comparison: Option<&Comparison>,
+) -> Outcome {
+    if !repository_runs.iter().any(|repository_run| repository_run.has_work()) {
         return Ok(());
     }
     let acted = session::act_within(config, async |session| {
@@ -181,22 +188,25 @@ async fn act(config: Config, wards: &mut [&mut Ward], comparison: Option<&Compar
             }
         };
         // Whoever is at work in one repository keeps no other waiting: those that are busy come last.
-        let mut turn: VecDeque<_> = wards.iter_mut().map(|ward| (ward, Busy::ComesLast)).collect();
-        while let Some((ward, busy)) = turn.pop_front() {
-            let of_ward = unseen.get(&ward.repository).map(String::as_str);
-            let tended = Box::pin(tend(session, ward, comparison, of_ward, busy)).await;
-            if ward.done(Step::Purge).is_some_and(|done| done.ended == record::Ended::Failed) {
-                unseen.remove(&ward.repository); // its record says so
+        let mut turn: VecDeque<_> =
+            repository_runs.iter_mut().map(|repository_run| (repository_run, Busy::ComesLast)).collect();
+        while let Some((repository_run, busy)) = turn.pop_front() {
+            let of_ward = unseen.get(&repository_run.repository).map(String::as_str);
+            let tended = Box::pin(run_repository(session, repository_run, comparison, of_ward, busy)).await;
+            if repository_run.done(Step::Purge).is_some_and(|done| done.ended == record::StepStatus::Failed) {
+                unseen.remove(&repository_run.repository); // its record says so
             }
             match tended {
                 Ok(Tended::AsFarAsPossible) => {}
-                Ok(Tended::IsBusy) => turn.push_back((ward, Busy::IsWaitedFor)),
+                Ok(Tended::IsBusy) => turn.push_back((repository_run, Busy::IsWaitedFor)),
                 // One whose record cannot be written is not to keep the others from their turn.
-                Err(error) => failed = failed.or_else(|| Some(format!("{}: {error}", ward.repository))),
+                Err(error) => {
+                    failed = failed.or_else(|| Some(format!("{}: {error}", repository_run.repository)));
+                }
             }
         }
-        let untold = unseen.into_iter().map(|(repository, why)| format!("{repository}: {why}"));
-        let failed: Vec<_> = failed.into_iter().chain(untold).collect();
+        let pending_audit = unseen.into_iter().map(|(repository, why)| format!("{repository}: {why}"));
+        let failed: Vec<_> = failed.into_iter().chain(pending_audit).collect();
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
     });
     Box::pin(acted).await
@@ -204,30 +214,30 @@ async fn act(config: Config, wards: &mut [&mut Ward], comparison: Option<&Compar
 
 /// The steps of one repository, in their order. Each looks first whether it is to be done. `unseen` is why what was deleted
 /// there could not be noted as seen, if so.
-async fn tend(
+async fn run_repository(
     session: &Session,
-    ward: &mut Ward,
+    repository_run: &mut RepositoryRun,
     comparison: Option<&Comparison>,
     unseen: Option<&str>,
     busy: Busy,
 ) -> Result<Tended, Box<dyn Error>> {
-    ward.take_turn()?;
-    steps::restore(session, ward).await?;
-    compare::compare(session, ward, comparison).await?;
-    steps::purge(session, ward, unseen).await?;
-    examine::examine(session, ward).await?;
-    let wait = ward.settings.lock_wait.unwrap_or_default().0;
-    let patience = Patience { wait, on_its_way: ON_ITS_WAY, stop: ward.stop.clone() };
-    let mut quiet = Quiet::of(session, &ward.repository, patience);
+    repository_run.take_turn()?;
+    steps::restore(session, repository_run).await?;
+    compare::compare(session, repository_run, comparison).await?;
+    steps::purge(session, repository_run, unseen).await?;
+    examine::examine(session, repository_run).await?;
+    let wait = repository_run.settings.lock_wait.unwrap_or_default().0;
+    let patience = Timeouts { wait, on_its_way: ON_ITS_WAY, stop: repository_run.stop.clone() };
+    let mut quiet = ExclusiveAccess::of(session, &repository_run.repository, patience);
     // An error is told by whoever waits.
-    if busy == Busy::ComesLast && ward.has_work() && quiet.is_busy().await.unwrap_or(false) {
+    if busy == Busy::ComesLast && repository_run.has_work() && quiet.is_busy().await.unwrap_or(false) {
         return Ok(Tended::IsBusy);
     }
-    let done = with_restic(session, ward, &mut quiet).await;
+    let done = with_restic(session, repository_run, &mut quiet).await;
     let started = Instant::now();
-    steps::locks(ward, &quiet.end().await, started)?;
+    steps::locks(repository_run, &quiet.end().await, started)?;
     done?;
-    ward.end()?;
+    repository_run.end()?;
     Ok(Tended::AsFarAsPossible)
 }
 
@@ -246,10 +256,14 @@ enum Tended {
 }
 
 /// The steps for which restic needs the repository for itself.
-async fn with_restic(session: &Session, ward: &mut Ward, quiet: &mut Quiet<'_>) -> Result<(), FileError> {
-    steps::forget(session, ward, quiet).await?;
-    steps::prune(session, ward, quiet).await?;
-    steps::check(session, ward, quiet).await
+async fn with_restic(
+    session: &Session,
+    repository_run: &mut RepositoryRun,
+    quiet: &mut ExclusiveAccess<'_>,
+) -> Result<(), FileError> {
+    steps::forget(session, repository_run, quiet).await?;
+    steps::prune(session, repository_run, quiet).await?;
+    steps::check(session, repository_run, quiet).await
 }
 
 /// The word for it.

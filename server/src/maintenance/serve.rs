@@ -1,27 +1,29 @@
-//! `pawl maintain serve`: the maintenance door as a service.
+//! `pawl maintain serve`: the maintenance server as a service.
 //!
-//! Invariant: it has credentials of its own, read from a directory that the door to hosts does not open, and ends when
+//! Invariant: it has credentials of its own, read from a directory that the frontend does not open, and ends when
 //! its keeper does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use pawl_config::Config;
+use pawl_config::files;
+use pawl_config::hint;
+use pawl_config::print::{self, Outcome};
+use pawl_config::url::url_of;
+use pawl_frontend::credentials::{Credentials, admins_path};
+use pawl_frontend::http;
+use pawl_frontend::service_manager::ServiceManager;
+use pawl_frontend::socket::{self, Bound};
+use pawl_keeper::audit_queue::Queue;
+
 use super::admin;
-use super::door;
+use super::probe_cache;
 use super::purge::note_seen;
+use super::server;
 use super::session::{self, Session};
-use super::tried;
-use crate::audit::Queue;
 use crate::cli::ServeMaintenance;
-use crate::config::Config;
-use crate::credentials::{Credentials, admins_path};
-use crate::files;
-use crate::hint;
-use crate::http;
-use crate::print::{self, Outcome};
-use crate::serve::{reload_on_hangup, stop_signal, url_of, use_what_there_is};
-use crate::service_manager::ServiceManager;
-use crate::socket::{self, Bound};
+use crate::serve::{reload_on_hangup, stop_signal, use_what_there_is};
 
 /// How often it is noted that deletions were seen.
 const NOTE_EVERY: Duration = Duration::from_hours(1);
@@ -33,21 +35,21 @@ pub(super) fn run(options: &ServeMaintenance) -> Outcome {
         config.maintenance.listen.clone_from(&options.listen);
     }
     use_what_there_is(&mut config.limits);
-    tried::forget(&config.data)?; // whoever stays finds out how the bucket is now
+    probe_cache::forget(&config.data)?; // whoever stays finds out how the bucket is now
     session::act_with(config, async |session| serve(session).await)
 }
 
 async fn serve(session: &Session) -> Outcome {
     let config = &session.config;
     let bound = socket::bind(&config.maintenance.places(&config.data)?)?;
-    let certificates = door::certificates(config, &bound)?;
+    let certificates = server::certificates(config, &bound)?;
     let url = write_down_url(config, &bound);
     if !admins_path(&config.data).exists() {
         welcome(config)?;
     }
     let credentials = Credentials::load_admins(admins_path(&config.data), config.failed_logins_per_minute)?;
     let audit = Queue::start(session.keeper.clone());
-    let door = Arc::new(door::new(session, credentials, audit.clone()));
+    let door = Arc::new(server::new(session, credentials, audit.clone()));
     let listening = format!("listening on {url} for maintenance");
     let manager = ServiceManager::find();
     let reloaded = Arc::clone(&door);
@@ -91,11 +93,11 @@ async fn note_days(session: &Session) {
     }
 }
 
-/// By what admins reach the door, which is noted for `pawl maintain admin add`.
+/// By what admins reach the server, which is noted for `pawl maintain admin add`.
 fn write_down_url(config: &Config, bound: &[Bound]) -> String {
     let place = bound.first().map(Bound::place);
     let tls = match &config.tls {
-        crate::config::Tls::Off => crate::config::Tls::PrivateCa { names: Vec::new() },
+        pawl_config::Tls::Off => pawl_config::Tls::PrivateCa { names: Vec::new() },
         other => other.clone(),
     };
     let url = place.map(|place| url_of(place, &tls)).unwrap_or_default();

@@ -12,23 +12,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use indicatif::ProgressBar;
+use pawl_config::Place;
+use pawl_config::files;
+use pawl_config::log;
+use pawl_config::pace::Pace;
+use pawl_config::print::Outcome;
+use pawl_config::{Config, Log, LogLevel};
+use pawl_keeper::{KeeperClient, KeeperProcess, Tenant};
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
+use pawl_store::either::{EitherMaintenance, EitherStore};
+use pawl_store::maintenance::{MaintenanceStore, Place as Where, Version};
+use pawl_store::{StoreError, StoredFile};
 
 use super::content;
-use super::locks::Sight;
+use super::locks::LockFilter;
 use super::stores::{self, Stores};
-use super::verify::untold;
-use crate::cli::Place;
-use crate::config::{Config, Log, LogLevel};
-use crate::files;
-use crate::keeper::{KeeperClient, KeeperProcess, Side};
-use crate::log;
-use crate::pace::Pace;
-use crate::print::Outcome;
-use crate::serve::{DISK_WAIT_MAX, configuration, end_keeper};
-use crate::store::either::{EitherMaintenance, EitherStore};
-use crate::store::maintenance::{MaintenanceStore, Place as Where, Version};
-use crate::store::{StoreError, StoredFile};
+use super::verify::pending_audit;
+use crate::serve::{DISK_WAIT_MAX, end_keeper};
 
 /// What a command works with.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Session {
     /// The same place as hosts use it, for what is added, and for locks.
     pub(super) files: EitherStore,
     /// Which locks our own restic sees.
-    pub(super) sight: Sight,
+    pub(super) sight: LockFilter,
     pub(super) keeper: KeeperClient,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
 
 /// The same where nothing is going to be written: the disk may be read-only.
 fn config_to_read(place: &Place) -> Result<Config, Box<dyn Error>> {
-    let config = configuration(place)?;
+    let config = place.configuration()?;
     if config.s3.is_some() {
         // Repositories are elsewhere, and on this machine there may be no other Pawl.
         files::make_directory(&config.data, 0o750)?;
@@ -140,7 +140,7 @@ pub(super) fn tell_untold(config: &Config) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let told = runtime.block_on(async {
         let (keeper, child) = start_keeper(config).await?;
-        let told = untold::tell(&config.data, &keeper).await;
+        let told = pending_audit::tell(&config.data, &keeper).await;
         end_keeper(&keeper, child).await;
         told
     });
@@ -150,7 +150,7 @@ pub(super) fn tell_untold(config: &Config) -> Outcome {
 
 async fn start_keeper(config: &Config) -> Result<(KeeperClient, Option<Child>), Box<dyn Error>> {
     let (data, log, demand) = (config.data.clone(), config.log, config.confinement);
-    let start = move || KeeperProcess::start(&data, log, Side::Maintenance, demand);
+    let start = move || KeeperProcess::start(&data, log, Tenant::Maintenance, demand);
     Ok(tokio::task::spawn_blocking(start).await??.connect()?)
 }
 
@@ -159,9 +159,9 @@ pub(super) async fn act_within(config: Config, work: impl AsyncFnOnce(&Session) 
     let (keeper, child) = start_keeper(&config).await?;
     let outcome = match stores::open(&config, &keeper).await {
         Ok(Stores { store, files, lock }) => {
-            let sight = Sight::default();
+            let sight = LockFilter::default();
             let session = Session { config, store, files, sight, keeper: keeper.clone() };
-            if let Err(error) = untold::tell(&session.config.data, &session.keeper).await {
+            if let Err(error) = pending_audit::tell(&session.config.data, &session.keeper).await {
                 tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
             }
             let outcome = stores::while_held(lock.as_ref(), work(&session)).await;

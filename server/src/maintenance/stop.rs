@@ -112,8 +112,8 @@ mod tests {
         let past = Stop::default().and_at(Some(now));
         assert_eq!(past.why(), Some(Why::Until));
         past.over().await;
-        let soon = Stop::default().and_at(Some(now + SignedDuration::from_millis(200)));
-        soon.over().await;
+        let run_with_timeout = Stop::default().and_at(Some(now + SignedDuration::from_millis(200)));
+        run_with_timeout.over().await;
         assert!(Timestamp::now() >= now + SignedDuration::from_millis(200));
     }
 }

@@ -1,24 +1,24 @@
 //! Which store a command of maintenance works on: the data directory, or a bucket.
 //!
-//! Invariant: a bucket is reached with the credential of maintenance, never silently with that of hosts' door; who acts
+//! Invariant: a bucket is reached with the credential of maintenance, never silently with that of frontend; who acts
 //! on one holds its lock.
 
 use std::error::Error;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
+use pawl_config::Config;
+use pawl_config::files;
+use pawl_config::print::Outcome;
+use pawl_keeper::KeeperClient;
 use pawl_policy::DAY_MS;
+use pawl_store::either::{EitherMaintenance, EitherStore};
+use pawl_store::local::{LocalMaintenance, LocalStore};
+use pawl_store::s3::S3Store;
+use pawl_store::s3::maintain::{MaintenanceLock, S3Maintenance};
 
+use super::probe_cache;
 use super::session::directory;
-use super::tried;
-use crate::config::Config;
-use crate::files;
-use crate::keeper::KeeperClient;
-use crate::print::Outcome;
-use crate::store::either::{EitherMaintenance, EitherStore};
-use crate::store::local::{LocalMaintenance, LocalStore};
-use crate::store::s3::S3Store;
-use crate::store::s3::maintain::{MaintenanceLock, S3Maintenance};
 
 /// A store seen in both ways.
 pub(super) struct Stores {
@@ -38,11 +38,11 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
         });
     };
     let settings = config.maintenance.s3(of_hosts)?;
-    let known = tried::recall(&config.data, &settings);
+    let known = probe_cache::recall(&config.data, &settings);
     let is_new = known.is_none();
     let files = S3Store::open_for_maintenance(settings.clone(), keeper.clone(), known).await?;
     if is_new {
-        tried::note(&config.data, &settings, files.findings());
+        probe_cache::note(&config.data, &settings, files.findings());
     }
     check_coverage(config, files.findings().noncurrent_days())?;
     let store = S3Maintenance::new(files.clone(), Some(keeper.clone()))?.remembering(&asked(config));
@@ -53,11 +53,11 @@ pub(super) async fn open(config: &Config, keeper: &KeeperClient) -> Result<Store
 /// Damage has to be found while the good version is still there.
 fn check_coverage(config: &Config, noncurrent_days: Option<u32>) -> Outcome {
     let Some(days) = noncurrent_days else { return Ok(()) };
-    if days < config.maintenance.delay_days() {
+    if days < config.maintenance.purge_delay_days() {
         return Err(format!(
-            "maintenance.delay_days: the bucket's lifecycle rules end old versions after {days} days, but what is deleted \
-             is to come back for {}; set delay_days to {days} at most, or let the bucket keep old versions for longer",
-            config.maintenance.delay_days()
+            "maintenance.purge_delay_days: the bucket's lifecycle rules end old versions after {days} days, but what is deleted \
+             is to come back for {}; set purge_delay_days to {days} at most, or let the bucket keep old versions for longer",
+            config.maintenance.purge_delay_days()
         )
         .into());
     }
@@ -65,8 +65,8 @@ fn check_coverage(config: &Config, noncurrent_days: Option<u32>) -> Outcome {
         return Ok(());
     }
     Err(format!(
-        "maintenance.verify_days: the bucket's lifecycle rules end old versions after {days} days, so that every byte has \
-         to be verified within {}; set verify_days to that, or let the bucket keep old versions for longer",
+        "maintenance.verify_interval_days: the bucket's lifecycle rules end old versions after {days} days, so that every byte has \
+         to be verified within {}; set verify_interval_days to that, or let the bucket keep old versions for longer",
         days / 2
     )
     .into())
@@ -78,11 +78,11 @@ pub(super) async fn open_for_reading(config: &Config) -> Result<EitherMaintenanc
         return Ok(EitherMaintenance::Local(LocalMaintenance::open_for_reading(&config.data)?));
     };
     let settings = config.maintenance.s3(of_hosts)?;
-    let known = tried::recall(&config.data, &settings);
+    let known = probe_cache::recall(&config.data, &settings);
     let is_new = known.is_none();
     let files = S3Store::open_for_reading(settings.clone(), known).await?;
     if is_new {
-        tried::note(&config.data, &settings, files.findings());
+        probe_cache::note(&config.data, &settings, files.findings());
     }
     Ok(EitherMaintenance::S3(S3Maintenance::new(files, None)?.remembering(&asked(config))))
 }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_byte_is_verified_in_half_of_what_the_bucket_keeps() {
-        let config = Config::for_data("/srv/pawl".into()); // verify_days is 7
+        let config = Config::for_data("/srv/pawl".into()); // verify_interval_days is 7
         for (days, holds) in [(None, true), (Some(30), true), (Some(14), true), (Some(13), false)] {
             assert_eq!(check_coverage(&config, days).is_ok(), holds, "{days:?}");
         }
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_deleted_comes_back_for_as_long_as_is_promised() {
-        let config = Config::for_data("/srv/pawl".into()); // delay_days is 14
+        let config = Config::for_data("/srv/pawl".into()); // purge_delay_days is 14
         let refused = check_coverage(&config, Some(13)).unwrap_err().to_string();
-        assert!(refused.starts_with("maintenance.delay_days: "), "{refused}");
+        assert!(refused.starts_with("maintenance.purge_delay_days: "), "{refused}");
     }
 }

@@ -6,19 +6,19 @@
 use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use indicatif::ProgressBar;
+use pawl_config::hint;
+use pawl_config::pace::Pace;
+use pawl_config::print::{self, Outcome};
 use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
+use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackError, Reason};
+use pawl_store::{Created, StoreError};
 use serde::Serialize;
 
-use super::abreast::{FILES_AT_A_TIME, abreast};
 use super::deleted::{self, count, weigh};
+use super::map_concurrent::{FILES_AT_A_TIME, map_concurrent};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
 use crate::cli::Undelete;
-use crate::hint;
-use crate::pace::Pace;
-use crate::print::{self, Outcome};
-use crate::store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackError, Reason};
-use crate::store::{Created, StoreError};
 
 /// In this order things come back.
 const PHASES: [Option<FileType>; 6] = [
@@ -113,7 +113,7 @@ async fn bring_back(
             let mut entries = std::pin::pin!(session.store.hidden(&batch.id).await?);
             while let Some(found) = entries.try_next().await? {
                 let found = found.iter().filter(|hidden| hidden.handle.file_type() == phase);
-                let came = abreast(found, FILES_AT_A_TIME, |hidden| async move {
+                let came = map_concurrent(found, FILES_AT_A_TIME, |hidden| async move {
                     let came = session.store.bring_back(&batch.id, &hidden.handle).await;
                     bar.inc(1);
                     match came {
@@ -158,7 +158,7 @@ async fn check(
     report: &mut Report,
 ) -> Result<(), StoreError> {
     let bar = progress::bar(brought.len() as u64, "checking");
-    let right = abreast(brought, FILES_AT_A_TIME, |handle| async move {
+    let right = map_concurrent(brought, FILES_AT_A_TIME, |handle| async move {
         is_right(&session.store, repository, handle, &Place::Current, &Pace::default()).await
     });
     for (handle, right) in brought.iter().zip(right.await?) {

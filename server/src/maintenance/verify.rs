@@ -5,6 +5,7 @@
 
 mod coverage;
 pub(super) mod finding;
+pub(super) mod pending_audit;
 mod read;
 mod report;
 pub(super) mod run;
@@ -12,7 +13,6 @@ mod schedule;
 mod snapshots;
 pub(super) mod state;
 pub(super) mod survey;
-pub(super) mod untold;
 
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -21,20 +21,21 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use bytesize::ByteSize;
+use pawl_config::log;
+use pawl_config::pace::Pace;
+use pawl_config::print::{self, ExitStatus, Outcome};
+use pawl_config::{Config, Log, LogLevel};
+use pawl_keeper::{Act, AuditEvent};
 use pawl_policy::{DAY_MS, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::now_ms;
+use pawl_store::s3::Direct;
 
 use super::restic::Address;
 use super::stop::Stop;
 use super::{progress, session, stores};
 use crate::cli::{Reading, Verify};
-use crate::config::{Config, Log, LogLevel};
-use crate::keeper::{Act, Told};
-use crate::log;
-use crate::pace::Pace;
-use crate::print::{self, Ended, Outcome};
-use crate::store::maintenance::MaintenanceStore;
-use crate::store::now_ms;
-use crate::store::s3::Direct;
+use crate::maintenance::restic::Restic;
 pub use coverage::{Covered, coverage};
 use finding::Severity;
 pub use schedule::Share;
@@ -45,8 +46,8 @@ const TOLD_MAX: usize = 1000;
 
 /// Runs the command.
 pub(super) fn run(options: &Verify) -> Outcome {
-    let verified = verify(options).map_err(|error| Ended { code: 2, message: error.to_string() })?;
-    let end = Ended { code: verified.exit_code(), message: String::new() };
+    let verified = verify(options).map_err(|error| ExitStatus { code: 2, message: error.to_string() })?;
+    let end = ExitStatus { code: verified.exit_code(), message: String::new() };
     print::report(&verified, report::Report::text, end, options.json)
 }
 
@@ -103,7 +104,7 @@ pub(super) async fn daily<S: MaintenanceStore>(
     for outcome in looked_at(&outcomes) {
         told.extend(deeds(outcome)?);
     }
-    untold::keep(&config.data, told)?;
+    pending_audit::keep(&config.data, told)?;
     Ok(outcomes)
 }
 
@@ -148,7 +149,8 @@ pub(super) fn directory(data: &Path) -> PathBuf {
 
 /// Asks the user's restic, which reads the directory or the bucket itself, which snapshots need what is damaged.
 async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::Report) -> Outcome {
-    let restic_of = |name: &RepositoryName| options.restic.or(&config.maintenance.run.of(name).restic);
+    let restic_of =
+        |name: &RepositoryName| Restic::from(options.restic.or(&config.maintenance.run.of(name).restic));
     if !report.repositories().iter().any(|outcome| restic_of(&outcome.repository).knows_password()) {
         return Ok(());
     }
@@ -180,8 +182,8 @@ fn tell(config: &Config, report: &report::Report) -> Outcome {
     for outcome in looked_at(report.repositories()) {
         told.extend(deeds(outcome)?);
     }
-    untold::keep(&config.data, told)?;
-    if untold::is_held(&config.data) {
+    pending_audit::keep(&config.data, told)?;
+    if pending_audit::is_held(&config.data) {
         return Ok(()); // it is told by whoever comes next
     }
     session::tell_untold(config)
@@ -193,9 +195,9 @@ fn looked_at(outcomes: &[run::Outcome]) -> impl Iterator<Item = &run::Outcome> {
 }
 
 /// What is told of a repository.
-fn deeds(outcome: &run::Outcome) -> Result<Vec<Told>, Box<dyn Error>> {
+fn deeds(outcome: &run::Outcome) -> Result<Vec<AuditEvent>, Box<dyn Error>> {
     let principal = session::user()?.to_string();
-    let of = |act, file, bytes| Told {
+    let of = |act, file, bytes| AuditEvent {
         act,
         principal: principal.clone(),
         repository: outcome.repository.to_string(),

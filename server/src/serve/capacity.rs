@@ -5,9 +5,9 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::Resource;
 
-use crate::config::Limits;
+use pawl_config::Limits;
 
 /// Each connection has one descriptor, and one more for the file that it sends or takes.
 const DESCRIPTORS_EACH: u64 = 2;
@@ -21,20 +21,11 @@ const CONNECTIONS: std::ops::RangeInclusive<u64> = 64..=65_536;
 
 /// Raises the limit on descriptors, and allows as many connections as there is room for, unless configured.
 pub(crate) fn use_what_there_is(limits: &mut Limits) {
-    raise_descriptor_limit();
+    pawl_keeper::raise_descriptor_limit();
     if limits.connections.is_none() {
         let descriptors = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         limits.connections = Some(connections(descriptors, memory_bytes()));
         tracing::debug!(connections = limits.connections, "as many connections as there is room for");
-    }
-}
-
-/// Each connection and each upload holds a descriptor.
-pub(crate) fn raise_descriptor_limit() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "cannot raise the limit on open files");
     }
 }
 

@@ -1,14 +1,16 @@
-//! What the door needs once it serves, and its confinement to that.
+//! What the frontend needs once it serves, and its confinement to that.
 //!
 //! Invariant: it comes before the runtime, and before the first connection is accepted. What is reached is at least
 //! what the configuration demands.
 
 use std::path::PathBuf;
 
-use super::url::machine_name;
-use crate::config::{Config, Tls};
-use crate::confine::{self, BEFORE, CANARY, DoorNeeds, Level};
-use crate::keeper::KeeperProcess;
+use pawl_config::Level;
+use pawl_config::url::machine_name;
+use pawl_config::{Config, Tls};
+
+use pawl_keeper::KeeperProcess;
+use pawl_keeper::confine::{self, BEFORE, CANARY, FrontendNeeds};
 
 /// Ports on which a cloud hands out credentials: its metadata services over HTTP, its token service over HTTPS.
 const CREDENTIAL_PORTS: [u16; 2] = [80, 443];
@@ -23,7 +25,7 @@ const CREDENTIAL_FILES: [&str; 4] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
 
-/// Confines this process, the door, and stores a file as it then would.
+/// Confines this process, the frontend, and stores a file as it then would.
 pub fn confine(config: &Config, keeper: &KeeperProcess) -> Result<Level, Box<dyn std::error::Error>> {
     let demand = config.confinement;
     let needs = needs(config);
@@ -49,7 +51,7 @@ fn say(level: Level, is_root: bool) {
     }
 }
 
-fn needs(config: &Config) -> DoorNeeds {
+fn needs(config: &Config) -> FrontendNeeds {
     let mut files: Vec<PathBuf> = config.htpasswd.iter().cloned().collect();
     if let Tls::Given { certificate, key } = &config.tls {
         files.extend([certificate.clone(), key.clone()]);
@@ -66,7 +68,7 @@ fn needs(config: &Config) -> DoorNeeds {
         ready_to_ask_for_names(&host, port);
         ports = Some([port, NAME_SERVICE_PORT].into_iter().chain(CREDENTIAL_PORTS).collect());
     }
-    DoorNeeds { trees: vec![config.data.clone()], files, ports }
+    FrontendNeeds { trees: vec![config.data.clone()], files, ports }
 }
 
 /// Host and port of the store. AWS has a name for each bucket and region; any name will do to get ready.

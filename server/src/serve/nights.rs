@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use crate::cli::Place;
+use pawl_config::Place;
 
 /// Starts it.
 pub(super) fn start(place: &Place) -> io::Result<Child> {

@@ -27,7 +27,7 @@ pub(crate) struct Ground {
     pub(crate) parent: i64,
     /// The socket to the keeper.
     pub(crate) socket: i64,
-    /// Where somebody listens whom the door has nothing to tell.
+    /// Where somebody listens whom the frontend has nothing to tell.
     pub(crate) port: u16,
     pub(crate) stream: CString,
     pub(crate) datagram: CString,
@@ -69,7 +69,7 @@ impl Ground {
         CString::new(format!("{repository}/{name}")).unwrap_or_default()
     }
 
-    /// The stored file, open for reading, which the door may do.
+    /// The stored file, open for reading, which the frontend may do.
     pub(crate) fn reading(&self) -> io::Result<i64> {
         call::open(&self.victim, libc::O_RDONLY)
     }

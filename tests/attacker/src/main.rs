@@ -1,7 +1,7 @@
-//! A door that was taken over: it enters the confinement of `pawl serve` by the same functions, and then makes one
+//! A frontend that was taken over: it enters the confinement of `pawl serve` by the same functions, and then makes one
 //! attempt after another, each as it is told to on standard input.
 //!
-//! Invariant: it is let do nothing before it is confined that the real door does not do, but to look around.
+//! Invariant: it is let do nothing before it is confined that the real frontend does not do, but to look around.
 
 #![expect(unsafe_code, reason = "code that was injected calls the kernel by itself")]
 
@@ -16,13 +16,12 @@ mod ring;
 
 use std::error::Error;
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-use pawl::cli::{Cli, Command, Place};
-use pawl::confine::{self, DoorNeeds};
-use pawl::{keeper, serve};
+use pawl::serve;
+use pawl_config::Config;
+use pawl_keeper::confine::{self, FrontendNeeds};
 
 use call::Outcome;
 use ground::Ground;
@@ -59,11 +58,6 @@ fn main() -> ExitCode {
 fn go() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        // A door starts its keeper as the program that it is itself.
-        ["keeper", ..] => match Cli::parse().command {
-            Command::Keeper(options) => serve::keeper(&options),
-            _ => Err("expected the keeper's options".into()),
-        },
         ["list"] => {
             for (kind, attempts) in kinds() {
                 for (name, _) in attempts {
@@ -72,19 +66,19 @@ fn go() -> Result<(), Box<dyn Error>> {
             }
             Ok(())
         }
-        ["enter", config, abi_max] => enter(config.into(), abi_max.parse().ok(), false),
-        ["enter", config, abi_max, "without-seccomp"] => enter(config.into(), abi_max.parse().ok(), true),
+        ["enter", config, abi_max] => enter(Path::new(config), abi_max.parse().ok(), false),
+        ["enter", config, abi_max, "without-seccomp"] => enter(Path::new(config), abi_max.parse().ok(), true),
         _ => Err("expected list, or enter CONFIG LANDLOCK-ABI-MAX [without-seccomp]".into()),
     }
 }
 
-fn enter(config: PathBuf, landlock_abi_max: Option<u8>, without_seccomp: bool) -> Result<(), Box<dyn Error>> {
-    let mut config = serve::configuration(&Place { data: None, config: Some(config) })?;
+fn enter(config: &Path, landlock_abi_max: Option<u8>, without_seccomp: bool) -> Result<(), Box<dyn Error>> {
+    let mut config = Config::read(config)?;
     config.confinement.landlock_abi_max = landlock_abi_max;
-    let keeper: keeper::KeeperProcess = serve::start_keeper(&config)?;
+    let keeper = serve::start_keeper(&config)?;
     let ground = Ground::look(&config.data)?;
     if without_seccomp {
-        let needs = DoorNeeds { trees: vec![config.data.clone()], ..DoorNeeds::default() };
+        let needs = FrontendNeeds { trees: vec![config.data.clone()], ..FrontendNeeds::default() };
         let abi = confine::door_without_seccomp(&needs, config.confinement, None)?;
         println!("ready landlock {abi}");
     } else {

@@ -36,7 +36,7 @@ const SUBTESTS: [&str; 10] = [
 #[test]
 #[ignore = "needs restic's own tests: scripts/setup --full"]
 fn restics_own_tests_pass_on_disk() {
-    assert_pass(&Server::build().config("[maintenance]\nfloor_days = 0").start());
+    assert_pass(&Server::build().config("[maintenance]\nmin_snapshot_age_days = 0").start());
 }
 
 #[test]
@@ -56,7 +56,8 @@ fn assert_pass_on(s3: &S3) {
     let secret = tempfile::tempdir().unwrap();
     let file = secret.path().join("credentials");
     write_credentials(&file, &roles.maintenance);
-    let table = format!("[maintenance]\nfloor_days = 0\ncredentials_file = \"{}\"", file.display());
+    let table =
+        format!("[maintenance]\nmin_snapshot_age_days = 0\ncredentials_file = \"{}\"", file.display());
     assert_pass(&Server::build().bucket(&roles.owner.with(&roles.writer)).config(&table).start());
 }
 

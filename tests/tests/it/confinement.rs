@@ -1,4 +1,4 @@
-//! Code that has got to run in the door's process, and every level at which the kernel holds it.
+//! Code that has got to run in the frontend's process, and every level at which the kernel holds it.
 //!
 //! Invariant: what must not be harmed is looked at from outside, by a process that nothing confines.
 

@@ -1,6 +1,6 @@
-//! The package, installed on a machine of its own as the README says, and used by real restic from outside.
+//! The package, installed on a machine of its own as `docs/install.md` says, and used by real restic from outside.
 //!
-//! Invariant: nothing is set up but by the package and the README's commands, run as they stand there; what a test changes
+//! Invariant: nothing is set up but by the package and that page's commands, run as they stand there; what a test changes
 //! is what an admin would.
 
 #![expect(
@@ -10,9 +10,9 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod installed;
 mod machine;
 mod package;
-mod readme;
 mod sealed;
 mod services;
 
@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use machine::{Machine, NAME};
 
-/// Maintenance, as the README says that it is called.
+/// Maintenance, as the page says that it is called.
 const MAINTAIN: &str = "runuser -u pawl-keeper -- pawl maintain";
 
 /// Has the timer of the night wait for a time that no test is run at: otherwise a night may begin by itself in the middle
@@ -36,12 +36,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// The commands of the README's section on deployment, block by block.
+/// The commands of the page, block by block.
 fn blocks() -> Vec<String> {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, after) = readme.split_once("\n## Deployment\n").unwrap();
-    let (section, _) = after.split_once("\n## ").unwrap();
-    section.split("\n```sh\n").skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+    pawl_tests::document::blocks("docs/install.md", "sh")
 }
 
 /// The package and its checksums, which `scripts/test --full` built of the program that the other tests use.
@@ -62,7 +59,7 @@ fn delivered() -> Machine {
     machine
 }
 
-/// A machine on which the README's first block was run, and what its last command printed.
+/// A machine on which the page's first block was run, and what its last command printed.
 fn deployed() -> (Machine, String) {
     let machine = delivered();
     let printed = machine.run(&blocks()[0]);

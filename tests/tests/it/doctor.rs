@@ -77,7 +77,7 @@ fn the_kernel_is_asked_about_the_clock_and_systemd_where_it_does_not_answer() {
     assert_eq!(look(kernel(Kernel::Silent), Some("yes"), ""), "good");
     assert_eq!(look(kernel(Kernel::Silent), Some("no"), ""), "fault");
     assert_eq!(look(kernel(Kernel::Silent), None, ""), "note");
-    let is_right = "[maintenance.run]\nclock_is_right = true\n";
+    let is_right = "[maintenance.run]\nassume_clock_synced = true\n";
     assert_eq!(look(kernel(Kernel::Unsynchronised), None, is_right), "note");
 }
 
@@ -117,12 +117,12 @@ fn confinement_that_is_off_is_a_fault_and_what_follows_is_said() {
 
 #[test]
 fn deletions_without_a_floor_and_hosts_without_tls_are_told() {
-    let table = "plain_http = true\n[maintenance]\nfloor_days = 0";
+    let table = "plain_http = true\n[maintenance]\nmin_snapshot_age_days = 0";
     let server = Server::build().listen_at(&["0.0.0.0:0"]).config(table).start();
     let report = report(&server.place(), 0);
     assert_eq!(adversary(&report, "A")["holds"], "partly");
     assert_eq!(adversary(&report, "E")["holds"], "partly");
-    assert_eq!(adversary(&report, "E")["remedy"], "set maintenance.floor_days");
+    assert_eq!(adversary(&report, "E")["remedy"], "set maintenance.min_snapshot_age_days");
 }
 
 #[test]

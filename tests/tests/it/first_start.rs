@@ -21,7 +21,7 @@ use rustix::process::Signal;
 #[ignore = "needs root, FUSE and mergerfs: scripts/setup --full"]
 fn on_a_file_system_whose_renames_always_replace_all_works_and_nothing_is_replaced() {
     let Some(disk) = Union::new() else { return };
-    let config = "[maintenance]\nfloor_days = 0";
+    let config = "[maintenance]\nmin_snapshot_age_days = 0";
     let mut server = Server::build().data(&disk.data()).config(config).start();
     for missing in ["no unnamed files (O_TMPFILE)", "cannot rename without replacing (RENAME_NOREPLACE)"] {
         let _ = server.log().wait_for_line(&["WARN", missing]);

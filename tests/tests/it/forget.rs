@@ -122,7 +122,7 @@ impl Ground {
     }
 
     fn adopt(&self, ids: &[&str]) -> Finished {
-        maintain(&self.server.place(), &[&["adopt", "web1"], ids].concat())
+        maintain(&self.server.place(), &[&["trust", "web1"], ids].concat())
     }
 
     /// Snapshots that are visible.

@@ -89,7 +89,7 @@ impl Ground {
         assert!(gone.iter().all(|line| is_junk(line) || is_packing(line)), "{gone:#?}");
         self.restic.check();
         let _ = self.restic.restore(&self.restic.home().join("files"), &[]);
-        let _ = maintain(&self.server.place(), &["report", "--seen"]);
+        let _ = maintain(&self.server.place(), &["report", "--acknowledge"]);
         let _ = self.run().expect_code(0);
     }
 }

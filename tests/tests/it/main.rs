@@ -14,6 +14,7 @@ mod confinement;
 mod crash;
 mod deployment;
 mod disk_full;
+mod docs;
 mod doctor;
 mod examine_cut;
 mod first_start;

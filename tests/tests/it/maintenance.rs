@@ -1,4 +1,4 @@
-//! Pruning and bringing back, with the real client at the real doors.
+//! Pruning and bringing back, with the real client at the real servers.
 //!
 //! Invariant: what is asserted is what lies in the directory and what restic reads back, not exit codes alone.
 

@@ -1,4 +1,4 @@
-//! What the night, and the door, leave of documents with one thing wrong by chance: every restic reads that.
+//! What the night, and the frontend, leave of documents with one thing wrong by chance: every restic reads that.
 //!
 //! Invariant: restic itself is asked, the oldest and the newest; nothing here says what is right.
 
@@ -90,7 +90,7 @@ fn what_the_night_leaves_every_restic_reads() {
     }
 }
 
-/// What the door takes for a key keeps no restic from trying the next one, and what is right it takes.
+/// What the frontend takes for a key keeps no restic from trying the next one, and what is right it takes.
 #[test]
 fn what_the_door_takes_for_a_key_every_restic_tries() {
     let seed = seed();

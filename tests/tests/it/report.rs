@@ -52,7 +52,9 @@ impl Ground {
 
     fn with(table: &str, builder: Builder) -> Self {
         let server = builder
-            .config(&format!("[maintenance]\nfloor_days = 0\nrun.clock_is_right = true\n{table}"))
+            .config(&format!(
+                "[maintenance]\nmin_snapshot_age_days = 0\nrun.assume_clock_synced = true\n{table}"
+            ))
             .start();
         let credential = clients::ready(&server, "web1");
         let restic = Restic::new(VERSION, &credential);

@@ -6,13 +6,13 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use pawl_config::files::{self, FileError};
+use pawl_config::format::Version;
+use pawl_frontend::credentials::Secret;
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 
-use super::super::{remembered, session};
-use crate::credentials::Secret;
-use crate::files::{self, FileError};
-use crate::format::Version;
+use super::super::{session, state_file};
 
 /// What an enrollment made.
 pub(super) struct Made {
@@ -37,7 +37,7 @@ impl Made {
     pub(super) fn of(data: &Path, repository: &RepositoryName) -> Result<Self, Box<dyn Error>> {
         let directory = session::directory(data).join("enroll");
         files::make_directory(&directory, 0o700)?;
-        let path = directory.join(remembered::file_name(repository));
+        let path = directory.join(state_file::file_name(repository));
         let before = files::read(&path)?;
         let is_of_before = before.is_some();
         let text = if let Some(text) = before {

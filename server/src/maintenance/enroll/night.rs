@@ -6,17 +6,18 @@ use std::error::Error;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use pawl_config::Config;
+use pawl_config::Place;
+use pawl_config::files;
+use pawl_config::hint;
+use pawl_config::print::{self, ExitStatus, Outcome};
+use pawl_frontend::credentials::Secret;
 use pawl_policy::RepositoryName;
 use pawl_policy::retention::Rules;
 
 use super::super::{secret, session};
-use crate::cli::{Enroll, Place, UsersRestic};
-use crate::config::Config;
-use crate::credentials::Secret;
-use crate::files;
-use crate::hint;
-use crate::print::{self, Ended, Outcome};
-use crate::serve::configuration;
+use crate::cli::Enroll;
+use crate::maintenance::restic::Restic;
 
 /// The rules of whoever has none: two weeks, two months and a year.
 const RULES: [&str; 3] = ["keep_daily = 14", "keep_weekly = 8", "keep_monthly = 12"];
@@ -29,7 +30,7 @@ const MODE: u32 = 0o640;
 /// What the nights of a repository need.
 pub(super) struct Night {
     /// How restic is found, and told the management password.
-    pub(super) restic: UsersRestic,
+    pub(super) restic: Restic,
     /// Lines for the table that the configuration lacks.
     lacks: Vec<String>,
 }
@@ -72,12 +73,12 @@ impl Night {
         if !lacks.is_empty() && config.maintenance.run.at().is_none() && config.keeper.is_none() {
             lacks.insert(0, AT.to_owned());
         }
-        Ok(Self { restic, lacks })
+        Ok(Self { restic: restic.into(), lacks })
     }
 
     /// The management password, which is made if the file for it is missing.
     pub(super) fn password(&self) -> Result<Vec<u8>, Box<dyn Error>> {
-        if let Some(file) = &self.restic.password_file {
+        if let Some(file) = &self.restic.options.password_file {
             if !file.exists() {
                 files::make(file, &format!("{}\n", Secret::generate()?.reveal()), 0o600)?;
             }
@@ -102,7 +103,7 @@ fn add(path: &Path, lines: &[String], place: &Place) -> Result<(), Box<dyn Error
     let before = files::read(path)?;
     let mode = std::fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode() & 0o777);
     files::replace(path, &with_lines(before.as_deref().unwrap_or_default(), lines), mode)?;
-    configuration(place).map(drop).map_err(|error| {
+    place.configuration().map(drop).map_err(|error| {
         let taken_back = files::replace(path, before.as_deref().unwrap_or_default(), mode);
         taken_back.err().map_or_else(|| error.to_string(), |worse| format!("{error}; {worse}")).into()
     })
@@ -145,7 +146,7 @@ impl Written {
         let begin = match (self, &config.keeper, config.maintenance.run.at()) {
             (Self::Refused { .. }, ..) => {
                 let message = "without these settings no night prunes this repository".to_owned();
-                return Err(Ended { code: 1, message }.into());
+                return Err(ExitStatus { code: 1, message }.into());
             }
             (_, Some(_), _) => "pawl-maintain.timer begins the night.".to_owned(),
             (Self::To(_), None, None) => {
@@ -159,7 +160,7 @@ impl Written {
                 format!("Nothing begins the night yet: `{}`.", hint::pawl("maintain run"))
             }
         };
-        let days = config.maintenance.delay_days();
+        let days = config.maintenance.purge_delay_days();
         print::line(&format!(
             "{begin}\nEach night verifies, forgets, prunes and checks. Deletions can be undone for {days} days.\n\
              How all backups are: {}",

@@ -1,28 +1,20 @@
 //! Asks the user's restic about files that open with the repository's key, and that Pawl does not understand.
 //!
 //! Invariant: what that restic reads is nobody's junk: one that is newer than Pawl may have written it. It is asked about one
-//! file at a time, at a door that shows no other index which Pawl does not understand.
+//! file at a time, at a server that shows no other index which Pawl does not understand.
 
 use std::collections::BTreeSet;
 
 use pawl_policy::{FileId, FileType, Handle};
 
-use super::sealed::NotOpened;
 use super::{ExamineError, Examined, Junk, Opener};
-use crate::cli::UsersRestic;
-use crate::maintenance::door::PrivateDoor;
+use crate::maintenance::restic::Restic;
 use crate::maintenance::restic::{ResticError, Version};
+use crate::maintenance::server::PrivateServer;
 
 /// Files that restic is asked about at most. More stay only if it reads all of these: a thief could put one that restic reads
 /// before any number that it does not.
 const ASKED_MAX: usize = 20;
-
-impl NotOpened {
-    /// Whether a newer restic may have written it.
-    pub(super) const fn may_be_newer(&self) -> bool {
-        matches!(self, Self::Malformed(_))
-    }
-}
 
 impl Opener<'_> {
     /// Takes those for junk that the user's restic does not read either. Returns whether it reads any.
@@ -40,7 +32,7 @@ impl Opener<'_> {
         let restic = self.restic;
         let version = Version::of(restic.program()).map_err(ExamineError::Other)?;
         let other = |error: Box<dyn std::error::Error>| ExamineError::Other(error.to_string());
-        let door = PrivateDoor::open(self.session, self.repository, version).await.map_err(other)?;
+        let door = PrivateServer::open(self.session, self.repository, version).await.map_err(other)?;
         let mut reads = Vec::new();
         for (handle, _) in not_understood.iter().take(ASKED_MAX) {
             let hidden = in_the_way.iter().filter(|id| index_id(handle) != Some(**id)).copied().collect();
@@ -75,11 +67,7 @@ fn index_id(handle: &Handle) -> Option<FileId> {
 }
 
 /// Whether restic reads a file, and all directories below a snapshot.
-async fn reads_it(
-    restic: &UsersRestic,
-    door: &PrivateDoor<'_>,
-    handle: &Handle,
-) -> Result<bool, ResticError> {
+async fn reads_it(restic: &Restic, door: &PrivateServer<'_>, handle: &Handle) -> Result<bool, ResticError> {
     let args = match handle {
         Handle::File(FileType::Index, _) => vec!["list".to_owned(), "blobs".to_owned()],
         Handle::File(FileType::Snapshots, id) => vec!["ls".to_owned(), id.to_string()],

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use sha2::{Digest, Sha256};
 
-use super::written::{Blob, BlobKind, Id, Index, Pack};
+use pawl_restic_format::records::{Blob, BlobKind, Id, Index, Pack};
 
 /// What is kept of the id of a blob of data. It is a hash under keys of this run: a thief, who chooses the ids that a tree
 /// names, could otherwise choose one of which what is kept is that of a blob that is there.
@@ -172,7 +172,8 @@ fn digest(pack: &Pack) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::written::parsed;
+    use pawl_restic_format::records::parsed;
+
     use super::*;
 
     fn id(byte: u8) -> Id {

@@ -3,12 +3,12 @@
 //! Invariant: every file passes the same decision as over the protocol, but for the floor: junk protects nobody.
 
 use pawl_policy::{Handle, Permit, PrincipalName, RepositoryName};
+use pawl_store::AppendStore;
+use pawl_store::maintenance::{MaintenanceStore, Reason};
 
 use super::{ExamineError, Junk};
 use crate::maintenance::deletion;
 use crate::maintenance::session::{self, Session};
-use crate::store::AppendStore;
-use crate::store::maintenance::{MaintenanceStore, Reason};
 
 /// Hides files, and notes who stored them. Returns what to undo: locks are removed, which cannot be.
 pub(super) async fn hide(

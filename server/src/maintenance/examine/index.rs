@@ -7,17 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pawl_policy::{FileId, FileType, Handle};
+use pawl_restic_format::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES, unpacked};
+use pawl_restic_format::records::{Blob, Id, Index};
+use pawl_restic_format::sealed::decompressed;
+use pawl_store::AppendStore;
 use sha2::{Digest, Sha256};
 
 use super::blobs::Blobs;
-use super::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES, unpacked};
 use super::past::Past;
-use super::sealed::decompressed;
 use super::state::Growing;
-use super::written::{Blob, Id, Index};
 use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
 use crate::maintenance::listing;
-use crate::store::AppendStore;
 
 /// Lost packs that are named one by one.
 const LOST_NAMED: usize = 20;
@@ -68,7 +68,7 @@ pub(super) async fn read(
     new.retain(|handle| !reading.names_lost(handle));
     let of_0_1 = new.extract_if(.., |handle| reading.of_0_1.contains(handle));
     examined.noticed.extend(of_0_1.map(|handle| {
-        format!("{handle} is of the form that restic before 0.2 wrote; `restic repair index` at the door of maintenance mends that")
+        format!("{handle} is of the form that restic before 0.2 wrote; `restic repair index` at the maintenance server mends that")
     }));
     growing.add(new.iter().copied());
     let good: Vec<_> = known.into_iter().chain(new).collect();
@@ -193,7 +193,7 @@ impl Reading<'_> {
                 needless.insert(handle);
             } else {
                 examined.noticed.push(format!(
-                    "{handle} names a part of a pack, as restic before 0.10 did; `restic repair index` at the door of \
+                    "{handle} names a part of a pack, as restic before 0.10 did; `restic repair index` at the server of \
                      maintenance mends that"
                 ));
             }

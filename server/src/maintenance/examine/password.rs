@@ -5,28 +5,26 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::super::restic::soon;
+use super::super::restic::run_with_timeout;
 use super::super::stop::Stop;
-use crate::cli::UsersRestic;
+use crate::maintenance::restic::Restic;
 
 /// More than any password.
 const BYTES_MAX: usize = 4 << 10;
 /// A password may come from another machine, or from hardware that somebody has to touch.
 const COMMAND_ENDS_WITHIN: Duration = Duration::from_mins(5);
 
-impl UsersRestic {
+impl Restic {
     /// The password from the file or the command that was named, without space around it, as restic takes it.
     pub(in crate::maintenance) fn password(&self) -> Result<Vec<u8>, String> {
-        let (from, text) = match (&self.password_file, &self.password_command) {
+        let (from, text) = match (&self.options.password_file, &self.options.password_command) {
             (Some(file), _) => {
                 let from = file.display().to_string();
                 let text = std::fs::read(file).map_err(|error| format!("cannot read {from}: {error}"))?;
                 let text = without_mark(text).map_err(|error| format!("{from}: {error}"))?;
                 (from, text)
             }
-            (None, Some(command)) => {
-                ("the password command".to_owned(), printed(command, &self.bounds.stop)?)
-            }
+            (None, Some(command)) => ("the password command".to_owned(), printed(command, &self.stop)?),
             (None, None) => return Err("say --password-file or --password-command".to_owned()),
         };
         let password = text.trim_ascii();
@@ -63,7 +61,7 @@ fn printed(command: &str, stop: &Stop) -> Result<Vec<u8>, String> {
     };
     let mut command = Command::new(program);
     command.args(arguments);
-    let run = soon(command, COMMAND_ENDS_WITHIN, stop);
+    let run = run_with_timeout(command, COMMAND_ENDS_WITHIN, stop);
     let run = run.map_err(|error| format!("the password command, {program}, gave no password: {error}"))?;
     if !run.status.success() {
         return Err(format!("the password command ended with {}", run.status));
@@ -73,6 +71,8 @@ fn printed(command: &str, stop: &Stop) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
+    use pawl_config::restic_options::ResticOptions;
+
     use super::*;
 
     #[test]
@@ -90,7 +90,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("password");
             pawl_tests::store::plant(&path, &file);
-            let restic = UsersRestic { password_file: Some(path), ..UsersRestic::default() };
+            let restic =
+                Restic::from(ResticOptions { password_file: Some(path), ..ResticOptions::default() });
             assert_eq!(restic.password().unwrap(), "geheimnis ä".as_bytes(), "{file:?}");
         }
         assert!(without_mark(vec![0xff, 0xfe, 0x41]).is_err());

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pawl_keeper::audit::{self, Checkpoint, Deed, Event};
 use pawl_policy::{Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
 
 use super::{ExamineError, Opener};
-use crate::audit::{self, Checkpoint, Deed, Event};
 use crate::maintenance::verify;
 use crate::maintenance::verify::state::States;
-use crate::store::maintenance::MaintenanceStore;
 
 /// The status of what was stored.
 const OK: u16 = 200;
@@ -69,7 +69,7 @@ impl Opener<'_> {
             }
         }
         let repository = self.repository.clone();
-        let told = tokio::task::spawn_blocking(move || Told::of(&data, &repository, &packs)).await;
+        let told = tokio::task::spawn_blocking(move || LogEntries::of(&data, &repository, &packs)).await;
         let told = told.map_err(|error| ExamineError::Other(error.to_string()))??;
         past.known.extend(told.stored.difference(&told.removed));
         past.taken.extend(told.removed);
@@ -80,13 +80,13 @@ impl Opener<'_> {
 
 /// What the audit logs tell of some packs.
 #[derive(Debug, Default)]
-struct Told {
+struct LogEntries {
     stored: BTreeSet<Handle>,
     removed: BTreeSet<Handle>,
     archived_ms: Option<u64>,
 }
 
-impl Told {
+impl LogEntries {
     fn of(data: &Path, repository: &RepositoryName, packs: &BTreeSet<Handle>) -> Result<Self, ExamineError> {
         let packs: BTreeMap<String, Handle> = packs.iter().map(|pack| (pack.to_string(), *pack)).collect();
         let unreadable = |why: String| ExamineError::Other(format!("the audit log cannot be read: {why}"));
@@ -136,7 +136,7 @@ mod tests {
     fn told(events: &[Event]) -> (bool, bool) {
         let pack = Handle::File(FileType::Data, FileId::from_sha256([1; 32]));
         let packs = BTreeMap::from([(pack.to_string(), pack)]);
-        let mut told = Told::default();
+        let mut told = LogEntries::default();
         for event in events {
             told.note(event, &"web1".parse().unwrap(), &packs);
         }

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pawl_policy::{FileType, Handle};
+use pawl_restic_format::records::Snapshot;
 
 use super::state::Growing;
 use super::trees::{Walk, Why};
-use super::written::Snapshot;
 use super::{ExamineError, Examined, Junk, Opener, damaged, index};
 use crate::maintenance::verify;
 use crate::maintenance::verify::state::States;
@@ -115,6 +115,6 @@ pub(super) fn has_damage(opener: &Opener<'_>) -> Result<bool, ExamineError> {
 fn emptied_by_repair(handle: &Handle) -> String {
     format!(
         "{handle} holds a directory that `restic repair snapshots` emptied, as restic 0.16 to 0.18 did, and restic 0.19 does \
-         not read it; `restic repair snapshots --forget` of restic 0.19, at the door of maintenance, mends that"
+         not read it; `restic repair snapshots --forget` of restic 0.19, at the maintenance server, mends that"
     )
 }

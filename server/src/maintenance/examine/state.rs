@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pawl_config::files::{self, FileError};
 use pawl_policy::{Handle, RepositoryName};
 use serde::{Deserialize, Serialize};
 
-use super::super::{remembered, session};
-use crate::files::{self, FileError};
+use super::super::{session, state_file};
 
 /// The rules by which files are found good. Another number whenever one becomes stricter: what older rules called good need
 /// not be.
@@ -48,7 +48,7 @@ impl Default for State {
 
 impl State {
     pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
-        remembered::load(&path(data, repository)).map(by_these_rules)
+        state_file::load(&path(data, repository)).map(by_these_rules)
     }
 
     /// What is remembered; that it cannot be understood is an error.
@@ -56,12 +56,12 @@ impl State {
         data: &Path,
         repository: &RepositoryName,
     ) -> Result<Self, FileError> {
-        remembered::understand(&path(data, repository)).map(by_these_rules)
+        state_file::understand(&path(data, repository)).map(by_these_rules)
     }
 
     fn save(&self, data: &Path, repository: &RepositoryName) -> Result<(), FileError> {
         files::make_directory(&directory(data), 0o700)?;
-        remembered::save(&path(data, repository), self)
+        state_file::save(&path(data, repository), self)
     }
 
     /// Whether the first look is not over.
@@ -180,7 +180,7 @@ fn directory(data: &Path) -> PathBuf {
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
-    directory(data).join(remembered::file_name(repository))
+    directory(data).join(state_file::file_name(repository))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{FileId, FileType, Handle};
+use pawl_restic_format::node::Kind;
+use pawl_restic_format::records::{EMPTIED, Id, Tree, parsed};
+use pawl_restic_format::sealed::{MasterKey, NotOpened, decompressed};
 use sha2::{Digest, Sha256};
 
 use super::blobs::{Blobs, Located};
-use super::node::Kind;
-use super::sealed::{MasterKey, NotOpened, decompressed};
-use super::written::{EMPTIED, Id, Tree, parsed};
 use super::{ExamineError, Opener};
 
 /// A tree that is larger is nobody's directory: millions of files in one.

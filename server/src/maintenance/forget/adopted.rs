@@ -1,4 +1,4 @@
-//! For which snapshots an admin vouches, and `pawl maintain adopt`, which writes it down.
+//! For which snapshots an admin vouches, and `pawl maintain trust`, which writes it down.
 //!
 //! Invariant: only the user of maintenance writes it. If it is lost, claimed times are not believed and snapshots are
 //! held: nothing is removed for want of it.
@@ -7,18 +7,18 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use futures_util::TryStreamExt;
+use pawl_config::files::{self, FileError};
+use pawl_config::print::{self, Outcome};
+use pawl_keeper::{Act, AuditEvent};
 use pawl_policy::retention::Vouched;
 use pawl_policy::{FileId, FileType, Handle, PrincipalName, RepositoryName};
+use pawl_store::AppendStore;
+use pawl_store::maintenance::{Found, MaintenanceStore};
 use serde::{Deserialize, Serialize};
 
-use super::super::remembered;
 use super::super::session::{self, Session};
-use crate::cli::Adopt;
-use crate::files::{self, FileError};
-use crate::keeper::{Act, Told};
-use crate::print::{self, Outcome};
-use crate::store::AppendStore;
-use crate::store::maintenance::{Found, MaintenanceStore};
+use super::super::state_file;
+use crate::cli::Trust;
 
 /// For what is vouched, by ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub(super) struct Adopted {
 impl Adopted {
     /// What is written down of a repository.
     pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
-        remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+        state_file::load(&path(data, repository)).map(Option::unwrap_or_default)
     }
 
     /// For what of a snapshot is vouched.
@@ -53,20 +53,20 @@ fn directory(data: &Path) -> PathBuf {
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
-    directory(data).join(remembered::file_name(repository))
+    directory(data).join(state_file::file_name(repository))
 }
 
 /// What came of it.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     repository: &'a str,
-    adopted: usize,
+    trusted: usize,
 }
 
-/// Runs `pawl maintain adopt`.
-pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
+/// Runs `pawl maintain trust`.
+pub(in crate::maintenance) fn trust(options: &Trust) -> Outcome {
     session::act(&options.place, async |session| {
-        let Adopt { repository, snapshots: snapshots_named, json, .. } = options;
+        let Trust { repository, snapshots: snapshots_named, json, .. } = options;
         let data = &session.config.data;
         files::make_directory(&directory(data), 0o700)?;
         let mut adopted = Adopted::load(data, repository)?;
@@ -79,18 +79,18 @@ pub(in crate::maintenance) fn adopt(options: &Adopt) -> Outcome {
             for id in snapshots_named {
                 let handle = Handle::File(FileType::Snapshots, *id);
                 if session.files.facts(repository, &handle).await?.is_none() {
-                    return Err(format!("there is no {handle} in {repository}; nothing was adopted").into());
+                    return Err(format!("there is no {handle} in {repository}; nothing is trusted").into());
                 }
             }
             adopted.as_they_are.extend(snapshots_named.iter().map(ToString::to_string));
             snapshots_named.clone()
         };
         tell(session, repository, snapshots_named).await?;
-        remembered::save(&path(data, repository), &adopted)?;
+        state_file::save(&path(data, repository), &adopted)?;
         if *json {
-            return print::json(&Report { repository: repository.as_str(), adopted: ids.len() });
+            return print::json(&Report { repository: repository.as_str(), trusted: ids.len() });
         }
-        print::line(&format!("Adopted {} snapshots of {repository}.", ids.len()))
+        print::line(&format!("{} snapshots of {repository} are trusted.", ids.len()))
     })
 }
 
@@ -109,7 +109,7 @@ pub(in crate::maintenance) async fn trust_what_came_from_elsewhere(
     if new > 0 {
         files::make_directory(&directory(data), 0o700)?;
         tell(session, repository, &[]).await?;
-        remembered::save(&path(data, repository), &adopted)?;
+        state_file::save(&path(data, repository), &adopted)?;
     }
     Ok(new)
 }
@@ -118,13 +118,13 @@ pub(in crate::maintenance) async fn trust_what_came_from_elsewhere(
 async fn tell(session: &Session, repository: &RepositoryName, named: &[FileId]) -> Outcome {
     let principal = session::user()?.to_string();
     let repository = repository.to_string();
-    let deed = Told { act: Act::Adopt, principal, repository, file: None, bytes: None, batch: None };
+    let deed = AuditEvent { act: Act::Adopt, principal, repository, file: None, bytes: None, batch: None };
     if named.is_empty() {
         session.keeper.tell_deed(deed.clone()).await?;
     }
     for id in named {
         let file = Some(Handle::File(FileType::Snapshots, *id).to_string());
-        session.keeper.tell_deed(Told { file, ..deed.clone() }).await?;
+        session.keeper.tell_deed(AuditEvent { file, ..deed.clone() }).await?;
     }
     Ok(())
 }

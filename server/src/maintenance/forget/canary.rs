@@ -2,54 +2,25 @@
 //!
 //! Invariant: a canary counts as there only if all of its bytes were read and hash to what was given.
 
-use std::fmt;
 use std::io::Read;
 use std::process::Stdio;
-use std::str::FromStr;
 
+use pawl_config::retention::CanaryFile;
 use pawl_policy::FileId;
 use sha2::{Digest, Sha256};
 
 use super::super::restic::ResticError;
-use crate::cli::UsersRestic;
 use crate::maintenance::restic::Address;
+use crate::maintenance::restic::Restic;
 
 /// A canary is a small file. A thief who puts a large one in its place does not keep maintenance busy with it.
 const BYTES_MAX: u64 = 64 << 20;
 /// Bytes that are hashed at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Where it lies, and what it hashes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CanaryFile {
-    path: String,
-    sha256: FileId,
-}
-
-impl FromStr for CanaryFile {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            "expected PATH=SHA256, with the file's path in the backup and 64 lower-case hexadecimal digits";
-        let (path, sha256) = text.rsplit_once('=').ok_or(expected)?;
-        if path.is_empty() || path.starts_with('-') {
-            return Err(expected.to_owned());
-        }
-        let sha256 = sha256.parse().map_err(|_| expected)?;
-        Ok(Self { path: path.to_owned(), sha256 })
-    }
-}
-
-impl fmt::Display for CanaryFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.path, self.sha256)
-    }
-}
-
 /// Whether a snapshot holds it; nothing if restic did not bring it, because it is not there or for another reason.
 pub(super) async fn is_held(
-    restic: &UsersRestic,
+    restic: &Restic,
     address: &Address<'_>,
     snapshot: &FileId,
     canary: &CanaryFile,

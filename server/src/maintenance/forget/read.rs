@@ -9,19 +9,20 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use futures_util::{StreamExt, stream};
+use pawl_config::retention::CanaryFile;
 use pawl_policy::retention::{Moment, Size, Snapshot};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_store::AppendStore;
 use serde::Deserialize;
 
 use super::super::progress;
 use super::super::session::Session;
 use super::Wanted;
 use super::adopted::Adopted;
-use super::canary::{self, CanaryFile};
+use super::canary;
 use super::state::State;
-use crate::cli::UsersRestic;
 use crate::maintenance::restic::Address;
-use crate::store::AppendStore;
+use crate::maintenance::restic::Restic;
 
 /// After so many trees what was counted is written down, so that a first run that is cut goes on where it was.
 const COUNTED_AT_A_TIME: usize = 50;
@@ -120,7 +121,7 @@ impl Reader<'_> {
                 }
             }
             self.state.save(&self.session.config.data, self.repository())?;
-            if self.wanted.restic.bounds.stop.why().is_some() {
+            if self.wanted.restic.stop.why().is_some() {
                 return Err("the work was ended while snapshots were counted; what was is remembered".into());
             }
         }
@@ -160,12 +161,7 @@ struct Looked {
     canaries: Vec<(String, bool)>,
 }
 
-async fn look(
-    restic: &UsersRestic,
-    address: &Address<'_>,
-    snapshot: &FileId,
-    canaries: &[CanaryFile],
-) -> Looked {
+async fn look(restic: &Restic, address: &Address<'_>, snapshot: &FileId, canaries: &[CanaryFile]) -> Looked {
     let size = match size(restic, address, snapshot).await {
         Ok(size) => size,
         Err(error) => {
@@ -184,11 +180,7 @@ async fn look(
     Looked { size: Some(size), canaries: held }
 }
 
-async fn size(
-    restic: &UsersRestic,
-    address: &Address<'_>,
-    snapshot: &FileId,
-) -> Result<Size, Box<dyn Error>> {
+async fn size(restic: &Restic, address: &Address<'_>, snapshot: &FileId) -> Result<Size, Box<dyn Error>> {
     let args = ["stats", "--json", "--no-lock", "--mode", "restore-size", &snapshot.to_string()];
     let printed = restic.ask(address, args.map(str::to_owned).to_vec()).await?;
     let Stats { total_size, total_file_count } = serde_json::from_str(&printed)?;

@@ -4,11 +4,11 @@
 
 use std::fmt::Write as _;
 
+use pawl_config::hint;
 use pawl_policy::RepositoryName;
 use pawl_policy::retention::{Group, Held, Judged, Verdict};
 use serde::Serialize;
 
-use crate::hint;
 use crate::maintenance::locks;
 
 /// Digits of an id that are shown.
@@ -110,7 +110,7 @@ impl Report {
                 text,
                 "\n{} held should be looked at; `{}` says that one is good.",
                 self.suspicious,
-                hint::pawl(format!("maintain adopt {} ID", self.repository))
+                hint::pawl(format!("maintain trust {} ID", self.repository))
             );
         }
         text

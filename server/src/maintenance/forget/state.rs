@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use pawl_config::files::{self, FileError};
 use pawl_policy::RepositoryName;
 use pawl_policy::retention::{DaysLeft, Group, Rules, Size};
 use serde::{Deserialize, Serialize};
 
-use super::super::{remembered, session};
-use crate::files::{self, FileError};
+use super::super::{session, state_file};
 
 /// What is remembered of a repository.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -50,12 +50,12 @@ struct Counted {
 
 impl State {
     pub(super) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
-        remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+        state_file::load(&path(data, repository)).map(Option::unwrap_or_default)
     }
 
     pub(super) fn save(&self, data: &Path, repository: &RepositoryName) -> Result<(), FileError> {
         files::make_directory(&directory(data), 0o700)?;
-        remembered::save(&path(data, repository), self)
+        state_file::save(&path(data, repository), self)
     }
 
     /// What a tree holds, if that was counted.
@@ -125,5 +125,5 @@ fn directory(data: &Path) -> PathBuf {
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
-    directory(data).join(remembered::file_name(repository))
+    directory(data).join(state_file::file_name(repository))
 }

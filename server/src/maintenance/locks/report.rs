@@ -70,7 +70,7 @@ impl Report {
             if *in_spite > 0 {
                 let _ = write!(
                     text,
-                    ", and with {} in spite of the suspension: a door to hosts does not heed it, look at the server",
+                    ", and with {} in spite of the suspension: a frontend does not heed it, look at the server",
                     count(*in_spite, "lock")
                 );
             }

@@ -1,6 +1,6 @@
 //! A suspension of locks, from its beginning to its end.
 //!
-//! Invariant: it is never said to last longer than a door heeds it, and is renewed well before its end, so that it holds
+//! Invariant: it is never said to last longer than a server heeds it, and is renewed well before its end, so that it holds
 //! for as long as somebody in this process wants it. Whoever drops it ends it, and if the process is killed it ends by
 //! itself.
 
@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pawl_policy::{FileId, LOCKS_SUSPENDED_MAX_MS, RepositoryName};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::locks::LockStore;
+use pawl_store::{StoreError, now_ms};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::sight::Sight;
+use super::lock_filter::LockFilter;
 use crate::maintenance::session::Session;
-use crate::store::either::EitherMaintenance;
-use crate::store::locks::LockStore;
-use crate::store::{StoreError, now_ms};
 
-/// By so much the clock of a door may be behind, for it to heed what is written here.
+/// By so much the clock of a server may be behind, for it to heed what is written here.
 const CLOCKS_DIFFER_MS: u64 = 5 * 60 * 1000;
 /// How far ahead it ends.
 const LASTS_MS: u64 = LOCKS_SUSPENDED_MAX_MS - CLOCKS_DIFFER_MS;
@@ -41,7 +41,7 @@ pub(super) struct Suspension {
 #[derive(Debug, Clone)]
 struct Mark {
     store: EitherMaintenance,
-    sight: Sight,
+    sight: LockFilter,
     repository: RepositoryName,
     until_ms: Arc<AtomicU64>,
 }
@@ -127,9 +127,10 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
+    use pawl_keeper::testing::maintenance_keeper;
+    use pawl_store::local::LocalMaintenance;
+
     use super::*;
-    use crate::keeper::testing::maintenance_keeper;
-    use crate::store::local::LocalMaintenance;
 
     struct Here {
         place: tempfile::TempDir,
@@ -141,11 +142,11 @@ mod tests {
             let place = tempfile::tempdir().unwrap();
             let keeper = maintenance_keeper(place.path());
             let store = EitherMaintenance::Local(LocalMaintenance::open(place.path(), keeper).unwrap());
-            let (sight, repository) = (Sight::default(), "web1".parse().unwrap());
+            let (sight, repository) = (LockFilter::default(), "web1".parse().unwrap());
             Self { place, mark: Mark { store, sight, repository, until_ms: Arc::default() } }
         }
 
-        /// How far ahead the suspension ends that hosts' doors see; `None` if there is none.
+        /// How far ahead the suspension ends that hosts' servers see; `None` if there is none.
         fn left_ms(&self) -> Option<u64> {
             let mut marks = std::fs::read_dir(self.place.path().join(".pawl/suspended/web1/locks")).unwrap();
             let name = marks.next()?.unwrap().file_name().into_string().unwrap();

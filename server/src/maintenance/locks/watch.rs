@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pawl_policy::{FileId, PrincipalName};
+use pawl_store::locks::Lock;
+use pawl_store::{Facts, now_ms};
 
 use super::report::KeptBy;
-use crate::store::locks::Lock;
-use crate::store::{Facts, now_ms};
 
 /// Everybody who was seen with a lock.
 #[derive(Debug, Default)]

@@ -4,15 +4,15 @@
 
 use std::collections::BTreeSet;
 
+use pawl_config::Config;
+use pawl_config::hint;
 use pawl_policy::DAY_MS;
 
-use super::super::run::record::{Done, Ended, Night, Step};
+use super::super::run::record::{Done, Night, Step, StepStatus};
 use super::super::verify::finding::Severity;
 use super::model::{Attention, Compared, Grade, Gravity, Log, Refused, Report, Repository};
 use super::words::{Moment, Words, ago, is_silence, number};
-use crate::config::Config;
 use crate::doctor::Verdict;
-use crate::hint;
 
 /// Named one by one in one line; more are counted.
 const NAMED_MAX: usize = 5;
@@ -206,9 +206,9 @@ fn of_run(of: &Repository, night: &Night, report: &Report) -> Vec<Attention> {
         )
     });
     let steps = night.steps.iter().filter_map(|done| match done.ended {
-        Ended::Failed => Some(said(done, "failed")),
-        Ended::Notice => Some(said(done, "has something to say")),
-        Ended::Well | Ended::Skipped => None,
+        StepStatus::Failed => Some(said(done, "failed")),
+        StepStatus::Notice => Some(said(done, "has something to say")),
+        StepStatus::Well | StepStatus::Skipped => None,
     });
     let stale = || of_stale_runs(of, report);
     cut.or_else(stale).into_iter().chain(of_late_steps(of, night, report)).chain(steps).collect()
@@ -226,7 +226,7 @@ fn of_stale_runs(of: &Repository, report: &Report) -> Option<Attention> {
 /// Steps that ended well once, and have not for long.
 fn of_late_steps(of: &Repository, night: &Night, report: &Report) -> Option<Attention> {
     let is_skipped =
-        |step: Step| night.steps.iter().any(|done| done.step == step && done.ended == Ended::Skipped);
+        |step: Step| night.steps.iter().any(|done| done.step == step && done.ended == StepStatus::Skipped);
     let late = of.runs.well.iter().filter(|(step, well)| {
         let is_due = match step {
             // These follow on what others found.

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use pawl_keeper::audit::{self, Decision, Deed, Event, Head, LOGS, Line, Past};
 use pawl_policy::Denial;
 
 use super::expected::{Expected, Since};
 use super::model::{Attempts, Gravity, Log, Refused};
-use crate::audit::{self, Decision, Deed, Event, Head, LOGS, Line, Past};
 
 /// Kinds of attempts that are told of one principal; what more there are counts in the total only.
 const KINDS_MAX: usize = 20;
@@ -143,7 +143,7 @@ fn told(principal: Option<&str>, attempts: &BTreeMap<Kind, Tried>) -> Refused {
     Refused { principal: principal.map(str::to_owned), total, attempts: kinds, forbidden }
 }
 
-/// How many decisions a door says that found no room: it can tell that as a decision of nobody's only.
+/// How many decisions a server says that found no room: it can tell that as a decision of nobody's only.
 fn lost(decision: &Decision) -> u64 {
     let Decision { principal: None, repository: None, action, outcome, status: 0, .. } = decision else {
         return 0;

@@ -6,16 +6,16 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 
+use pawl_config::Config;
 use pawl_policy::{FileType, Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::{AppendStore, StoreError};
 
 use super::audited::Audited;
 use super::expected::{Earlier, Last, Since, cut_logs};
 use super::model::Missing;
-use crate::config::Config;
 use crate::maintenance::listing;
 use crate::maintenance::session::Session;
-use crate::store::maintenance::MaintenanceStore;
-use crate::store::{AppendStore, StoreError};
 
 /// Snapshots that are named one by one.
 const NAMED_MAX: usize = 10;

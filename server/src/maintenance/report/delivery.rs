@@ -8,11 +8,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use pawl_config::Format;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::model::Report;
 use super::{page, text, webhook};
-use crate::config::{self, Format};
 
 /// How often it is looked whether a command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ const VARIABLES: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8")];
 
 /// Hands the report to all whom the configuration names. If one fails, the others have it nevertheless.
-pub(super) async fn deliver(report: &Report, to: &config::Report) -> Result<(), Box<dyn Error>> {
+pub(super) async fn deliver(report: &Report, to: &pawl_config::Report) -> Result<(), Box<dyn Error>> {
     let timeout = to.timeout();
     let mut failures = Vec::new();
     if let Some(words) = to.command.clone() {

@@ -8,19 +8,19 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use pawl_config::files::{self, FileError};
+use pawl_config::hint;
+use pawl_keeper::audit::{Break, Head, Line};
 use pawl_policy::RepositoryName;
+use pawl_store::either::EitherMaintenance;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::{remembered, session};
+use super::super::{session, state_file};
 use super::audited::Audited;
 use super::model::Missing;
 use super::seen::Seen;
 use super::words::{Moment, number};
-use crate::audit::{Break, Head, Line};
-use crate::files::{self, FileError};
-use crate::hint;
-use crate::store::either::EitherMaintenance;
 
 /// What was there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,18 +232,18 @@ impl Last {
 
     /// What is kept; nothing if there was no report.
     pub(super) fn load(data: &Path) -> Result<Option<Self>, String> {
-        remembered::understand(&path(data)).map_err(|error| {
+        state_file::understand(&path(data)).map_err(|error| {
             format!(
                 "what has to be there is not known: {error}; expected what an earlier report left; look at it, then `{}` \
                  makes what is there now what has to be there",
-                hint::pawl("maintain report --seen")
+                hint::pawl("maintain report --acknowledge")
             )
         })
     }
 
     pub(super) fn save(&self, data: &Path) -> Result<(), FileError> {
         files::make_directory(&directory(data), 0o700)?;
-        remembered::save(&path(data), self)
+        state_file::save(&path(data), self)
     }
 
     /// The numbers of the logs' last records.

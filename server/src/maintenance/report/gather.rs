@@ -7,14 +7,20 @@ use std::error::Error;
 use std::path::Path;
 
 use jiff::Zoned;
+use pawl_config::Config;
+use pawl_config::files::FileError;
+use pawl_config::hint;
+use pawl_config::run_settings::Until;
 use pawl_policy::{DAY_MS, FileType, Handle, RepositoryName};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::now_ms;
 
 use super::super::examine::state::State as Examined;
 use super::super::run::record::Record;
 use super::super::verify::finding::{Finding, Kind, Severity};
 use super::super::verify::state::{State, States};
 use super::super::verify::{self, Covered};
-use super::super::{deleted::Listed, tried};
+use super::super::{deleted::Listed, probe_cache};
 use super::attention;
 use super::audited::Audited;
 use super::expected::{Earlier, Expected, Last, Losses, Since};
@@ -24,13 +30,7 @@ use super::model::{
 };
 use super::seen::{Arrived, Contents, Seen};
 use super::words::{self, Moment};
-use crate::cli::Until;
-use crate::config::Config;
 use crate::doctor;
-use crate::files::FileError;
-use crate::hint;
-use crate::store::either::EitherMaintenance;
-use crate::store::now_ms;
 
 /// What a report starts from.
 #[derive(Debug, Default)]
@@ -328,7 +328,7 @@ async fn doctors(config: &Config) -> Result<(Vec<doctor::Line>, Vec<doctor::Adve
     let config = config.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let settings = config.s3.as_ref().and_then(|of_hosts| config.maintenance.s3(of_hosts).ok());
-        let found = settings.as_ref().and_then(|settings| tried::recall(&config.data, settings));
+        let found = settings.as_ref().and_then(|settings| probe_cache::recall(&config.data, settings));
         let found = found.filter(|found| !found.all().is_empty());
         let looked = doctor::look_without_trying(&config, found.as_ref().zip(settings.as_ref()));
         looked.map_err(|error| error.to_string())

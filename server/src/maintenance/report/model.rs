@@ -5,15 +5,15 @@
 use std::collections::BTreeSet;
 
 use jiff::civil::Date;
+use pawl_keeper::audit::{Break, Head};
 use serde::Serialize;
 
-use super::super::config::Standing;
+use super::super::config::ConfigPresence;
 use super::super::deleted::Listed;
 use super::super::run::record::{HeldSnapshot, Junk, Night, Step};
 use super::super::verify::finding::{Finding, Kind, Severity};
 use super::expected::Expected;
 use super::words::{Moment, Words};
-use crate::audit::{Break, Head};
 use crate::doctor::{Adversary, Line};
 
 /// The form of the JSON, which changes if a key goes or means something else.
@@ -145,7 +145,7 @@ pub(super) struct Repository {
     pub(super) began: Option<Moment>,
     /// Where its `config` is.
     #[serde(skip)]
-    pub(super) config: Standing,
+    pub(super) config: ConfigPresence,
     pub(super) snapshots: u64,
     /// Locks do not count.
     pub(super) files: u64,

@@ -12,7 +12,7 @@ use super::model::{Grade, Report, Repository};
 use super::words::{Moment, Words, number, size};
 use super::{chart, seen, text};
 
-use crate::hint;
+use pawl_config::hint;
 
 const STYLE: &str = include_str!("page.css");
 

@@ -9,16 +9,16 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use pawl_config::Config;
 use pawl_policy::{FileType, Handle, RepositoryName, Usage};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
+use pawl_store::{StoreError, now_ms};
 
-use super::super::config::Standing;
+use super::super::config::ConfigPresence;
 use super::super::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
 use super::audited::Audited;
 use super::expected::Earlier;
-use crate::config::Config;
-use crate::store::either::EitherMaintenance;
-use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
-use crate::store::{StoreError, now_ms};
 
 /// What is there.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(super) struct Contents {
     pub(super) arrived: BTreeSet<Arrived>,
     /// Bytes by the day on which they were received.
     pub(super) received: BTreeMap<Date, u64>,
-    pub(super) config: Standing,
+    pub(super) config: ConfigPresence,
     /// When the first of what is there was received, in Unix milliseconds.
     pub(super) first_ms: Option<u64>,
 }
@@ -81,10 +81,10 @@ impl Seen {
         let (mut pending, mut deleted) = (Vec::new(), BTreeSet::new());
         let mut unreadable: Vec<_> =
             store.unreadable_batches().await?.into_iter().map(|batch| batch.why).collect();
-        let delay_days = config.maintenance.delay_days();
+        let purge_delay_days = config.maintenance.purge_delay_days();
         for batch in store.batches().await? {
             let is_wanted = wanted.is_empty() || wanted.contains(&batch.repository);
-            match pending_in(store, &batch, &mut deleted, delay_days).await {
+            match pending_in(store, &batch, &mut deleted, purge_delay_days).await {
                 Ok(found) => pending.extend(found.filter(|_| is_wanted)),
                 Err(error) => {
                     unreadable.push(unreadable_batch(&batch, &error));
@@ -166,7 +166,7 @@ async fn contents(store: &EitherMaintenance, repository: &RepositoryName) -> Res
         }
     }
     if !has_config {
-        contents.config = Box::pin(Standing::of(store, repository)).await?;
+        contents.config = Box::pin(ConfigPresence::of(store, repository)).await?;
     }
     Ok(contents)
 }
@@ -176,13 +176,13 @@ async fn pending_in(
     store: &EitherMaintenance,
     batch: &Batch,
     deleted: &mut BTreeSet<(String, String)>,
-    delay_days: u32,
+    purge_delay_days: u32,
 ) -> Result<Option<Listed>, StoreError> {
     let weight = weigh(store, batch, deleted).await?;
     if weight.usage.files == 0 {
         return Ok(None);
     }
-    listed(store, batch, &weight, delay_days).await.map(Some)
+    listed(store, batch, &weight, purge_delay_days).await.map(Some)
 }
 
 /// Adds up what a batch holds, and notes the snapshots among it if it is right that they are not visible.

@@ -5,13 +5,13 @@
 use std::fmt::Write as _;
 
 use pawl_policy::DAY_MS;
+use pawl_store::maintenance::Reason;
 
 use super::super::deleted::{Listed, count};
-use super::super::run::record::Ended;
+use super::super::run::record::StepStatus;
 use super::model::{LastBackup, Log, Refused, Report, Repository, Verified};
 use super::seen;
 use super::words::{Words, ago, number, size};
-use crate::store::maintenance::Reason;
 
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;
@@ -133,7 +133,9 @@ fn of_repository(of: &Repository, report: &Report) -> Vec<String> {
         let cut = if night.ended_ms.is_none() { "; it was cut, or is at work" } else { "" };
         let began = super::words::Moment(night.began_ms);
         say("last run", format!("{began}: {}{cut}", steps.join(", ")));
-        for done in night.steps.iter().filter(|done| matches!(done.ended, Ended::Notice | Ended::Failed)) {
+        for done in
+            night.steps.iter().filter(|done| matches!(done.ended, StepStatus::Notice | StepStatus::Failed))
+        {
             let undo = done.batch.as_ref().map(|batch| format!(" (batch {})", Words::from(batch)));
             let said = Words::from(done.said.join("; "));
             say("", format!("{}: {said}{}", done.step.word(), undo.unwrap_or_default()));

@@ -14,11 +14,11 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use pawl_config::Format;
+use pawl_config::files;
 use rustls::crypto::aws_lc_rs;
 
 use super::super::secret;
-use crate::config::Format;
-use crate::files;
 
 /// Posts it, and expects an answer that says that it was taken.
 pub(super) async fn post(

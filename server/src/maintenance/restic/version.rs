@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::super::stop::Stop;
-use super::soon;
+use super::run_with_timeout;
 
 /// A version of restic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ impl Version {
         let mut command = Command::new(program);
         command.arg("version").stderr(Stdio::null());
         let shown = program.display();
-        let output = soon(command, ANSWERS_WITHIN, &Stop::default());
+        let output = run_with_timeout(command, ANSWERS_WITHIN, &Stop::default());
         let output = output.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => format!("{shown} does not say its version: {error}; see --restic"),
             _ => format!("cannot start {shown}: {error}; see --restic"),

@@ -10,19 +10,19 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use pawl_policy::{
-    Action, BatchId, Caps, Circumstances, Delete, FileId, Grant, Handle, Permit, PrincipalName,
-    RepositoryName, Role, decide,
+    Action, BatchId, Caps, Context, Delete, FileId, Grant, Handle, Permit, PrincipalName, RepositoryName,
+    Role, decide,
 };
+use pawl_store::body::{Cut, Upload};
+use pawl_store::maintenance::{Hid, MaintenanceStore, Place, PutBackError, Reason};
+use pawl_store::{CreateError, Span, StoreError, StoredFile};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::super::abreast::abreast;
+use super::super::map_concurrent::map_concurrent;
 use super::as_of::phase;
 use super::plan::{Step, Task};
 use super::source::Source;
-use crate::body::{Cut, Upload};
-use crate::store::maintenance::{Hid, MaintenanceStore, Place, PutBackError, Reason};
-use crate::store::{CreateError, Span, StoreError, StoredFile};
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl<S: MaintenanceStore> Worker<'_, S> {
     ) -> Result<Vec<Done>, StoreError> {
         let mut all = Vec::new();
         for phase in tasks.chunk_by(|one, next| phase(&one.handle) == phase(&next.handle)) {
-            let done = abreast(phase, at_a_time, |task| async move {
+            let done = map_concurrent(phase, at_a_time, |task| async move {
                 self.carry_out(task).await.inspect(|_| bar.inc(1))
             });
             all.extend(done.await?);
@@ -145,7 +145,7 @@ impl<S: MaintenanceStore> Worker<'_, S> {
         let refused = |why: String| StoreError::Unavailable(format!("{handle} cannot be moved away: {why}"));
         let grant = Grant::new(self.repository.clone(), Role::Maintenance);
         let action = Action::Delete(Delete { repository: self.repository.clone(), handle: *handle });
-        let decided = decide(self.principal, &grant, action, &Circumstances::NOTHING_KNOWN);
+        let decided = decide(self.principal, &grant, action, &Context::NOTHING_KNOWN);
         let Permit::Delete(permit) = decided.map_err(|denial| refused(denial.to_string()))? else {
             return Err(refused("it is no file that is deleted".to_owned()));
         };

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::TryStreamExt;
 use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 
-use crate::store::maintenance::{Batch, Found, MaintenanceStore};
-use crate::store::{Facts, StoreError};
+use pawl_store::maintenance::{Batch, Found, MaintenanceStore};
+use pawl_store::{Facts, StoreError};
 
 /// The difference between a moment and now.
 #[derive(Debug, Default)]

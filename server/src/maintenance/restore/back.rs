@@ -5,17 +5,17 @@
 
 use std::error::Error;
 
+use pawl_config::hint;
 use pawl_policy::{
-    Action, Circumstances, Delete, FileState, Grant, Handle, Permit, Permitted, PrincipalName,
-    RepositoryName, Role, decide,
+    Action, Context, Delete, FileState, Grant, Handle, Permit, Permitted, PrincipalName, RepositoryName,
+    Role, decide,
 };
+use pawl_store::maintenance::{Hid, MaintenanceStore, PutBackError, Reason};
+use pawl_store::{Facts, now_ms};
 
 use super::as_of::{Since, phase};
 use super::report::{Line, Part};
 use super::{Job, session};
-use crate::hint;
-use crate::store::maintenance::{Hid, MaintenanceStore, PutBackError, Reason};
-use crate::store::{Facts, now_ms};
 
 /// What would be hidden, or is only listed.
 pub(super) fn plan<S>(job: &Job<'_, S>, since: &Since, part: &mut Part) {
@@ -100,7 +100,7 @@ fn permit<S>(
     facts: &Facts,
 ) -> Result<Permitted<Delete>, String> {
     let now_ms = now_ms();
-    let circumstances = Circumstances {
+    let circumstances = Context {
         now_ms,
         file: FileState::Present {
             creator: facts.creator.clone(),
@@ -108,13 +108,13 @@ fn permit<S>(
             audience: facts.audience,
         },
         snapshot_floor_ms: job.config.maintenance.floor_ms(),
-        ..Circumstances::NOTHING_KNOWN
+        ..Context::NOTHING_KNOWN
     };
     let grant = Grant::new(repository.clone(), Role::Maintenance);
     let action = Action::Delete(Delete { repository: repository.clone(), handle });
     match decide(principal, &grant, action, &circumstances) {
         Ok(Permit::Delete(permit)) => Ok(permit),
         Ok(_) => Err("this file is not deleted so".to_owned()),
-        Err(denial) => Err(format!("{denial} (maintenance.floor_days)")),
+        Err(denial) => Err(format!("{denial} (maintenance.min_snapshot_age_days)")),
     }
 }

@@ -1,4 +1,4 @@
-//! What follows when damaged files were set aside: restic repairs the index, through a maintenance door of its own.
+//! What follows when damaged files were set aside: restic repairs the index, through a maintenance server of its own.
 //!
 //! Invariant: a file counts as done without only after the index was repaired: until then every run says that it is
 //! missing.
@@ -6,14 +6,15 @@
 use std::error::Error;
 
 use pawl_policy::{FileType, Handle, RepositoryName};
+use pawl_store::either::EitherMaintenance;
 
-use super::super::door::PrivateDoor;
 use super::super::restic::Version;
+use super::super::server::PrivateServer;
 use super::super::session::Session;
 use super::super::verify::survey::missing;
 use super::report::Part;
 use super::{Job, walk};
-use crate::store::either::EitherMaintenance;
+use crate::maintenance::restic::Restic;
 
 /// So long restic waits for others' locks.
 const LOCK_WAIT: &str = "5m";
@@ -46,9 +47,9 @@ pub(super) async fn repair(
         return Ok(());
     }
     if without.iter().any(is_of(&[FileType::Data, FileType::Index])) {
-        let restic = &job.options.restic;
+        let restic = Restic::from(job.options.restic.clone());
         let version = Version::that_repairs(restic.program())?;
-        let door = PrivateDoor::open(session, repository, version).await?;
+        let door = PrivateServer::open(session, repository, version).await?;
         let mut args = ["repair", "index"].map(str::to_owned).to_vec();
         args.extend(version.wait_for_locks(LOCK_WAIT));
         let repaired = restic.run(&door.address(), args).await;
@@ -56,7 +57,7 @@ pub(super) async fn repair(
         repaired.map_err(|error| {
             format!(
                 "{repository}: damaged files were set aside, and the index was not repaired: {error}; run this again, \
-                 or `restic repair index` at the maintenance door"
+                 or `restic repair index` at the maintenance server"
             )
         })?;
         part.left.push(

@@ -4,13 +4,13 @@
 //! recorded of it. Nothing is changed here.
 
 use indicatif::ProgressBar;
+use pawl_config::pace::Pace;
 use pawl_policy::{Audience, FileId, FileType, Handle, RepositoryName};
+use pawl_store::maintenance::{Batch, Holders, MaintenanceStore, Place, Reason, Version};
+use pawl_store::{Facts, StoreError, now_ms};
 
 use super::super::{config, content};
 use super::source::Source;
-use crate::pace::Pace;
-use crate::store::maintenance::{Batch, Holders, MaintenanceStore, Place, Reason, Version};
-use crate::store::{Facts, StoreError, now_ms};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]

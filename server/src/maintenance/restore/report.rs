@@ -2,13 +2,13 @@
 //!
 //! Invariant: text and JSON say the same, for a dry run as for the real one.
 
+use pawl_config::hint;
 use pawl_policy::Handle;
+use pawl_store::maintenance::Place;
 use serde::Serialize;
 
 use super::apply::Done;
 use super::plan::{Step, Task};
-use crate::hint;
-use crate::store::maintenance::Place;
 
 /// What came of a run, or would.
 #[derive(Debug, Default, Serialize)]

@@ -6,17 +6,17 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use pawl_config::Config;
+use pawl_config::s3::S3Settings;
 use pawl_policy::{Handle, InvalidName, RepositoryName};
+use pawl_store::StoreError;
+use pawl_store::either::EitherMaintenance;
+use pawl_store::local::LocalMaintenance;
+use pawl_store::maintenance::{Holders, MaintenanceStore};
+use pawl_store::s3::S3Store;
+use pawl_store::s3::maintain::S3Maintenance;
 
 use super::walk;
-use crate::config::Config;
-use crate::store::StoreError;
-use crate::store::either::EitherMaintenance;
-use crate::store::local::LocalMaintenance;
-use crate::store::maintenance::{Holders, MaintenanceStore};
-use crate::store::s3::S3Store;
-use crate::store::s3::maintain::S3Maintenance;
-use crate::store::s3::settings::S3Settings;
 
 /// Another store.
 #[derive(Debug)]

@@ -3,23 +3,24 @@
 //! Invariant: what is missing, or a log that was rewritten, is a surprise: nothing is removed where somebody else was at
 //! work.
 
+use pawl_config::files::FileError;
+use pawl_config::hint;
+
 use super::super::report::Comparison;
 use super::super::session::Session;
 use super::record::Step;
-use super::said::Said;
-use super::ward::Ward;
-use crate::files::FileError;
-use crate::hint;
+use super::repository_run::RepositoryRun;
+use super::step_outcome::StepOutcome;
 
 /// Compares.
 pub(super) async fn compare(
     session: &Session,
-    ward: &mut Ward,
+    repository_run: &mut RepositoryRun,
     comparison: Option<&Comparison>,
 ) -> Result<(), FileError> {
     let Some(comparison) = comparison else { return Ok(()) };
-    ward.step(Step::Compare, async |ward| {
-        let compared = comparison.of(session, &ward.repository).await?;
+    repository_run.step(Step::Compare, async |repository_run| {
+        let compared = comparison.of(session, &repository_run.repository).await?;
         let surprises = compared.missing.into_iter().chain(comparison.logs.iter().cloned());
         let surprises: Vec<_> = surprises.collect();
         if surprises.is_empty() {
@@ -29,11 +30,11 @@ pub(super) async fn compare(
                     "all {expected} snapshots of the last report are there, or were deleted by maintenance"
                 ),
             };
-            return Ok(Said::well(text));
+            return Ok(StepOutcome::well(text));
         }
-        Ok(Said::failed(surprises.join("; ")).and([format!(
+        Ok(StepOutcome::failed(surprises.join("; ")).and([format!(
             "look at it; `{}` says that you have, and the next run goes on",
-            hint::pawl("maintain report --seen")
+            hint::pawl("maintain report --acknowledge")
         )]))
     })
     .await

@@ -5,39 +5,42 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
+use pawl_config::files::FileError;
+use pawl_config::hint;
+use pawl_store::maintenance::MaintenanceStore;
+
 use super::super::examine::{self as examining, Examined};
 use super::super::report as reporting;
 use super::super::session::Session;
 use super::record::{Junk, Step};
-use super::said::Said;
+use super::repository_run::RepositoryRun;
+use super::step_outcome::StepOutcome;
 use super::steps::{password, unless_told, without_restic};
-use super::ward::Ward;
-use crate::files::FileError;
-use crate::hint;
-use crate::store::maintenance::MaintenanceStore;
 
 /// Files of junk that are named one by one; more are counted.
 const NAMED_MAX: usize = 20;
 
 /// Opens new indexes, snapshots, locks and keys.
-pub(super) async fn examine(session: &Session, ward: &mut Ward) -> Result<(), FileError> {
-    ward.step(Step::Examine, async |ward| {
-        if let Some(why) = without_restic(session, ward).await? {
-            return Ok(why);
-        }
-        let password = password(ward).await?;
-        let restic = ward.settings.restic.clone();
-        let examined = Box::pin(examining::examine(session, &ward.repository, &restic, &password));
-        let examined = async { Ok(examined.await?) };
-        let examined = unless_told(ward, examined).await?;
-        let unseen = unseen(session, ward).await?;
-        if !examined.junk.is_empty() {
-            ward.record.junk = remembered(&examined);
-        }
-        ward.record.unseen = unseen.iter().chain(&examined.batch).cloned().collect();
-        Ok(said(ward, examined, &unseen))
-    })
-    .await
+pub(super) async fn examine(session: &Session, repository_run: &mut RepositoryRun) -> Result<(), FileError> {
+    repository_run
+        .step(Step::Examine, async |repository_run| {
+            if let Some(why) = without_restic(session, repository_run).await? {
+                return Ok(why);
+            }
+            let password = password(repository_run).await?;
+            let restic = repository_run.restic.clone();
+            let examined =
+                Box::pin(examining::examine(session, &repository_run.repository, &restic, &password));
+            let examined = async { Ok(examined.await?) };
+            let examined = unless_told(repository_run, examined).await?;
+            let unseen = unseen(session, repository_run).await?;
+            if !examined.junk.is_empty() {
+                repository_run.record.junk = remembered(&examined);
+            }
+            repository_run.record.unseen = unseen.iter().chain(&examined.batch).cloned().collect();
+            Ok(said(repository_run, examined, &unseen))
+        })
+        .await
 }
 
 fn remembered(examined: &Examined) -> Vec<Junk> {
@@ -51,17 +54,20 @@ fn remembered(examined: &Examined) -> Vec<Junk> {
 }
 
 /// Batches of junk of earlier runs that are pending, and at which nobody has looked.
-async fn unseen(session: &Session, ward: &Ward) -> Result<BTreeSet<String>, Box<dyn Error>> {
-    if ward.record.unseen.is_empty() {
+async fn unseen(
+    session: &Session,
+    repository_run: &RepositoryRun,
+) -> Result<BTreeSet<String>, Box<dyn Error>> {
+    if repository_run.record.unseen.is_empty() {
         return Ok(BTreeSet::new());
     }
     let looked_ms = reporting::looked_ms(&session.config.data).unwrap_or(0);
     let batches = session.store.batches().await?.into_iter();
     let unseen = batches.filter(|batch| batch.began_ms > looked_ms).map(|batch| batch.id.to_string());
-    Ok(unseen.filter(|batch| ward.record.unseen.contains(batch)).collect())
+    Ok(unseen.filter(|batch| repository_run.record.unseen.contains(batch)).collect())
 }
 
-fn said(ward: &Ward, examined: Examined, unseen: &BTreeSet<String>) -> Said {
+fn said(repository_run: &RepositoryRun, examined: Examined, unseen: &BTreeSet<String>) -> StepOutcome {
     let Examined { opened, junk, batch, mut noticed, lost, .. } = examined;
     let text = format!("opened {opened} new files");
     if !unseen.is_empty() {
@@ -70,11 +76,11 @@ fn said(ward: &Ward, examined: Examined, unseen: &BTreeSet<String>) -> Said {
             "nobody has looked at what was hidden in {}: `{}` brings back what is no junk, `{}` says that you have looked",
             batches.join(", "),
             hint::pawl("maintain undelete BATCH"),
-            hint::pawl("maintain report --seen")
+            hint::pawl("maintain report --acknowledge")
         ));
     }
     if junk.is_empty() && noticed.is_empty() && lost.is_empty() {
-        return Said::well(text);
+        return StepOutcome::well(text);
     }
     let more = junk.len().saturating_sub(NAMED_MAX);
     let named = junk.iter().take(NAMED_MAX).map(|junk| {
@@ -83,20 +89,20 @@ fn said(ward: &Ward, examined: Examined, unseen: &BTreeSet<String>) -> Said {
     });
     let named: Vec<_> = named.chain((more > 0).then(|| format!("hid {more} more"))).chain(noticed).collect();
     if lost.is_empty() {
-        return Said::notice(text).and(named).undone_by(batch);
+        return StepOutcome::notice(text).and(named).undone_by(batch);
     }
-    let repository = &ward.repository;
+    let repository = &repository_run.repository;
     let remedy = format!(
         "`{}` brings back what another store has; without one back up \
          again, so that hosts send what they still have, and run `restic repair index` and `restic repair snapshots --forget` \
-         at the maintenance door. An index of which nobody knows goes with `{}`",
+         at the maintenance server. An index of which nobody knows goes with `{}`",
         hint::pawl(format!("maintain restore {repository} --from STORE --missing")),
         hint::pawl(format!("maintain delete {repository} index/ID"))
     );
     let more = lost.len().saturating_sub(NAMED_MAX);
     let more = (more > 0).then(|| format!("{more} more files lack what is lost"));
     let lost = lost.into_iter().take(NAMED_MAX).chain(more);
-    Said::failed("packs are lost that indexes name; nothing is removed until that is mended")
+    StepOutcome::failed("packs are lost that indexes name; nothing is removed until that is mended")
         .and(lost.chain([remedy]).chain(named))
         .undone_by(batch)
 }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use jiff::civil::Date;
+use pawl_config::files::{self, FileError};
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 
-use super::super::config::Standing;
-use super::super::{remembered, session};
-use crate::files::{self, FileError};
+use super::super::config::ConfigPresence;
+use super::super::{session, state_file};
 
 /// Days of which a line is kept: a year and a month, so that a year can be compared with the one before.
 const DAYS_MAX: usize = 400;
@@ -68,7 +68,7 @@ pub(in crate::maintenance) struct Night {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::maintenance) struct Done {
     pub(in crate::maintenance) step: Step,
-    pub(in crate::maintenance) ended: Ended,
+    pub(in crate::maintenance) ended: StepStatus,
     /// What there is to say, a sentence each.
     pub(in crate::maintenance) said: Vec<String>,
     /// What to undo.
@@ -104,7 +104,7 @@ pub enum Step {
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::maintenance) enum Ended {
+pub(in crate::maintenance) enum StepStatus {
     Well,
     /// It did its work, and somebody should look at what it says.
     Notice,
@@ -116,11 +116,13 @@ pub(in crate::maintenance) enum Ended {
 
 impl Step {
     /// Whether there can be anything to do for it: restic, and what opens what restic wrote, need a `config`.
-    pub(in crate::maintenance) const fn is_possible(self, config: Standing) -> bool {
+    pub(in crate::maintenance) const fn is_possible(self, config: ConfigPresence) -> bool {
         match config {
-            Standing::Visible => true,
-            Standing::OutOfSight => !matches!(self, Self::Examine | Self::Forget | Self::Prune | Self::Check),
-            Standing::Nowhere => false,
+            ConfigPresence::Visible => true,
+            ConfigPresence::OutOfSight => {
+                !matches!(self, Self::Examine | Self::Forget | Self::Prune | Self::Check)
+            }
+            ConfigPresence::Nowhere => false,
         }
     }
 
@@ -140,7 +142,7 @@ impl Step {
     }
 }
 
-impl Ended {
+impl StepStatus {
     /// The word for it.
     pub(in crate::maintenance) const fn word(self) -> &'static str {
         match self {
@@ -168,7 +170,7 @@ pub(in crate::maintenance) struct Day {
     pub(in crate::maintenance) files: u64,
     pub(in crate::maintenance) bytes: u64,
     pub(in crate::maintenance) snapshots: u64,
-    /// Parts, of the 256 by the first byte of their names, that were read within `verify_days`.
+    /// Parts, of the 256 by the first byte of their names, that were read within `verify_interval_days`.
     pub(in crate::maintenance) parts_verified: u16,
 }
 
@@ -197,7 +199,7 @@ pub(in crate::maintenance) struct Junk {
 impl Record {
     /// What is remembered; nothing if it was lost.
     pub(in crate::maintenance) fn load(data: &Path, repository: &RepositoryName) -> Result<Self, FileError> {
-        remembered::load(&path(data, repository)).map(Option::unwrap_or_default)
+        state_file::load(&path(data, repository)).map(Option::unwrap_or_default)
     }
 
     /// What is remembered; that it cannot be understood is an error.
@@ -205,7 +207,7 @@ impl Record {
         data: &Path,
         repository: &RepositoryName,
     ) -> Result<Self, FileError> {
-        remembered::understand(&path(data, repository)).map(Option::unwrap_or_default)
+        state_file::understand(&path(data, repository)).map(Option::unwrap_or_default)
     }
 
     /// Writes it down, without what is too old.
@@ -221,7 +223,7 @@ impl Record {
             self.received.pop_first();
         }
         files::make_directory(&directory(data), 0o700)?;
-        remembered::save(&path(data, repository), self)
+        state_file::save(&path(data, repository), self)
     }
 }
 
@@ -230,5 +232,5 @@ fn directory(data: &Path) -> PathBuf {
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
-    directory(data).join(remembered::file_name(repository))
+    directory(data).join(state_file::file_name(repository))
 }

@@ -4,17 +4,17 @@
 
 use std::fmt::Write as _;
 
+use pawl_config::hint;
+use pawl_store::now_ms;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::super::report::number;
 use super::super::stop::Why;
-use super::record::{Done, Ended};
-use super::ward::Ward;
+use super::record::{Done, StepStatus};
+use super::repository_run::RepositoryRun;
 use super::word;
-use crate::hint;
 use crate::maintenance::deleted::moment;
-use crate::store::now_ms;
 
 /// What begins the last line.
 const LAST_LINE: &str = "pawl-run: ";
@@ -33,7 +33,7 @@ pub(super) struct Report {
     pub(super) unknown: Vec<String>,
     /// Why not everything was done that could have been.
     pub(super) error: Option<String>,
-    pub(super) wards: Vec<Ward>,
+    pub(super) repository_runs: Vec<RepositoryRun>,
 }
 
 impl Report {
@@ -46,15 +46,16 @@ impl Report {
             attention: None,
             unknown: Vec::new(),
             error: None,
-            wards: Vec::new(),
+            repository_runs: Vec::new(),
         }
     }
 
     pub(super) fn exit_code(&self) -> u8 {
-        if self.error.is_some() || self.wards.iter().any(Ward::has_failed) {
+        if self.error.is_some() || self.repository_runs.iter().any(RepositoryRun::has_failed) {
             return 2;
         }
-        let has_notice = self.wards.iter().any(Ward::has_notice) || !self.unknown.is_empty();
+        let has_notice =
+            self.repository_runs.iter().any(RepositoryRun::has_notice) || !self.unknown.is_empty();
         u8::from(has_notice || self.attention() > 0)
     }
 
@@ -63,15 +64,16 @@ impl Report {
     }
 
     fn summary(&self) -> Value {
-        let count =
-            |is_meant: &dyn Fn(&Ward) -> bool| self.wards.iter().filter(|ward| is_meant(ward)).count();
+        let count = |is_meant: &dyn Fn(&RepositoryRun) -> bool| {
+            self.repository_runs.iter().filter(|repository_run| is_meant(repository_run)).count()
+        };
         json!({
             "exit": self.exit_code(),
-            "repositories": self.wards.len(),
-            "well": count(&|ward| !ward.has_failed() && !ward.has_notice() && !ward.has_left()),
-            "notices": count(&|ward| !ward.has_failed() && ward.has_notice()),
-            "failed": count(&Ward::has_failed),
-            "left": self.wards.iter().map(Ward::left).sum::<u64>(),
+            "repositories": self.repository_runs.len(),
+            "well": count(&|repository_run| !repository_run.has_failed() && !repository_run.has_notice() && !repository_run.has_left()),
+            "notices": count(&|repository_run| !repository_run.has_failed() && repository_run.has_notice()),
+            "failed": count(&RepositoryRun::has_failed),
+            "left": self.repository_runs.iter().map(RepositoryRun::left).sum::<u64>(),
             "ended_by": self.ended_by.map(word),
             "resumed": self.resumed,
             "delivered": self.delivered,
@@ -85,17 +87,23 @@ impl Report {
 
     /// For people, and a last line for programs.
     pub(super) fn text(&self) -> String {
-        let width = self.wards.iter().map(|ward| ward.repository.as_str().len()).max().unwrap_or(0);
+        let width = self
+            .repository_runs
+            .iter()
+            .map(|repository_run| repository_run.repository.as_str().len())
+            .max()
+            .unwrap_or(0);
         let mut text = String::new();
         for name in &self.unknown {
             let _ =
                 writeln!(text, "[maintenance.run.repositories.\"{name}\"]: there is no repository {name}");
         }
-        for ward in &self.wards {
-            let mut name = ward.repository.as_str();
-            let is_told =
-                |done: &&Done| !ward.is_emptied() || matches!(done.ended, Ended::Notice | Ended::Failed);
-            for done in ward.steps().filter(is_told) {
+        for repository_run in &self.repository_runs {
+            let mut name = repository_run.repository.as_str();
+            let is_told = |done: &&Done| {
+                !repository_run.is_emptied() || matches!(done.ended, StepStatus::Notice | StepStatus::Failed)
+            };
+            for done in repository_run.steps().filter(is_told) {
                 let _ = write!(text, "{}", rows(name, width, done)); // writing to a String cannot fail
                 name = "";
             }
@@ -133,12 +141,12 @@ impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut whole = self.summary();
         let steps: Vec<_> = self
-            .wards
+            .repository_runs
             .iter()
-            .flat_map(|ward| {
-                ward.steps().map(|done| {
+            .flat_map(|repository_run| {
+                repository_run.steps().map(|done| {
                     json!({
-                        "repository": ward.repository.as_str(),
+                        "repository": repository_run.repository.as_str(),
                         "step": done.step,
                         "ended": done.ended,
                         "said": done.said,

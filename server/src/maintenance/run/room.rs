@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use pawl_config::files;
+
 use super::super::session;
-use crate::files;
 
 /// What a run writes before it frees something: its own state, and lines of the audit log.
 const BYTES: u64 = 4 << 20;

@@ -9,7 +9,10 @@ use std::time::Instant;
 use bytesize::ByteSize;
 use jiff::ToSpan;
 use jiff::civil::Date;
+use pawl_config::Config;
+use pawl_config::files::FileError;
 use pawl_policy::{FileType, Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
 
 use super::super::deleted::count;
 use super::super::purge::today;
@@ -17,12 +20,9 @@ use super::super::verify::finding::{Finding, Severity};
 use super::super::verify::run::Outcome;
 use super::super::verify::{self, state::States};
 use super::record::{Day, Step, Verified};
-use super::said::Said;
-use super::ward::Ward;
+use super::repository_run::RepositoryRun;
+use super::step_outcome::StepOutcome;
 use crate::cli::Reading;
-use crate::config::Config;
-use crate::files::FileError;
-use crate::store::maintenance::MaintenanceStore;
 
 /// Findings that are told one by one; `pawl maintain verify` names them all.
 const TOLD_MAX: usize = 5;
@@ -53,15 +53,17 @@ pub(super) async fn repositories<S: MaintenanceStore>(
 pub(super) async fn all<S: MaintenanceStore>(
     store: &Arc<S>,
     config: &Config,
-    wards: &mut [Ward],
+    repository_runs: &mut [RepositoryRun],
 ) -> Result<(), FileError> {
-    let is_open = |ward: &&mut Ward| ward.is_unread();
-    let mut groups: Vec<Vec<&mut Ward>> = Vec::new();
-    for ward in wards.iter_mut().filter(is_open) {
-        let is_alike = |of: &&mut Vec<&mut Ward>| of.first().is_some_and(|first| is_read_alike(first, ward));
+    let is_open = |repository_run: &&mut RepositoryRun| repository_run.is_unread();
+    let mut groups: Vec<Vec<&mut RepositoryRun>> = Vec::new();
+    for repository_run in repository_runs.iter_mut().filter(is_open) {
+        let is_alike = |of: &&mut Vec<&mut RepositoryRun>| {
+            of.first().is_some_and(|first| is_read_alike(first, repository_run))
+        };
         match groups.iter_mut().find(is_alike) {
-            Some(alike) => alike.push(ward),
-            None => groups.push(vec![ward]),
+            Some(alike) => alike.push(repository_run),
+            None => groups.push(vec![repository_run]),
         }
     }
     for group in groups {
@@ -71,8 +73,10 @@ pub(super) async fn all<S: MaintenanceStore>(
 }
 
 /// Whether two are read at one pace, until one time.
-fn is_read_alike(one: &Ward, other: &Ward) -> bool {
-    let how = |ward: &Ward| (ward.settings.bytes_per_second, ward.settings.until);
+fn is_read_alike(one: &RepositoryRun, other: &RepositoryRun) -> bool {
+    let how = |repository_run: &RepositoryRun| {
+        (repository_run.settings.bytes_per_second, repository_run.settings.until)
+    };
     how(one) == how(other)
 }
 
@@ -80,7 +84,7 @@ fn is_read_alike(one: &Ward, other: &Ward) -> bool {
 async fn together<S: MaintenanceStore>(
     store: &Arc<S>,
     config: &Config,
-    mut open: Vec<&mut Ward>,
+    mut open: Vec<&mut RepositoryRun>,
 ) -> Result<(), FileError> {
     let Some(first) = open.first() else { return Ok(()) };
     let stop = &first.stop.clone();
@@ -95,41 +99,45 @@ async fn together<S: MaintenanceStore>(
         return Ok(());
     }
     let started = Instant::now();
-    let names = open.iter().map(|ward| ward.repository.clone()).collect();
+    let names = open.iter().map(|repository_run| repository_run.repository.clone()).collect();
     if let Ok(outcomes) = daily(names).await {
-        for ward in open {
-            let outcome = outcomes.iter().find(|outcome| outcome.repository == ward.repository);
-            note(ward, outcome.ok_or("it was not looked at"), started)?;
+        for repository_run in open {
+            let outcome = outcomes.iter().find(|outcome| outcome.repository == repository_run.repository);
+            note(repository_run, outcome.ok_or("it was not looked at"), started)?;
         }
         return Ok(());
     }
-    for ward in &mut open {
+    for repository_run in &mut open {
         let started = Instant::now();
-        let name = ward.repository.clone();
+        let name = repository_run.repository.clone();
         match daily(vec![name]).await {
             _ if stop.told_already() => return Ok(()),
-            Ok(outcomes) => note(ward, outcomes.first().ok_or("it was not looked at"), started)?,
+            Ok(outcomes) => note(repository_run, outcomes.first().ok_or("it was not looked at"), started)?,
             Err(_) if stop.why().is_some() => return Ok(()),
-            Err(error) => note(ward, Err(&error.to_string()), started)?,
+            Err(error) => note(repository_run, Err(&error.to_string()), started)?,
         }
     }
     Ok(())
 }
 
-fn note(ward: &mut Ward, outcome: Result<&Outcome, &str>, started: Instant) -> Result<(), FileError> {
+fn note(
+    repository_run: &mut RepositoryRun,
+    outcome: Result<&Outcome, &str>,
+    started: Instant,
+) -> Result<(), FileError> {
     let said = match outcome {
-        Ok(Outcome { failed: Some(why), .. }) => Said::failed(why),
+        Ok(Outcome { failed: Some(why), .. }) => StepOutcome::failed(why),
         Ok(outcome) => {
-            remember(ward, outcome);
+            remember(repository_run, outcome);
             said(outcome)
         }
-        Err(why) => Said::failed(why),
+        Err(why) => StepOutcome::failed(why),
     };
-    ward.note(Step::Verify, said, started)
+    repository_run.note(Step::Verify, said, started)
 }
 
 /// What the report shows.
-fn remember(ward: &mut Ward, outcome: &Outcome) {
+fn remember(repository_run: &mut RepositoryRun, outcome: &Outcome) {
     let Ok(today) = today() else { return };
     let is_snapshot = |handle: &&Handle| handle.file_type() == Some(FileType::Snapshots);
     let day = Day {
@@ -138,14 +146,15 @@ fn remember(ward: &mut Ward, outcome: &Outcome) {
         snapshots: outcome.visible.iter().filter(is_snapshot).count() as u64,
         parts_verified: outcome.parts_verified,
     };
-    ward.record.verified = Some(Verified { read_ms: outcome.oldest_read_ms, against: against(outcome) });
-    ward.record.days.insert(today, day);
+    repository_run.record.verified =
+        Some(Verified { read_ms: outcome.oldest_read_ms, against: against(outcome) });
+    repository_run.record.days.insert(today, day);
     for (day, bytes) in &outcome.received {
         let date = i64::try_from(*day)
             .ok()
             .and_then(|days| Date::constant(1970, 1, 1).checked_add(days.days()).ok());
         let Some(date) = date else { continue };
-        let seen = ward.record.received.entry(date).or_default();
+        let seen = repository_run.record.received.entry(date).or_default();
         *seen = (*seen).max(*bytes);
     }
 }
@@ -160,7 +169,7 @@ fn against(outcome: &Outcome) -> Option<String> {
     })
 }
 
-fn said(outcome: &Outcome) -> Said {
+fn said(outcome: &Outcome) -> StepOutcome {
     let size = |bytes| ByteSize(bytes).display().iec().to_string();
     let found = |severity| outcome.findings.iter().filter(move |it| it.kind.severity() == severity);
     let (damaged, suspicious) = (found(Severity::Damage).count(), found(Severity::Suspicion).count());
@@ -171,12 +180,12 @@ fn said(outcome: &Outcome) -> Said {
         size(outcome.bytes_read)
     );
     let text = match (damaged, suspicious) {
-        (0, 0) => return Said::well(seen),
+        (0, 0) => return StepOutcome::well(seen),
         (0, _) => format!("{seen}; somebody should look at what was found: {suspicious}"),
         _ => format!("{seen}; found damaged: {damaged}"),
     };
     let findings = found(Severity::Damage).chain(found(Severity::Suspicion));
-    Said::notice(text).and(findings.take(TOLD_MAX).map(line))
+    StepOutcome::notice(text).and(findings.take(TOLD_MAX).map(line))
 }
 
 fn line(finding: &Finding) -> String {

@@ -4,12 +4,12 @@
 
 use std::error::Error;
 
+use pawl_config::Config;
 use pawl_policy::{Handle, RepositoryName};
+use pawl_store::maintenance::{MaintenanceStore, Place};
 
 use super::state::{State, States};
-use crate::config::Config;
 use crate::maintenance::stores;
-use crate::store::maintenance::{MaintenanceStore, Place};
 
 /// How far the verification of a repository has come.
 #[derive(Debug, Clone, PartialEq, Eq)]

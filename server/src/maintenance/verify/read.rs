@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
+use pawl_config::pace::Pace;
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
+use pawl_store::StoreError;
+use pawl_store::maintenance::{MaintenanceStore, Place};
 
 use super::super::{config, content};
-use crate::pace::Pace;
-use crate::store::StoreError;
-use crate::store::maintenance::{MaintenanceStore, Place};
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

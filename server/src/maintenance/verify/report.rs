@@ -10,7 +10,7 @@ use super::finding::{Finding, Severity};
 use super::run::Outcome;
 use super::state;
 
-use crate::hint;
+use pawl_config::hint;
 
 /// Notes of one kind that are told one by one.
 const NOTES_TOLD: usize = 3;

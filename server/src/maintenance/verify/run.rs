@@ -13,7 +13,12 @@ use std::time::{Duration, Instant};
 use futures_util::future::ready;
 use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
+use pawl_config::files::FileError;
+use pawl_config::hint;
+use pawl_config::pace::Pace;
 use pawl_policy::{Caps, FileId, Handle, RepositoryName};
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::{StoreError, now_ms};
 
 use super::super::stop::Stop;
 use jobs::{Job, first, jobs, parts};
@@ -23,11 +28,6 @@ use super::read::{Checked, Reader, Verdict};
 use super::schedule::{Part, Share, whose_turn};
 use super::state::{Run, State, States};
 use super::survey::{Seen, survey, vanished};
-use crate::files::FileError;
-use crate::hint;
-use crate::pace::Pace;
-use crate::store::maintenance::MaintenanceStore;
-use crate::store::{StoreError, now_ms};
 
 /// What is remembered goes to disk this often.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ pub(super) enum VerifyError {
     State(#[from] FileError),
     /// There was no time to look at everything.
     #[error("the work was ended before everything was looked at")]
-    Ended,
+    StepStatus,
     /// A task ended before its work did.
     #[error("reading ended unexpectedly: {0}")]
     Cut(String),
@@ -100,7 +100,7 @@ pub(in crate::maintenance) struct Outcome {
 }
 
 /// A repository during the run.
-struct Ward {
+struct RepositoryScan {
     repository: RepositoryName,
     state: State,
     seen: Seen,
@@ -119,8 +119,8 @@ pub(super) async fn run<S: MaintenanceStore>(
     wanted: &Wanted,
     bar: ProgressBar,
 ) -> Result<(Vec<Outcome>, bool), VerifyError> {
-    let mut wards = look_at_all(&*store, states, wanted).await?;
-    let names = wards.iter().map(|ward| ward.repository.to_string()).collect();
+    let mut scans = look_at_all(&*store, states, wanted).await?;
+    let names = scans.iter().map(|scan| scan.repository.to_string()).collect();
     let mut run = Run::begin(wanted.share.to_string(), names, wanted.read_data, now_ms());
     let earlier = states.load_run()?.filter(|earlier| earlier.is_continued_by(&run));
     let continued = earlier.is_some();
@@ -129,40 +129,40 @@ pub(super) async fn run<S: MaintenanceStore>(
 
     let seldom_ms = wanted.within_ms.saturating_sub(HURRIED_MS);
     let late_ms = wanted.catches_up.then(|| run.begun_ms().saturating_sub(seldom_ms));
-    let turn = whose_turn(parts(&wards), wanted.share, run.begun_ms(), late_ms);
-    let jobs = jobs(&wards, &turn);
+    let turn = whose_turn(parts(&scans), wanted.share, run.begun_ms(), late_ms);
+    let jobs = jobs(&scans, &turn);
     bar.set_length(jobs.iter().map(|job| job.bytes).sum());
     let reader = Reader { store, pace: wanted.pace.clone(), bar, read_data: wanted.read_data };
-    read_all(&Arc::new(reader), states, &mut wards, (turn, jobs), wanted).await?;
+    read_all(&Arc::new(reader), states, &mut scans, (turn, jobs), wanted).await?;
     if wanted.stop.why().is_none() {
         run.finish();
     }
     states.save_run(&run)?;
-    for ward in wards.iter_mut().filter(|ward| ward.failed.is_none()) {
-        ward.note_overdue(wanted.within_ms);
-        ward.state.note_found(ward.seen.findings.iter().chain(&ward.found));
+    for scan in scans.iter_mut().filter(|scan| scan.failed.is_none()) {
+        scan.note_overdue(wanted.within_ms);
+        scan.state.note_found(scan.seen.findings.iter().chain(&scan.found));
     }
-    save(states, &wards, &(0..wards.len()).collect())?;
-    Ok((wards.into_iter().map(|ward| ward.finish(wanted.within_ms)).collect(), continued))
+    save(states, &scans, &(0..scans.len()).collect())?;
+    Ok((scans.into_iter().map(|scan| scan.finish(wanted.within_ms)).collect(), continued))
 }
 
 async fn look_at_all<S: MaintenanceStore>(
     store: &S,
     states: &States,
     wanted: &Wanted,
-) -> Result<Vec<Ward>, VerifyError> {
+) -> Result<Vec<RepositoryScan>, VerifyError> {
     let there: BTreeSet<_> = store.repositories().await?.into_iter().collect();
     let all: BTreeSet<_> = there.union(&states.known()?).cloned().collect();
     if let Some(unknown) = wanted.repositories.iter().find(|name| !all.contains(name)) {
         return Err(VerifyError::NoRepository(unknown.clone()));
     }
-    let mut wards = Vec::new();
+    let mut scans = Vec::new();
     for repository in all {
         if !wanted.repositories.is_empty() && !wanted.repositories.contains(&repository) {
             continue;
         }
         if wanted.stop.why().is_some() {
-            return Err(VerifyError::Ended);
+            return Err(VerifyError::StepStatus);
         }
         let mut state = states.load(&repository)?;
         state.begin(now_ms());
@@ -176,7 +176,7 @@ async fn look_at_all<S: MaintenanceStore>(
         } else {
             vanished(&repository)
         };
-        wards.push(Ward {
+        scans.push(RepositoryScan {
             repository,
             state,
             seen,
@@ -187,13 +187,13 @@ async fn look_at_all<S: MaintenanceStore>(
             bytes_read: 0,
         });
     }
-    Ok(wards)
+    Ok(scans)
 }
 
 async fn read_all<S: MaintenanceStore>(
     reader: &Arc<Reader<S>>,
     states: &States,
-    wards: &mut [Ward],
+    scans: &mut [RepositoryScan],
     (turn, jobs): (Vec<Part>, Vec<Job>),
     wanted: &Wanted,
 ) -> Result<(), VerifyError> {
@@ -201,57 +201,57 @@ async fn read_all<S: MaintenanceStore>(
     let mut left: BTreeMap<(usize, u8), u64> =
         turn.iter().map(|part| ((part.repository, part.first), 0)).collect();
     for job in &jobs {
-        if let Some(left) = first(&job.handle).and_then(|first| left.get_mut(&(job.ward, first))) {
+        if let Some(left) = first(&job.handle).and_then(|first| left.get_mut(&(job.scan, first))) {
             *left += 1;
         }
     }
     let begun_ms = now_ms();
-    for ((ward, first), _) in left.iter().filter(|(_, left)| **left == 0) {
-        if let Some(ward) = wards.get_mut(*ward) {
-            ward.state.note_read(*first, begun_ms);
+    for ((scan, first), _) in left.iter().filter(|(_, left)| **left == 0) {
+        if let Some(scan) = scans.get_mut(*scan) {
+            scan.state.note_read(*first, begun_ms);
         }
     }
-    let known: Vec<_> = wards.iter().map(|ward| (ward.repository.clone(), ward.state.config_id())).collect();
-    let is_given_up: Vec<_> = wards.iter().map(|_| AtomicBool::new(false)).collect();
-    let given_up = |ward: usize| is_given_up.get(ward);
-    let is_tried = |job: &Job| !given_up(job.ward).is_some_and(|it| it.load(Ordering::Relaxed));
+    let known: Vec<_> = scans.iter().map(|scan| (scan.repository.clone(), scan.state.config_id())).collect();
+    let is_given_up: Vec<_> = scans.iter().map(|_| AtomicBool::new(false)).collect();
+    let given_up = |scan: usize| is_given_up.get(scan);
+    let is_tried = |job: &Job| !given_up(job.scan).is_some_and(|it| it.load(Ordering::Relaxed));
     let mut checking = stream::iter(jobs)
         .take_while(|_| ready(wanted.stop.why().is_none()))
         .filter(|job| ready(is_tried(job)))
-        .map(|job| check(Arc::clone(reader), known.get(job.ward).cloned(), job))
+        .map(|job| check(Arc::clone(reader), known.get(job.scan).cloned(), job))
         .buffer_unordered(wanted.jobs.get());
     let (mut saved, mut unsaved) = (Instant::now(), BTreeSet::new());
     while let Some(checked) = checking.next().await {
         let (job, checked) = checked?;
-        let Some(ward) = wards.get_mut(job.ward) else { continue };
-        ward.note_whether_readable(&job.handle, &checked.verdict);
-        if ward.failed.is_some() {
-            if let Some(given_up) = given_up(job.ward) {
+        let Some(scan) = scans.get_mut(job.scan) else { continue };
+        scan.note_whether_readable(&job.handle, &checked.verdict);
+        if scan.failed.is_some() {
+            if let Some(given_up) = given_up(job.scan) {
                 given_up.store(true, Ordering::Relaxed);
             }
             continue;
         }
-        ward.note(&job, checked);
-        let part = first(&job.handle).map(|first| (job.ward, first));
+        scan.note(&job, checked);
+        let part = first(&job.handle).map(|first| (job.scan, first));
         if let Some((part, left)) = part.and_then(|part| Some((part, left.get_mut(&part)?))) {
             *left = left.saturating_sub(1);
             if *left == 0 {
-                ward.state.note_read(part.1, begun_ms);
+                scan.state.note_read(part.1, begun_ms);
             }
         }
-        unsaved.insert(job.ward);
+        unsaved.insert(job.scan);
         if saved.elapsed() >= SAVE_EVERY {
-            save(states, wards, &std::mem::take(&mut unsaved))?;
+            save(states, scans, &std::mem::take(&mut unsaved))?;
             saved = Instant::now();
         }
     }
     reader.bar.finish_and_clear();
-    save(states, wards, &(0..wards.len()).collect())
+    save(states, scans, &(0..scans.len()).collect())
 }
 
-fn save(states: &States, wards: &[Ward], which: &BTreeSet<usize>) -> Result<(), VerifyError> {
-    for ward in which.iter().filter_map(|at| wards.get(*at)).filter(|ward| ward.failed.is_none()) {
-        states.save(&ward.repository, &ward.state)?;
+fn save(states: &States, scans: &[RepositoryScan], which: &BTreeSet<usize>) -> Result<(), VerifyError> {
+    for scan in which.iter().filter_map(|at| scans.get(*at)).filter(|scan| scan.failed.is_none()) {
+        states.save(&scan.repository, &scan.state)?;
     }
     Ok(())
 }
@@ -272,7 +272,7 @@ async fn check<S: MaintenanceStore>(
     tokio::spawn(work).await.map_err(|error| VerifyError::Cut(error.to_string()))
 }
 
-impl Ward {
+impl RepositoryScan {
     /// Gives the repository up once too many files in a row could not be read.
     fn note_whether_readable(&mut self, handle: &Handle, verdict: &Verdict) {
         let Verdict::Unreadable(cause) = verdict else {
@@ -354,7 +354,7 @@ impl Ward {
         let overdue = overdue.count();
         if overdue > 0 {
             let detail = format!(
-                "{overdue} of {} parts were not read in the last {} hours; expected all (maintenance.verify_days); run `{}` every day, or once with --all",
+                "{overdue} of {} parts were not read in the last {} hours; expected all (maintenance.verify_interval_days); run `{}` every day, or once with --all",
                 holds_files.len(),
                 within_ms / HOUR_MS,
                 hint::pawl("maintain verify")

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::finding::Kind;
 use super::run::Outcome;
-use crate::cli::UsersRestic;
 use crate::maintenance::restic::Address;
+use crate::maintenance::restic::Restic;
 
 /// Ids on one command line: well below the kernel's limit.
 const IDS_MAX: usize = 5000;
@@ -36,7 +36,7 @@ struct Blob {
 
 /// Names the snapshots in every finding of damage in a repository, which restic knows as `address`. Returns why that
 /// was not possible, where it was not.
-pub(super) async fn name(restic: &UsersRestic, address: &Address<'_>, outcome: &mut Outcome) -> Vec<String> {
+pub(super) async fn name(restic: &Restic, address: &Address<'_>, outcome: &mut Outcome) -> Vec<String> {
     let wrong: BTreeSet<Handle> = outcome
         .findings
         .iter()
@@ -81,7 +81,7 @@ fn of_type(handle: &Handle, wanted: FileType) -> Option<FileId> {
 /// The snapshots that need what is in a pack. restic names one for each chunk, so that it is asked again and again
 /// about those that are left.
 async fn needing(
-    restic: &UsersRestic,
+    restic: &Restic,
     address: &Address<'_>,
     pack: &FileId,
     indexes: &[FileId],
@@ -107,7 +107,7 @@ async fn needing(
 
 /// What a pack holds, by the indexes: its own list may be what is damaged.
 async fn chunks_of(
-    restic: &UsersRestic,
+    restic: &Restic,
     address: &Address<'_>,
     pack: &FileId,
     indexes: &[FileId],
@@ -128,7 +128,7 @@ async fn chunks_of(
 
 /// The snapshots among `left` that restic names.
 async fn find(
-    restic: &UsersRestic,
+    restic: &Restic,
     address: &Address<'_>,
     option: &str,
     ids: &[&String],

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use pawl_config::files::{self, FileError};
 use pawl_policy::{FileId, Handle, RepositoryName};
+use pawl_store::now_ms;
 use serde::{Deserialize, Serialize};
 
-use super::super::remembered::{self, load, save};
+use super::super::state_file::{self, load, save};
 use super::finding::{Finding, Severity};
-use crate::files::{self, FileError};
-use crate::store::now_ms;
 
 /// What is remembered of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +160,7 @@ impl States {
 
     /// Where it is remembered of a repository.
     pub(super) fn path(&self, repository: &RepositoryName) -> PathBuf {
-        self.directory.join(remembered::file_name(repository))
+        self.directory.join(state_file::file_name(repository))
     }
 
     /// Repositories that were verified once, whether they are there still or not.
@@ -195,7 +195,7 @@ impl States {
         &self,
         repository: &RepositoryName,
     ) -> Result<Option<State>, FileError> {
-        remembered::understand(&self.path(repository))
+        state_file::understand(&self.path(repository))
     }
 
     pub(in crate::maintenance) fn save(

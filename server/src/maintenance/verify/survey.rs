@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt;
+use pawl_config::hint;
 use pawl_policy::{Audience, Caps, DAY_MS, FileId, FileType, Handle, RepositoryName};
+use pawl_store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
+use pawl_store::{StoreError, now_ms};
 
 use super::finding::{Finding, Kind};
 use super::state::{self, State};
-use crate::hint;
-use crate::store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
-use crate::store::{StoreError, now_ms};
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -157,7 +157,7 @@ fn look(seen: &mut Seen, caps: &Caps, found: Found) -> Option<Handle> {
                      stored, or stands back now. Until then it counts as new and cannot be deleted; once the clock is right, \
                      `{}`",
                     state::text(facts.received_ms),
-                    hint::pawl("maintain adopt REPOSITORY --amend-received")
+                    hint::pawl("maintain trust REPOSITORY --amend-received")
                 );
                 seen.findings.push(Finding::of(&handle, Kind::Ahead, detail));
             }

@@ -76,7 +76,7 @@ fn a_foreign_repository_is_answered_like_none() {
 fn a_key_for_maintenance_is_answered_like_none() {
     let server = Server::start();
     let web1 = initialised(&server, "web1");
-    let credential = server.add_client("admin", &["--repository", "web1", "--may-add-keys"]);
+    let credential = server.add_client("admin", &["--repository", "web1", "--allow-key-add"]);
     let (hidden, absent) = (key_file("of maintenance"), key_file("of nobody"));
     let path = path_of(server.data(), &format!("web1/keys/{}", id_of(&hidden)));
     plant(&path, &hidden);

@@ -1,4 +1,4 @@
-//! Attacks on the door when it speaks TLS.
+//! Attacks on the frontend when it speaks TLS.
 
 use std::process::Command;
 

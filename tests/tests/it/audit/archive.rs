@@ -161,7 +161,7 @@ fn the_directory_is_one_that_was_made_elsewhere() {
 fn what_no_report_has_read_is_not_archived() {
     let (mut server, to) = long_history();
     let place = server.place().map(ToOwned::to_owned);
-    let seen = maintain(&place, &["report", "--json", "--seen"]).json();
+    let seen = maintain(&place, &["report", "--json", "--acknowledge"]).json();
     let last = seen["expected"]["audit"]["hosts"]["number"].as_u64().unwrap();
     server.start_again();
     assert!(server.stop().success());
@@ -171,7 +171,7 @@ fn what_no_report_has_read_is_not_archived() {
     assert!(!report.stdout.contains("audit log of hosts"), "{report:?}");
     let earlier = server.dir().join("earlier.json");
     plant(&earlier, seen.to_string().as_bytes());
-    let _ = maintain(&place, &["report", "--seen"]);
+    let _ = maintain(&place, &["report", "--acknowledge"]);
     assert_eq!(archived(&server, "2126-01-01", &to), 1);
     let report = maintain(&place, &["report", "--json"]);
     assert!(!report.stdout.contains("audit log of hosts"), "{report:?}");

@@ -121,7 +121,7 @@ fn revoking_or_rotating_an_unknown_host_fails_and_names_it() {
 #[test]
 fn list_names_every_host_and_its_grants_and_no_secret() {
     let server = Server::start();
-    let web1 = server.add_host("web1", &["--may-add-keys"]);
+    let web1 = server.add_host("web1", &["--allow-key-add"]);
     let reader = server.add_host("reader", &["--repository", "site/web1", "--role", "restore"]);
     let text = server.host(&["list"]).expect_code(0).stdout;
     let json = server.host(&["list", "--json"]).expect_code(0);

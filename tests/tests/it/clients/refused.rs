@@ -10,7 +10,7 @@ use pawl_tests::{with_each_restic_on_each_store, with_newer_restic_on_each_store
 
 use super::{APPEND_ONLY, files};
 
-const KEYS_NOT_GRANTED: &str = "403 append-only: repository is already initialised; the server's admin allows new keys with --may-add-keys";
+const KEYS_NOT_GRANTED: &str = "403 append-only: repository is already initialised; the server's admin allows new keys with --allow-key-add";
 
 with_newer_restic_on_each_store! {
     a_snapshot_is_rewritten_and_the_old_one_stays,

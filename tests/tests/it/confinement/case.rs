@@ -8,7 +8,7 @@ use super::evidence::Evidence;
 use super::forger::Forger;
 use super::stand::{Medium, Stand};
 
-/// A copy of a stored directory, its keeper, and somebody in the door's place.
+/// A copy of a stored directory, its keeper, and somebody in the frontend's place.
 pub(crate) struct Case {
     pub(crate) stand: Stand,
     pub(crate) forger: Forger,

@@ -18,7 +18,7 @@ const MESSAGE_BYTES_MAX: usize = 2048;
 /// Files that wait for their name at a time.
 const SLOTS_MAX: usize = 8192;
 
-/// A130: Code in the door sends what is no message: too long, of no kind, with descriptors that nobody asked for.
+/// A130: Code in the frontend sends what is no message: too long, of no kind, with descriptors that nobody asked for.
 #[test]
 fn what_is_no_message_is_ignored_and_descriptors_are_closed() {
     let mut case = Case::new();
@@ -43,8 +43,8 @@ fn what_is_no_message_is_ignored_and_descriptors_are_closed() {
     case.assert_same("descriptors");
 }
 
-/// A172: Code in the door sends the keeper messages without a byte, each of which looks to one worker as if the door were
-/// gone, so that none is left while the door waits.
+/// A172: Code in the frontend sends the keeper messages without a byte, each of which looks to one worker as if the frontend were
+/// gone, so that none is left while the frontend waits.
 #[test]
 fn an_empty_message_ends_the_keeper_as_a_whole_and_what_was_asked_before_is_done() {
     let Case { stand, mut forger, before } = Case::new();
@@ -53,11 +53,11 @@ fn an_empty_message_ends_the_keeper_as_a_whole_and_what_was_asked_before_is_done
     forger.assert_ended();
     assert!(stand.data.join("web2/keys").is_dir(), "what was asked before was not done");
     before.assert_kept(&Evidence::read(&stand.data), "an empty message");
-    // The next door finds a keeper.
+    // The next frontend finds a keeper.
     Forger::start(&stand.data).assert_alive();
 }
 
-/// A131: Code in the door asks for files without end, so that nothing is left to the keeper to work with.
+/// A131: Code in the frontend asks for files without end, so that nothing is left to the keeper to work with.
 #[test]
 fn a_flood_of_requests_leaves_the_keeper_at_work() {
     let mut case = Case::new();
@@ -94,7 +94,7 @@ fn a_flood_of_requests_leaves_the_keeper_at_work() {
 fn a_keeper_with_few_descriptors_raises_its_limit() {
     let stand = Stand::new(Medium::Disk, &rustix::process::getuid().as_raw().to_string());
     let mut command = std::process::Command::new("prlimit");
-    command.args(["--nofile=1024:20000", "--"]).arg(pawl_tests::command::pawl_binary());
+    command.args(["--nofile=1024:20000", "--"]).arg(pawl_tests::command::keeper_binary());
     let mut forger = Forger::start_as(command, &stand.data);
     let mut opened = 0;
     while let Answer::Opened(files) = forger.ask(&Word::Open { count: u8::MAX }) {

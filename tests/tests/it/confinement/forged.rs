@@ -1,4 +1,4 @@
-//! Every message to the keeper that code in the door could forge.
+//! Every message to the keeper that code in the frontend could forge.
 //!
 //! Invariant: after each, what was stored is there as it was, and the keeper answers still.
 
@@ -29,7 +29,7 @@ pub(crate) fn remove(repository: &str, id: &str) -> Word {
 
 pub(crate) const ID: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
-/// A121: Code in the door has the keeper use a name that leaves its place, or that is Pawl's own.
+/// A121: Code in the frontend has the keeper use a name that leaves its place, or that is Pawl's own.
 #[test]
 fn a_name_that_is_none_is_no_message() {
     let mut case = Case::new();
@@ -106,7 +106,7 @@ fn a_name_that_is_none_is_no_message() {
     case.forger.done(&Word::Discard { slot });
 }
 
-/// A122: Code in the door commits what is not its to commit: a slot twice, one that was never given, one given back.
+/// A122: Code in the frontend commits what is not its to commit: a slot twice, one that was never given, one given back.
 #[test]
 fn a_slot_is_committed_once() {
     let mut case = Case::new();
@@ -127,7 +127,7 @@ fn a_slot_is_committed_once() {
     case.assert_same("a slot that was committed");
 }
 
-/// A123: Code in the door commits a file to which it can still write, by whatever it has kept.
+/// A123: Code in the frontend commits a file to which it can still write, by whatever it has kept.
 #[test]
 fn a_file_with_a_writer_left_is_not_committed() {
     let mut case = Case::new();
@@ -175,7 +175,7 @@ fn a_file_with_a_writer_left_is_not_committed() {
     case.assert_kept("files with a writer");
 }
 
-/// A124: Code in the door commits something else under each name that is taken.
+/// A124: Code in the frontend commits something else under each name that is taken.
 #[test]
 fn a_name_that_is_taken_stays_with_its_file() {
     let mut case = Case::new();
@@ -205,7 +205,7 @@ fn a_name_that_is_taken_stays_with_its_file() {
     case.assert_kept("what is rescued");
 }
 
-/// A125: Code in the door has something removed as a lock that is none.
+/// A125: Code in the frontend has something removed as a lock that is none.
 #[test]
 fn only_a_lock_that_hosts_made_is_removed() {
     let mut case = Case::new();
@@ -240,7 +240,7 @@ fn only_a_lock_that_hosts_made_is_removed() {
     assert!(!own.exists());
 }
 
-/// A126: Code in the door has the keeper go through a symbolic link that lies where a directory should.
+/// A126: Code in the frontend has the keeper go through a symbolic link that lies where a directory should.
 #[test]
 fn the_keeper_follows_no_symbolic_link() {
     let mut case = Case::new();
@@ -266,7 +266,7 @@ fn the_keeper_follows_no_symbolic_link() {
     case.assert_kept("symbolic links");
 }
 
-/// A127: Code in the door writes of maintenance into the audit log, or breaks the log with what it writes.
+/// A127: Code in the frontend writes of maintenance into the audit log, or breaks the log with what it writes.
 #[test]
 fn a_forged_record_tells_only_what_a_door_may_and_breaks_nothing() {
     let mut case = Case::new();
@@ -298,7 +298,7 @@ fn a_forged_record_tells_only_what_a_door_may_and_breaks_nothing() {
     assert_eq!(shown.code, Some(0), "{shown:?}");
 }
 
-/// A128: Code in the door counts what was never stored until numbers run over.
+/// A128: Code in the frontend counts what was never stored until numbers run over.
 #[test]
 fn counting_runs_over_no_number() {
     let mut case = Case::new();
@@ -313,7 +313,7 @@ fn counting_runs_over_no_number() {
     case.forger.done(&commit(slot, "web1", &format!("data/{}", id_of(&content))));
 }
 
-/// A129: Code in the door stores its own content as the file by which Pawl tries itself.
+/// A129: Code in the frontend stores its own content as the file by which Pawl tries itself.
 #[test]
 fn the_file_of_the_self_test_is_stored_once() {
     let mut case = Case::new();

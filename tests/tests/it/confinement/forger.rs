@@ -1,6 +1,6 @@
-//! A door that says to its keeper what no door says, in the bytes that the keeper reads.
+//! A frontend that says to its keeper what no frontend says, in the bytes that the keeper reads.
 //!
-//! Invariant: it shares no code with the real door; names are plain text here, so that any can be said.
+//! Invariant: it shares no code with the real frontend; names are plain text here, so that any can be said.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use pawl_tests::command::pawl_command;
+use pawl_tests::command::keeper_binary;
 use pawl_tests::wait;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -96,13 +96,15 @@ pub(crate) struct Forger {
 impl Forger {
     /// Starts a real keeper on this directory, confined as far as the kernel can.
     pub(crate) fn start(data: &Path) -> Self {
-        Self::start_as(pawl_command(), data)
+        Self::start_as(Command::new(keeper_binary()), data)
     }
 
     pub(crate) fn start_as(mut command: Command, data: &Path) -> Self {
         let kind = SocketType::SEQPACKET;
         let (socket, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
-        command.args(["keeper", "--confinement", "same-user", "--data"]).arg(data);
+        command
+            .args(["--started-by", env!("CARGO_PKG_VERSION"), "--confinement", "same-user", "--data"])
+            .arg(data);
         let keeper = command.stdin(Stdio::from(theirs)).stderr(Stdio::null()).spawn().unwrap();
         let forger = Self { socket, keeper, number: 7 };
         assert!(forger.receive().is_some(), "the keeper is ready");
@@ -185,7 +187,7 @@ impl Forger {
     pub(crate) fn hang_up(self) {
         let Self { socket, mut keeper, .. } = self;
         drop(socket);
-        let ended = wait::until("the keeper ends after its door", || keeper.try_wait().unwrap());
+        let ended = wait::until("the keeper ends after its frontend", || keeper.try_wait().unwrap());
         assert!(ended.success(), "{ended}");
     }
 

@@ -96,7 +96,7 @@ fn restic_works_with_all_that_this_kernel_has() {
     works_throughout("confinement = \"same-user\"", &[], "same-user");
 }
 
-/// A door and a keeper, each under a user of its own.
+/// A frontend and a keeper, each under a user of its own.
 struct Pair {
     stand: Stand,
     keeper: Run,
@@ -154,7 +154,7 @@ fn restic_works_with_a_keeper_of_its_own_user() {
     let host = url.trim_start_matches("http://");
     let repository = format!("rest:http://{}:{}@{host}/web2/", said("user"), said("password"));
     backs_up_and_restores(&Restic::at(Version::V0_18, &repository));
-    // The door's user owns nothing of what is stored.
+    // The frontend's user owns nothing of what is stored.
     let mut ahead = vec![pair.stand.data.join("web2")];
     while let Some(path) = ahead.pop() {
         let metadata = fs::symlink_metadata(&path).unwrap();
@@ -169,7 +169,7 @@ fn restic_works_with_a_keeper_of_its_own_user() {
     let _ = pair.keeper.end().expect_code(0);
 }
 
-/// A133: Somebody who is neither door nor root asks the keeper's socket.
+/// A133: Somebody who is neither frontend nor root asks the keeper's socket.
 #[test]
 fn a_stranger_at_the_keepers_socket_is_hung_up_on() {
     if !is_root() {
@@ -189,7 +189,7 @@ fn a_stranger_at_the_keepers_socket_is_hung_up_on() {
     let _ = Pair::url(&mut door);
 }
 
-/// A134: A second door comes to a keeper that serves one already.
+/// A134: A second frontend comes to a keeper that serves one already.
 #[test]
 fn two_doors_are_not_served_at_once() {
     if !is_root() {

@@ -27,7 +27,7 @@ enum Level {
     /// With a Landlock that can refuse a part only.
     SeccompOld,
     SameUser,
-    /// The same for a door that begins connections to a bucket.
+    /// The same for a frontend that begins connections to a bucket.
     Bucket,
     Strong,
     /// On the kernel of Debian 12, whose Landlock cannot refuse to truncate: the owner is another.
@@ -72,7 +72,7 @@ impl Level {
     }
 }
 
-/// Somebody whom the door has nothing to tell.
+/// Somebody whom the frontend has nothing to tell.
 struct Bystander {
     tcp: TcpListener,
     stream: PathBuf,
@@ -288,7 +288,7 @@ fn attack_in_vain(level: Level, users: &[&str], let_through: &[&str]) {
     }
 }
 
-/// A115: Code in the door tries every call that destroys, alters or escapes, where all there is confines it.
+/// A115: Code in the frontend tries every call that destroys, alters or escapes, where all there is confines it.
 #[test]
 fn nothing_can_be_destroyed_with_a_keeper_of_its_own_user() {
     if is_root() {
@@ -297,7 +297,7 @@ fn nothing_can_be_destroyed_with_a_keeper_of_its_own_user() {
     }
 }
 
-/// A116: The same where door and keeper are one user.
+/// A116: The same where frontend and keeper are one user.
 #[test]
 fn nothing_can_be_destroyed_with_landlock_and_seccomp() {
     if is_root() {
@@ -329,7 +329,7 @@ fn nothing_can_be_destroyed_by_the_door_of_a_bucket() {
     }
 }
 
-/// A119: Code in the door gets by the filter of system calls, as by a call that it forgets.
+/// A119: Code in the frontend gets by the filter of system calls, as by a call that it forgets.
 #[test]
 fn nothing_can_be_destroyed_with_landlock_alone() {
     if !is_root() {
@@ -369,7 +369,7 @@ fn without_confinement_most_attempts_destroy() {
     }
 }
 
-/// A120: Code in the door calls the kernel by the door of 32-bit programs, whose numbers are others.
+/// A120: Code in the frontend calls the kernel by the frontend of 32-bit programs, whose numbers are others.
 #[test]
 fn a_call_of_a_32_bit_program_ends_the_attacker() {
     if !is_root() || !cfg!(target_arch = "x86_64") {

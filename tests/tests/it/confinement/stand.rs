@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pawl_tests::clients::{Restic, Version};
+use pawl_tests::command::keeper_binary;
 use pawl_tests::content::noise;
 use pawl_tests::disk::Disk;
 use pawl_tests::server::Server;
@@ -17,7 +18,7 @@ use pawl_tests::store::plant;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// Users that every machine has; the group is the one by which the door reads.
+/// Users that every machine has; the group is the one by which the frontend reads.
 pub(crate) const NOBODY: &str = "65534";
 pub(crate) const DAEMON: &str = "1";
 
@@ -81,7 +82,7 @@ impl Stand {
     }
 }
 
-/// A command as this user, with the group by which the door reads.
+/// A command as this user, with the group by which the frontend reads.
 pub(crate) fn as_user(user: &str, program: &Path) -> Command {
     let mut command = if user == "0" {
         Command::new(program)
@@ -95,18 +96,24 @@ pub(crate) fn as_user(user: &str, program: &Path) -> Command {
     command
 }
 
-/// A copy of the program where every user gets to, however deep in somebody's home it was built. Always the same place,
-/// so that runs do not pile up.
+/// A copy of the program where every user gets to, however deep in somebody's home it was built, with the keeper's program
+/// beside it. Always the same place, so that runs do not pile up.
 fn within_reach(program: &Path) -> PathBuf {
     let built = program.canonicalize().unwrap();
     let mut hash = DefaultHasher::new();
-    built.hash(&mut hash);
+    built.parent().hash(&mut hash);
     let dir = std::env::temp_dir().join(format!("pawl-tests-{:016x}", hash.finish()));
+    copied(&keeper_binary(), &dir);
+    copied(&built, &dir)
+}
+
+/// A copy of the program in this directory, unless it is there already.
+fn copied(built: &Path, dir: &Path) -> PathBuf {
     let reached = dir.join(built.file_name().unwrap());
     let known = |path: &Path| fs::metadata(path).and_then(|file| Ok((file.len(), file.modified()?))).ok();
-    if known(&reached) != known(&built) {
-        fs::create_dir_all(&dir).unwrap();
-        fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    if known(&reached) != known(built) {
+        fs::create_dir_all(dir).unwrap();
+        fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
         let new = dir.join(format!("new-{}", std::process::id()));
         // By a process of its own: one that another thread is just starting would inherit the file that is written here,
         // and as long as it holds it nobody can run the program.

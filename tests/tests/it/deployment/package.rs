@@ -19,9 +19,11 @@ fn installing_it_starts_nothing_and_its_configuration_is_accepted() {
         "/usr/share/bash-completion/completions/pawl",
         "/usr/share/doc/pawl/copyright",
         "/usr/share/doc/pawl/libraries.txt.gz",
+        "/usr/libexec/pawl/pawl-keeper",
     ] {
         // dpkg leaves documents out where the machine says so.
-        machine.run(&format!("dpkg --listfiles pawl | grep --quiet --line-regexp '{path}'"));
+        // Not --quiet: that grep ends at the first match, and dpkg by SIGPIPE.
+        machine.run(&format!("dpkg --listfiles pawl | grep --line-regexp '{path}'"));
     }
     machine.run("bash -c 'source /usr/share/bash-completion/completions/pawl'");
 }

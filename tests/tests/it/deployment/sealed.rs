@@ -1,4 +1,4 @@
-//! What the door's user can do from a shell, past Pawl and all that confines its process: it owns nothing.
+//! What the frontend's user can do from a shell, past Pawl and all that confines its process: it owns nothing.
 
 use pawl_tests::store::Stored;
 
@@ -29,7 +29,7 @@ fn targets(data: &str) -> String {
     format!("r={data}/web2; f=$(find $r/data -type f | head -n 1); test -f \"$f\"; d=$(dirname $f)")
 }
 
-/// A135: A shell as the user of the door, and every way to remove, overwrite, change or create a stored file.
+/// A135: A shell as the user of the frontend, and every way to remove, overwrite, change or create a stored file.
 #[test]
 #[ignore = "boots a machine; scripts/test --full runs it"]
 fn the_doors_user_cannot_touch_what_is_stored() {
@@ -69,7 +69,7 @@ fn the_doors_user_cannot_touch_what_is_stored() {
     restic.check();
 }
 
-/// A136: Another user of the machine at the keeper's socket, and at the door to admins.
+/// A136: Another user of the machine at the keeper's socket, and at the maintenance server.
 #[test]
 #[ignore = "boots a machine; scripts/test --full runs it"]
 fn others_reach_neither_the_keeper_nor_the_door_to_admins() {

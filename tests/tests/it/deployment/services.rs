@@ -103,7 +103,7 @@ fn the_night_verifies_and_purges_and_gives_the_door_to_admins_back() {
     restic.succeed(["init"]);
     back_up_and_restore(&restic);
     let next = || machine.run("systemctl show --property NextElapseUSecRealtime --value pawl-maintain.timer");
-    assert!(next().contains("2099"), "the README's commands started no timer");
+    assert!(next().contains("2099"), "the page's commands started no timer");
     // Stopped, it says nothing of a next time; started for a moment, as it is shipped, what it waits for.
     machine.run(&format!("systemctl stop pawl-maintain.timer; rm {NO_NIGHT}; systemctl daemon-reload"));
     machine.run("systemctl start pawl-maintain.timer");
@@ -114,7 +114,7 @@ fn the_night_verifies_and_purges_and_gives_the_door_to_admins_back() {
     machine.run("systemctl enable --now pawl-maintenance.service");
     let before = process(&machine, "pawl-maintenance.service");
     machine.run("systemctl start pawl-maintain.service");
-    until("the door to admins is back", || {
+    until("the maintenance server is back", || {
         let now = process(&machine, "pawl-maintenance.service");
         (now != "0" && now != before).then_some(())
     });
@@ -126,7 +126,7 @@ fn the_night_verifies_and_purges_and_gives_the_door_to_admins_back() {
     machine.run(&format!("{MAINTAIN} verify --all --config /etc/pawl/pawl.toml || test $? = 1"));
     assert_ne!(machine.try_run("systemctl start pawl-maintain.service").code, Some(0));
     assert!(machine.log("pawl-maintain.service").contains("damage stays"));
-    until("the door to admins is back", || {
+    until("the maintenance server is back", || {
         (process(&machine, "pawl-maintenance.service") != "0").then_some(())
     });
 }
@@ -154,7 +154,7 @@ fn the_night_forgets_and_prunes_with_every_restic() {
     restic.check();
 }
 
-/// Plain restic, newer than Debian 12's, on the machine itself: the door to admins is a Unix socket.
+/// Plain restic, newer than Debian 12's, on the machine itself: the maintenance server is a Unix socket.
 #[test]
 #[ignore = "boots a machine; scripts/test --full runs it"]
 fn an_admin_works_at_the_door_that_the_unit_opens() {
@@ -175,7 +175,7 @@ fn an_admin_works_at_the_door_that_the_unit_opens() {
     run("prune --max-unused 0");
     run("check --read-data");
 
-    // A key that is added here is maintenance's: the door cannot even read it.
+    // A key that is added here is maintenance's: the frontend cannot even read it.
     machine.run("echo of-management >/root/password");
     run("key add --new-password-file /root/password");
     let readable = |user: &str| {

@@ -1,17 +1,16 @@
-//! The README's section "Retention", as it stands there.
+//! The page on retention, as it stands there.
 
 use std::process::Command;
 
 use pawl_tests::command::pawl_binary;
+use pawl_tests::document::blocks;
 use pawl_tests::program::program;
 
 use super::Ground;
 
-const README: &str = include_str!("../../../../README.md");
-
-/// Twenty good backups, a flood of empty ones, and the commands of the README one after the other.
+/// Twenty good backups, a flood of empty ones, and the commands of the page one after the other.
 #[test]
-fn the_section_on_retention_is_carried_out_as_it_stands() {
+fn the_page_on_retention_is_carried_out_as_it_stands() {
     let ground = Ground::new();
     let good = ground.daily(28, 20);
     ground.empty();
@@ -22,10 +21,7 @@ fn the_section_on_retention_is_carried_out_as_it_stands() {
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(pawl_binary(), bin.join("pawl")).unwrap();
     std::os::unix::fs::symlink(program("restic-0.19"), bin.join("restic")).unwrap();
-    let (_, section) = README.split_once("\n### Retention\n").unwrap();
-    let (_, block) = section.split_once("```sh\n").unwrap();
-    let (block, _) = block.split_once("```").unwrap();
-    let block = block
+    let block = blocks("docs/retention.md", "sh")[0]
         .replace("--data ./pawl-data", &ground.server.place().join(" "))
         .replace("management.password", ground.server.dir().join("password").to_str().unwrap());
     let path = format!("{}:{}", bin.display(), std::env::var_os("PATH").unwrap().display());

@@ -57,7 +57,7 @@ fn a_repository_from_elsewhere_is_adopted() {
     let report = ground.report(&rules);
     assert_eq!((&report["removed"], with_verdict(&report, "held").len()), (&Value::from(0), 12), "{report}");
     let adopted = ground.adopt(&["--json"]).expect_code(0).json();
-    assert_eq!(adopted["adopted"], 13);
+    assert_eq!(adopted["trusted"], 13);
     let place = ground.server.place();
     let told = pawl_tests::command::pawl(["audit", "show"].iter().chain(&place)).expect_code(0);
     assert!(told.stdout.contains("vouched for snapshots: web1/"), "{told:#?}");

@@ -278,12 +278,12 @@ fn who_is_always_faster_with_a_lock_stops_nobody() {
 }
 
 /// Gives a file its name, with all that belongs to it.
-#[expect(clippy::disallowed_methods, reason = "stands in for code in the door")]
+#[expect(clippy::disallowed_methods, reason = "stands in for code in the server")]
 fn appear(file: &std::path::Path, name: &std::path::Path) {
     std::fs::rename(file, name).unwrap();
 }
 
-/// A157: Code in the door stores locks although they are suspended.
+/// A157: Code in the server stores locks although they are suspended.
 #[test]
 fn locks_that_come_in_spite_of_a_suspension_are_not_heeded() {
     let ground = Ground::new();

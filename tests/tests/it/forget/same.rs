@@ -53,7 +53,7 @@ fn within_the_tolerance_the_rules_remove_exactly_what_restic_removes() {
 /// Snapshots over some years in places with several offsets, around midnight and the ends of months, received up to a day
 /// before or after the time that they claim.
 fn history(numbers: &mut Numbers) -> Ground {
-    let ground = Ground::on(Server::build().config("[maintenance]\nfloor_days = 0").start());
+    let ground = Ground::on(Server::build().config("[maintenance]\nmin_snapshot_age_days = 0").start());
     ground.empty();
     pawl_tests::store::plant(&ground.files.join("one"), b"tiny");
     let mut ago = numbers.below(2 * DAY);
@@ -154,7 +154,7 @@ fn rules(numbers: &mut Numbers) -> Vec<String> {
 
 #[test]
 fn backups_across_midnight_belong_to_the_day_that_they_claim() {
-    let ground = Ground::on(Server::build().config("[maintenance]\nfloor_days = 0").start());
+    let ground = Ground::on(Server::build().config("[maintenance]\nmin_snapshot_age_days = 0").start());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let midnight = now / DAY * DAY;
     let mut kept = Vec::new();

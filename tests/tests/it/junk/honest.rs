@@ -100,7 +100,7 @@ fn what_is_damaged_is_nobodys_junk() {
     for file_type in ["index", "snapshots", "data"] {
         // Where verification reads a damaged file tonight, the night ends with it; else it is examined.
         let is_examined = (0..24).any(|_| {
-            let seldom = "[maintenance]\ndelay_days = 3650\nverify_days = 1825\n"; // it reads next to nothing
+            let seldom = "[maintenance]\npurge_delay_days = 3650\nverify_interval_days = 1825\n"; // it reads next to nothing
             let ground = Ground::on(Server::build().config(seldom).start());
             for file in walk(&ground.server.data().join("web1").join(file_type)) {
                 let content = std::fs::read(&file).unwrap();

@@ -143,7 +143,7 @@ fn nothing_is_pruned_until_somebody_has_looked_at_what_was_hidden() {
         assert!(finished.stdout.contains("prune    skipped"), "{finished:#?}");
     }
     assert!(!ground.server.has(&format!("web1/{index}")));
-    let _ = maintain(&ground.server.place(), &["report", "--seen"]);
+    let _ = maintain(&ground.server.place(), &["report", "--acknowledge"]);
     let finished = ground.run().expect_code(0);
     assert!(finished.stdout.contains("prune    well"), "{finished:#?}");
     ground.restic.check();

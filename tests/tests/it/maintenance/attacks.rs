@@ -18,7 +18,7 @@ use super::{files_below, host_with_five_backups};
 
 const VERSION: Version = Version::V0_19;
 
-/// Asks the maintenance door of this server; returns the answer's head.
+/// Asks the maintenance server of this server; returns the answer's head.
 fn ask(server: &Server, who: &Credential, method: &str, target: &str) -> String {
     let mut stream = UnixStream::connect(server.data().join(".pawl/maintenance/maintain.sock")).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -53,7 +53,7 @@ fn a_young_snapshot_cannot_be_deleted() {
     assert_eq!(door.deleted()[0]["files"], 1);
 }
 
-/// A93: A host brings its credential to the maintenance door, where deletions are carried out.
+/// A93: A host brings its credential to the maintenance server, where deletions are carried out.
 #[test]
 fn a_hosts_credential_is_nobodys_at_the_maintenance_door() {
     let host = host_with_five_backups(VERSION);
@@ -70,12 +70,12 @@ fn a_hosts_credential_is_nobodys_at_the_maintenance_door() {
     let thief = door.restic_of(VERSION, "web1", &host.credential);
     thief.refused(["forget", &host.snapshots[0]], "401");
     before.assert_unchanged(&host.server.stored());
-    // Nor does it find another way to the door's own files.
+    // Nor does it find another way to the server's own files.
     let own = host.server.data().join(".pawl/maintenance");
     assert_eq!(fs::metadata(own).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
-/// A94: A thief of a maintenance credential uses it at the door to hosts, which is reached from elsewhere.
+/// A94: A thief of a maintenance credential uses it at the frontend, which is reached from elsewhere.
 #[test]
 fn a_maintenance_credential_is_nobodys_at_the_door_to_hosts() {
     let host = host_with_five_backups(VERSION);
@@ -175,7 +175,7 @@ fn a_key_of_management_is_not_shown_to_hosts() {
     for method in ["GET", "HEAD"] {
         assert_eq!(thief.ask(method, &format!("/web1/keys/{}", hidden[0])).unwrap().status, 404);
     }
-    // It opens the repository at the maintenance door alone.
+    // It opens the repository at the maintenance server alone.
     let with_it = |restic: Restic| restic.option("--password-file").option(file.to_str().unwrap());
     with_it(door.restic(VERSION, "web1")).succeed(["snapshots"]);
     let refused = with_it(Restic::new(VERSION, &credential)).run(["snapshots"]);

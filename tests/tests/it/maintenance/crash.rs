@@ -88,14 +88,14 @@ fn a_purge_that_is_killed_is_completed_by_the_next() {
     door.stop();
     let place = host.server.place();
     for day in 1..=6 {
-        let _ = maintain_at_time(&format!("+{day}d"), &place, &["purge", "--clock-is-right"]);
+        let _ = maintain_at_time(&format!("+{day}d"), &place, &["purge", "--assume-clock-synced"]);
     }
     let (all, visible) = (pending(&host), host.visible());
-    let run = start_at_time("+15d", &place, &["purge", "--clock-is-right"]);
+    let run = start_at_time("+15d", &place, &["purge", "--assume-clock-synced"]);
     wait::until("some files are gone", || (pending(&host) < all).then_some(()));
     run.kill();
     println!("killed with {} of {all} files left", pending(&host));
-    let _ = maintain_at_time("+15d", &place, &["purge", "--clock-is-right"]).expect_code(0);
+    let _ = maintain_at_time("+15d", &place, &["purge", "--assume-clock-synced"]).expect_code(0);
     assert_eq!(pending(&host), 0);
     assert_eq!(door.deleted().len(), 0);
     assert_eq!(host.visible(), visible);

@@ -1,4 +1,4 @@
-//! The README's section "The day after an attack", as it stands there.
+//! The page on what to do after an attack, as it stands there.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -6,12 +6,11 @@ use std::process::Command;
 
 use pawl_tests::clients::{Restic, Version};
 use pawl_tests::command::pawl_binary;
+use pawl_tests::document::blocks;
 use pawl_tests::maintenance::Maintenance;
 use pawl_tests::store::{Stored, plant};
 
 use super::{Host, files_below, host_with_five_backups};
-
-const README: &str = include_str!("../../../../README.md");
 
 /// A thief held the credential of an admin and that of a host, and had the server's disk for a while.
 #[test]
@@ -31,10 +30,7 @@ fn the_day_after_an_attack_ends_with_everything_restored() {
     let bin = host.server.dir().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(pawl_binary(), bin.join("pawl")).unwrap();
-    let (_, section) = README.split_once("\n## The day after an attack\n").unwrap();
-    let (_, block) = section.split_once("```sh\n").unwrap();
-    let (block, _) = block.split_once("```").unwrap();
-    let block = block
+    let block = blocks("docs/after-an-attack.md", "sh")[0]
         .replace("./pawl-data", host.server.data().to_str().unwrap())
         .replace("/mnt/second", second.to_str().unwrap());
     let path = format!("{}:{}", bin.display(), std::env::var_os("PATH").unwrap().display());

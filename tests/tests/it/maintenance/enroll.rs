@@ -78,7 +78,7 @@ fn a_new_host_is_backed_up_and_every_night_does_its_whole_work() {
     let admin = door.restic(VERSION, "web1").option("--password-file").option(file.to_str().unwrap());
     admin.check();
     assert_eq!(admin.succeed(["key", "list", "--json"]).matches("\"id\"").count(), 2);
-    // The door that it opened for itself is closed.
+    // The server that it opened for itself is closed.
     let own = server.data().join(".pawl/maintenance");
     let sockets: Vec<_> = std::fs::read_dir(own)
         .unwrap()

@@ -1,4 +1,4 @@
-//! `restic forget --prune` at the maintenance door, and what undoes it.
+//! `restic forget --prune` at the maintenance server, and what undoes it.
 
 use std::fs;
 
@@ -106,7 +106,7 @@ fn later_batches_come_back_with_an_earlier_one_unless_it_alone_is_asked_for() {
         let mut door = Maintenance::start(&host.server);
         let admin = door.restic(version, "web1");
         admin.succeed(["forget", &host.snapshots[0], "--prune", "--max-unused", "0"]);
-        // A door that was started anew begins another batch.
+        // A server that was started anew begins another batch.
         door.stop();
         door.start_again();
         admin.succeed(["forget", &host.snapshots[1], &host.snapshots[2], "--prune", "--max-unused", "0"]);

@@ -15,7 +15,7 @@ const VERSION: Version = Version::V0_19;
 /// Bytes a second: what passes at once however low the rate is.
 const RATE: u64 = 256 << 10;
 
-/// A host whose four older snapshots were forgotten and pruned, and the door, which was stopped.
+/// A host whose four older snapshots were forgotten and pruned, and the server, which was stopped.
 fn pruned() -> (Host, Maintenance) {
     let host = host_with_five_backups(VERSION);
     let mut door = Maintenance::start(&host.server);
@@ -40,7 +40,7 @@ fn a_purge_before_its_time_removes_nothing() {
     let (host, door) = pruned();
     let before = pending(&host);
     assert!(before.len() > 8);
-    let purged = door.run_command(&["purge", "--clock-is-right"]).expect_code(0);
+    let purged = door.run_command(&["purge", "--assume-clock-synced"]).expect_code(0);
     assert!(purged.stdout.contains("its delay has not passed"), "{purged:?}");
     assert_eq!(pending(&host), before);
 }
@@ -51,7 +51,7 @@ fn a_clock_set_forward_makes_nothing_final() {
     let (host, door) = pruned();
     let before = pending(&host);
     for time in ["+15d", "+400d"] {
-        let verdicts = purge_at(&host, time, &["--clock-is-right"]);
+        let verdicts = purge_at(&host, time, &["--assume-clock-synced"]);
         let reason = verdicts[0]["reason"].as_str().unwrap();
         assert!(reason.contains("of the 7 days that are needed"), "{verdicts}");
         assert_eq!(pending(&host), before);
@@ -63,7 +63,9 @@ fn a_clock_set_forward_makes_nothing_final() {
     }
     assert!(purge_at(&host, "+30d", &[])[0]["reason"].as_str().unwrap().contains("synchronised"));
     // Nor one that stands before what happened.
-    assert!(purge_at(&host, "-1d", &["--clock-is-right"])[0]["reason"].as_str().unwrap().contains("delay"));
+    assert!(
+        purge_at(&host, "-1d", &["--assume-clock-synced"])[0]["reason"].as_str().unwrap().contains("delay")
+    );
     assert_eq!(pending(&host), before);
     let batch = door.one_batch();
     let _ = door.run_command(&["undelete", &batch]).expect_code(0);
@@ -75,18 +77,18 @@ fn what_waited_and_was_seen_is_purged_and_the_rest_stays_whole() {
     let (host, door) = pruned();
     let before = host.server.stored();
     for day in 1..=6 {
-        let verdicts = purge_at(&host, &format!("+{day}d"), &["--clock-is-right"]);
+        let verdicts = purge_at(&host, &format!("+{day}d"), &["--assume-clock-synced"]);
         assert_eq!(verdicts[0]["outcome"], "kept", "{verdicts}");
     }
     let files = pending(&host).len();
-    let told = purge_at(&host, "+15d", &["--clock-is-right", "--dry-run"]);
+    let told = purge_at(&host, "+15d", &["--assume-clock-synced", "--dry-run"]);
     assert_eq!(told[0]["outcome"], "kept", "a dry run notes nothing: {told}");
-    let _ = purge_at(&host, "+13d", &["--clock-is-right"]);
-    let told = purge_at(&host, "+15d", &["--clock-is-right", "--dry-run"]);
+    let _ = purge_at(&host, "+13d", &["--assume-clock-synced"]);
+    let told = purge_at(&host, "+15d", &["--assume-clock-synced", "--dry-run"]);
     assert_eq!((&told[0]["outcome"], &told[0]["removed_files"]), (&"would be purged".into(), &files.into()));
     assert_eq!(pending(&host).len(), files);
 
-    let verdicts = purge_at(&host, "+15d", &["--clock-is-right"]);
+    let verdicts = purge_at(&host, "+15d", &["--assume-clock-synced"]);
     assert_eq!((&verdicts[0]["outcome"], &verdicts[0]["removed_files"]), (&"purged".into(), &files.into()));
     assert_eq!(pending(&host), Vec::<PathBuf>::new());
     assert_eq!(fs::read_dir(host.server.data().join(".pawl/deleted")).unwrap().count(), 0);
@@ -110,13 +112,13 @@ fn a_purge_reads_no_faster_than_it_may() {
         pawl_tests::store::plant(&visible, &content);
     }
     for day in 1..=7 {
-        let _ = purge_at(&host, &format!("+{day}d"), &["--clock-is-right"]);
+        let _ = purge_at(&host, &format!("+{day}d"), &["--assume-clock-synced"]);
     }
     // As much as passes in a second does so at once.
     let beyond = bytes.checked_sub(RATE).unwrap();
     assert!(beyond >= RATE, "too little to tell the pace by: {bytes} bytes");
     let began = Instant::now();
-    let verdicts = purge_at(&host, "+15d", &["--clock-is-right", "--bytes-per-second", "256KiB"]);
+    let verdicts = purge_at(&host, "+15d", &["--assume-clock-synced", "--bytes-per-second", "256KiB"]);
     assert_eq!(verdicts[0]["outcome"], "purged", "{verdicts}");
     assert!(began.elapsed() >= Duration::from_millis(beyond * 1000 / RATE), "{:?}", began.elapsed());
 }
@@ -130,9 +132,9 @@ fn a_pending_copy_is_kept_while_the_visible_one_is_damaged() {
     let visible = pawl_tests::store::path_of(host.server.data(), &format!("web1/data/{name}"));
     pawl_tests::store::plant(&visible, b"rotten");
     for day in 1..=7 {
-        let _ = purge_at(&host, &format!("+{day}d"), &["--clock-is-right"]);
+        let _ = purge_at(&host, &format!("+{day}d"), &["--assume-clock-synced"]);
     }
-    let verdicts = purge_at(&host, "+15d", &["--clock-is-right"]);
+    let verdicts = purge_at(&host, "+15d", &["--assume-clock-synced"]);
     assert!(verdicts[0]["reason"].as_str().unwrap().contains("damaged"), "{verdicts}");
     assert_eq!(pending(&host), vec![lost]);
     // It does not come back over what stands there, either.

@@ -1,4 +1,4 @@
-//! `restic forget --prune` at the maintenance door of a bucket, and what undoes it.
+//! `restic forget --prune` at the maintenance server of a bucket, and what undoes it.
 
 use pawl_tests::clients::Backup;
 use pawl_tests::content::noise;
@@ -76,7 +76,7 @@ fn a_purge_before_its_time_removes_nothing_of_a_bucket(s3: &S3) {
     door.restic(VERSION, "web1").succeed(PRUNE);
     door.stop();
     let before = host.bucket.snapshot();
-    let kept = host.maintain(&["purge", "--clock-is-right", "--json"]).expect_code(0).json();
+    let kept = host.maintain(&["purge", "--assume-clock-synced", "--json"]).expect_code(0).json();
     assert_eq!(kept[0]["outcome"], "kept", "{kept}");
     assert_eq!(before.lost_in(&host.bucket.snapshot()), Vec::<String>::new());
     // The forgotten snapshot, sent again by the host, is refused.

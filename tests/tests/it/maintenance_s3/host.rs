@@ -47,14 +47,14 @@ pub(crate) fn host_with_five_backups(s3: &S3) -> Host {
 }
 
 /// With a floor of so many days, and a credential of maintenance of the test's choice.
-pub(crate) fn host(s3: &S3, floor_days: u32, credential: impl Fn(&Roles) -> Access) -> Host {
-    host_behind(s3, floor_days, credential, |_| {}, |server| server)
+pub(crate) fn host(s3: &S3, min_snapshot_age_days: u32, credential: impl Fn(&Roles) -> Access) -> Host {
+    host_behind(s3, min_snapshot_age_days, credential, |_| {}, |server| server)
 }
 
 /// With a line and a server that the test prepares.
 pub(crate) fn host_behind(
     s3: &S3,
-    floor_days: u32,
+    min_snapshot_age_days: u32,
     credential: impl Fn(&Roles) -> Access,
     prepare_line: impl FnOnce(&Faults),
     prepare_server: impl FnOnce(Builder) -> Builder,
@@ -77,8 +77,10 @@ pub(crate) fn host_in(
     write_credentials(&file, &credential(&roles));
     let line = Faults::in_front_of(s3.address());
     prepare_line(&line);
-    let table =
-        format!("[maintenance]\nfloor_days = {floor_days}\ncredentials_file = \"{}\"", file.display());
+    let table = format!(
+        "[maintenance]\nmin_snapshot_age_days = {min_snapshot_age_days}\ncredentials_file = \"{}\"",
+        file.display()
+    );
     let writer = roles.owner.with(&roles.writer).through(line.address());
     let server = prepare_server(Server::build().bucket(&writer).config(&table)).start();
     let credential = clients::ready(&server, "web1");

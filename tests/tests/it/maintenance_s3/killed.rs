@@ -67,7 +67,7 @@ fn a_purge_of_a_bucket_that_is_killed_is_completed_by_the_next(s3: &S3) {
     let mut door = host.door();
     door.restic(VERSION, "web1").succeed(PRUNE);
     door.stop();
-    let purge = ["purge", "--clock-is-right"];
+    let purge = ["purge", "--assume-clock-synced"];
     let place = host.server.place();
     for day in 1..=6 {
         let _ = maintain_at_time(&format!("+{day}d"), &place, &purge).expect_code(0);

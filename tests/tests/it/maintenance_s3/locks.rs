@@ -51,7 +51,7 @@ fn a_thief_of_a_host_and_of_the_writers_key_does_not_keep_a_bucket_locked(s3: &S
     }
     assert_eq!(host.bucket.list(&marks).unwrap(), [mark]);
 
-    // Past the door that key stores locks all the same.
+    // Past the server that key stores locks all the same.
     wait::until("the first lock is waited for", || {
         assert!(!run.has_ended(), "the first lock is not waited for: {}", run.seen());
         run.seen().contains("waiting until these are stale").then_some(())

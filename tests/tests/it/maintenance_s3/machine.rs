@@ -22,7 +22,8 @@ fn a_new_server_on_the_same_bucket_restores_everything(s3: &S3) {
 
     let file = host.restic.home().join("credentials-of-the-new-machine");
     write_credentials(&file, &host.roles.maintenance);
-    let table = format!("[maintenance]\nfloor_days = 0\ncredentials_file = \"{}\"", file.display());
+    let table =
+        format!("[maintenance]\nmin_snapshot_age_days = 0\ncredentials_file = \"{}\"", file.display());
     let writer = host.bucket.with(&host.roles.writer).through(host.line.address());
     // The directory of the old one goes with it.
     host.server = Server::build().bucket(&writer).config(&table).start();

@@ -22,9 +22,9 @@ on_each_s3! {
 
 /// Bytes a second: what passes at once however low the rate is.
 const RATE: u64 = 256 << 10;
-const PURGE: [&str; 3] = ["purge", "--clock-is-right", "--json"];
+const PURGE: [&str; 3] = ["purge", "--assume-clock-synced", "--json"];
 
-/// The four older snapshots are forgotten and pruned, and the door is stopped.
+/// The four older snapshots are forgotten and pruned, and the server is stopped.
 fn pruned(host: &Host) -> Maintenance {
     let mut door = host.door();
     door.restic(VERSION, "web1").succeed(PRUNE);

@@ -28,7 +28,7 @@ fn what_was_hidden_past_pawl_is_missed_and_what_maintenance_deleted_is_not(s3: &
         let mut adversaries = report["adversaries"].as_array().unwrap().iter();
         adversaries.find(|of| of["letter"] == letter).unwrap()["holds"].clone()
     };
-    // What the door's credential could do was not tried here.
+    // What the server's credential could do was not tried here.
     assert_eq!((of("C"), of("D")), ("partly".into(), "partly".into()));
     assert!(!report["store"].as_array().unwrap().is_empty());
 

@@ -171,9 +171,9 @@ impl Work<'_> {
         let place = self.server.place();
         self.promises.note_change("web1", Claim::Hidden, Claim::Open);
         for day in 1..=6 {
-            let _ = maintain_at_time(&format!("+{day}d"), &place, &["purge", "--clock-is-right"]);
+            let _ = maintain_at_time(&format!("+{day}d"), &place, &["purge", "--assume-clock-synced"]);
         }
-        let purged = maintain_at_time("+15d", &place, &["purge", "--clock-is-right"]).expect_code(0);
+        let purged = maintain_at_time("+15d", &place, &["purge", "--assume-clock-synced"]).expect_code(0);
         assert!(door.deleted().is_empty(), "{purged:?}");
         self.promises.note_change("web1", Claim::Open, Claim::Gone);
     }

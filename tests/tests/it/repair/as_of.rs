@@ -67,7 +67,7 @@ fn what_was_deleted_since_comes_back_and_what_was_added_is_listed() {
 
 #[test]
 fn what_was_added_since_is_hidden_on_request_and_can_be_brought_back() {
-    let server = Server::build().config("[maintenance]\nfloor_days = 0").start();
+    let server = Server::build().config("[maintenance]\nmin_snapshot_age_days = 0").start();
     let stage = Stage::on(server, 3);
     let then = stage.stored();
     let moment = now();
@@ -100,7 +100,7 @@ fn a_young_snapshot_is_not_hidden_whatever_moment_is_asked_for() {
 
 #[test]
 fn an_older_config_comes_back_with_what_was_added_hidden() {
-    let server = Server::build().config("[maintenance]\nfloor_days = 0").start();
+    let server = Server::build().config("[maintenance]\nmin_snapshot_age_days = 0").start();
     let stage = Stage::on(server, 1);
     let then = stage.stored();
     let moment = now();

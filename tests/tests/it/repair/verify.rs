@@ -152,12 +152,14 @@ fn what_cannot_be_verified_ends_in_2() {
     let nowhere = stage.server.dir().join("nowhere");
     let nowhere = pawl(["maintain", "verify", "--data", nowhere.to_str().unwrap()]).expect_code(2);
     assert!(nowhere.stderr.contains("no such directory"), "{nowhere:?}");
-    let slow = Server::build().config("[maintenance]\ndelay_days = 10\nverify_days = 4").start();
+    let slow =
+        Server::build().config("[maintenance]\npurge_delay_days = 10\nverify_interval_days = 4").start();
     let place = slow.place()[1];
-    let text = fs::read_to_string(place).unwrap().replace("verify_days = 4", "verify_days = 6");
+    let text =
+        fs::read_to_string(place).unwrap().replace("verify_interval_days = 4", "verify_interval_days = 6");
     plant(std::path::Path::new(place), text.as_bytes());
     let refused = pawl(["maintain", "verify"].into_iter().chain(slow.place())).expect_code(2);
-    assert!(refused.stderr.contains("maintenance.verify_days"), "{refused:?}");
+    assert!(refused.stderr.contains("maintenance.verify_interval_days"), "{refused:?}");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_delivered_report_is_what_the_next_is_compared_with() {
         let told = ground.report(&["--deliver"]).expect_code(1);
         assert_eq!(last_line(&told)["missing"], 1);
     }
-    let _ = ground.report(&["--seen"]).expect_code(1);
+    let _ = ground.report(&["--acknowledge"]).expect_code(1);
     assert_eq!(ground.json(0, &[])["summary"]["missing"], 0);
 }
 

@@ -114,7 +114,7 @@ fn what_maintenance_deleted_is_not_missed_even_when_it_is_purged() {
     let snapshot = format!("snapshots/{}", ground.snapshots[0]);
     let _ = ground.maintain(&["delete", "web1", &snapshot]).expect_code(0);
     for day in 1..=7 {
-        let purge = ["purge", "--clock-is-right"];
+        let purge = ["purge", "--assume-clock-synced"];
         let _ = maintain_at_time(&format!("+{}d", 14 + day), &ground.server.place(), &purge).expect_code(0);
     }
     assert_eq!(door.deleted().len(), 0, "all was purged");
@@ -203,7 +203,7 @@ fn night(ground: &Ground) -> Value {
 #[test]
 fn a_known_break_of_an_audit_log_stops_no_night_and_another_does() {
     let mut ground = Ground::new();
-    let _ = ground.report(&["--seen"]).expect_code(0);
+    let _ = ground.report(&["--acknowledge"]).expect_code(0);
     let _ = ground.server.stop();
     let path = audit_log(&ground);
     let change = |from: &str, to: &str| {
@@ -216,7 +216,7 @@ fn a_known_break_of_an_audit_log_stops_no_night_and_another_does() {
         let report = ground.json(1, &[]);
         assert!(attention(&report)[0].starts_with("loss -: the audit log of hosts"), "{report}");
         assert_eq!(night(&ground), "failed");
-        let _ = ground.report(&["--seen"]).expect_code(1);
+        let _ = ground.report(&["--acknowledge"]).expect_code(1);
         let report = ground.json(1, &[]);
         assert_eq!((&report["compared"]["logs"], &report["audit"][0]["broken"]), (&json!([]), &Value::Null));
         let found = attention(&report);

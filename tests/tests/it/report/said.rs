@@ -208,7 +208,7 @@ fn maintenance_that_does_not_run_or_never_ends_is_noticed() {
 #[test]
 fn what_cannot_be_understood_is_told_and_not_written_over() {
     let ground = Ground::new();
-    let _ = ground.report(&["--seen"]).expect_code(0);
+    let _ = ground.report(&["--acknowledge"]).expect_code(0);
     let remembered = |name: &str| ground.server.data().join(".pawl/maintenance").join(name);
     for name in ["verify/web1.json", "run/web1.json", "examined/web1.json", "report/last.json"] {
         let path = remembered(name);
@@ -226,11 +226,11 @@ fn what_cannot_be_understood_is_told_and_not_written_over() {
     }
     plant(&remembered("report/last.json"), b"garbage");
     let night = ground.maintain(&["run"]).expect_code(2);
-    for word in ["report/last.json", "pawl maintain report --seen"] {
+    for word in ["report/last.json", "pawl maintain report --acknowledge"] {
         assert!(night.stdout.contains(word), "{night:?}");
     }
     assert_eq!(std::fs::read(remembered("report/last.json")).unwrap(), b"garbage");
-    let _ = ground.report(&["--seen"]).expect_code(1);
+    let _ = ground.report(&["--acknowledge"]).expect_code(1);
     let night = ground.maintain(&["run"]).stdout;
     assert!(night.contains("compare") && !night.contains("last.json"), "{night}");
 }

@@ -42,7 +42,7 @@ fn nobody_writes_the_last_line_but_the_run() {
     assert!(!finished.stdout.contains('\u{1b}') && !finished.stderr.contains('\u{1b}'), "{finished:#?}");
 }
 
-/// A151: Somebody who can read files of others' groups on the machine, such as the door's user, reads the management
+/// A151: Somebody who can read files of others' groups on the machine, such as the server's user, reads the management
 /// password, or finds it on a command line.
 #[test]
 fn the_management_password_is_nobodys_but_its_owners() {
@@ -85,7 +85,7 @@ fn what_vanished_since_the_last_report_stops_the_night_until_somebody_has_looked
     assert!(said.contains("1 of the 6 snapshots") && said.contains(&lost), "{said}");
     assert_eq!(ends(&night, "db1"), WELL, "{night:#}");
     assert_eq!(ground.snapshots("web1").len(), 5, "nothing was forgotten");
-    let _ = maintain(&ground.server.place(), &["report", "--seen"]).expect_code(1);
+    let _ = maintain(&ground.server.place(), &["report", "--acknowledge"]).expect_code(1);
     let night = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
     assert_eq!(ends(&night, "web1"), WELL, "{night:#}");
     // A copy on another machine has not been told that all is well.

@@ -87,7 +87,7 @@ fn killed_in_any_step_of_restics_it_goes_on_where_it_was() {
 #[test]
 fn killed_while_it_verifies_it_goes_on_where_it_was() {
     // Everything has to be read every night, so that reading takes a while.
-    let config = "[maintenance]\ndelay_days = 2\nverify_days = 1\n";
+    let config = "[maintenance]\npurge_delay_days = 2\nverify_interval_days = 1\n";
     let ground = Ground::on(Server::build().config(config).start(), &["web1"]);
     let mut run =
         ground.start(&program("restic-0.19"), &[&RULES[..], &["--bytes-per-second", "1KiB"]].concat());

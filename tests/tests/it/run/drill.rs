@@ -1,28 +1,25 @@
-//! The README's section "Every night", as it stands there.
+//! The page on the nightly run, as it stands there.
 
 use std::process::Command;
 
 use pawl_tests::command::pawl_binary;
+use pawl_tests::document::blocks;
 use pawl_tests::program::program;
 
 use super::Ground;
 
-const README: &str = include_str!("../../../../README.md");
-
-/// Two hosts with a history, and the commands of the README one after the other.
+/// Two hosts with a history, and the commands of the page one after the other.
 #[test]
-fn the_section_on_every_night_is_carried_out_as_it_stands() {
+fn the_page_on_the_nightly_run_is_carried_out_as_it_stands() {
     let ground = Ground::new(&["web1", "db1"]);
     // There was a report before.
-    let _ = super::maintain(&ground.server.place(), &["report", "--seen"]).expect_code(1);
+    let _ = super::maintain(&ground.server.place(), &["report", "--acknowledge"]).expect_code(1);
     let bin = ground.server.dir().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(pawl_binary(), bin.join("pawl")).unwrap();
     std::os::unix::fs::symlink(program("restic-0.19"), bin.join("restic")).unwrap();
-    let (_, section) = README.split_once("\n### Every night\n").unwrap();
-    let (_, block) = section.split_once("```sh\n").unwrap();
-    let (block, after) = block.split_once("```").unwrap();
-    let block = block.replace("--data ./pawl-data", &ground.server.place().join(" "));
+    let page = "docs/nightly-run.md";
+    let block = blocks(page, "sh")[1].replace("--data ./pawl-data", &ground.server.place().join(" "));
     let path = format!("{}:{}", bin.display(), std::env::var_os("PATH").unwrap().display());
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &block])
@@ -33,8 +30,8 @@ fn the_section_on_every_night_is_carried_out_as_it_stands() {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
     // The table that it shows has the rows that were printed, in their order.
-    let shown: Vec<_> =
-        table(after.split_once("```text\n").unwrap().1.split_once("```").unwrap().0).collect();
+    let shown = &blocks(page, "text")[0];
+    let shown: Vec<_> = table(shown).collect();
     let printed_rows: Vec<_> = table(&printed).take(7).collect();
     assert_eq!(shown, printed_rows, "{printed}");
     let last = printed.lines().find_map(|line| line.strip_prefix("pawl-run: ")).unwrap();

@@ -61,7 +61,7 @@ fn said(report: &Value, name: &str) -> String {
 fn nothing_becomes_final_where_verification_found_something() {
     let ground = pruned(Server::start(), &["web1"]);
     for day in 7..=13 {
-        let _ = night(&ground, day, &["--clock-is-right"], 0);
+        let _ = night(&ground, day, &["--assume-clock-synced"], 0);
     }
     // Another hand brings back what was deleted.
     let before = pending(&ground);
@@ -69,7 +69,7 @@ fn nothing_becomes_final_where_verification_found_something() {
     let deleted = before.iter().find(is_snapshot).unwrap();
     let id = deleted.file_name().unwrap().to_str().unwrap();
     ground.server.plant(&format!("web1/snapshots/{id}"), &std::fs::read(deleted).unwrap());
-    let report = night(&ground, 15, &["--clock-is-right"], 1);
+    let report = night(&ground, 15, &["--assume-clock-synced"], 1);
     let why = said(&report, "web1");
     assert!(why.contains("verification found something that may need it") && why.contains(id), "{why}");
     assert_eq!(pending(&ground), before);
@@ -83,7 +83,7 @@ fn what_is_past_its_delay_and_kept_is_a_notice_with_its_reason_size_and_remedy()
     let before = pending(&ground);
     assert!(before.len() > 2);
     // Too few days.
-    let report = night(&ground, 15, &["--clock-is-right"], 1);
+    let report = night(&ground, 15, &["--assume-clock-synced"], 1);
     let why = said(&report, "web1");
     assert!(
         why.contains("maintenance saw it on 1 of the 7 days") && why.contains("past the delay and kept"),
@@ -100,12 +100,15 @@ fn what_is_past_its_delay_and_kept_is_a_notice_with_its_reason_size_and_remedy()
         let report = maintain_by(&clock, &ground.server.place(), &["run", "--json"]).expect_code(1).json();
         let why = said(&report, "web1");
         assert!(why.starts_with("nothing was removed of what is due") && why.contains(found), "{why}");
-        assert!(why.contains("B, past the delay and kept: ") && why.contains("--clock-is-right"), "{why}");
+        assert!(
+            why.contains("B, past the delay and kept: ") && why.contains("--assume-clock-synced"),
+            "{why}"
+        );
         assert!(report["attention"].as_u64().unwrap() > 0, "{report:#}");
     }
     assert_eq!(pending(&ground), before);
     // An admin who knows it to be right says so, for one night or in the configuration.
-    let report = night(&ground, 22, &["--clock-is-right"], 0);
+    let report = night(&ground, 22, &["--assume-clock-synced"], 0);
     assert!(said(&report, "web1").starts_with("removed "), "{report:#}");
     assert!(pending(&ground).is_empty());
     ground.restic("web1").check();
@@ -132,11 +135,11 @@ fn a_time_of_receipt_that_is_to_come_blocks_nothing_and_is_named() {
     let file = format!("snapshots/{snapshot}");
     ground.server.set_fact(&format!("web1/{file}"), "received", &moment_ms(400).to_string());
     for day in 7..=13 {
-        let report = night(&ground, day, &["--clock-is-right"], 1);
+        let report = night(&ground, day, &["--assume-clock-synced"], 1);
         let found = step(&report, "web1", "verify")["said"].to_string();
         assert!(found.contains("ahead of time") && found.contains(&snapshot), "{report:#}");
     }
-    let report = night(&ground, 15, &["--clock-is-right"], 1);
+    let report = night(&ground, 15, &["--assume-clock-synced"], 1);
     assert!(said(&report, "web1").starts_with("removed "), "{report:#}");
     assert!(pending(&ground).is_empty());
 }
@@ -153,9 +156,9 @@ fn a_time_of_receipt_that_is_to_come_is_amended_where_the_clock_is_right() {
     }
     let place = ground.server.place();
     let found = maintain(&place, &["verify", "--all"]).expect_code(1).stdout;
-    assert_eq!(found.matches("pawl maintain adopt REPOSITORY --amend-received").count(), 2, "{found}");
+    assert_eq!(found.matches("pawl maintain trust REPOSITORY --amend-received").count(), 2, "{found}");
     let amend = |kernel, args: &[&str]| {
-        let args = [&["adopt", "web1", "--amend-received", "--json"], args].concat();
+        let args = [&["trust", "web1", "--amend-received", "--json"], args].concat();
         maintain_by(&Clock::default().of(kernel), &place, &args)
     };
     assert!(amend(Kernel::Unsynchronised, &[]).expect_code(1).stderr.contains("set up NTP"));
@@ -177,7 +180,7 @@ fn a_time_of_receipt_that_is_to_come_is_amended_where_the_clock_is_right() {
     let _ = maintain(&place, &["verify", "--all"]).expect_code(0);
     let told = pawl(["audit", "show"].iter().chain(&place)).expect_code(0).stdout;
     assert_eq!(told.matches("amended the time of receipt of web1/").count(), 2, "{told}");
-    assert_eq!(amend(Kernel::Unsynchronised, &["--clock-is-right"]).expect_code(0).json()["amended"], 0);
+    assert_eq!(amend(Kernel::Unsynchronised, &["--assume-clock-synced"]).expect_code(0).json()["amended"], 0);
 }
 
 /// So many days from now on, in Unix milliseconds.
@@ -193,7 +196,7 @@ fn on_a_full_disk_a_night_begins_and_frees_what_is_due_before_it_prunes() {
     let ground = pruned(Server::build().data(&disk.data()).start(), &["db1", "web1"]);
     nights(&ground, 7..=13);
     disk.fill();
-    let report = night(&ground, 15, &["--clock-is-right"], 0);
+    let report = night(&ground, 15, &["--assume-clock-synced"], 0);
     for name in ["db1", "web1"] {
         assert!(said(&report, name).starts_with("removed "), "{report:#}");
     }
@@ -209,7 +212,7 @@ fn without_a_free_inode_a_night_begins_and_frees_what_is_due() {
     let ground = pruned(Server::build().data(&disk.data()).start(), &["db1", "web1"]);
     nights(&ground, 7..=13);
     disk.fill_with_names();
-    let report = night(&ground, 15, &["--clock-is-right"], 0);
+    let report = night(&ground, 15, &["--assume-clock-synced"], 0);
     for name in ["db1", "web1"] {
         assert!(said(&report, name).starts_with("removed "), "{report:#}");
     }
@@ -222,9 +225,9 @@ fn a_machine_that_was_off_reads_what_is_late_and_foreign_files_keep_nothing() {
     plant(&ground.server.data().join("web1/data/.DS_Store"), b"of a file manager");
     plant(&ground.server.data().join("web1/data/0123-tmp-123"), b"of another server");
     for day in [1, 2, 8, 9, 10, 11, 12] {
-        let _ = night(&ground, day, &["--clock-is-right"], 1);
+        let _ = night(&ground, day, &["--assume-clock-synced"], 1);
     }
-    let report = night(&ground, 30, &["--clock-is-right"], 1);
+    let report = night(&ground, 30, &["--assume-clock-synced"], 1);
     let found = step(&report, "web1", "verify")["said"].to_string();
     assert!(found.contains("foreign") && !found.contains("overdue"), "{report:#}");
     assert!(said(&report, "web1").starts_with("removed "), "{report:#}");

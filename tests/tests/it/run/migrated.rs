@@ -47,7 +47,7 @@ fn the_first_night_thins_it_out_as_restic_would_and_needs_no_option_for_that() {
     let with =
         ["--restic", restic.to_str().unwrap(), "--password-file", password.to_str().unwrap(), "--json"];
     // Copied today, so that an admin has to vouch for its times, and nothing is deleted for a week.
-    let adopted = maintain(&place, &["adopt", "web1", "--json"]).expect_code(0).json();
+    let adopted = maintain(&place, &["trust", "web1", "--json"]).expect_code(0).json();
     assert_eq!(adopted["adopted"], 30 + 728 / 7 - 5);
 
     // A slip of the pen is held back as ever.

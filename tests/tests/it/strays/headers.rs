@@ -51,7 +51,7 @@ fn costs_itself_alone(server: &Server) {
 
         let refused = maintain(&place, &["undelete", &broken]).expect_code(1);
         assert!(is_named(&refused.stderr), "{refused:#?}");
-        let purged = maintain_at_time("+30d", &place, &["purge", "--clock-is-right"]).expect_code(1);
+        let purged = maintain_at_time("+30d", &place, &["purge", "--assume-clock-synced"]).expect_code(1);
         assert!(is_named(&purged.stderr), "{purged:#?}");
     }
     // What it holds was not touched.

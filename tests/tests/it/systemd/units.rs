@@ -26,7 +26,7 @@ const EXPOSURE_MAX: [(&str, &str); 4] = [
     ("pawl-maintenance.service", "4"),
     ("pawl-maintain.service", "7"),
 ];
-/// The same of the door without a network of its own.
+/// The same of the frontend without a network of its own.
 const EXPOSURE_WITHOUT_NETWORK_MAX: &str = "4";
 
 fn unit(name: &str) -> String {
@@ -107,10 +107,14 @@ fn the_services_keep_what_they_need() {
     assert_eq!(values(run, "KillMode="), ["mixed"], "restic is asked by Pawl to end");
     assert_eq!(values(run, "RestrictAddressFamilies="), ["AF_UNIX AF_INET"], "restic before 0.17");
     assert_eq!(values(run, "PrivateNetwork="), ["yes"]);
-    assert_eq!(values("pawl-keeper.service", "PrivateUsers="), [""; 0], "it could not tell who the door is");
+    assert_eq!(
+        values("pawl-keeper.service", "PrivateUsers="),
+        [""; 0],
+        "it could not tell who the frontend is"
+    );
 }
 
-/// Of an attacker in the door, the kernel knows a user who owns nothing and may write nowhere.
+/// Of an attacker in the frontend, the kernel knows a user who owns nothing and may write nowhere.
 #[test]
 fn the_door_has_no_way_to_write() {
     let unit = unit("pawl.service");

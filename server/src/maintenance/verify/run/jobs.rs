@@ -6,29 +6,29 @@ use std::collections::BTreeMap;
 
 use pawl_policy::Handle;
 
-use super::Ward;
+use super::RepositoryScan;
 use crate::maintenance::verify::schedule::Part;
 
 /// A file to be read.
 pub(super) struct Job {
-    pub(super) ward: usize,
+    pub(super) scan: usize,
     pub(super) handle: Handle,
     pub(super) bytes: u64,
 }
 
 /// All parts of these repositories.
-pub(super) fn parts(wards: &[Ward]) -> Vec<Part> {
+pub(super) fn parts(scans: &[RepositoryScan]) -> Vec<Part> {
     let mut parts = Vec::new();
-    for (repository, ward) in wards.iter().enumerate() {
+    for (repository, scan) in scans.iter().enumerate() {
         let mut bytes = [0_u64; 256];
-        for (handle, size) in &ward.seen.files {
+        for (handle, size) in &scan.seen.files {
             if let Some(bytes) = first(handle).and_then(|first| bytes.get_mut(usize::from(first))) {
                 *bytes = bytes.saturating_add(*size);
             }
         }
         for (first, bytes) in (0..=u8::MAX).zip(bytes) {
-            let read_ms = ward.state.read_ms(first);
-            let since_ms = read_ms.or(ward.state.since_ms());
+            let read_ms = scan.state.read_ms(first);
+            let since_ms = read_ms.or(scan.state.since_ms());
             parts.push(Part { repository, first, bytes, read_ms, since_ms });
         }
     }
@@ -47,16 +47,16 @@ pub(super) const fn first(handle: &Handle) -> Option<u8> {
 }
 
 /// What is to be read: first what is doubtful, then the parts in their order.
-pub(super) fn jobs(wards: &[Ward], turn: &[Part]) -> Vec<Job> {
+pub(super) fn jobs(scans: &[RepositoryScan], turn: &[Part]) -> Vec<Job> {
     let order: BTreeMap<_, _> =
         turn.iter().enumerate().map(|(at, part)| ((part.repository, part.first), at)).collect();
     let mut jobs = Vec::new();
-    for (ward, of) in wards.iter().enumerate() {
+    for (scan, of) in scans.iter().enumerate() {
         for (handle, bytes) in &of.seen.files {
-            let at = first(handle).and_then(|first| order.get(&(ward, first)));
+            let at = first(handle).and_then(|first| order.get(&(scan, first)));
             let doubtful = of.seen.doubtful.contains(handle);
             if at.is_some() || doubtful {
-                jobs.push((!doubtful, at.copied(), Job { ward, handle: *handle, bytes: *bytes }));
+                jobs.push((!doubtful, at.copied(), Job { scan, handle: *handle, bytes: *bytes }));
             }
         }
     }

@@ -1,0 +1,186 @@
+//! New files on their way to the store, and those that did not get there.
+//!
+//! Invariant: a file is counted here from before anything is looked up for it until it is stored, so that uploads in
+//! parallel keep to the limits together.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pawl_policy::{Action, Create, FileType, Grant, PrincipalName, Quota, RepositoryName, Role, Usage};
+use pawl_store::AppendStore;
+use pawl_store::body::Upload;
+use pawl_store::deletions::Deletions;
+use tokio::time::Instant;
+
+use super::gate::{Entered, Gate};
+use super::promises::{Promise, Promises};
+use super::reserve::{Reservations, Reserved};
+use super::service::Frontend;
+
+/// Locks of one principal, or keys of all, in one repository.
+type Group = (RepositoryName, FileType, Option<PrincipalName>);
+
+/// All that are on their way.
+#[derive(Debug, Default)]
+pub(super) struct Newcomers {
+    /// New locks and keys.
+    groups: Gate<Group>,
+    in_repositories: Reservations<RepositoryName>,
+    in_all: Reservations<PrincipalName>,
+    on_disk: Promises,
+}
+
+/// A file that is counted until it is stored.
+pub(super) struct PendingUpload {
+    group: Option<Entered<Group>>,
+    in_repository: Option<Reserved<RepositoryName>>,
+    in_all: Option<Reserved<PrincipalName>>,
+    on_disk: Option<Arc<Promise>>,
+}
+
+impl<S: AppendStore, D: Deletions> Frontend<S, D> {
+    /// Counts the file, if the action is to store one.
+    pub(super) fn newcomer(
+        &self,
+        principal: &PrincipalName,
+        grant: &Grant,
+        action: &Action,
+        declared_bytes: Option<u64>,
+    ) -> PendingUpload {
+        let bytes = self.counted_bytes(grant, action, declared_bytes);
+        let within = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
+        let all = &self.newcomers;
+        PendingUpload {
+            group: group(principal, action).map(|group| all.groups.enter(group)),
+            in_repository: within(grant.quota)
+                .map(|bytes| all.in_repositories.reserve(&grant.repository, bytes)),
+            in_all: within(grant.total_quota).map(|bytes| all.in_all.reserve(principal, bytes)),
+            on_disk: bytes.map(|bytes| Arc::new(all.on_disk.make(principal, bytes))),
+        }
+    }
+
+    /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
+    /// allows; one that says it is longer is refused for that.
+    fn counted_bytes(&self, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
+        let Action::Create(create) = action else { return None };
+        let most = *self.caps.sizes(&create.handle).end();
+        // Who may not store anything gets no room promised that others then lack.
+        let counts = create.handle.file_type() != Some(FileType::Locks) && grant.role != Role::Restore;
+        counts.then(|| declared_bytes.unwrap_or(most).min(most))
+    }
+}
+
+fn group(principal: &PrincipalName, action: &Action) -> Option<Group> {
+    let Action::Create(create) = action else {
+        return None;
+    };
+    match create.handle.file_type()? {
+        FileType::Locks => Some((create.repository.clone(), FileType::Locks, Some(principal.clone()))),
+        FileType::Keys => Some((create.repository.clone(), FileType::Keys, None)),
+        FileType::Data | FileType::Index | FileType::Snapshots => None,
+    }
+}
+
+impl PendingUpload {
+    /// How many of its group are on their way with it.
+    pub(super) fn before(&self) -> u32 {
+        self.group.as_ref().map_or(0, Entered::before)
+    }
+
+    /// What is on its way into the repository, this included.
+    pub(super) fn usage(&self) -> Usage {
+        self.in_repository.as_ref().map_or_else(Usage::default, Reserved::total)
+    }
+
+    /// What is on its way from the principal, this included.
+    pub(super) fn total_usage(&self) -> Usage {
+        self.in_all.as_ref().map_or_else(Usage::default, Reserved::total)
+    }
+
+    /// The room on the disk that it is promised; none if it needs no promise.
+    pub(super) fn promise(&self) -> Option<&Promise> {
+        self.on_disk.as_deref()
+    }
+
+    /// Promises no more what arrives of this upload.
+    pub(super) fn follow(&self, upload: &mut Upload) {
+        let Some(promise) = self.on_disk.as_ref().map(Arc::downgrade) else { return };
+        upload.on_arrival(Box::new(move |bytes| {
+            if let Some(promise) = promise.upgrade() {
+                promise.arrived(bytes);
+            }
+        }));
+    }
+}
+
+/// New files that a principal could not store. restic then asks to have them deleted, for as long as it tries again.
+#[derive(Debug, Default)]
+pub(super) struct FailedUploads(Mutex<HashMap<PrincipalName, VecDeque<(Instant, Create)>>>);
+
+/// For this long restic tries an upload again.
+const FAILED_WITHIN: Duration = Duration::from_mins(15);
+/// Failed uploads of one principal that are remembered; its older ones are forgotten first. restic has a few under way.
+const FAILED_MAX: usize = 128;
+
+impl FailedUploads {
+    fn all(&self) -> MutexGuard<'_, HashMap<PrincipalName, VecDeque<(Instant, Create)>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how the last upload of the file ended.
+    pub(super) fn note(&self, principal: &PrincipalName, create: Create, has_failed: bool) {
+        let mut all = self.all();
+        let mut failed = all.remove(principal).unwrap_or_default();
+        failed.retain(|(at, other)| at.elapsed() < FAILED_WITHIN && *other != create);
+        if has_failed {
+            if failed.len() >= FAILED_MAX {
+                failed.pop_front();
+            }
+            failed.push_back((Instant::now(), create));
+        }
+        if !failed.is_empty() {
+            all.insert(principal.clone(), failed);
+        }
+    }
+
+    /// Whether the principal failed to store the file that the action is about.
+    pub(super) fn include(&self, principal: &PrincipalName, action: &Action) -> bool {
+        self.all().get(principal).into_iter().flatten().any(|(at, create)| {
+            at.elapsed() < FAILED_WITHIN
+                && create.repository == *action.repository()
+                && action.handle() == Some(&create.handle)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pawl_policy::{Delete, Handle};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_upload_is_its_principals_and_forgotten_after_a_while() {
+        let failed = FailedUploads::default();
+        let [web1, web2] = ["web1", "web2"].map(|name| name.parse::<PrincipalName>().unwrap());
+        let create = |name: &str| Create { repository: name.parse().unwrap(), handle: Handle::Config };
+        let delete =
+            |name: &str| Action::Delete(Delete { repository: name.parse().unwrap(), handle: Handle::Config });
+        failed.note(&web1, create("web1"), true);
+        let known = [(&web1, "web1"), (&web2, "web1"), (&web1, "web2")];
+        assert_eq!(known.map(|(who, name)| failed.include(who, &delete(name))), [true, false, false]);
+        tokio::time::sleep(FAILED_WITHIN).await;
+        assert!(!failed.include(&web1, &delete("web1")));
+        failed.note(&web1, create("web1"), true);
+        for number in 0..2 * FAILED_MAX {
+            failed.note(&web2, create(&format!("web2/{number}")), true);
+        }
+        assert_eq!(failed.all()[&web2].len(), FAILED_MAX);
+        assert!(failed.include(&web1, &delete("web1")), "one host's do not drive out another's");
+        let last = format!("web2/{}", 2 * FAILED_MAX - 1);
+        assert!(failed.include(&web2, &delete(&last)));
+        failed.note(&web2, create(&last), false);
+        assert!(!failed.include(&web2, &delete(&last)));
+    }
+}
