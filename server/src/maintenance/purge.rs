@@ -174,7 +174,9 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             clock: clock::believed(is_right),
         };
         // In a bucket the newest file costs eight requests, of which most batches need none.
-        if let Err(refused @ (NotPurgeable::Delay { .. } | NotPurgeable::Days { .. })) = purge_permit(&batch.id, &age) {
+        if let Err(refused @ (NotPurgeable::Delay { .. } | NotPurgeable::Days { .. })) =
+            purge_permit(&batch.id, &age)
+        {
             return Ok(Err(refused));
         }
         let newest_received_ms = store.newest_received_ms(&batch.repository).await?;

@@ -59,14 +59,14 @@ pub(crate) fn host_behind(
     prepare_line: impl FnOnce(&Faults),
     prepare_server: impl FnOnce(Builder) -> Builder,
 ) -> Host {
-    host_in(s3, Kind::Versioned, floor_days, credential, prepare_line, prepare_server)
+    host_in(s3, Kind::Versioned, min_snapshot_age_days, credential, prepare_line, prepare_server)
 }
 
 /// The same in a bucket of this kind.
 pub(crate) fn host_in(
     s3: &S3,
     kind: Kind,
-    floor_days: u32,
+    min_snapshot_age_days: u32,
     credential: impl Fn(&Roles) -> Access,
     prepare_line: impl FnOnce(&Faults),
     prepare_server: impl FnOnce(Builder) -> Builder,

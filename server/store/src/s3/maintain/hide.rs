@@ -198,12 +198,7 @@ impl S3Maintenance {
     }
 
     /// Until when Object Lock keeps a version; `None` if it does not, or if this credential may not know.
-    async fn locked(
-        &self,
-        bucket: &str,
-        key: &str,
-        version: &Version,
-    ) -> Result<Option<Purged>, StoreError> {
+    async fn locked(&self, bucket: &str, key: &str, version: &Version) -> Result<Option<Purged>, StoreError> {
         let head = self.store.clients.quick.head_object().bucket(bucket).key(key);
         let output = match head.set_version_id(version.id.clone()).send().await {
             Ok(output) => output,
