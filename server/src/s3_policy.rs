@@ -29,6 +29,8 @@ pub enum Provider {
     Aws,
     /// Ceph RGW: one policy of the bucket, whose owner is break-glass
     Ceph,
+    /// Scaleway: one policy of the bucket, with --principal for each role
+    Scaleway,
 }
 
 /// What belongs to a bucket.
@@ -62,8 +64,8 @@ pub struct Options {
     /// The AWS account of roles called pawl-writer, pawl-reader, pawl-maintenance, pawl-purger and pawl-break-glass
     #[arg(long, value_name = "ID")]
     pub account: Option<Account>,
-    /// Who has a role, if it is not called that; can be repeated
-    #[arg(long, value_name = "ROLE=ARN")]
+    /// Who has a role, if it is not called that; can be repeated. An ARN; at Scaleway `user_id:UUID` or `application_id:UUID`
+    #[arg(long, value_name = "ROLE=PRINCIPAL")]
     pub principal: Vec<Principal>,
     /// A role that removes old versions for good, instead of a lifecycle rule
     #[arg(long)]
@@ -109,13 +111,23 @@ impl FromStr for Principal {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "as in maintenance=arn:aws:iam::123456789012:role/prune, without wildcards";
+        const EXPECTED: &str = "as in maintenance=arn:aws:iam::123456789012:role/prune, without wildcards; at Scaleway as in \
+                                maintenance=application_id:UUID or break-glass=user_id:UUID";
         let (role, arn) = text.split_once('=').ok_or(EXPECTED)?;
         let role = Role::ALL.into_iter().find(|known| known.as_str() == role).ok_or(EXPECTED)?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/+=,.@_-$".contains(&byte);
-        let is_valid = arn.starts_with("arn:") && arn.matches(':').count() >= 5 && arn.bytes().all(is_plain);
-        if is_valid { Ok(Self { role, arn: arn.into() }) } else { Err(EXPECTED) }
+        let is_arn = arn.starts_with("arn:") && arn.matches(':').count() >= 5 && arn.bytes().all(is_plain);
+        if is_arn || is_of_scaleway(arn) { Ok(Self { role, arn: arn.into() }) } else { Err(EXPECTED) }
     }
+}
+
+/// Whether a principal is named as Scaleway names users and applications.
+fn is_of_scaleway(principal: &str) -> bool {
+    let uuid = principal.strip_prefix("user_id:").or_else(|| principal.strip_prefix("application_id:"));
+    uuid.is_some_and(|uuid| {
+        let lengths: Vec<_> = uuid.split('-').map(str::len).collect();
+        lengths == [8, 4, 4, 4, 12] && uuid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+    })
 }
 
 /// What policies are made for.
@@ -152,17 +164,23 @@ pub enum S3PolicyError {
     NoBucket,
     /// It is not known who has a role.
     #[error(
-        "who is {0}? AWS needs --account ID, in which roles are called pawl-writer and so on, or --principal {0}=ARN"
+        "who is {0}? Say --principal {0}=PRINCIPAL; AWS takes --account ID as well, in which roles are called pawl-writer and \
+         so on"
     )]
     NoPrincipal(&'static str),
+    /// The principal is one of another provider's.
+    #[error(
+        "--principal {0}={1}: expected an ARN, or with --for scaleway user_id:UUID or application_id:UUID; say --for as well"
+    )]
+    ForeignPrincipal(&'static str, String),
     /// There is no such role without an option.
     #[error("there is no purger unless --with-purger is given: a lifecycle rule does its work")]
     NoPurger,
     /// IAM policies are AWS's.
     #[error(
-        "on Ceph the bucket's policy says what each role may do: --document bucket-policy instead of --role"
+        "on Ceph and at Scaleway the bucket's policy says what each role may do: --document bucket-policy instead of --role"
     )]
-    NoRolesInCeph,
+    NoRolesButInAws,
     /// There is no bucket for locks.
     #[error("there is no bucket for locks: --locks-bucket names one")]
     NoLocksBucket,
@@ -197,6 +215,11 @@ fn target(options: Options) -> Result<Target, S3PolicyError> {
     if options.locks_bucket.is_none() && options.repository.len() > REPOSITORIES_MAX {
         return Err(S3PolicyError::TooManyRepositories(options.repository.len()));
     }
+    let is_foreign =
+        |principal: &&Principal| is_of_scaleway(&principal.arn) != (options.provider == Provider::Scaleway);
+    if let Some(Principal { role, arn }) = options.principal.iter().find(is_foreign) {
+        return Err(S3PolicyError::ForeignPrincipal(role.as_str(), arn.clone()));
+    }
     let mut target = Target {
         provider: options.provider,
         bucket,
@@ -212,7 +235,7 @@ fn target(options: Options) -> Result<Target, S3PolicyError> {
             let name = role.as_str();
             let arn = match (options.provider, &options.account) {
                 (Provider::Aws, Some(account)) => format!("arn:aws:iam::{}:role/pawl-{name}", account.0),
-                (Provider::Aws, None) => continue, // an error where it is needed
+                (Provider::Aws, None) | (Provider::Scaleway, _) => continue, // an error where it is needed
                 (Provider::Ceph, _) => format!("arn:aws:iam:::user/pawl-{name}"),
             };
             target.principals.push(Principal { role, arn });
@@ -222,8 +245,8 @@ fn target(options: Options) -> Result<Target, S3PolicyError> {
 }
 
 fn of_role(target: &Target, role: Role) -> Result<Value, Box<dyn std::error::Error>> {
-    if target.provider == Provider::Ceph {
-        return Err(S3PolicyError::NoRolesInCeph.into());
+    if target.provider != Provider::Aws {
+        return Err(S3PolicyError::NoRolesButInAws.into());
     }
     if !target.roles().any(|known| known == role) {
         return Err(S3PolicyError::NoPurger.into());
@@ -246,7 +269,11 @@ fn of_bucket(target: &Target, part: Part) -> Result<Value, Box<dyn std::error::E
 
 fn policy(target: &Target, bucket: &BucketName) -> Result<Value, Box<dyn std::error::Error>> {
     // Those whom a policy exempts must be known: one that forgets them locks them out.
-    for role in target.roles().filter(|role| ![Role::Writer, Role::Reader].contains(role)) {
+    let unneeded: &[Role] = match target.provider {
+        Provider::Aws => &[Role::Writer, Role::Reader],
+        Provider::Ceph | Provider::Scaleway => &[Role::Reader],
+    };
+    for role in target.roles().filter(|role| !unneeded.contains(role)) {
         if target.arns_of(&[role]).is_empty() {
             return Err(S3PolicyError::NoPrincipal(role.as_str()).into());
         }

@@ -12,15 +12,18 @@ use jiff::tz::TimeZone;
 use pawl_config::pace::Pace;
 use pawl_config::print::{self, Outcome};
 use pawl_config::{Config, Nights};
-use pawl_policy::{Age, NotPurgeable, PurgePermit, RepositoryName, Usage, purge_permit};
+use pawl_policy::{Age, Handle, NotPurgeable, PurgePermit, RepositoryName, Usage, purge_permit};
 use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
 use pawl_store::{StoreError, now_ms};
 use serde::Serialize;
 
-use super::deleted::{Listed, Weight, all_are_readable, count, listed, unreadable, weigh};
+use super::deleted::{Listed, Weight, all_are_readable, count, listed, moment, unreadable, weigh};
 use super::session::{self, Session, is_right};
 use super::{clock, progress, verify};
 use crate::cli::Purge;
+
+/// Files of a batch that Object Lock keeps and that are named one by one; more are counted.
+const LOCKED_NAMED_MAX: usize = 5;
 
 /// What came of one batch.
 #[derive(Debug, Serialize)]
@@ -167,10 +170,17 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             now_ms: now_ms(),
             days_seen: u32::try_from(store.days_seen(&batch.id).await?.len()).unwrap_or(u32::MAX),
             purge_delay_days,
-            newest_received_ms: store.newest_received_ms(&batch.repository).await?,
+            newest_received_ms: None,
             clock: clock::believed(is_right),
         };
-        Ok(purge_permit(&batch.id, &age))
+        // In a bucket the newest file costs eight requests, of which most batches need none.
+        if let Err(refused @ (NotPurgeable::Delay { .. } | NotPurgeable::Days { .. })) =
+            purge_permit(&batch.id, &age)
+        {
+            return Ok(Err(refused));
+        }
+        let newest_received_ms = store.newest_received_ms(&batch.repository).await?;
+        Ok(purge_permit(&batch.id, &Age { newest_received_ms, ..age }))
     }
 
     /// Judges a batch, and removes what can be spared of it if it is ripe.
@@ -222,6 +232,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
         let Self { store, options, .. } = *self;
         let bar = progress::bar(files, "purging");
         let (mut removed, mut kept, mut left) = (Usage::default(), Vec::new(), 0);
+        let mut locked = Vec::new();
         let unreadable = store.unreadable_batches().await?;
         let mut entries = std::pin::pin!(store.hidden(&batch.id).await?);
         while let Some(found) = entries.try_next().await? {
@@ -241,6 +252,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
                     match purged {
                         Purged::Gone => removed = removed.plus(Usage { bytes: hidden.bytes, files: 1 }),
                         Purged::LeftToTheStore => left += 1,
+                        Purged::Locked { until_ms } => locked.push((hidden.handle, until_ms)),
                         Purged::NeverHidden => {}
                     }
                 }
@@ -248,6 +260,7 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
             }
         }
         bar.finish_and_clear();
+        kept.extend(why_locked(&locked));
         let left = (left > 0).then(|| {
             format!(
                 "{} wait for the bucket's lifecycle rule, because this credential may not delete versions",
@@ -293,6 +306,29 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
         let explained = last.map_or(batch.reason, |last| last.reason) == Reason::Deleted;
         Ok((!explained).then_some("a copy was moved away as damaged, and no right one has taken its place"))
     }
+}
+
+/// What Object Lock keeps, with until when it does, and what to do about it.
+fn why_locked(locked: &[(Handle, Option<u64>)]) -> Option<String> {
+    let named = locked.iter().take(LOCKED_NAMED_MAX).map(|(handle, until_ms)| match until_ms {
+        Some(until_ms) => format!("{handle}: Object Lock keeps it until {}", moment(*until_ms)),
+        None => format!("{handle}: a legal hold of Object Lock keeps it"),
+    });
+    let last_ms = locked.iter().filter_map(|(_, until_ms)| *until_ms).max();
+    let more = locked.len().checked_sub(LOCKED_NAMED_MAX).filter(|more| *more > 0).map(|more| {
+        let last =
+            last_ms.map_or_else(String::new, |last_ms| format!(", the last until {}", moment(last_ms)));
+        format!("Object Lock keeps {more} more{last}")
+    });
+    let remedy = match last_ms {
+        Some(_) => {
+            "a run after that removes them; where maintenance.purge_delay_days is the bucket's retention or more, nothing waits \
+             for a lock"
+        }
+        None => "lift the hold with `aws s3api put-object-legal-hold`, then a run removes them",
+    };
+    let lines: Vec<_> = named.chain(more).chain([remedy.to_owned()]).collect();
+    (!locked.is_empty()).then(|| lines.join("; "))
 }
 
 fn tell(verdicts: &[Verdict], options: &Purge) -> Outcome {

@@ -84,14 +84,17 @@ async fn everywhere(options: &Run, config: Config, report: &mut Report) -> Outco
             report.delivered = to_somebody;
             report.attention = Some(attention);
         }
-        Err(error) => {
-            return Err(worked
-                .err()
-                .map_or_else(|| error.to_string(), |why| format!("{why}; {error}"))
-                .into());
-        }
+        Err(error) => return Err(both(worked.err().map(|why| why.to_string()), error.to_string()).into()),
     }
     worked
+}
+
+/// Why the work failed, and why the report did: once where both failed for the same reason, as for a store that is away.
+fn both(of_work: Option<String>, of_report: String) -> String {
+    match of_work {
+        Some(of_work) if of_work != of_report => format!("{of_work}; {of_report}"),
+        _ => of_report,
+    }
 }
 
 async fn work_through(options: &Run, config: Config, report: &mut Report, told: &Stop) -> Outcome {

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::future::Future;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -128,27 +129,39 @@ pub(super) fn act_quietly(config: Config, work: impl AsyncFnOnce(&Session) -> Ou
 /// Runs a command that acts.
 pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
     log::start(config.log);
-    act_logged(config, work)
-}
-
-/// The same, where a log was started.
-pub(super) fn act_logged(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(act_within(config, work));
     runtime.shutdown_timeout(DISK_WAIT_MAX);
     outcome
 }
 
-/// The same, where there is a runtime.
-pub(super) async fn act_within(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
+/// Has what verification found written into the audit log. The store, which may be a bucket that is far away, is not opened.
+pub(super) fn tell_untold(config: &Config) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let told = runtime.block_on(async {
+        let (keeper, child) = start_keeper(config).await?;
+        let told = pending_audit::tell(&config.data, &keeper).await;
+        end_keeper(&keeper, child).await;
+        told
+    });
+    runtime.shutdown_timeout(DISK_WAIT_MAX);
+    told
+}
+
+async fn start_keeper(config: &Config) -> Result<(KeeperClient, Option<Child>), Box<dyn Error>> {
     let (data, log, demand) = (config.data.clone(), config.log, config.confinement);
     let start = move || KeeperProcess::start(&data, log, Tenant::Maintenance, demand);
-    let (keeper, child) = tokio::task::spawn_blocking(start).await??.connect()?;
+    Ok(tokio::task::spawn_blocking(start).await??.connect()?)
+}
+
+/// The same, where there is a runtime.
+pub(super) async fn act_within(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
+    let (keeper, child) = start_keeper(&config).await?;
     let outcome = match stores::open(&config, &keeper).await {
         Ok(Stores { store, files, lock }) => {
             let sight = LockFilter::default();
             let session = Session { config, store, files, sight, keeper: keeper.clone() };
-            if let Err(error) = pending_audit::tell(&session).await {
+            if let Err(error) = pending_audit::tell(&session.config.data, &session.keeper).await {
                 tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
             }
             let outcome = stores::while_held(lock.as_ref(), work(&session)).await;

@@ -70,7 +70,7 @@ fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
         tracing::warn!(%error, "which snapshots need what is damaged is not known");
     }
     drop(runtime);
-    let told = tell(config, &report);
+    let told = tell(&config, &report);
     if let Err(error) = told {
         tracing::warn!(%error, "this run is not in the audit log");
     }
@@ -177,7 +177,7 @@ async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::
 }
 
 /// Has what was found written into the audit log: now, or where other maintenance is at work, when it can be.
-fn tell(config: Config, report: &report::Report) -> Outcome {
+fn tell(config: &Config, report: &report::Report) -> Outcome {
     let mut told = Vec::new();
     for outcome in looked_at(report.repositories()) {
         told.extend(deeds(outcome)?);
@@ -186,7 +186,7 @@ fn tell(config: Config, report: &report::Report) -> Outcome {
     if pending_audit::is_held(&config.data) {
         return Ok(()); // it is told by whoever comes next
     }
-    session::act_logged(config, async |_| Ok(()))
+    session::tell_untold(config)
 }
 
 /// The audit log tells nothing of a repository that could not be looked at.

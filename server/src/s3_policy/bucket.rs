@@ -16,7 +16,8 @@ use super::{Provider, Target};
 pub fn policy(target: &Target, bucket: &BucketName) -> Document {
     match target.provider {
         Provider::Aws => aws(target, bucket),
-        Provider::Ceph => ceph(target, bucket),
+        Provider::Ceph => by_name(target, bucket),
+        Provider::Scaleway => by_name(target, bucket).for_scaleway(),
     }
 }
 
@@ -43,12 +44,13 @@ fn aws(target: &Target, bucket: &BucketName) -> Document {
     Document::new(statements)
 }
 
-fn ceph(target: &Target, bucket: &BucketName) -> Document {
+/// What each role may do, by the names of those who have it. There is no reader unless somebody is named.
+fn by_name(target: &Target, bucket: &BucketName) -> Document {
     let is_known = |action: &str| RIGHTS.iter().any(|right| right.action == action && right.in_ceph);
     let of_this =
         |resource: &String| *resource == bucket.arn() || resource.starts_with(&format!("{}/", bucket.arn()));
     let mut all = Vec::new();
-    for role in target.roles() {
+    for role in target.roles().filter(|role| !target.arns_of(&[*role]).is_empty()) {
         let name = role.as_str().replace('-', "");
         for mut statement in statements(target, role, is_known) {
             statement.resource.retain(of_this);

@@ -23,6 +23,20 @@ impl Document {
     pub(super) const fn new(statement: Vec<Statement>) -> Self {
         Self { version: "2012-10-17", statement }
     }
+
+    /// The same as Scaleway reads it: resources are names without the beginning of an ARN, and principals are its own.
+    pub(super) fn for_scaleway(self) -> Self {
+        let plain = |arns: Vec<String>| -> Vec<String> {
+            arns.iter().map(|arn| arn.trim_start_matches("arn:aws:s3:::").to_owned()).collect()
+        };
+        let of_scaleway = |statement: Statement| Statement {
+            principal: statement.principal.map(|principal| json!({ "SCW": principal.get("AWS") })),
+            resource: plain(statement.resource),
+            not_resource: plain(statement.not_resource),
+            ..statement
+        };
+        Self { version: "2023-04-17", statement: self.statement.into_iter().map(of_scaleway).collect() }
+    }
 }
 
 /// One sentence of it.

@@ -141,6 +141,9 @@ pub const RIGHTS: &[Right] = &[
     row("GetObject", Tells, &[Probes, State], &[Writer, Maintenance, Purger, BreakGlass]),
     row("GetObjectVersion", Tells, &[Files, Locks], &[Writer, Reader, Maintenance, Purger, BreakGlass]),
     row("GetObjectVersion", Tells, &[Probes, State], &[Writer, Maintenance, Purger, BreakGlass]),
+    // Until when Object Lock keeps what cannot be purged.
+    row("GetObjectRetention", Tells, OBJECTS, &[Maintenance, Purger, BreakGlass]),
+    row("GetObjectLegalHold", Tells, OBJECTS, &[Maintenance, Purger, BreakGlass]),
     row("PutObject", Adds, &[Files, Locks, Probes], &[Writer, Maintenance, BreakGlass]),
     // Hosts' credentials and tombstones are there: who writes them decides who may do what.
     row("PutObject", Changes, &[State], &[Maintenance, BreakGlass]),

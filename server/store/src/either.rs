@@ -71,6 +71,17 @@ impl StoredFile for EitherFile {
     }
 }
 
+impl EitherStore {
+    /// Whether the store itself compares content with its SHA-256 and keeps that, so that nobody has to read it to know.
+    #[must_use]
+    pub fn vouches_for_content(&self) -> bool {
+        match self {
+            Self::Local(_) => false,
+            Self::S3(store) => store.findings().vouches_for_content(),
+        }
+    }
+}
+
 /// The same call to whichever store it is.
 macro_rules! each {
     ($this:expr, $store:ident => $call:expr) => {

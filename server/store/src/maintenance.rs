@@ -86,6 +86,11 @@ pub enum Purged {
     Gone,
     /// The store does not let this credential remove it: a rule of the store's own will, and until then it stays pending.
     LeftToTheStore,
+    /// Object Lock keeps it, and until then it stays pending. Without a time a legal hold does.
+    Locked {
+        /// In Unix milliseconds.
+        until_ms: Option<u64>,
+    },
     /// A crash cut its deletion before it went out of sight. It stays there, and is pending no more.
     NeverHidden,
 }

@@ -145,6 +145,39 @@ fn aws_refuses_a_put_without_a_condition_and_ceph_is_not_asked_to() {
 }
 
 #[test]
+fn scaleway_is_told_its_own_names_of_principals_and_resources() {
+    let id = "11111111-2222-3333-4444-555555555555";
+    let roles = [("writer", "application_id"), ("maintenance", "application_id"), ("break-glass", "user_id")];
+    let principals = roles.map(|(role, sort)| format!("--principal={role}={sort}:{id}"));
+    let options: Vec<_> =
+        ["--for", "scaleway"].into_iter().chain(principals.iter().map(String::as_str)).collect();
+    let policy = &json(&options)["bucket-policy"];
+    assert_eq!(policy["Version"], "2023-04-17");
+    assert!(!policy.to_string().contains("arn:"), "{policy}");
+    let statements = policy["Statement"].as_array().unwrap();
+    let writer = serde_json::json!({ "SCW": [format!("application_id:{id}")] });
+    let adds = statements
+        .iter()
+        .find(|s| s["Sid"] == "AllowFilesLocksProbeswriter")
+        .unwrap_or_else(|| panic!("{policy}"));
+    assert_eq!((&adds["Principal"], &adds["Effect"]), (&writer, &"Allow".into()));
+    assert!(adds["Resource"].as_array().unwrap().contains(&"example-backup/*/data/*".into()), "{adds}");
+
+    // Nobody is called pawl-writer there, and an ARN means nothing.
+    let refused = printed(&options[..4]).expect_code(1);
+    assert!(refused.stderr.contains("--principal break-glass="), "{refused:?}");
+    for foreign in [
+        &["--principal", "writer=arn:aws:iam::1:role/x"][..],
+        &["--for", "aws", "--principal", &format!("writer=user_id:{id}")],
+    ] {
+        let options: Vec<_> =
+            if foreign.len() == 2 { [&["--for", "scaleway"], foreign].concat() } else { foreign.to_vec() };
+        let refused = printed(&options).expect_code(1);
+        assert!(refused.stderr.contains("user_id:UUID"), "{refused:?}");
+    }
+}
+
+#[test]
 fn locks_in_a_bucket_of_their_own_leave_no_right_to_delete_in_the_first() {
     let options = [&ACCOUNT[..], &["--locks-bucket", "example-locks"]].concat();
     let everything = json(&options);
@@ -182,6 +215,8 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         &["--account", "1"],
         &["--principal", "writer=arn:aws:iam::1:role/*"],
         &["--principal", "emperor=arn:aws:iam::1:role/x"],
+        &["--principal", "writer=user_id:*"],
+        &["--principal", "writer=user_id:11111111-2222-3333-4444"],
         &["--noncurrent-days", "1"],
         &["--role", "writer", "--table"],
     ] {

@@ -37,6 +37,8 @@ pub(super) struct RepositoryRun {
     pub(super) record: Record,
     /// Where its `config` is, if a step of it may be late.
     config: ConfigPresence,
+    /// Whether this run has seen its `config`, which nobody takes away while the lock of maintenance is held.
+    pub(super) is_initialised: bool,
     data: PathBuf,
     /// Steps for which there was no time.
     left: u64,
@@ -69,6 +71,7 @@ impl RepositoryRun {
             stop,
             record,
             config,
+            is_initialised: false,
             data,
             left: 0,
             acts_first,

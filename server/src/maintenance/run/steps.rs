@@ -14,7 +14,7 @@ use pawl_config::run_settings::RunSettings;
 use pawl_policy::retention::{Filter, Rules};
 use pawl_policy::{DAY_MS, Handle, Usage};
 use pawl_store::maintenance::{Batch, MaintenanceStore, Reason};
-use pawl_store::{AppendStore, local, now_ms};
+use pawl_store::{AppendStore, StoreError, local, now_ms};
 
 use super::super::deleted::{count, weigh};
 use super::super::forget::{self, Wanted};
@@ -207,7 +207,8 @@ pub(super) async fn password(repository_run: &RepositoryRun) -> Result<Vec<u8>, 
     Ok(tokio::task::spawn_blocking(move || restic.password()).await??)
 }
 
-/// Has restic check the structure, and read the portion whose turn it is.
+/// Has restic check the structure, and read the portion whose turn it is. Where the store vouches for content, data is read
+/// only if the settings say in how many portions: verification compares each SHA-256 there.
 pub(super) async fn check(
     session: &Session,
     repository_run: &mut RepositoryRun,
@@ -222,13 +223,21 @@ pub(super) async fn check(
             let portions = portions.min(session.config.maintenance.portions_max());
             let portion = repository_run.record.next_portion.clamp(1, portions);
             let subset = format!("--read-data-subset={portion}/{portions}");
+            let is_vouched_for =
+                repository_run.settings.check_portions.is_none() && session.files.vouches_for_content();
             // Hosts wait meanwhile: then for the structure alone.
-            let args: &[&str] = if quiet.is_suspended() { &["check"] } else { &["check", &subset] };
+            let is_read = !is_vouched_for && !quiet.is_suspended();
+            let args: &[&str] = if is_read { &["check", &subset] } else { &["check"] };
             let refused = restic(session, repository_run, quiet, args, "checking", None).await?;
             if refused > 0 {
                 return Ok(StepOutcome::failed(refusals(refused)));
             }
-            if args.len() == 1 {
+            if is_vouched_for {
+                return Ok(StepOutcome::well(
+                    "no errors; no data was read, because the store keeps the SHA-256 of each file",
+                ));
+            }
+            if !is_read {
                 return Ok(StepOutcome::well(
                     "no errors; no data was read, because hosts had to wait for it",
                 ));
@@ -254,8 +263,8 @@ pub(super) async fn purge(
             }
             let RunSettings { bytes_per_second, assume_clock_synced, .. } = repository_run.settings;
             let options = Purge { assume_clock_synced, bytes_per_second, ..Purge::default() };
-            let is_checked = repository_run.restic.knows_password()
-                && session.files.facts(&repository_run.repository, &Handle::Config).await?.is_some();
+            let is_checked =
+                repository_run.restic.knows_password() && is_initialised(session, repository_run).await?;
             let held_back = |hidden_ms| why_held_back(&repository_run.record, is_checked, hidden_ms);
             let due = async {
                 Ok(Box::pin(purging::due(session, &repository_run.repository, &options, &held_back)).await?)
@@ -321,19 +330,25 @@ pub(super) async fn unless_told<T>(
 /// Why restic is not asked here, if it is not.
 pub(super) async fn without_restic(
     session: &Session,
-    repository_run: &RepositoryRun,
+    repository_run: &mut RepositoryRun,
 ) -> Result<Option<StepOutcome>, Box<dyn Error>> {
-    let restic = &repository_run.restic;
-    if !restic.knows_password() {
+    if !repository_run.restic.knows_password() {
         return Ok(Some(StepOutcome::skipped(NO_PASSWORD)));
     }
-    if session.files.facts(&repository_run.repository, &Handle::Config).await?.is_none() {
+    if !is_initialised(session, repository_run).await? {
         return Ok(Some(StepOutcome::skipped("it was never initialised")));
     }
-    if let Some(file) = &restic.options.password_file {
+    if let Some(file) = &repository_run.restic.options.password_file {
         secret::refuse_shared(file)?;
     }
     Ok(None)
+}
+
+/// Whether the repository has a `config`.
+async fn is_initialised(session: &Session, repository_run: &mut RepositoryRun) -> Result<bool, StoreError> {
+    repository_run.is_initialised = repository_run.is_initialised
+        || session.files.facts(&repository_run.repository, &Handle::Config).await?.is_some();
+    Ok(repository_run.is_initialised)
 }
 
 /// Runs restic at a server of ours, at which `young` stays, once no lock is in its way. Returns how many deletions were refused

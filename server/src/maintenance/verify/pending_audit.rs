@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use pawl_config::files::{self, FileError};
 use pawl_config::print::Outcome;
-use pawl_keeper::AuditEvent;
+use pawl_keeper::{AuditEvent, KeeperClient};
 
-use super::super::session::{Session, directory as of_maintenance};
+use super::super::session::directory as of_maintenance;
 
 fn path(data: &Path) -> PathBuf {
     super::directory(data).join(",untold.json")
@@ -36,14 +36,13 @@ pub(super) fn keep(data: &Path, new: Vec<AuditEvent>) -> Result<(), FileError> {
 }
 
 /// Tells what waits.
-pub(in crate::maintenance) async fn tell(session: &Session) -> Outcome {
-    let data = &session.config.data;
+pub(in crate::maintenance) async fn tell(data: &Path, keeper: &KeeperClient) -> Outcome {
     let pending_audit = waiting(data)?;
     if pending_audit.is_empty() {
         return Ok(());
     }
     for told in pending_audit {
-        session.keeper.tell_deed(told).await?;
+        keeper.tell_deed(told).await?;
     }
     Ok(write(data, &[])?)
 }

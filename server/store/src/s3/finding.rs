@@ -75,9 +75,18 @@ pub struct Findings {
     /// For how many days Object Lock keeps each new version.
     #[serde(default)]
     pub(super) locked_days: Option<u32>,
+    /// Whether it compares content with the SHA-256 that comes with it, and keeps that.
+    #[serde(default)]
+    pub(super) vouches_for_content: bool,
 }
 
 impl Findings {
+    /// Whether the store refuses content whose SHA-256 is not the one announced, and tells that of each file later.
+    #[must_use]
+    pub const fn vouches_for_content(&self) -> bool {
+        self.vouches_for_content
+    }
+
     /// For how many days Object Lock keeps each new version; `None` if it keeps none, or that cannot be read.
     #[must_use]
     pub const fn locked_days(&self) -> Option<u32> {
@@ -132,6 +141,7 @@ impl Findings {
             taken_names: TakenNames::Unknown,
             old_versions: OldVersions::NotKnown(String::new()),
             locked_days: None,
+            vouches_for_content: false,
         }
     }
 

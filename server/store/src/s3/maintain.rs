@@ -179,7 +179,10 @@ impl MaintenanceStore for S3Maintenance {
         repository: &RepositoryName,
         handle: &Handle,
     ) -> Result<Option<FileId>, StoreError> {
-        let head = self.shown(repository, handle).await?.ok_or(StoreError::NotFound)?;
+        let head = match self.looked_at(repository, handle).await? {
+            Some(head) => head,
+            None => self.shown(repository, handle).await?.ok_or(StoreError::NotFound)?,
+        };
         let decoded = head.checksum.and_then(|checksum| STANDARD.decode(checksum).ok());
         Ok(decoded.and_then(|sha256| sha256.try_into().ok()).map(FileId::from_sha256))
     }

@@ -42,6 +42,7 @@ pub(super) async fn probe(
         taken_names: TakenNames::Unknown,
         old_versions: OldVersions::Stay,
         locked_days: None,
+        vouches_for_content: false,
     };
     let first = probe.conditions(&mut findings).await?;
     probe.versioning(&mut findings).await?;
@@ -191,7 +192,8 @@ impl Probe<'_> {
         let put = put::whole(self.client, self.settings, target, content_of(&key)).await;
         // A store that does not answer this is refused for it.
         let is_there = self.head(&key).await.is_ok_and(|found| found.is_some());
-        if put.is_ok() || is_there {
+        let is_checked = put.is_err() && !is_there;
+        if !is_checked {
             let text = "content is stored although its SHA-256 is not the one announced";
             findings.add(Sort::Weak(Weakness::UncheckedContent), text);
         } else {
@@ -200,7 +202,9 @@ impl Probe<'_> {
         let key = self.new_key()?;
         self.put(&key, findings.knows_conditions()).await?;
         let recorded = self.head(&key).await.ok().flatten().flatten();
-        if recorded == Some(checksum(&Sha256::digest(content_of(&key)).into())) {
+        let is_kept = recorded == Some(checksum(&Sha256::digest(content_of(&key)).into()));
+        findings.vouches_for_content = is_checked && is_kept;
+        if is_kept {
             findings.add(Sort::Good, "the store keeps the SHA-256 of each file");
         } else {
             let text = "the store does not tell the SHA-256 of a file: verifying means reading everything";

@@ -59,7 +59,19 @@ pub(crate) fn host_behind(
     prepare_line: impl FnOnce(&Faults),
     prepare_server: impl FnOnce(Builder) -> Builder,
 ) -> Host {
-    let roles = Roles::new(s3, PREFIX, Kind::Versioned);
+    host_in(s3, Kind::Versioned, min_snapshot_age_days, credential, prepare_line, prepare_server)
+}
+
+/// The same in a bucket of this kind.
+pub(crate) fn host_in(
+    s3: &S3,
+    kind: Kind,
+    min_snapshot_age_days: u32,
+    credential: impl Fn(&Roles) -> Access,
+    prepare_line: impl FnOnce(&Faults),
+    prepare_server: impl FnOnce(Builder) -> Builder,
+) -> Host {
+    let roles = Roles::new(s3, PREFIX, kind);
     let secret = tempfile::tempdir().unwrap();
     let file = secret.path().join("credentials");
     write_credentials(&file, &credential(&roles));

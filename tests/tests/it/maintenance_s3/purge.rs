@@ -1,18 +1,23 @@
 //! Making deletions final in a bucket, and what keeps them from it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{ObjectLockRetention, ObjectLockRetentionMode};
+use pawl_tests::bucket::Kind;
 use pawl_tests::maintenance::{Maintenance, maintain_at_time};
 use pawl_tests::on_each_s3;
+use pawl_tests::roles::Roles;
 use pawl_tests::s3::S3;
 
-use super::host::{Host, PRUNE, VERSION, host, host_with_five_backups};
+use super::host::{Host, PRUNE, VERSION, host, host_in, host_with_five_backups, name_of};
 
 on_each_s3! {
     a_clock_set_forward_makes_nothing_in_a_bucket_final,
     what_waited_and_was_seen_is_purged_from_a_bucket_and_the_rest_stays_whole,
     a_purge_of_a_bucket_reads_no_faster_than_it_may,
     a_purge_with_maintenances_own_key_is_left_to_the_store,
+    what_object_lock_keeps_is_named_and_the_rest_of_the_batch_is_purged,
 }
 
 /// Bytes a second: what passes at once however low the rate is.
@@ -108,4 +113,37 @@ fn a_purge_with_maintenances_own_key_is_left_to_the_store(s3: &S3) {
     // As long as the store keeps it, it comes back.
     let _ = door.run_command(&["undelete", &door.one_batch()]).expect_code(0);
     host.assert_all_restore();
+}
+
+fn what_object_lock_keeps_is_named_and_the_rest_of_the_batch_is_purged(s3: &S3) {
+    let owner = |roles: &Roles| roles.owner.access().clone();
+    let host = host_in(s3, Kind::Locked, 0, owner, |_| {}, |server| server);
+    let before = host.visible();
+    let door = pruned(&host);
+    let (kept, bucket) = (host.visible(), host.bucket.snapshot());
+    let pack = before.keys().find(|key| key.contains("/data/") && !kept.contains_key(*key)).unwrap();
+    let version = bucket.versions(pack).first().unwrap();
+    let until = SystemTime::now() + Duration::from_hours(24 * 400);
+    let retention = ObjectLockRetention::builder()
+        .mode(ObjectLockRetentionMode::Governance)
+        .retain_until_date(DateTime::from(until))
+        .build();
+    let locked = host.bucket.ask(|client| {
+        let put = client.put_object_retention().bucket(host.bucket.name()).key(pack);
+        put.version_id(&version.id).retention(retention).send()
+    });
+    drop(locked.unwrap());
+    seen_on_six_days(&host);
+    let files = door.deleted()[0]["files"].as_u64().unwrap();
+
+    let purged = maintain_at_time("+15d", &host.server.place(), &PURGE).expect_code(0).json();
+    let day = DateTime::from(until).to_string();
+    let (date, _) = day.split_once('T').unwrap();
+    let reason = purged[0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with(&format!("{}: Object Lock keeps it until {date}", name_of(pack))), "{purged}");
+    assert!(reason.contains("maintenance.purge_delay_days"), "{purged}");
+    assert_eq!((&purged[0]["outcome"], &purged[0]["removed_files"]), (&"purged".into(), &(files - 1).into()));
+    assert_eq!(door.deleted()[0]["files"], 1);
+    assert!(host.visible() == kept, "nothing that is visible is gone");
+    host.restic.check();
 }

@@ -37,17 +37,19 @@ impl S3Maintenance {
         let mut copies = Vec::new();
         let may_be_rescued = holders.is_none_or(|holders| holders.are_rescued(handle));
         let is_aside = self.store.is_aside(repository, handle).await?;
-        let recorded = match handle {
-            // Whoever overwrites a config can record what it likes with it.
-            Handle::Config if kept.len() > 1 => self.config_hash(repository).await?,
-            Handle::Config => self.true_head(repository).await?.and_then(|head| head.content),
-            Handle::File(..) => None,
+        let shown = match kept.iter().find(|version| version.is_shown) {
+            Some(shown) => self.head_of(repository, handle, shown).await?,
+            None => None,
         };
-        if let Some(shown) = kept.iter().find(|version| version.is_shown) {
-            let place = if is_aside { Place::Aside(String::new()) } else { Place::Current };
-            let head = self.store.head_version(bucket, &key, Some(shown.id.clone())).await?;
-            copies.extend(head.map(|head| version(place, head, recorded)));
-        }
+        let recorded = match (handle, &shown) {
+            // Whoever overwrites a config can record what it likes with it.
+            (Handle::Config, _) if kept.len() > 1 => self.config_hash(repository).await?,
+            (Handle::Config, Some(only)) => only.content,
+            (Handle::Config, None) => self.true_head(repository).await?.and_then(|head| head.content),
+            (Handle::File(..), _) => None,
+        };
+        let place = if is_aside { Place::Aside(String::new()) } else { Place::Current };
+        copies.extend(shown.map(|head| version(place, head, recorded)));
         if let Some((bucket, key)) = may_be_rescued.then(|| self.rescued_place(repository, handle)).flatten()
         {
             let head = self.store.head(&bucket, &key).await?;
@@ -73,6 +75,21 @@ impl S3Maintenance {
             copies.extend(head.map(|head| version(Place::Noncurrent(id.clone()), head, recorded)));
         }
         Ok(copies)
+    }
+
+    /// What is known of the version that is shown.
+    async fn head_of(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+        shown: &Kept,
+    ) -> Result<Option<Head>, StoreError> {
+        let known = self.looked_at(repository, handle).await?;
+        if let Some(head) = known.filter(|head| head.version.as_ref() == Some(&shown.id)) {
+            return Ok(Some(head));
+        }
+        let (bucket, key) = (self.store.bucket(handle), self.store.layout.file(repository, handle));
+        self.store.head_version(bucket, &key, Some(shown.id.clone())).await
     }
 
     /// What these batches hold under a name.

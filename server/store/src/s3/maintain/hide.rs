@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use aws_sdk_s3::types::ObjectLockLegalHoldStatus;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
 
 use super::notes::Noted;
 use super::{PARALLEL, S3Maintenance};
 use crate::maintenance::{Batch, Hid, Purged, Reason};
-use crate::s3::facts::Head;
+use crate::s3::facts::{Head, millis};
 use crate::s3::failure::{Failure, failure, store_error};
 use crate::s3::usage::counts;
 use crate::s3::versions::Version;
@@ -178,7 +179,14 @@ impl S3Maintenance {
             match delete.set_version_id(version.id.clone()).send().await {
                 Ok(_) => {}
                 Err(error) if failure(&error) == Failure::Absent => {}
-                Err(error) if failure(&error) == Failure::Denied => purged = Purged::LeftToTheStore,
+                // Stores give one answer for both.
+                Err(error) if failure(&error) == Failure::Denied => {
+                    purged = match self.locked(bucket, &key, version).await? {
+                        Some(locked) => locked,
+                        None if matches!(purged, Purged::Locked { .. }) => purged,
+                        None => Purged::LeftToTheStore,
+                    };
+                }
                 Err(error) => return Err(store_error(&format!("cannot remove a version of {key}"), &error)),
             }
         }
@@ -187,6 +195,21 @@ impl S3Maintenance {
             self.take_entry_back(&batch.id, handle).await?;
         }
         Ok(purged)
+    }
+
+    /// Until when Object Lock keeps a version; `None` if it does not, or if this credential may not know.
+    async fn locked(&self, bucket: &str, key: &str, version: &Version) -> Result<Option<Purged>, StoreError> {
+        let head = self.store.clients.quick.head_object().bucket(bucket).key(key);
+        let output = match head.set_version_id(version.id.clone()).send().await {
+            Ok(output) => output,
+            Err(error) if failure(&error) == Failure::Absent => return Ok(None),
+            Err(error) => return Err(store_error("HEAD", &error)),
+        };
+        if output.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On) {
+            return Ok(Some(Purged::Locked { until_ms: None }));
+        }
+        let until = output.object_lock_retain_until_date();
+        Ok(until.map(|until| Purged::Locked { until_ms: Some(millis(Some(until))) }))
     }
 
     /// The versions of a name that other batches hold.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use pawl_config::files;
 use pawl_config::format::Version;
-use pawl_policy::BatchId;
+use pawl_policy::{BatchId, Handle, RepositoryName};
 use serde::{Deserialize, Serialize};
 
 use super::S3Maintenance;
@@ -307,6 +307,20 @@ impl S3Maintenance {
             }
         }
         Ok(head)
+    }
+
+    /// What is known of the version of a file that is shown, if this run has listed it.
+    pub(super) async fn looked_at(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> Result<Option<Head>, StoreError> {
+        if self.store.is_aside(repository, handle).await? {
+            return Ok(None);
+        }
+        let key = self.store.layout.file(repository, handle);
+        let known = self.pending.known();
+        Ok(known.heads.get(&key).filter(|known| known.is_used).map(|known| known.head.clone()))
     }
 
     /// The header of a batch; read at most once where it was listed.

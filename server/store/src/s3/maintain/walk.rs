@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use pawl_policy::{FileType, Handle, RepositoryName};
+use pawl_policy::{FileType, Handle, RepositoryName, RepositoryState};
 
 use super::{PARALLEL, S3Maintenance, repositories};
 use crate::StoreError;
@@ -110,8 +110,11 @@ pub(super) async fn walk(
     this: &S3Maintenance,
     repository: &RepositoryName,
 ) -> Result<impl Stream<Item = Result<Vec<Found>, StoreError>> + Send + 'static + use<>, StoreError> {
-    this.must_be_there(repository).await?;
     let store = &this.store;
+    let view = store.view(repository).await?;
+    if view.state == RepositoryState::Absent {
+        this.must_be_there(repository).await?; // or all of it is out of sight
+    }
     let mut held = HashSet::new();
     for batch in this.batches_of(repository).await? {
         let mut entries = std::pin::pin!(this.entries(&batch));
@@ -124,14 +127,8 @@ pub(super) async fn walk(
     if let Some(bucket) = &store.settings.locks_bucket {
         places.push((bucket.clone(), store.layout.files(repository, FileType::Locks)));
     }
-    let walk = Walk {
-        this: this.clone(),
-        repository: repository.clone(),
-        root,
-        view: store.view(repository).await?,
-        held,
-        others: HashMap::new(),
-    };
+    let walk =
+        Walk { this: this.clone(), repository: repository.clone(), root, view, held, others: HashMap::new() };
     let reader = this.clone();
     let pages = stream::iter(places).flat_map(move |(bucket, prefix)| {
         Box::pin(stream::try_unfold(Pages::new(reader.clone(), bucket, prefix), Pages::next))
