@@ -10,8 +10,8 @@ use pawl_config::time;
 use serde::Serialize;
 
 use pawl_keeper::audit::{
-    Broken, Decision, Event, LOGS, Line, Log, Suspension, Verification, Verified, directories, verify,
-    verify_whole,
+    Archival, Broken, Decision, Event, LOGS, Line, Log, Suspension, Verification, Verified, directories,
+    verify, verify_whole,
 };
 mod added;
 
@@ -140,6 +140,7 @@ fn is_wanted(line: &Line, options: &ShowAudit, since: Option<Timestamp>) -> bool
         | Event::Adopted(deed)
         | Event::Retired(deed) => (Some(deed.principal.as_str()), Some(deed.repository.as_str())),
         Event::Verified(run) => (Some(run.principal.as_str()), Some(run.repository.as_str())),
+        Event::Archived(of) => (Some(of.principal.as_str()), None),
         Event::LocksSuspended(of) => (Some(of.principal.as_str()), Some(of.repository.as_str())),
         // One of a newer Pawl may be about anybody.
         Event::Unknown(_) => return true,
@@ -197,6 +198,9 @@ fn readable(line: &Line) -> String {
         }
         Event::LocksResumed(deed) => {
             format!("let hosts lock {} again for {}", deed.repository, deed.principal)
+        }
+        Event::Archived(Archival { principal, log, files, last, .. }) => {
+            format!("archived {files} files of the log of {log}, up to record {last}, for {principal}")
         }
         Event::Unknown(unknown) => format!("unknown to this version of Pawl: {}", unknown.words()),
         Event::Started => "started".to_owned(),

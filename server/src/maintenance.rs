@@ -20,6 +20,7 @@ mod listing;
 mod locks;
 mod map_concurrent;
 mod nights;
+mod pending_audit;
 mod probe_cache;
 mod progress;
 mod purge;

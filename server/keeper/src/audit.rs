@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 pub use archive::{ArchiveError, Archived, archive};
 pub use budget::{Budget, COUNTED_EVERY};
 pub use log::{Checkpoint, LOGS, Log};
-pub use verify::{Break, Broken, Past, Verified, each_record, verify, verify_past, verify_whole};
+pub use verify::{Break, Broken, Past, ReadFiles, Verified, each_record, verify, verify_past, verify_whole};
 
 /// What stands in place of the line before the first one.
 pub const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -79,6 +79,8 @@ pub enum Event {
     LocksResumed(Deed),
     /// Maintenance changed when a file says that it was received, which was a time to come.
     ReceivedAmended(Deed),
+    /// Maintenance moved old files of a log to another directory.
+    Archived(Archival),
     /// The keeper began to serve.
     Started,
     /// The keeper ended in good order.
@@ -94,7 +96,7 @@ pub enum Event {
 }
 
 /// What this Pawl knows, by its word in the log. A line with one of these that lacks something is no record.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 22] = [
     "decision",
     "stored",
     "rescued",
@@ -113,6 +115,7 @@ const KNOWN: [&str; 21] = [
     "locks_suspended",
     "locks_resumed",
     "received_amended",
+    "archived",
     "started",
     "stopped",
     "lost",
@@ -224,6 +227,21 @@ pub struct Suspension {
     pub repository: String,
     /// It ends by itself then, in Unix milliseconds, unless it is prolonged or ended before.
     pub until_ms: u64,
+}
+
+/// Old files of a log lie elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archival {
+    /// Who moved them.
+    pub principal: String,
+    /// One of [`LOGS`].
+    pub log: String,
+    /// How many files were moved.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// The number of the last record in them.
+    pub last: u64,
 }
 
 /// Number and hash of the last line, to be kept elsewhere.

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::usage::Account;
-use crate::audit::{Decision, Deed, Event, Head, Suspension, Verification};
+use crate::audit::{Archival, Decision, Deed, Event, Head, Suspension, Verification};
 use crate::confine::Confined;
 
 /// Longest message in bytes: the longest names (four segments of 64, a handle, a principal) fit three times.
@@ -112,7 +112,7 @@ pub struct AuditEvent {
     pub act: Act,
     /// For whom.
     pub principal: String,
-    /// Where.
+    /// In which repository, or of which log ([`Act::Archive`]).
     pub repository: String,
     /// To which file; none if it was to a batch.
     pub file: Option<String>,
@@ -161,6 +161,13 @@ pub enum Act {
     ResumeLocks,
     /// Change when a file says that it was received.
     AmendReceived,
+    /// Move old files of a log to another directory.
+    Archive {
+        /// How many files.
+        files: u64,
+        /// The number of the last record in them.
+        last: u64,
+    },
 }
 
 impl From<AuditEvent> for Event {
@@ -195,6 +202,10 @@ impl From<AuditEvent> for Event {
             }
             Act::ResumeLocks => Self::LocksResumed(deed),
             Act::AmendReceived => Self::ReceivedAmended(deed),
+            Act::Archive { files, last } => {
+                let Deed { principal, repository: log, bytes, .. } = deed;
+                Self::Archived(Archival { principal, log, files, bytes: bytes.unwrap_or(0), last })
+            }
         }
     }
 }

@@ -6,11 +6,12 @@
 use std::path::Path;
 
 use pawl_config::print::{self, Outcome};
-use pawl_config::time;
+use pawl_config::{Config, Log, LogLevel, log, time};
 use pawl_keeper::audit::{self, Archived, LOGS};
+use pawl_keeper::{Act, AuditEvent};
 use serde::Serialize;
 
-use super::{report, session};
+use super::{pending_audit, report, session};
 use crate::cli::ArchiveAudit;
 
 /// What was archived of a log, in the form that scripts read.
@@ -26,20 +27,45 @@ struct OfLog {
 /// Runs the command.
 pub fn run(options: &ArchiveAudit) -> Outcome {
     let before = time::parse(&options.before)?;
-    let config = session::config(&options.place)?;
+    let mut config = session::config(&options.place)?;
+    config.log = Log { level: LogLevel::Warn, ..config.log };
+    log::start(config.log);
     let to = directory(&options.to, &config.data)?;
     let told = report::told(&config.data)?;
-    let mut all = Vec::new();
+    let (mut all, mut failed) = (Vec::new(), None);
     for (log, directory) in LOGS.into_iter().zip(audit::directories(&config.data)) {
         // Of a log of which the last report knew nothing, the next one knows nothing either.
         let told = told.as_ref().map(|told| told.get(log).copied().unwrap_or(0));
-        let Archived { files, bytes, last } = audit::archive(&directory, &to.join(log), before, told)?;
-        all.push(OfLog { log, files, bytes, last });
+        match audit::archive(&directory, &to.join(log), before, told) {
+            Ok(Archived { files, bytes, last }) => all.push(OfLog { log, files, bytes, last }),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
     }
+    tell(&config, &all)?;
+    failed.map_or(Ok(()), Err)?;
     if options.json {
         return print::json(&all);
     }
     all.iter().try_for_each(|of| print::line(&words(of, &options.before, &to)))
+}
+
+/// Has each move written into the audit log of maintenance.
+fn tell(config: &Config, all: &[OfLog]) -> Outcome {
+    let principal = session::user()?.to_string();
+    let moved = all.iter().filter_map(|of| Some((of, of.last.as_ref()?)));
+    let told = moved.map(|(of, last)| AuditEvent {
+        act: Act::Archive { files: u64::try_from(of.files).unwrap_or(u64::MAX), last: last.number },
+        principal: principal.clone(),
+        repository: of.log.to_owned(),
+        file: None,
+        bytes: Some(of.bytes),
+        batch: None,
+    });
+    let told: Vec<_> = told.collect();
+    if told.is_empty() { Ok(()) } else { pending_audit::tell_or_keep(config, told) }
 }
 
 /// The directory, which is there and lies elsewhere.

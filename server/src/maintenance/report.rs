@@ -94,7 +94,7 @@ async fn make(
     let basis = Basis::of(Last::load(&config.data), options.compare.as_deref())?;
     let report = gather::gather(store, config, &options.repositories, basis, options.acknowledge).await?;
     if options.acknowledge {
-        keep(&config.data, &Last::seen(report.expected.clone()))?;
+        keep(&config.data, &Last::seen(&report))?;
     }
     if let Some(path) = &options.html {
         write_page(&std::path::absolute(path)?, &page::page(&report))?;
@@ -137,7 +137,7 @@ async fn hand_out(report: &mut Report, config: &Config) -> Result<(), Box<dyn Er
     let kept = match &delivered {
         Ok(()) => {
             let before = Last::load(&config.data).ok().flatten();
-            keep(&config.data, &Last::delivered(report.expected.clone(), before.as_ref()))
+            keep(&config.data, &Last::delivered(report, before.as_ref()))
         }
         Err(_) => Ok(()),
     };
@@ -166,7 +166,7 @@ pub(super) async fn deliver(
     if to_somebody {
         hand_out(&mut report, config).await?;
     } else if let Ok(last) = last {
-        keep(&config.data, &Last::kept(report.expected.clone(), last.as_ref()))?;
+        keep(&config.data, &Last::kept(&report, last.as_ref()))?;
     }
     Ok(Delivered { to_somebody, attention: report.summary.attention })
 }
@@ -244,7 +244,7 @@ mod tests {
         }
         let basis = Basis::of(Last::load(&place.config.data), None).unwrap();
         let seen = gather::gather(&place.store, &place.config, &[], basis, true).await.unwrap();
-        keep(&place.config.data, &Last::seen(seen.expected)).unwrap();
+        keep(&place.config.data, &Last::seen(&seen)).unwrap();
         assert_eq!(losses(&place).await, 0);
         let kept = std::fs::metadata(place.data.path().join(".pawl/maintenance")).unwrap().permissions();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept) & 0o777, 0o700);

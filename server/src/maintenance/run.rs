@@ -29,12 +29,12 @@ use pawl_config::{Config, Log, LogLevel};
 
 use super::deleted::all_are_readable;
 use super::locks::{ExclusiveAccess, ON_ITS_WAY, Timeouts};
+use super::pending_audit;
 use super::purge;
 use super::report::{self as reporting, Comparison, Delivered};
 use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
-use super::verify::pending_audit;
 use crate::cli::Run;
 use crate::serve::DISK_WAIT_MAX;
 pub use record::Step;

@@ -26,8 +26,8 @@ use pawl_store::{StoreError, StoredFile};
 
 use super::content;
 use super::locks::LockFilter;
+use super::pending_audit;
 use super::stores::{self, Stores};
-use super::verify::pending_audit;
 use crate::serve::{DISK_WAIT_MAX, end_keeper};
 
 /// What a command works with.
@@ -135,8 +135,8 @@ pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outco
     outcome
 }
 
-/// Has what verification found written into the audit log. The store, which may be a bucket that is far away, is not opened.
-pub(super) fn tell_untold(config: &Config) -> Outcome {
+/// Writes all events that wait into the audit log. Opens no store, which may be a bucket that is far away.
+pub(super) fn tell_pending(config: &Config) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let told = runtime.block_on(async {
         let (keeper, child) = start_keeper(config).await?;
@@ -162,7 +162,7 @@ pub(super) async fn act_within(config: Config, work: impl AsyncFnOnce(&Session) 
             let sight = LockFilter::default();
             let session = Session { config, store, files, sight, keeper: keeper.clone() };
             if let Err(error) = pending_audit::tell(&session.config.data, &session.keeper).await {
-                tracing::warn!(error, "what `pawl maintain verify` found is not in the audit log yet");
+                tracing::warn!(error, "what an earlier command did is not in the audit log yet");
             }
             let outcome = stores::while_held(lock.as_ref(), work(&session)).await;
             if let Some(lock) = lock {

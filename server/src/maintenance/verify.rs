@@ -5,7 +5,6 @@
 
 mod coverage;
 pub(super) mod finding;
-pub(super) mod pending_audit;
 mod read;
 mod report;
 pub(super) mod run;
@@ -33,7 +32,7 @@ use pawl_store::s3::Direct;
 
 use super::restic::Address;
 use super::stop::Stop;
-use super::{progress, session, stores};
+use super::{pending_audit, progress, session, stores};
 use crate::cli::{Reading, Verify};
 use crate::maintenance::restic::Restic;
 pub use coverage::{Covered, coverage};
@@ -176,17 +175,13 @@ async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::
     Ok(())
 }
 
-/// Has what was found written into the audit log: now, or where other maintenance is at work, when it can be.
+/// Has what was found written into the audit log.
 fn tell(config: &Config, report: &report::Report) -> Outcome {
     let mut told = Vec::new();
     for outcome in looked_at(report.repositories()) {
         told.extend(deeds(outcome)?);
     }
-    pending_audit::keep(&config.data, told)?;
-    if pending_audit::is_held(&config.data) {
-        return Ok(()); // it is told by whoever comes next
-    }
-    session::tell_untold(config)
+    pending_audit::tell_or_keep(config, told)
 }
 
 /// The audit log tells nothing of a repository that could not be looked at.

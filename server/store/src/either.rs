@@ -188,6 +188,10 @@ impl MaintenanceStore for EitherMaintenance {
         }
     }
 
+    async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {
+        each!(self, store => store.facts(repository, handle).await)
+    }
+
     async fn stored_sha256(
         &self,
         repository: &RepositoryName,

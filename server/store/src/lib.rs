@@ -15,6 +15,7 @@
     expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
 )]
 
+mod auditor;
 pub mod body;
 #[cfg(test)]
 mod conformance;

@@ -5,7 +5,6 @@
 
 use std::future::Future;
 
-use pawl_keeper::{Act, AuditEvent};
 use pawl_policy::{FileId, RepositoryName};
 
 use super::{Facts, StoreError};
@@ -42,11 +41,6 @@ pub trait LockStore: Send + Sync + 'static {
         &self,
         repository: &RepositoryName,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-/// What the audit log is told of a suspension.
-pub(super) fn told(act: Act, principal: String, repository: &RepositoryName) -> AuditEvent {
-    AuditEvent { act, principal, repository: repository.to_string(), file: None, bytes: None, batch: None }
 }
 
 /// The moment that the name of a mark says, in Unix milliseconds. What says none is an error: nobody else writes there.

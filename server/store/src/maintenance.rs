@@ -239,6 +239,14 @@ pub trait MaintenanceStore: Send + Sync + 'static {
         Output = Result<impl Stream<Item = Result<Vec<Found>, StoreError>> + Send + 'static, StoreError>,
     > + Send;
 
+    /// What is known of a visible file; nothing if there is none. A bucket is not asked again about what this store has
+    /// listed.
+    fn facts(
+        &self,
+        repository: &RepositoryName,
+        handle: &Handle,
+    ) -> impl Future<Output = Result<Option<Facts>, StoreError>> + Send;
+
     /// The SHA-256 that the store itself computed over what it holds now, where it does that; else the file has to be
     /// read to be verified.
     fn stored_sha256(

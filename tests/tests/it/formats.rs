@@ -129,7 +129,7 @@ fn what_maintenance_remembers_in_a_newer_version_is_refused_and_stays() {
 /// The password of the host in the sample.
 const SAMPLE_PASSWORD: &str = "pawl_311ed7ddda0b992782b8b61f4fe668b78596037b448bda72d1231a475da8ef3b";
 
-/// `tests/formats/0.1.0` is the data directory of a server of that version after a night.
+/// `tests/formats/0.1.0` is the data directory of a server of that version after a night, with an archived part of its log.
 #[test]
 fn what_version_0_1_0_left_is_understood() {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/formats/0.1.0");

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pawl_config::files::FileError;
@@ -231,6 +232,46 @@ impl fmt::Display for Break {
     }
 }
 
+/// The first files of a log, which were read to their ends without a break.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFiles {
+    files: Vec<ReadFile>,
+    /// How many lines they have.
+    lines: u64,
+    /// The last of these.
+    pub head: Head,
+}
+
+/// A file as it was when it was read. The kernel notes the time of each change, and nobody but root can set it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ReadFile {
+    name: String,
+    inode: u64,
+    bytes: u64,
+    /// In seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl ReadFile {
+    fn look(path: &Path) -> Result<Self, Broken> {
+        let looked = std::fs::metadata(path);
+        let found = looked.map_err(|cause| Broken::Unreadable { path: path.to_owned(), cause })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let changed = (found.ctime(), found.ctime_nsec());
+        Ok(Self { name, inode: found.ino(), bytes: found.len(), changed })
+    }
+}
+
+impl ReadFiles {
+    /// Whether the log still begins with these files, and nobody has touched them.
+    #[must_use]
+    pub fn are_unchanged(&self, log: &Log) -> bool {
+        let is_unchanged =
+            |(read, path): (&ReadFile, &PathBuf)| ReadFile::look(path).is_ok_and(|now| now == *read);
+        log.files.len() >= self.files.len() && self.files.iter().zip(&log.files).all(is_unchanged)
+    }
+}
+
 /// A log as it stands, breaks and all.
 #[derive(Debug, Default)]
 pub struct Past {
@@ -244,16 +285,25 @@ pub struct Past {
     pub broken: Option<Broken>,
     /// The last line that was archived.
     pub archived: Option<Head>,
+    /// All files but the last, if the log has no break; nothing if it has no other file.
+    pub read: Option<ReadFiles>,
 }
 
-/// Reads all files of a log past its breaks. Of lines behind one that is none of those seen, nothing is told; the others
-/// come with their hashes. What cannot be read, or is cut into pieces all over, cannot be seen by anybody.
-pub fn verify_past(log: &Log, seen: &BTreeSet<Break>, each: impl FnMut(Line, &str)) -> Past {
-    let mut past = Past::default();
+/// Reads all files of a log past its breaks, but for those that were `read` before and are unchanged. Of lines behind a break
+/// that is none of those seen, nothing is told; the others come with their hashes. What cannot be read, or is cut into
+/// pieces all over, cannot be seen by anybody.
+pub fn verify_past(
+    log: &Log,
+    seen: &BTreeSet<Break>,
+    read: Option<ReadFiles>,
+    each: impl FnMut(Line, &str),
+) -> Past {
+    let mut past = Past { read, ..Past::default() };
     if let Err(broken) = read_past(log, seen, &mut past, each) {
         past.head = None;
         past.broken.get_or_insert(broken);
     }
+    past.read = past.read.filter(|_| past.breaks.is_empty() && past.broken.is_none());
     past
 }
 
@@ -279,7 +329,18 @@ fn read_past(
     mut each: impl FnMut(Line, &str),
 ) -> Result<(), Broken> {
     past.archived = log.archived()?;
-    for path in &log.files {
+    let mut files = Vec::new();
+    if let Some(read) = &past.read {
+        (past.lines, past.head) = (read.lines, Some(read.head.clone()));
+        files.clone_from(&read.files);
+    }
+    let skipped = files.len();
+    for (at, path) in log.files.iter().enumerate().skip(skipped) {
+        if at > skipped {
+            let (files, lines) = (files.clone(), past.lines);
+            past.read = past.head.clone().map(|head| ReadFiles { files, lines, head });
+        }
+        files.push(ReadFile::look(path)?);
         let mut reader = open(path)?;
         let mut line = 0;
         while let Some(bytes) = next_line(path, &mut reader, line + 1)? {
@@ -367,4 +428,75 @@ fn next_line(path: &Path, reader: &mut impl BufRead, line: u64) -> Result<Option
         return Err(Broken::NoRecord { path: path.to_owned(), line, cause });
     }
     Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use super::*;
+    use crate::audit::{Event, file_name};
+
+    fn write(path: &Path, text: &str) {
+        File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// A log of six records in three files.
+    fn log() -> (tempfile::TempDir, Vec<PathBuf>) {
+        let place = tempfile::tempdir().unwrap();
+        let mut previous = NOTHING_BEFORE.to_owned();
+        let mut files = Vec::new();
+        for first in [1, 3, 5] {
+            let mut text = String::new();
+            for number in [first, first + 1] {
+                let time = "2026-11-30T00:00:00Z".to_owned();
+                let line = serde_json::to_string(&Line { number, time, previous, event: Event::Started });
+                let line = line.unwrap();
+                previous = hash(line.as_bytes());
+                text += &format!("{line}\n");
+            }
+            files.push(place.path().join(file_name(first, 0)));
+            write(&files[files.len() - 1], &text);
+        }
+        (place, files)
+    }
+
+    fn read(place: &Path, before: Option<ReadFiles>) -> (Past, Vec<u64>) {
+        let mut told = Vec::new();
+        let log = Log::open(place).unwrap();
+        let before = before.filter(|before| before.are_unchanged(&log));
+        let past = verify_past(&log, &BTreeSet::new(), before, |line, _| told.push(line.number));
+        (past, told)
+    }
+
+    #[test]
+    fn files_that_were_read_are_left_out_until_somebody_touches_one() {
+        let (place, files) = log();
+        let (first, told) = read(place.path(), None);
+        assert_eq!(told, [1, 2, 3, 4, 5, 6]);
+        let (second, told) = read(place.path(), first.read.clone());
+        assert_eq!(told, [5, 6]);
+        assert_eq!((second.lines, &second.head, &second.read), (6, &first.head, &first.read));
+
+        // The same bytes again are told again; others are found.
+        let whole = std::fs::read_to_string(&files[0]).unwrap();
+        write(&files[0], &whole);
+        let (third, told) = read(place.path(), second.read);
+        assert_eq!((told.len(), third.broken.is_none()), (6, true));
+        write(&files[0], &whole.replace("started", "stopped"));
+        let (fourth, told) = read(place.path(), third.read);
+        assert!(matches!(fourth.broken, Some(Broken::Changed { number: 2, .. })), "{:?}", fourth.broken);
+        assert_eq!((told, fourth.read), (vec![1], None));
+    }
+
+    #[test]
+    fn files_that_were_archived_have_all_others_read_again() {
+        let (place, files) = log();
+        let (first, _) = read(place.path(), None);
+        std::fs::rename(&files[0], place.path().join("archived")).unwrap();
+        let (second, told) = read(place.path(), first.read);
+        assert!(matches!(second.broken, Some(Broken::Beginning { found: 3, .. })), "{:?}", second.broken);
+        assert!(told.is_empty(), "{told:?}");
+    }
 }

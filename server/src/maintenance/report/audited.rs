@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use pawl_keeper::audit::{self, Decision, Deed, Event, Head, LOGS, Line, Past};
+use pawl_keeper::audit::{self, Decision, Deed, Event, Head, LOGS, Line, Past, ReadFiles};
 use pawl_policy::Denial;
+use serde::{Deserialize, Serialize};
 
 use super::expected::{Expected, Since};
 use super::model::{Attempts, Gravity, Log, Refused};
@@ -29,6 +30,15 @@ struct Tried {
     outcome: String,
 }
 
+/// What the first files of the logs told, which need not be read again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AlreadyRead {
+    /// These files, by log.
+    files: BTreeMap<String, ReadFiles>,
+    retired: BTreeSet<String>,
+    suspicious: BTreeMap<String, u64>,
+}
+
 /// What was read.
 #[derive(Debug, Default)]
 pub(super) struct Audited {
@@ -37,8 +47,10 @@ pub(super) struct Audited {
     found: BTreeSet<&'static str>,
     /// The last records that were archived, by log.
     pub(super) archived: BTreeMap<&'static str, Head>,
+    /// Files that the next report need not read again, by log.
+    files: BTreeMap<String, ReadFiles>,
     refused: BTreeMap<Option<String>, BTreeMap<Kind, Tried>>,
-    /// Snapshots that were removed for good: repository and `snapshots/ID`.
+    /// Snapshots that were removed for good after the expected heads, and perhaps before: repository and `snapshots/ID`.
     purged: BTreeSet<(String, String)>,
     /// Repositories whose config maintenance deleted, which it does last of all.
     pub(super) retired: BTreeSet<String>,
@@ -47,25 +59,41 @@ pub(super) struct Audited {
 }
 
 impl Audited {
-    /// Reads both logs of a data directory, looks for the heads that are expected, and counts what was refused since.
-    pub(super) fn read(data: &Path, expected: Option<&Expected>, since: &Since) -> std::io::Result<Self> {
-        let mut audited = Self::default();
+    /// Reads both logs of a data directory, looks for the heads that are expected, and counts what was refused since; without
+    /// `since`, nothing is counted. Of what the logs told before the expected heads, only retirements and findings are known.
+    pub(super) fn read(
+        data: &Path,
+        expected: Option<&Expected>,
+        since: Option<&Since>,
+        before: AlreadyRead,
+    ) -> std::io::Result<Self> {
+        let AlreadyRead { mut files, retired, suspicious } = before;
+        let mut audited = Self { retired, suspicious, ..Self::default() };
         for (name, directory) in LOGS.into_iter().zip(audit::directories(data)) {
             let log = audit::Log::open(&directory)?;
             let head = expected.and_then(|expected| expected.audit.get(name));
             let seen = expected.and_then(|expected| expected.breaks.get(name)).cloned().unwrap_or_default();
+            let is_past = |read: &ReadFiles| {
+                head.is_some_and(|head| head.number >= read.head.number)
+                    && since.is_none_or(|since| since.has_told(name, read.head.number))
+            };
+            let before = files.remove(name).filter(is_past).filter(|before| before.are_unchanged(&log));
+            if head.is_some() && before.as_ref().map(|before| &before.head) == head {
+                audited.found.insert(name);
+            }
             let mut lost = 0_u64;
-            let Past { lines, head: end, breaks, broken, archived } =
-                audit::verify_past(&log, &seen, |line, hash| {
+            let Past { lines, head: end, breaks, broken, archived, read } =
+                audit::verify_past(&log, &seen, before, |line, hash| {
                     if head.is_some_and(|head| head.number == line.number && head.hash == hash) {
                         audited.found.insert(name);
                     }
-                    let is_new = since.is_before(name, &line);
+                    let is_new = since.is_some_and(|since| since.is_before(name, &line));
                     lost = lost.saturating_add(audited.note(line, is_new));
                 });
             if head.is_some() && archived.as_ref() == head {
                 audited.found.insert(name);
             }
+            audited.files.extend(read.map(|read| (name.to_owned(), read)));
             audited.archived.extend(archived.map(|last| (name, last)));
             let known = seen.intersection(&breaks).map(|known| known.to_string().into()).collect();
             let broken = broken.map(|broken| broken.to_string().into());
@@ -104,6 +132,12 @@ impl Audited {
         let attempts = self.refused.entry(principal).or_default();
         let tried = attempts.entry((action, status)).or_default();
         *tried = Tried { number: tried.number.saturating_add(1), outcome };
+    }
+
+    /// What the next report need not read again.
+    pub(super) fn already_read(&self) -> AlreadyRead {
+        let (files, retired) = (self.files.clone(), self.retired.clone());
+        AlreadyRead { files, retired, suspicious: self.suspicious.clone() }
     }
 
     /// Whether this log still has the record that was once its last.

@@ -12,7 +12,7 @@ use pawl_store::maintenance::MaintenanceStore;
 use pawl_store::{AppendStore, StoreError};
 
 use super::audited::Audited;
-use super::expected::{Earlier, Last, Since, cut_logs};
+use super::expected::{Earlier, Last, cut_logs};
 use super::model::Missing;
 use crate::maintenance::listing;
 use crate::maintenance::session::Session;
@@ -49,8 +49,8 @@ impl Comparison {
             None => Last::load(&config.data)?.map(Last::into_earlier),
         };
         let Some(earlier) = earlier else { return Ok(None) };
-        let (data, expected) = (config.data.clone(), earlier.expected.clone());
-        let read = move || Audited::read(&data, Some(&expected), &Since::default());
+        let (data, expected, before) = (config.data.clone(), earlier.expected.clone(), earlier.read.clone());
+        let read = move || Audited::read(&data, Some(&expected), None, before);
         let audited = tokio::task::spawn_blocking(read).await??;
         let logs = cut_logs(&earlier.expected, &audited);
         Ok(Some(Self { earlier, audited, logs }))

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::{session, state_file};
-use super::audited::Audited;
-use super::model::Missing;
+use super::audited::{AlreadyRead, Audited};
+use super::model::{Missing, Report};
 use super::seen::Seen;
 use super::words::{Moment, number};
 
@@ -136,12 +136,14 @@ fn moment(timestamp: Timestamp) -> Moment {
 }
 
 /// What an earlier report expects, and where that was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Earlier {
     pub(super) with: String,
     /// From when on refused attempts are told.
     pub(super) since: Since,
     pub(super) expected: Expected,
+    /// What of the audit logs need not be read again.
+    pub(super) read: AlreadyRead,
 }
 
 /// From when on something is new.
@@ -163,6 +165,11 @@ impl Since {
             time.map_or(true, |time| time.as_millisecond().cast_unsigned() >= since.0)
         };
         self.told.get(log).is_some_and(|told| line.number > *told) || is_later()
+    }
+
+    /// Whether all lines up to this number were told.
+    pub(super) fn has_told(&self, log: &str, number: u64) -> bool {
+        self.moment.is_some() && self.told.get(log).is_some_and(|told| *told >= number)
     }
 }
 
@@ -186,7 +193,7 @@ impl Earlier {
             return Err(no_report("it is not whole".to_owned()).into());
         }
         let since = Since { moment: Some(expected.made()), told: expected.numbers() };
-        Ok(Self { with: shown.to_string(), since, expected })
+        Ok(Self { with: shown.to_string(), since, expected, read: AlreadyRead::default() })
     }
 }
 
@@ -203,26 +210,31 @@ pub(super) struct Last {
     told: BTreeMap<String, u64>,
     /// What has to be there. What is missing stays in it until somebody says that they have looked.
     expected: Expected,
+    /// What of the audit logs need not be read again.
+    #[serde(default)]
+    read: AlreadyRead,
 }
 
 impl Last {
-    /// Somebody has looked.
-    pub(super) fn seen(expected: Expected) -> Self {
-        let looked = Some(expected.made);
-        Self { delivered: looked, looked, told: expected.numbers(), expected }
+    /// Somebody has looked at a report.
+    pub(super) fn seen(report: &Report) -> Self {
+        let looked = Some(report.expected.made);
+        Self { looked, ..Self::delivered(report, None) }
     }
 
     /// A report was delivered.
-    pub(super) fn delivered(expected: Expected, before: Option<&Self>) -> Self {
+    pub(super) fn delivered(report: &Report, before: Option<&Self>) -> Self {
+        let (expected, read) = (report.expected.clone(), report.read.clone());
         let looked = before.and_then(|before| before.looked);
-        Self { delivered: Some(expected.made), looked, told: expected.numbers(), expected }
+        Self { delivered: Some(expected.made), looked, told: expected.numbers(), expected, read }
     }
 
     /// Nobody is named to whom one is delivered.
-    pub(super) fn kept(expected: Expected, before: Option<&Self>) -> Self {
+    pub(super) fn kept(report: &Report, before: Option<&Self>) -> Self {
+        let (expected, read) = (report.expected.clone(), report.read.clone());
         let (delivered, looked) = before.map_or((None, None), |before| (before.delivered, before.looked));
         let told = before.map(|before| before.told.clone()).unwrap_or_default();
-        Self { delivered, looked, told, expected }
+        Self { delivered, looked, told, expected, read }
     }
 
     /// When somebody last said that they have looked, in Unix milliseconds.
@@ -262,9 +274,9 @@ impl Last {
     }
 
     pub(super) fn into_earlier(self) -> Earlier {
-        let Self { delivered, told, expected, looked: _ } = self;
+        let Self { delivered, told, expected, read, looked: _ } = self;
         let since = Since { moment: delivered.map(moment), told };
-        Earlier { with: "the last report".to_owned(), since, expected }
+        Earlier { with: "the last report".to_owned(), since, expected, read }
     }
 }
 

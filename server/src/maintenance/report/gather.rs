@@ -22,8 +22,8 @@ use super::super::verify::state::{State, States};
 use super::super::verify::{self, Covered};
 use super::super::{deleted::Listed, probe_cache};
 use super::attention;
-use super::audited::Audited;
-use super::expected::{Earlier, Expected, Last, Losses, Since};
+use super::audited::{AlreadyRead, Audited};
+use super::expected::{Earlier, Expected, Last, Losses};
 use super::model::{
     Aged, Attention, Compared, Found, Frees, Grown, LastBackup, Received, ReceivedDay, Report, Repository,
     Verified,
@@ -77,8 +77,9 @@ impl Basis {
         let Some(last) = self.last.as_ref().filter(|_| !is_looked_at) else { return Ok(expected) };
         if self.is_elsewhere {
             let (data, of_last) = (config.data.clone(), last.clone());
-            let audited =
-                tokio::task::spawn_blocking(move || Audited::read(&data, Some(&of_last), &Since::default()));
+            let audited = tokio::task::spawn_blocking(move || {
+                Audited::read(&data, Some(&of_last), None, AlreadyRead::default())
+            });
             expected.keep_missing(last, seen, &audited.await??, store).await?;
         } else {
             expected.keep_missing(last, seen, &seen.audited, store).await?;
@@ -109,7 +110,7 @@ pub(super) async fn gather(
     report
         .troubles
         .extend(std::mem::take(&mut seen.unreadable).into_iter().map(|why| Attention::look(None, why)));
-    if let Some(Earlier { with, expected, since }) = basis.earlier {
+    if let Some(Earlier { with, expected, since, read: _ }) = basis.earlier {
         let Losses { missing, logs } = Losses::of(&seen, store, &expected).await?;
         report.compared = Some(Compared { with, made: expected.made(), missing, logs });
         report.since = since.moment;
@@ -140,6 +141,7 @@ pub(super) async fn gather(
         of_runs(&mut repository, remembered.record);
         report.repositories.push(repository);
     }
+    report.read = seen.audited.already_read();
     report.audit = seen.audited.logs;
     (report.store, report.adversaries) = doctors(config).await?;
     report.attention = attention::of(&report, config);

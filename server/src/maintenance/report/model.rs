@@ -12,6 +12,7 @@ use super::super::config::ConfigPresence;
 use super::super::deleted::Listed;
 use super::super::run::record::{HeldSnapshot, Junk, Night, Step};
 use super::super::verify::finding::{Finding, Kind, Severity};
+use super::audited::AlreadyRead;
 use super::expected::Expected;
 use super::words::{Moment, Words};
 use crate::doctor::{Adversary, Line};
@@ -41,6 +42,9 @@ pub(super) struct Report {
     pub(super) store: Vec<Line>,
     pub(super) adversaries: Vec<Adversary>,
     pub(super) expected: Expected,
+    /// What of the audit logs the next report need not read again.
+    #[serde(skip)]
+    pub(super) read: AlreadyRead,
     /// When the next night begins, for a repository that has not had one.
     #[serde(skip)]
     pub(super) first_night: String,
@@ -352,6 +356,7 @@ impl Report {
             store: Vec::new(),
             adversaries: Vec::new(),
             expected,
+            read: AlreadyRead::default(),
             first_night: String::new(),
         }
     }

@@ -17,8 +17,8 @@ use pawl_store::{StoreError, now_ms};
 
 use super::super::config::ConfigPresence;
 use super::super::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
-use super::audited::Audited;
-use super::expected::Earlier;
+use super::audited::{AlreadyRead, Audited};
+use super::expected::{Earlier, Since};
 
 /// What is there.
 #[derive(Debug)]
@@ -92,10 +92,12 @@ impl Seen {
             }
         }
         let data = config.data.clone();
-        let (expected, since) =
-            earlier.map(|earlier| (earlier.expected.clone(), earlier.since.clone())).unzip();
-        let audited = tokio::task::spawn_blocking(move || {
-            Audited::read(&data, expected.as_ref(), &since.unwrap_or_default())
+        let earlier = earlier.cloned();
+        let audited = tokio::task::spawn_blocking(move || match earlier {
+            Some(Earlier { expected, since, read, with: _ }) => {
+                Audited::read(&data, Some(&expected), Some(&since), read)
+            }
+            None => Audited::read(&data, None, Some(&Since::default()), AlreadyRead::default()),
         });
         Ok(Self { repositories, gone, pending, deleted, audited: audited.await??, unreadable })
     }

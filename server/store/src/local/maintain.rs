@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, stream};
 use jiff::civil::Date;
-use pawl_keeper::{Act, AuditEvent, KeeperClient, MaintenanceUsage, layout};
+use pawl_keeper::{Act, KeeperClient, MaintenanceUsage, layout};
 use pawl_policy::{
     Audience, BatchId, Caps, Delete, FileId, FileType, Handle, Permitted, PrincipalName, PurgePermit,
     RepositoryName,
@@ -26,6 +26,7 @@ use pawl_policy::{
 use rustix::fs::{Mode, OFlags};
 
 use super::{LocalFile, join, open_file};
+use crate::auditor::Auditor;
 use crate::body::Upload;
 use crate::maintenance::{
     Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
@@ -37,7 +38,7 @@ use crate::{CreateError, Created, Facts, StoreError};
 #[derive(Debug, Clone)]
 pub struct LocalMaintenance {
     disk: Arc<Disk>,
-    keeper: Option<KeeperClient>,
+    auditor: Auditor,
 }
 
 /// Where it all lies.
@@ -51,7 +52,7 @@ struct Disk {
 impl LocalMaintenance {
     /// The store in the directory `data`; what is done there is told to `keeper`, which is one of maintenance.
     pub fn open(data: &Path, keeper: KeeperClient) -> std::io::Result<Self> {
-        Ok(Self { keeper: Some(keeper), ..Self::open_for_reading(data)? })
+        Ok(Self { auditor: Auditor::new(Some(keeper)), ..Self::open_for_reading(data)? })
     }
 
     /// The same store, in which nothing can be done.
@@ -60,7 +61,7 @@ impl LocalMaintenance {
         let directory = rustix::fs::open(data, flags, Mode::empty())?;
         let usage = MaintenanceUsage::of(directory.as_fd());
         let disk = Disk { data: directory, path: data.to_owned(), usage };
-        Ok(Self { disk: Arc::new(disk), keeper: None })
+        Ok(Self { disk: Arc::new(disk), auditor: Auditor::new(None) })
     }
 
     /// Runs `work`, which waits for the disk, where waiting is allowed.
@@ -72,67 +73,6 @@ impl LocalMaintenance {
         let joined = tokio::task::spawn_blocking(move || work(&disk)).await;
         joined.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string()).into()))
     }
-
-    /// Before anything is done: whether it can be told.
-    fn keeper(&self) -> Result<&KeeperClient, StoreError> {
-        self.keeper
-            .as_ref()
-            .ok_or_else(|| StoreError::Unavailable("this store was opened for reading only".to_owned()))
-    }
-
-    async fn tell(
-        &self,
-        act: Act,
-        batch: &Batch,
-        handle: &Handle,
-        bytes: Option<u64>,
-    ) -> Result<(), StoreError> {
-        let told = AuditEvent {
-            act,
-            principal: match act {
-                Act::Hide | Act::Displace => batch.principal.to_string(),
-                Act::BringBack
-                | Act::Purge
-                | Act::FindDamaged
-                | Act::Verify { .. }
-                | Act::Expose
-                | Act::Conceal
-                | Act::Adopt
-                | Act::Retire
-                | Act::AmendReceived
-                | Act::SuspendLocks { .. }
-                | Act::ResumeLocks => user(),
-            },
-            repository: batch.repository.to_string(),
-            file: Some(handle.to_string()),
-            bytes,
-            batch: Some(batch.id.to_string()),
-        };
-        Ok(self.keeper()?.tell_deed(told).await?)
-    }
-
-    async fn tell_of(
-        &self,
-        act: Act,
-        repository: &RepositoryName,
-        handle: &Handle,
-        bytes: Option<u64>,
-    ) -> Result<(), StoreError> {
-        let told = AuditEvent {
-            act,
-            principal: user(),
-            repository: repository.to_string(),
-            file: Some(handle.to_string()),
-            bytes,
-            batch: None,
-        };
-        Ok(self.keeper()?.tell_deed(told).await?)
-    }
-}
-
-/// Who does what no principal asked for: the user that the process belongs to.
-fn user() -> String {
-    format!("uid-{}", rustix::process::getuid().as_raw())
 }
 
 impl MaintenanceStore for LocalMaintenance {
@@ -151,6 +91,11 @@ impl MaintenanceStore for LocalMaintenance {
         Ok(stream::try_unfold(walker, |walker| async move {
             join(tokio::task::spawn_blocking(move || walker.next_batch()).await)
         }))
+    }
+
+    async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {
+        let path = layout::file(repository, handle);
+        self.blocking(move |disk| super::facts(&disk.data, &path)).await
     }
 
     async fn tombstones(&self, repository: &RepositoryName) -> Result<BTreeSet<Handle>, StoreError> {
@@ -182,13 +127,13 @@ impl MaintenanceStore for LocalMaintenance {
         principal: &PrincipalName,
         reason: Reason,
     ) -> Result<Batch, StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let (repository, principal) = (repository.clone(), principal.clone());
         self.blocking(move |disk| batch::begin(disk, repository, principal, reason)).await
     }
 
     async fn hide(&self, permit: &Permitted<Delete>, batch: &BatchId) -> Result<Hid, StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let (Delete { repository, handle }, id) = (permit.action().clone(), batch.clone());
         let (hid, batch) = self
             .blocking(move |disk| {
@@ -197,7 +142,7 @@ impl MaintenanceStore for LocalMaintenance {
             })
             .await?;
         if let hide::Moved::Now { bytes } = hid {
-            self.tell(Act::Hide, &batch, &handle, Some(bytes)).await?;
+            self.auditor.tell(Act::Hide, &batch, &handle, Some(bytes)).await?;
         }
         Ok(hid.into())
     }
@@ -208,7 +153,7 @@ impl MaintenanceStore for LocalMaintenance {
         handle: &Handle,
         batch: &BatchId,
     ) -> Result<Hid, StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let (repository, handle, id) = (repository.clone(), *handle, batch.clone());
         let (hid, batch) = self
             .blocking(move |disk| {
@@ -217,7 +162,7 @@ impl MaintenanceStore for LocalMaintenance {
             })
             .await?;
         if let hide::Moved::Now { bytes } = hid {
-            self.tell(Act::Displace, &batch, &handle, Some(bytes)).await?;
+            self.auditor.tell(Act::Displace, &batch, &handle, Some(bytes)).await?;
         }
         Ok(hid.into())
     }
@@ -243,7 +188,7 @@ impl MaintenanceStore for LocalMaintenance {
     }
 
     async fn note_seen(&self, batch: &BatchId, day: Date) -> Result<(), StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let id = batch.clone();
         self.blocking(move |disk| batch::note_seen(disk, &id, day)).await
     }
@@ -254,7 +199,7 @@ impl MaintenanceStore for LocalMaintenance {
     }
 
     async fn bring_back(&self, batch: &BatchId, handle: &Handle) -> Result<Created, PutBackError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let (id, handle) = (batch.clone(), *handle);
         let (created, bytes, batch) = self
             .blocking(move |disk| {
@@ -265,7 +210,7 @@ impl MaintenanceStore for LocalMaintenance {
             })
             .await?;
         if created == Created::Stored {
-            self.tell(Act::BringBack, &batch, &handle, Some(bytes)).await?;
+            self.auditor.tell(Act::BringBack, &batch, &handle, Some(bytes)).await?;
         }
         Ok(created)
     }
@@ -317,11 +262,11 @@ impl MaintenanceStore for LocalMaintenance {
         handle: &Handle,
         place: &Place,
     ) -> Result<Created, PutBackError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let (owned, at, from) = (repository.clone(), *handle, place.clone());
         let (created, bytes) = self.blocking(move |disk| back::put_back(disk, &owned, &at, &from)).await?;
         if created == Created::Stored {
-            self.tell_of(Act::BringBack, repository, handle, Some(bytes)).await?;
+            self.auditor.tell_of_file(Act::BringBack, repository, handle, Some(bytes)).await?;
         }
         Ok(created)
     }
@@ -334,16 +279,16 @@ impl MaintenanceStore for LocalMaintenance {
         upload: &mut Upload,
         caps: &Caps,
     ) -> Result<Created, CreateError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let (created, bytes) = put_in::put_in(self, repository, handle, facts, upload, caps).await?;
         if created == Created::Stored {
-            self.tell_of(Act::BringBack, repository, handle, Some(bytes)).await?;
+            self.auditor.tell_of_file(Act::BringBack, repository, handle, Some(bytes)).await?;
         }
         Ok(created)
     }
 
     async fn purge(&self, permit: &PurgePermit, handle: &Handle) -> Result<Purged, StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let (id, at) = (permit.batch().clone(), *handle);
         let batch = self
             .blocking(move |disk| {
@@ -352,12 +297,12 @@ impl MaintenanceStore for LocalMaintenance {
                 Ok::<_, StoreError>(batch)
             })
             .await?;
-        self.tell(Act::Purge, &batch, handle, None).await?;
+        self.auditor.tell(Act::Purge, &batch, handle, None).await?;
         Ok(Purged::Gone)
     }
 
     async fn end_batch(&self, batch: &BatchId) -> Result<(), StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let id = batch.clone();
         self.blocking(move |disk| batch::end(disk, &id)).await
     }
@@ -368,7 +313,7 @@ impl MaintenanceStore for LocalMaintenance {
         key: &FileId,
         audience: Audience,
     ) -> Result<(), StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let handle = Handle::File(FileType::Keys, *key);
         let path = layout::file(repository, &handle);
         self.blocking(move |disk| hide::set_audience(disk, &path, audience)).await?;
@@ -376,7 +321,7 @@ impl MaintenanceStore for LocalMaintenance {
             Audience::All => Act::Expose,
             Audience::Maintenance => Act::Conceal,
         };
-        self.tell_of(act, repository, &handle, None).await
+        self.auditor.tell_of_file(act, repository, &handle, None).await
     }
 
     async fn amend_received(
@@ -385,10 +330,10 @@ impl MaintenanceStore for LocalMaintenance {
         handle: &Handle,
         received_ms: u64,
     ) -> Result<(), StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let path = layout::file(repository, handle);
         self.blocking(move |disk| hide::amend_received(disk, &path, received_ms)).await?;
-        self.tell_of(Act::AmendReceived, repository, handle, None).await
+        self.auditor.tell_of_file(Act::AmendReceived, repository, handle, None).await
     }
 }
 

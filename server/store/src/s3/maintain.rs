@@ -29,13 +29,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{Stream, TryStreamExt};
 use jiff::civil::Date;
-use pawl_keeper::{Act, AuditEvent, KeeperClient};
+use pawl_keeper::{Act, KeeperClient};
 use pawl_policy::{
     Audience, BatchId, Caps, Delete, FileId, FileType, Handle, Permitted, PrincipalName, PurgePermit,
     RepositoryName,
 };
 
 use super::{OpenError, S3File, S3Store, names, read};
+use crate::auditor::Auditor;
 use crate::body::Upload;
 use crate::maintenance::{
     Batch, Found, Hid, Hidden, Holders, MaintenanceStore, Place, Purged, PutBackError, Reason,
@@ -53,7 +54,7 @@ const PARALLEL: usize = 16;
 #[derive(Debug, Clone)]
 pub struct S3Maintenance {
     store: S3Store,
-    keeper: Option<KeeperClient>,
+    auditor: Auditor,
     headers: Arc<batch::Headers>,
     pending: Arc<Pending>,
 }
@@ -65,7 +66,7 @@ impl S3Maintenance {
         if !store.findings.keeps_versions() {
             return Err(OpenError::NoVersions);
         }
-        Ok(Self { store, keeper, headers: Arc::default(), pending: Arc::default() })
+        Ok(Self { store, auditor: Auditor::new(keeper), headers: Arc::default(), pending: Arc::default() })
     }
 
     /// The same, which does not ask what earlier runs have asked. They left the answers in this file.
@@ -92,72 +93,11 @@ impl S3Maintenance {
         Ok(holders)
     }
 
-    /// Before anything is done: whether it can be told.
-    fn keeper(&self) -> Result<&KeeperClient, StoreError> {
-        self.keeper
-            .as_ref()
-            .ok_or_else(|| StoreError::Unavailable("this store was opened for reading only".to_owned()))
-    }
-
-    async fn tell(
-        &self,
-        act: Act,
-        batch: &Batch,
-        handle: &Handle,
-        bytes: Option<u64>,
-    ) -> Result<(), StoreError> {
-        let told = AuditEvent {
-            act,
-            principal: match act {
-                Act::Hide | Act::Displace => batch.principal.to_string(),
-                Act::BringBack
-                | Act::Purge
-                | Act::FindDamaged
-                | Act::Verify { .. }
-                | Act::Expose
-                | Act::Conceal
-                | Act::Adopt
-                | Act::Retire
-                | Act::AmendReceived
-                | Act::SuspendLocks { .. }
-                | Act::ResumeLocks => user(),
-            },
-            repository: batch.repository.to_string(),
-            file: Some(handle.to_string()),
-            bytes,
-            batch: Some(batch.id.to_string()),
-        };
-        Ok(self.keeper()?.tell_deed(told).await?)
-    }
-
-    async fn tell_of(
-        &self,
-        act: Act,
-        repository: &RepositoryName,
-        handle: &Handle,
-        bytes: Option<u64>,
-    ) -> Result<(), StoreError> {
-        let told = AuditEvent {
-            act,
-            principal: user(),
-            repository: repository.to_string(),
-            file: Some(handle.to_string()),
-            bytes,
-            batch: None,
-        };
-        Ok(self.keeper()?.tell_deed(told).await?)
-    }
-
     /// The files whose names lie directly beneath `root`.
     async fn named(&self, root: &str) -> Result<BTreeSet<Handle>, StoreError> {
         let objects = names::all(&self.store, &self.store.settings.bucket, root).await?;
         Ok(objects.iter().filter_map(|object| object.key.strip_prefix(root)?.parse().ok()).collect())
     }
-}
-
-/// Who does what no principal asked for: the user that the process belongs to.
-fn user() -> String {
-    format!("uid-{}", rustix::process::getuid().as_raw())
 }
 
 impl MaintenanceStore for S3Maintenance {
@@ -172,6 +112,13 @@ impl MaintenanceStore for S3Maintenance {
         repository: &RepositoryName,
     ) -> Result<impl Stream<Item = Result<Vec<Found>, StoreError>> + Send + 'static, StoreError> {
         walk::walk(self, repository).await
+    }
+
+    async fn facts(&self, repository: &RepositoryName, handle: &Handle) -> Result<Option<Facts>, StoreError> {
+        match self.looked_at(repository, handle).await? {
+            Some(head) => Ok(Some(head.facts)),
+            None => Ok(self.store.file(repository, handle).await?.map(|head| head.facts)),
+        }
     }
 
     async fn stored_sha256(
@@ -209,17 +156,17 @@ impl MaintenanceStore for S3Maintenance {
         principal: &PrincipalName,
         reason: Reason,
     ) -> Result<Batch, StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         self.begin(repository, principal, reason).await
     }
 
     async fn hide(&self, permit: &Permitted<Delete>, batch: &BatchId) -> Result<Hid, StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let Delete { repository, handle } = permit.action();
         let batch = self.batch_for(batch, repository, Reason::Deleted).await?;
         let moved = self.hide_file(&batch, handle).await?;
         if let Moved::Now { bytes } = moved {
-            self.tell(Act::Hide, &batch, handle, Some(bytes)).await?;
+            self.auditor.tell(Act::Hide, &batch, handle, Some(bytes)).await?;
         }
         Ok(moved.into())
     }
@@ -230,11 +177,11 @@ impl MaintenanceStore for S3Maintenance {
         handle: &Handle,
         batch: &BatchId,
     ) -> Result<Hid, StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let batch = self.batch_for(batch, repository, Reason::Damaged).await?;
         let moved = self.displace_file(&batch, handle).await?;
         if let Moved::Now { bytes } = moved {
-            self.tell(Act::Displace, &batch, handle, Some(bytes)).await?;
+            self.auditor.tell(Act::Displace, &batch, handle, Some(bytes)).await?;
         }
         Ok(moved.into())
     }
@@ -257,7 +204,7 @@ impl MaintenanceStore for S3Maintenance {
     }
 
     async fn note_seen(&self, batch: &BatchId, day: Date) -> Result<(), StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         self.see(batch, day).await
     }
 
@@ -266,7 +213,7 @@ impl MaintenanceStore for S3Maintenance {
     }
 
     async fn bring_back(&self, batch: &BatchId, handle: &Handle) -> Result<Created, PutBackError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let batch = self.batch(batch).await?;
         let goods = back::GoodCopy::hidden(self, &batch, handle).await?;
         let (created, bytes) = self.bring(&batch.repository, handle, &goods).await?;
@@ -277,7 +224,7 @@ impl MaintenanceStore for S3Maintenance {
             self.take_entry_back(&batch.id, handle).await?;
         }
         if created == Created::Stored {
-            self.tell(Act::BringBack, &batch, handle, Some(bytes)).await?;
+            self.auditor.tell(Act::BringBack, &batch, handle, Some(bytes)).await?;
         }
         Ok(created)
     }
@@ -326,7 +273,7 @@ impl MaintenanceStore for S3Maintenance {
         handle: &Handle,
         place: &Place,
     ) -> Result<Created, PutBackError> {
-        self.keeper()?;
+        self.auditor.check()?;
         if let Place::Hidden(batch) = place {
             return self.bring_back(batch, handle).await;
         }
@@ -337,7 +284,7 @@ impl MaintenanceStore for S3Maintenance {
             self.forget_rescued(repository, handle).await?;
         }
         if created == Created::Stored {
-            self.tell_of(Act::BringBack, repository, handle, Some(bytes)).await?;
+            self.auditor.tell_of_file(Act::BringBack, repository, handle, Some(bytes)).await?;
         }
         Ok(created)
     }
@@ -350,7 +297,7 @@ impl MaintenanceStore for S3Maintenance {
         upload: &mut Upload,
         caps: &Caps,
     ) -> Result<Created, CreateError> {
-        self.keeper()?;
+        self.auditor.check()?;
         match self.must_be_there(repository).await {
             // It vanished as a whole, and this is its first file again.
             Err(StoreError::NotFound) => {
@@ -360,23 +307,25 @@ impl MaintenanceStore for S3Maintenance {
         }
         let created = self.place(repository, handle, facts, None, upload, caps).await?;
         if created == Created::Stored {
-            self.tell_of(Act::BringBack, repository, handle, Some(upload.received_bytes())).await?;
+            self.auditor
+                .tell_of_file(Act::BringBack, repository, handle, Some(upload.received_bytes()))
+                .await?;
         }
         Ok(created)
     }
 
     async fn purge(&self, permit: &PurgePermit, handle: &Handle) -> Result<Purged, StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         let batch = self.batch(permit.batch()).await?;
         let purged = self.purge_file(&batch, handle).await?;
         if purged == Purged::Gone {
-            self.tell(Act::Purge, &batch, handle, None).await?;
+            self.auditor.tell(Act::Purge, &batch, handle, None).await?;
         }
         Ok(purged)
     }
 
     async fn end_batch(&self, batch: &BatchId) -> Result<(), StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         self.end(batch).await
     }
 
@@ -386,13 +335,13 @@ impl MaintenanceStore for S3Maintenance {
         key: &FileId,
         audience: Audience,
     ) -> Result<(), StoreError> {
-        self.keeper()?;
+        self.auditor.check()?;
         self.change_audience(repository, *key, audience).await?;
         let act = match audience {
             Audience::All => Act::Expose,
             Audience::Maintenance => Act::Conceal,
         };
-        self.tell_of(act, repository, &Handle::File(FileType::Keys, *key), None).await
+        self.auditor.tell_of_file(act, repository, &Handle::File(FileType::Keys, *key), None).await
     }
 
     /// The store's own time stands in for one that is ahead of it.

@@ -86,6 +86,8 @@ fn the_chain_holds_without_what_was_archived_and_with_it() {
     assert_eq!(archived(&server, "2020-01-01", &to), 0, "all of it is younger");
     assert_eq!(archived(&server, "2126-01-01", &to), 2);
     assert_eq!(names(&log(&server)), [file_name(5)], "the last file stays");
+    let shown = pawl(["audit", "show", "--data", &data(&server)]).expect_code(0).stdout;
+    assert!(shown.contains("archived 2 files of the log of hosts, up to record 4, for uid-"), "{shown}");
     assert_eq!(names(&to.join("hosts")), [file_name(1), file_name(3)]);
 
     server.start_again();
@@ -178,6 +180,23 @@ fn what_no_report_has_read_is_not_archived() {
     // An older report's record is where the archive is.
     let report = maintain(&place, &["report", "--json", "--compare", earlier.to_str().unwrap()]);
     assert!(report.stdout.contains("is archived, so that it cannot be compared here"), "{report:?}");
+}
+
+/// What a report has read, the next one leaves out; but not what was changed since.
+#[test]
+fn a_report_finds_a_change_in_a_file_that_the_last_one_has_read() {
+    let (server, to) = long_history();
+    let place = server.place().map(ToOwned::to_owned);
+    let report = |more: &[&str]| maintain(&place, &[&["report", "--json"], more].concat()).json();
+    let first = report(&["--acknowledge"]);
+    let second = report(&[]);
+    assert_eq!(second["audit"], first["audit"], "as many lines, with the same end");
+    let kept = fs::read_to_string(server.data().join(".pawl/maintenance/report/last.json")).unwrap();
+    assert!(kept.contains(&file_name(3)) && !kept.contains(&file_name(5)), "{kept}");
+    falsify(&log(&server).join(file_name(1)), |lines| lines[1] = lines[1].replace("web1", "web2"));
+    let third = report(&[]);
+    assert!(third["audit"][0]["broken"].as_str().unwrap().contains("record 2 is not what it was"), "{third}");
+    drop(to);
 }
 
 /// A194: Somebody who can write where the audit log lies removes old records, and says that they were archived.

@@ -10,9 +10,9 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::batch::names;
-use super::{Disk, LocalMaintenance, user};
+use super::{Disk, LocalMaintenance};
 use crate::local::open_file;
-use crate::locks::{Lock, LockStore, told};
+use crate::locks::{Lock, LockStore};
 use crate::{Facts, StoreError};
 
 impl LockStore for LocalMaintenance {
@@ -23,7 +23,7 @@ impl LockStore for LocalMaintenance {
 
     async fn suspend_locks(&self, repository: &RepositoryName, until_ms: u64) -> Result<(), StoreError> {
         // Told first, so that no suspension is untold whatever comes between.
-        self.keeper()?.tell_deed(told(Act::SuspendLocks { until_ms }, user(), repository)).await?;
+        self.auditor.tell_of_repository(Act::SuspendLocks { until_ms }, repository).await?;
         let path = layout::suspension(repository);
         self.blocking(move |disk| {
             mark(disk, &path, until_ms)?;
@@ -33,9 +33,10 @@ impl LockStore for LocalMaintenance {
     }
 
     async fn resume_locks(&self, repository: &RepositoryName) -> Result<(), StoreError> {
-        let (keeper, path) = (self.keeper()?, layout::suspension(repository));
+        self.auditor.check()?;
+        let path = layout::suspension(repository);
         if self.blocking(move |disk| remove_marks(disk, &path, None)).await? {
-            keeper.tell_deed(told(Act::ResumeLocks, user(), repository)).await?;
+            self.auditor.tell_of_repository(Act::ResumeLocks, repository).await?;
         }
         Ok(())
     }

@@ -28,10 +28,10 @@ async fn a_store_for_reading_does_nothing() {
 }
 
 #[tokio::test]
-async fn the_door_to_hosts_cannot_write_into_the_audit_log_of_maintenance() {
+async fn the_frontend_of_hosts_cannot_write_into_the_audit_log_of_maintenance() {
     let data = tempfile::tempdir().unwrap();
     let not_of_maintenance = keeper(data.path(), false);
     let store = LocalMaintenance::open(data.path(), not_of_maintenance).unwrap();
     let (web1, handle) = ("web1".parse().unwrap(), Handle::Config);
-    assert!(store.tell_of(Act::Hide, &web1, &handle, None).await.is_err());
+    assert!(store.auditor.tell_of_file(Act::Hide, &web1, &handle, None).await.is_err());
 }

@@ -6,9 +6,9 @@
 use pawl_keeper::Act;
 use pawl_policy::{FileType, RepositoryName};
 
-use super::{S3Maintenance, user};
+use super::S3Maintenance;
 use crate::StoreError;
-use crate::locks::{Lock, LockStore, told};
+use crate::locks::{Lock, LockStore};
 use crate::s3::{list, names};
 
 impl LockStore for S3Maintenance {
@@ -22,16 +22,16 @@ impl LockStore for S3Maintenance {
 
     async fn suspend_locks(&self, repository: &RepositoryName, until_ms: u64) -> Result<(), StoreError> {
         // Told first, so that no suspension is untold whatever comes between.
-        self.keeper()?.tell_deed(told(Act::SuspendLocks { until_ms }, user(), repository)).await?;
+        self.auditor.tell_of_repository(Act::SuspendLocks { until_ms }, repository).await?;
         let mark = format!("{}{until_ms}", self.store.layout.suspension(repository));
         self.store.mark(&mark).await?;
         self.remove_marks(repository, Some(&mark)).await.map(drop)
     }
 
     async fn resume_locks(&self, repository: &RepositoryName) -> Result<(), StoreError> {
-        let keeper = self.keeper()?;
+        self.auditor.check()?;
         if self.remove_marks(repository, None).await? {
-            keeper.tell_deed(told(Act::ResumeLocks, user(), repository)).await?;
+            self.auditor.tell_of_repository(Act::ResumeLocks, repository).await?;
         }
         Ok(())
     }

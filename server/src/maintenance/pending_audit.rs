@@ -1,18 +1,19 @@
-//! What verification has to tell the audit log, while other maintenance holds it.
+//! What a command has to tell the audit log while other maintenance holds the log.
 //!
-//! Invariant: it is on disk before the command ends, and whoever takes the lock of maintenance next tells it first. A
-//! killing in between may have it told twice, and never not at all.
+//! Invariant: it is on disk before the command ends, and the next holder of the maintenance lock tells it first. If a
+//! process is killed in between, the log may tell it twice, but never not at all.
 
 use std::path::{Path, PathBuf};
 
+use pawl_config::Config;
 use pawl_config::files::{self, FileError};
 use pawl_config::print::Outcome;
 use pawl_keeper::{AuditEvent, KeeperClient};
 
-use super::super::session::directory as of_maintenance;
+use super::{session, verify};
 
 fn path(data: &Path) -> PathBuf {
-    super::directory(data).join(",untold.json")
+    verify::directory(data).join(",untold.json")
 }
 
 fn waiting(data: &Path) -> Result<Vec<AuditEvent>, FileError> {
@@ -28,15 +29,22 @@ fn write(data: &Path, pending_audit: &[AuditEvent]) -> Result<(), FileError> {
     files::replace(&path, &text, 0o640)
 }
 
-/// Keeps it until somebody can tell it.
+/// Has these events written into the audit log: now, or by the next command that holds the maintenance lock.
+pub(super) fn tell_or_keep(config: &Config, new: Vec<AuditEvent>) -> Outcome {
+    keep(&config.data, new)?;
+    if is_held(&config.data) { Ok(()) } else { session::tell_pending(config) }
+}
+
+/// Keeps events until somebody can tell them.
 pub(super) fn keep(data: &Path, new: Vec<AuditEvent>) -> Result<(), FileError> {
+    files::make_directory(&verify::directory(data), 0o700)?;
     let mut pending_audit = waiting(data)?;
     pending_audit.extend(new);
     write(data, &pending_audit)
 }
 
-/// Tells what waits.
-pub(in crate::maintenance) async fn tell(data: &Path, keeper: &KeeperClient) -> Outcome {
+/// Writes all events that wait into the audit log.
+pub(super) async fn tell(data: &Path, keeper: &KeeperClient) -> Outcome {
     let pending_audit = waiting(data)?;
     if pending_audit.is_empty() {
         return Ok(());
@@ -48,8 +56,8 @@ pub(in crate::maintenance) async fn tell(data: &Path, keeper: &KeeperClient) -> 
 }
 
 /// Whether other maintenance holds the lock at this moment.
-pub(in crate::maintenance) fn is_held(data: &Path) -> bool {
-    let Some(state) = of_maintenance(data).parent().map(Path::to_owned) else { return false };
+pub(super) fn is_held(data: &Path) -> bool {
+    let Some(state) = session::directory(data).parent().map(Path::to_owned) else { return false };
     let lock = std::fs::File::open(state.join("maintenance.lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
