@@ -46,6 +46,9 @@ pub(super) fn run(options: &Forget) -> Outcome {
     });
     let forgotten = prepared.and_then(|(config, settings, restic)| {
         session::act_quietly(config, async |session| {
+            if !session.store.repositories().await?.contains(&options.repository) {
+                return Err(format!("there is no repository {}", options.repository).into());
+            }
             let wanted = Wanted {
                 repository: &options.repository,
                 retention: &settings.retention,
@@ -98,9 +101,6 @@ pub(super) async fn forget(
     wanted: &Wanted<'_>,
     quiet: &mut ExclusiveAccess<'_>,
 ) -> Result<Report, Box<dyn Error>> {
-    if !session.store.repositories().await?.contains(wanted.repository) {
-        return Err(format!("there is no repository {}", wanted.repository).into());
-    }
     let version = Version::of(wanted.restic.program())?;
     let door = PrivateServer::open(session, wanted.repository, version).await?;
     let done = at_door(session, wanted, &door, quiet).await;

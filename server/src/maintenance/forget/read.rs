@@ -12,10 +12,10 @@ use futures_util::{StreamExt, stream};
 use pawl_config::retention::CanaryFile;
 use pawl_policy::retention::{Moment, Size, Snapshot};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
-use pawl_store::AppendStore;
-use serde::Deserialize;
+use pawl_store::maintenance::MaintenanceStore;
+use serde::{Deserialize, Serialize};
 
-use super::super::progress;
+use super::super::{listing, progress};
 use super::super::session::Session;
 use super::Wanted;
 use super::adopted::Adopted;
@@ -28,8 +28,8 @@ use crate::maintenance::restic::Restic;
 const COUNTED_AT_A_TIME: usize = 50;
 
 /// A snapshot as `restic snapshots --json` prints it.
-#[derive(Debug, Deserialize)]
-struct Listed {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Listed {
     id: FileIdText,
     time: String,
     #[serde(default)]
@@ -43,9 +43,22 @@ struct Listed {
 }
 
 /// An id as text.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 struct FileIdText(FileId);
+
+impl Listed {
+    /// The name of its file.
+    pub(super) const fn id(&self) -> FileId {
+        self.id.0
+    }
+}
+
+impl From<FileIdText> for String {
+    fn from(id: FileIdText) -> Self {
+        id.0.to_string()
+    }
+}
 
 impl TryFrom<String> for FileIdText {
     type Error = pawl_policy::InvalidName;
@@ -71,12 +84,14 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads all snapshots.
+    /// Reads all snapshots. Their names say what is in them, so that restic is asked only if there are others than before.
     pub(super) async fn snapshots(&mut self) -> Result<Vec<Snapshot>, Box<dyn Error>> {
-        let args = ["snapshots", "--json", "--no-lock"].map(str::to_owned).to_vec();
-        let printed = self.wanted.restic.ask(self.address, args).await?;
-        let listed: Vec<Listed> = serde_json::from_str(&printed)
-            .map_err(|error| format!("restic printed snapshots that cannot be understood: {error}"))?;
+        let there = listing::ids(self.session, self.repository(), FileType::Snapshots).await?;
+        let there: BTreeSet<FileId> = there.into_iter().collect();
+        if self.state.listed.iter().map(Listed::id).collect::<BTreeSet<_>>() != there {
+            self.state.listed = self.list().await?;
+        }
+        let listed = self.state.listed.clone();
         let trees: BTreeMap<&str, FileId> =
             listed.iter().filter_map(|it| Some((it.tree.as_deref()?, it.id.0))).collect();
         let ids: BTreeSet<String> = listed.iter().map(|it| it.id.0.to_string()).collect();
@@ -88,6 +103,14 @@ impl Reader<'_> {
             snapshots.extend(self.known(listed, &adopted).await?);
         }
         Ok(snapshots)
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, Box<dyn Error>> {
+        let args = ["snapshots", "--json", "--no-lock"].map(str::to_owned).to_vec();
+        let printed = self.wanted.restic.ask(self.address, args).await?;
+        let understood = serde_json::from_str(&printed);
+        Ok(understood
+            .map_err(|error| format!("restic printed snapshots that cannot be understood: {error}"))?)
     }
 
     fn repository(&self) -> &RepositoryName {
@@ -133,7 +156,7 @@ impl Reader<'_> {
     async fn known(&self, listed: Listed, adopted: &Adopted) -> Result<Option<Snapshot>, Box<dyn Error>> {
         let Listed { id: FileIdText(id), time, tree, hostname, paths, tags } = listed;
         let handle = Handle::File(FileType::Snapshots, id);
-        let Some(facts) = self.session.files.facts(self.repository(), &handle).await? else {
+        let Some(facts) = self.session.store.facts(self.repository(), &handle).await? else {
             return Ok(None);
         };
         let tree = tree.unwrap_or_default();

@@ -1,6 +1,7 @@
-//! What was counted once: how large each tree is, whether it holds the canaries, and which snapshots fell sharply.
+//! What was read or counted once: the snapshots, how large each tree is, whether it holds the canaries, and which snapshots
+//! fell sharply.
 //!
-//! Invariant: it is safe to lose. Sizes and canaries are counted again; only a snapshot that fell, and before which
+//! Invariant: it is safe to lose. Snapshots are read again, and sizes and canaries counted again; only a snapshot that fell, and before which
 //! nothing is left to compare it with, would not be told any more.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +13,14 @@ use pawl_policy::retention::{DaysLeft, Group, Rules, Size};
 use serde::{Deserialize, Serialize};
 
 use super::super::{session, state_file};
+use super::read::Listed;
 
 /// What is remembered of a repository.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct State {
+    /// All snapshots when restic last listed them, in its order.
+    #[serde(default)]
+    pub(super) listed: Vec<Listed>,
     /// By the id of the tree, which says what it holds.
     #[serde(default)]
     trees: BTreeMap<String, Counted>,

@@ -33,6 +33,8 @@ pub(in crate::maintenance) struct Record {
     pub(in crate::maintenance) well_ms: BTreeMap<Step, u64>,
     /// When `restic check` last ended well, in Unix milliseconds; nothing if it failed since.
     pub(in crate::maintenance) checked_ms: Option<u64>,
+    /// What `restic check` last looked at; nothing if that is not known.
+    pub(in crate::maintenance) checked: Option<CheckedFiles>,
     /// When restic last pruned, in Unix milliseconds.
     pub(in crate::maintenance) pruned_ms: Option<u64>,
     /// Whether the last run left steps for which there was no time, other than that of verifying.
@@ -51,6 +53,15 @@ pub(in crate::maintenance) struct Record {
     pub(in crate::maintenance) junk: Vec<Junk>,
     /// Batches of junk at which nobody has looked yet.
     pub(in crate::maintenance) unseen: BTreeSet<String>,
+}
+
+/// All files of a repository in which `restic check` found no error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::maintenance) struct CheckedFiles {
+    /// SHA-256 of their names, locks apart, in order and each followed by a line feed, in hexadecimal.
+    pub(in crate::maintenance) names: String,
+    /// When it ended, in Unix milliseconds.
+    pub(in crate::maintenance) at_ms: u64,
 }
 
 /// One run at a repository.

@@ -39,6 +39,8 @@ pub(super) struct RepositoryRun {
     config: ConfigPresence,
     /// Whether this run has seen its `config`, which nobody takes away while the lock of maintenance is held.
     pub(super) is_initialised: bool,
+    /// SHA-256 of the names of all files, as the verification of this run saw them.
+    pub(super) names: Option<String>,
     data: PathBuf,
     /// Steps for which there was no time.
     left: u64,
@@ -72,6 +74,7 @@ impl RepositoryRun {
             record,
             config,
             is_initialised: false,
+            names: None,
             data,
             left: 0,
             acts_first,

@@ -24,7 +24,7 @@ use super::super::restic::Version;
 use super::super::server::{PrivateServer, Young};
 use super::super::session::{self, Session};
 use super::super::{progress, restore as restoring, secret};
-use super::record::{HeldSnapshot, Record, Step, StepStatus, Verified};
+use super::record::{CheckedFiles, Done, HeldSnapshot, Record, Step, StepStatus, Verified};
 use super::repository_run::RepositoryRun;
 use super::step_outcome::StepOutcome;
 use crate::cli::Purge;
@@ -33,8 +33,8 @@ use crate::cli::Purge;
 const SUSPICIOUS_NAMED: usize = 5;
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;
-/// A prune is due so long after the last although nothing was deleted.
-const PRUNE_EVERY_MS: u64 = 7 * DAY_MS;
+/// Although nothing has changed, restic prunes and checks again so long after the last time, in milliseconds.
+const AGAIN_EVERY_MS: u64 = 7 * DAY_MS;
 
 const NO_PASSWORD: &str = "no password is configured (password_file or password_command)";
 
@@ -208,7 +208,8 @@ pub(super) async fn password(repository_run: &RepositoryRun) -> Result<Vec<u8>, 
 }
 
 /// Has restic check the structure, and read the portion whose turn it is. Where the store vouches for content, data is read
-/// only if the settings say in how many portions: verification compares each SHA-256 there.
+/// only if the settings say in how many portions: verification compares each SHA-256 there. Of unchanged files, restic would
+/// say there what it said before; it is asked again once a week.
 pub(super) async fn check(
     session: &Session,
     repository_run: &mut RepositoryRun,
@@ -225,6 +226,13 @@ pub(super) async fn check(
             let subset = format!("--read-data-subset={portion}/{portions}");
             let is_vouched_for =
                 repository_run.settings.check_portions.is_none() && session.files.vouches_for_content();
+            let names =
+                repository_run.names.clone().filter(|_| is_vouched_for && is_untouched(repository_run));
+            if !repository_run.is_asked_for(Step::Check)
+                && was_checked(&repository_run.record, names.as_deref())
+            {
+                return Ok(StepOutcome::well("no file has changed since restic found no errors"));
+            }
             // Hosts wait meanwhile: then for the structure alone.
             let is_read = !is_vouched_for && !quiet.is_suspended();
             let args: &[&str] = if is_read { &["check", &subset] } else { &["check"] };
@@ -232,6 +240,7 @@ pub(super) async fn check(
             if refused > 0 {
                 return Ok(StepOutcome::failed(refusals(refused)));
             }
+            repository_run.record.checked = names.map(|names| CheckedFiles { names, at_ms: now_ms() });
             if is_vouched_for {
                 return Ok(StepOutcome::well(
                     "no errors; no data was read, because the store keeps the SHA-256 of each file",
@@ -247,6 +256,18 @@ pub(super) async fn check(
             Ok(StepOutcome::well(text))
         })
         .await
+}
+
+/// Whether no step of this run hid a file or brought one back since it verified.
+fn is_untouched(repository_run: &RepositoryRun) -> bool {
+    let acts = |done: &Done| done.batch.is_some() || matches!(done.step, Step::Restore);
+    !repository_run.steps().any(acts)
+}
+
+/// Whether restic found no errors in just these files, a week ago at most.
+fn was_checked(record: &Record, names: Option<&str>) -> bool {
+    let checked = record.checked.as_ref().filter(|checked| names == Some(checked.names.as_str()));
+    checked.is_some_and(|checked| !was_long_ago(Some(checked.at_ms)))
 }
 
 /// Removes for good what is due, where all that waits was noted as seen and nothing that was found, or not looked at
@@ -388,9 +409,9 @@ fn refusals(refused: u64) -> String {
     format!("deletions that Pawl refused: {refused}; the audit log of maintenance says which")
 }
 
-/// Whether a prune is due although nothing was deleted.
-fn was_long_ago(pruned_ms: Option<u64>) -> bool {
-    pruned_ms.is_none_or(|pruned_ms| now_ms().saturating_sub(pruned_ms) >= PRUNE_EVERY_MS)
+/// Whether what restic did last is to be done again although nothing has changed.
+fn was_long_ago(done_ms: Option<u64>) -> bool {
+    done_ms.is_none_or(|done_ms| now_ms().saturating_sub(done_ms) >= AGAIN_EVERY_MS)
 }
 
 /// Whether somebody deleted something since the last prune.
@@ -421,6 +442,19 @@ async fn own_since(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_restic_checked_counts_for_just_these_files_and_for_a_week() {
+        let checked = |ago_ms| Record {
+            checked: Some(CheckedFiles { names: "ab".to_owned(), at_ms: now_ms() - ago_ms }),
+            ..Record::default()
+        };
+        assert!(was_checked(&checked(6 * DAY_MS), Some("ab")));
+        assert!(!was_checked(&checked(7 * DAY_MS), Some("ab")));
+        assert!(!was_checked(&checked(0), Some("cd")));
+        assert!(!was_checked(&checked(0), None));
+        assert!(!was_checked(&Record::default(), Some("ab")));
+    }
 
     #[test]
     fn what_was_not_looked_at_since_a_deletion_may_need_it() {

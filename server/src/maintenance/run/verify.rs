@@ -13,6 +13,7 @@ use pawl_config::Config;
 use pawl_config::files::FileError;
 use pawl_policy::{FileType, Handle, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
+use sha2::{Digest, Sha256};
 
 use super::super::deleted::count;
 use super::super::purge::today;
@@ -129,11 +130,24 @@ fn note(
         Ok(Outcome { failed: Some(why), .. }) => StepOutcome::failed(why),
         Ok(outcome) => {
             remember(repository_run, outcome);
+            repository_run.names = Some(digest(&outcome.visible));
             said(outcome)
         }
         Err(why) => StepOutcome::failed(why),
     };
     repository_run.note(Step::Verify, said, started)
+}
+
+/// SHA-256 of the names of these files, locks apart, in order and each followed by a line feed.
+fn digest(files: &[Handle]) -> String {
+    let is_lock = |handle: &Handle| handle.file_type() == Some(FileType::Locks);
+    let mut files: Vec<_> = files.iter().filter(|handle| !is_lock(handle)).collect();
+    files.sort();
+    let mut digest = Sha256::new();
+    for file in files {
+        digest.update(format!("{file}\n"));
+    }
+    hex::encode(digest.finalize())
 }
 
 /// What the report shows.

@@ -151,30 +151,28 @@ async fn look_at_all<S: MaintenanceStore>(
     states: &States,
     wanted: &Wanted,
 ) -> Result<Vec<RepositoryScan>, VerifyError> {
-    let there: BTreeSet<_> = store.repositories().await?.into_iter().collect();
-    let all: BTreeSet<_> = there.union(&states.known()?).cloned().collect();
-    if let Some(unknown) = wanted.repositories.iter().find(|name| !all.contains(name)) {
-        return Err(VerifyError::NoRepository(unknown.clone()));
+    let known = states.known()?;
+    let mut all: BTreeSet<_> = wanted.repositories.iter().cloned().collect();
+    if all.is_empty() {
+        all = store.repositories().await?.into_iter().chain(known.iter().cloned()).collect();
     }
     let mut scans = Vec::new();
     for repository in all {
-        if !wanted.repositories.is_empty() && !wanted.repositories.contains(&repository) {
-            continue;
-        }
         if wanted.stop.why().is_some() {
             return Err(VerifyError::StepStatus);
         }
         let mut state = states.load(&repository)?;
         state.begin(now_ms());
         let mut failed = None;
-        let seen = if there.contains(&repository) {
+        let seen = match survey(store, &repository, &wanted.caps, &mut state).await {
+            Ok(seen) => seen,
+            Err(StoreError::NotFound) if known.contains(&repository) => vanished(&repository),
+            Err(StoreError::NotFound) => return Err(VerifyError::NoRepository(repository)),
             // A failure costs this repository alone.
-            survey(store, &repository, &wanted.caps, &mut state).await.unwrap_or_else(|error| {
+            Err(error) => {
                 failed = Some(error.to_string());
                 Seen::default()
-            })
-        } else {
-            vanished(&repository)
+            }
         };
         scans.push(RepositoryScan {
             repository,

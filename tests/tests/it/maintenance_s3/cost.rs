@@ -17,6 +17,9 @@ use super::host::{Host, PRUNE, VERSION, host_behind, host_with_five_backups, nam
 /// Requests of a night in which nothing has changed: what restic and each step ask, whatever the number of files.
 const REQUESTS_MAX: usize = 60;
 
+/// What a night says instead of asking restic.
+const UNCHANGED: &str = "no file has changed since restic found no errors";
+
 /// Requests of a verification of packs of which nothing has changed. A page lists a thousand of them, so that 2,000 take two
 /// requests more.
 const VERIFY_REQUESTS_MAX: usize = 8;
@@ -56,16 +59,30 @@ fn plant_packs(host: &Host) {
     }
 }
 
-fn requests_of(host: &Host, command: &[&str]) -> Vec<String> {
+/// What a command printed, and what it asked of the store.
+fn requests_of(host: &Host, command: &[&str]) -> (String, Vec<String>) {
     let before = host.line.seen().len();
-    let _ = host.maintain(command).expect_code(0);
-    host.line.seen().split_off(before)
+    let finished = host.maintain(command).expect_code(0);
+    (finished.stdout, host.line.seen().split_off(before))
+}
+
+/// A host with five backups in a store that compares content with the SHA-256 announced. moto does not; behind this line it
+/// refuses what has another, as such stores do.
+fn host_in_a_store_that_compares(s3: &S3) -> Host {
+    let other_sha256 = Which::all("PUT", "/.pawl-probe/").header("x-amz-checksum-sha256: bwch");
+    host_behind(
+        s3,
+        0,
+        |roles| roles.maintenance.clone(),
+        |line| line.add(other_sha256, Fault::Answer(400, "BadDigest")),
+        |server| server,
+    )
 }
 
 #[test]
 fn an_unchanged_night_asks_for_nothing_again_and_notices_what_has_changed() {
     let s3 = S3::Moto(Moto::shared());
-    let mut host = host_with_five_backups(&s3);
+    let mut host = host_in_a_store_that_compares(&s3);
     let mut maintenance = host.door();
     let admin = maintenance.restic(VERSION, "web1");
     for day in 5..8 {
@@ -78,12 +95,20 @@ fn an_unchanged_night_asks_for_nothing_again_and_notices_what_has_changed() {
         let _ = host.maintain(&["run"]).expect_code(0);
     }
 
-    let requests = requests_of(&host, &["run"]);
+    let (said, requests) = requests_of(&host, &["run"]);
+    assert!(said.contains(UNCHANGED), "{said}");
     let notes = requests.iter().filter(|request| request.contains(".pawl/deleted/20"));
     assert_eq!(notes.count(), 0, "{requests:#?}");
     let packs = requests.iter().filter(|request| is_of_data(request, "HEAD "));
     assert_eq!(packs.count(), 0, "{requests:#?}");
     assert!(requests.len() <= REQUESTS_MAX, "{}: {requests:#?}", requests.len());
+
+    // restic is asked again once something is new, and by whoever asks for it.
+    host.backup(8);
+    for command in [&["run"][..], &["run", "--only", "check"]] {
+        let said = host.maintain(command).expect_code(0).stdout;
+        assert!(!said.contains(UNCHANGED) && said.contains("no errors; no data was read"), "{said}");
+    }
 
     // With the server's credential somebody overwrites a pack. What was said of it before is not believed.
     let key = host.visible().into_keys().find(|key| key.contains("/data/")).unwrap();
@@ -101,7 +126,7 @@ fn a_verification_by_checksums_asks_for_pages_and_not_for_packs() {
     plant_packs(&host);
     let _ = host.maintain(&["verify", "--all"]).expect_code(0);
 
-    let requests = requests_of(&host, &["verify", "--all"]);
+    let (_, requests) = requests_of(&host, &["verify", "--all"]);
     assert!(requests.len() <= VERIFY_REQUESTS_MAX, "{}: {requests:#?}", requests.len());
 
     // One that is overwritten, and one that is gone, are found all the same.
@@ -118,16 +143,8 @@ fn a_verification_by_checksums_asks_for_pages_and_not_for_packs() {
 
 #[test]
 fn the_nightly_check_reads_no_data_where_the_store_vouches_for_it() {
-    // moto stores what has another SHA-256 than the one announced. Behind this line it refuses that, as other stores do.
-    let other_sha256 = Which::all("PUT", "/.pawl-probe/").header("x-amz-checksum-sha256: bwch");
     let s3 = S3::Moto(Moto::shared());
-    let host = host_behind(
-        &s3,
-        0,
-        |roles| roles.maintenance.clone(),
-        |line| line.add(other_sha256, Fault::Answer(400, "BadDigest")),
-        |server| server,
-    );
+    let host = host_in_a_store_that_compares(&s3);
     enroll(&host);
     let before = host.line.seen().len();
     for _ in 0..PORTIONS {
