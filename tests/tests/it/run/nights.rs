@@ -53,7 +53,8 @@ fn a_time_that_is_written_while_the_server_runs_is_noticed() {
     let write = |table: &str| plant(config, format!("{before}\n{table}").as_bytes());
     let told = |text: &str| wait::until(text, || server.log().text().contains(text).then_some(()));
     write("[maintenance.run]\nat = \"03:30\"\n");
-    told("the configuration has changed: `pawl maintain run` begins every night at 03:30");
+    // Or the process for the nights reads the configuration for the first time, and has seen no other.
+    told("`pawl maintain run` begins every night at 03:30");
     write("[maintenance.run]\nat = \"late\"\n");
     told(
         "the configuration has changed, and cannot be read; before that: `pawl maintain run` begins every night at 03:30",

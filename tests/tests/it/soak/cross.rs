@@ -24,8 +24,8 @@ use pawl_tests::store::plant;
 
 /// Each bad client pauses so long between attempts, so that the machine's processors are shared by all.
 const PAUSE: Duration = Duration::from_millis(20);
-/// So long the hosts pause between two backups, together about as much as the processors can do.
-const BETWEEN_BACKUPS: Duration = Duration::from_secs(5);
+/// So long each host pauses between two backups, for each host that there is: all together begin about one a second.
+const BETWEEN_BACKUPS: Duration = Duration::from_secs(1);
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var_os(name).and_then(|text| text.to_str()?.parse().ok()).unwrap_or(default)
@@ -171,6 +171,7 @@ fn honest_hosts_back_up_beside_one_client_of_each_bad_kind() {
     };
     let grounds: Vec<_> = BAD.iter().map(ground).collect();
     let backups = AtomicU64::new(0);
+    let pause = BETWEEN_BACKUPS * u32::try_from(hosts.len()).unwrap();
     let resident = || [server.door_pid(), server.keeper_pid()].map(resident_kib);
     let (mut early, mut late) = ([0; 2], [0; 2]);
     thread::scope(|scope| {
@@ -188,7 +189,7 @@ fn honest_hosts_back_up_beside_one_client_of_each_bad_kind() {
                     plant(&files.join("changing"), &noise(&format!("{number} {day}"), 50_000));
                     restic.backup(&files);
                     backups.fetch_add(1, Ordering::Relaxed);
-                    thread::sleep(BETWEEN_BACKUPS);
+                    thread::sleep(pause);
                 }
             });
         }
