@@ -35,6 +35,14 @@ impl From<&Blob> for Entry {
     }
 }
 
+impl Entry {
+    /// The blob's name.
+    #[must_use]
+    pub const fn id(&self) -> Id {
+        self.id
+    }
+}
+
 /// Bytes that come out of a blob, if it is compressed.
 #[must_use]
 pub fn unpacked(blob: &Blob) -> Option<u32> {

@@ -13,15 +13,16 @@ mod snapshots;
 pub(super) mod state;
 mod trees;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use pawl_config::files::FileError;
 use pawl_config::hint;
 use pawl_config::pace::Pace;
-use pawl_policy::{FileId, FileType, Handle, RepositoryName};
-use pawl_restic_format::records::{Index, Lock, Written};
+use pawl_policy::{BatchId, FileId, FileType, Handle, RepositoryName};
+use pawl_restic_format::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES};
+use pawl_restic_format::records::{Id, Index, Lock, Pack, Written};
 pub(super) use pawl_restic_format::sealed::MasterKey;
 use pawl_restic_format::sealed::{KeyFile, NotOpened, unpacked};
 use pawl_store::either::EitherMaintenance;
@@ -126,12 +127,13 @@ fn as_text<S: serde::Serializer>(handle: &Handle, serializer: S) -> Result<S::Ok
     serializer.collect_str(handle)
 }
 
-/// Opens what is new in a repository, and hides what is junk.
+/// Opens what is new in a repository, and hides what is junk. `note` writes down into which batch before the first file goes.
 pub(super) async fn examine(
     session: &Session,
     repository: &RepositoryName,
     restic: &Restic,
     password: &[u8],
+    note: impl FnMut(&BatchId) -> Result<(), FileError> + Send,
 ) -> Result<Examined, ExamineError> {
     let data = &session.config.data;
     let mut growing = Growing::load(data, repository)?;
@@ -141,7 +143,7 @@ pub(super) async fn examine(
     let good = opener.look(&mut growing, &mut examined).await?;
     let is_lost = !examined.lost.is_empty();
     if !examined.junk.is_empty() {
-        examined.batch = hide::hide(session, repository, &mut examined.junk).await?;
+        examined.batch = hide::hide(session, repository, &mut examined.junk, note).await?;
     }
     growing.finish(good, is_lost)?;
     Ok(examined)
@@ -235,16 +237,41 @@ pub(super) async fn master_key(
     Err(ExamineError::Password(keys.len()))
 }
 
-/// The packs that an index names; nothing if it is not there, or says nothing that can be read.
+/// The packs that an index names, each with its blobs; nothing if it is not there, or says nothing that can be read.
 pub(super) async fn packs_of_index(
     store: &EitherMaintenance,
     repository: &RepositoryName,
     key: &Arc<MasterKey>,
     id: FileId,
-) -> Result<Option<BTreeSet<FileId>>, StoreError> {
+) -> Result<Option<Vec<(FileId, Vec<Id>)>>, StoreError> {
     let opened = open::<Index>(store, repository, key, &Handle::File(FileType::Index, id), id).await?;
     let Opened::Good(index) = opened else { return Ok(None) };
-    Ok(Some(index.packs.iter().flatten().map(|pack| FileId::from_sha256(pack.id.0)).collect()))
+    let blobs = |pack: &Pack| pack.blobs.iter().flatten().map(|blob| blob.id).collect();
+    let packs = index.packs.iter().flatten().map(|pack| (FileId::from_sha256(pack.id.0), blobs(pack)));
+    Ok(Some(packs.collect()))
+}
+
+/// What is in a pack, by its own word; nothing if it is not there, or says nothing that can be read.
+pub(super) async fn header_of_pack(
+    store: &EitherMaintenance,
+    repository: &RepositoryName,
+    key: &MasterKey,
+    pack: FileId,
+) -> Result<Option<HashSet<Entry>>, StoreError> {
+    let handle = Handle::File(FileType::Data, pack);
+    let open = || store.open_version(repository, &handle, &Place::Current);
+    let file = match open().await {
+        Err(StoreError::NotFound) => return Ok(None),
+        file => file?,
+    };
+    let Some(end) = file.size().checked_sub(LENGTH_BYTES.into()) else { return Ok(None) };
+    let length = whole(file, Span { start: end, len: LENGTH_BYTES.into() }).await?;
+    let length = length.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+    let Some(start) = end.checked_sub(length.into()).filter(|_| length <= HEADER_BYTES_MAX) else {
+        return Ok(None);
+    };
+    let sealed = whole(open().await?, Span { start, len: length.into() }).await?;
+    Ok(key.open(sealed).ok().and_then(|header| pack::entries(&header)))
 }
 
 /// Reads files of a repository, and opens them.

@@ -9,12 +9,13 @@ use bytesize::ByteSize;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use pawl_config::hint;
 use pawl_config::pace::Pace;
 use pawl_config::print::{self, Outcome};
 use pawl_config::{Config, Nights};
 use pawl_policy::{Age, Handle, NotPurgeable, PurgePermit, RepositoryName, Usage, purge_permit};
 use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Reason, UnreadableBatch};
-use pawl_store::{StoreError, now_ms};
+use pawl_store::{AHEAD_MAX_MS, StoreError, now_ms};
 use serde::Serialize;
 
 use super::deleted::{Listed, Weight, all_are_readable, count, listed, moment, unreadable, weigh};
@@ -195,6 +196,9 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
         }
         let shown = listed(store, batch, &weight, purge_delay_days).await?;
         let judged = match self.judge(batch, &weight).await? {
+            Err(NotPurgeable::Delay { .. }) if is_ahead(weight.hidden_ms) => {
+                Err((why_ahead(batch, &weight), true))
+            }
             Err(refused) => Err((refused.to_string(), !matches!(refused, NotPurgeable::Delay { .. }))),
             Ok(permit) => (self.held_back)(weight.hidden_ms).map_or(Ok(permit), |reason| Err((reason, true))),
         };
@@ -306,6 +310,21 @@ impl<'a, M: MaintenanceStore> Examiner<'a, M> {
         let explained = last.map_or(batch.reason, |last| last.reason) == Reason::Deleted;
         Ok((!explained).then_some("a copy was moved away as damaged, and no right one has taken its place"))
     }
+}
+
+/// Whether a time is to come, so that a clock which stood ahead wrote it.
+fn is_ahead(time_ms: u64) -> bool {
+    time_ms > now_ms().saturating_add(AHEAD_MAX_MS)
+}
+
+/// Why a batch waits that was filled while the clock stood ahead, and what to do about it.
+fn why_ahead(batch: &Batch, weight: &Weight) -> String {
+    format!(
+        "it was deleted at {}, which is still to come: the clock stood ahead then; `{}` brings it back, so that it can be \
+         deleted again",
+        moment(weight.hidden_ms),
+        hint::pawl(format!("maintain undelete {}", batch.id))
+    )
 }
 
 /// What Object Lock keeps, with until when it does, and what to do about it.

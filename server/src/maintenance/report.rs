@@ -26,6 +26,7 @@ use pawl_config::files;
 use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_policy::RepositoryName;
 use pawl_store::either::EitherMaintenance;
+use pawl_store::now_ms;
 use serde_json::json;
 
 use super::session::{self, Session};
@@ -92,7 +93,8 @@ async fn make(
             .into());
     }
     let basis = Basis::of(Last::load(&config.data), options.compare.as_deref())?;
-    let report = gather::gather(store, config, &options.repositories, basis, options.acknowledge).await?;
+    let report =
+        Box::pin(gather::gather(store, config, &options.repositories, basis, options.acknowledge)).await?;
     if options.acknowledge {
         keep(&config.data, &Last::seen(&report))?;
     }
@@ -161,7 +163,7 @@ pub(super) async fn deliver(
 ) -> Result<Delivered, Box<dyn Error>> {
     let last = Last::load(&config.data);
     let basis = Basis::of(last.clone(), compare)?;
-    let mut report = gather::gather(store, config, &[], basis, false).await?;
+    let mut report = Box::pin(gather::gather(store, config, &[], basis, false)).await?;
     let to_somebody = config.maintenance.report.is_delivered();
     if to_somebody {
         hand_out(&mut report, config).await?;
@@ -173,7 +175,7 @@ pub(super) async fn deliver(
 
 /// When somebody last said that they have looked, in Unix milliseconds; nothing if nobody did, or that cannot be read.
 pub(super) fn looked_ms(data: &Path) -> Option<u64> {
-    Last::load(data).ok().flatten()?.looked_ms()
+    Last::load(data).ok().flatten()?.looked_ms().filter(|looked_ms| *looked_ms <= now_ms())
 }
 
 /// What became of a report.

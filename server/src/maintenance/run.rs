@@ -112,6 +112,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
     let expected = comparison.as_ref().map(Comparison::repositories).unwrap_or_default();
     let store = Arc::new(stores::open_for_reading(&config).await?);
     let names = verify::repositories(&*store, &config, &options.repositories, expected).await?;
+    let mut failed = Vec::new();
     report.unknown = config.maintenance.run.unknown(&names, &options.repositories);
     for name in names {
         let settings = options.settings.or(config.maintenance.run.of(&name));
@@ -127,28 +128,38 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
             )
             .into());
         }
-        let mut repository_run = RepositoryRun::load(&config.data, name, settings, stop, &options.only)?;
-        repository_run.look_at_config(&*store).await;
-        report.repository_runs.push(repository_run);
+        // A record that cannot be read or written costs its own repository.
+        match RepositoryRun::load(&config.data, name, settings, stop, &options.only) {
+            Ok(mut repository_run) => {
+                repository_run.look_at_config(&*store).await;
+                report.repository_runs.push(repository_run);
+            }
+            Err(error) => failed.push(error.to_string()),
+        }
     }
     report.repository_runs.sort_by_key(RepositoryRun::turn);
-    for repository_run in &mut report.repository_runs {
-        repository_run.begin(&whole, options.compare.is_some())?;
-    }
+    report.repository_runs.retain_mut(|repository_run| {
+        let begun = repository_run.begin(&whole, options.compare.is_some());
+        failed.extend(begun.as_ref().err().map(ToString::to_string));
+        begun.is_ok()
+    });
     let mut acted = Ok(());
     let mut first: Vec<_> =
         report.repository_runs.iter_mut().filter(|repository_run| repository_run.acts_first()).collect();
     if !first.is_empty() {
         acted = Box::pin(act(config.clone(), &mut first, comparison.as_ref())).await;
     }
-    verify::all(&store, &config, &mut report.repository_runs).await?;
-    let unreadable = all_are_readable(&*store, Vec::new()).await.err().map(|error| error.to_string());
+    failed.extend(verify::all(&store, &config, &mut report.repository_runs).await);
+    failed.extend(all_are_readable(&*store, Vec::new()).await.err().map(|error| error.to_string()));
     drop(store);
     let mut all: Vec<_> = report.repository_runs.iter_mut().collect();
     let worked = acted.and(Box::pin(act(config, &mut all, comparison.as_ref())).await);
-    for repository_run in &mut report.repository_runs {
-        repository_run.leave()?;
-    }
+    failed.extend(
+        report
+            .repository_runs
+            .iter_mut()
+            .filter_map(|repository_run| repository_run.leave().err().map(|error| error.to_string())),
+    );
     report.ended_by = stop
         .why()
         .or_else(|| report.repository_runs.iter().find_map(|repository_run| repository_run.stop.why()));
@@ -157,7 +168,7 @@ async fn work_through(options: &Run, config: Config, report: &mut Report, told: 
         whole.end()?;
     }
     // Said at the end: it is no reason to take this run up again.
-    unreadable.map_or(Ok(()), |why| Err(why.into()))
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
 }
 
 async fn hand_out(config: &Config, earlier: Option<&Path>) -> Result<Delivered, Box<dyn Error>> {

@@ -14,11 +14,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use pawl_tests::clients::{self, Restic, Version};
-use pawl_tests::command::Finished;
+use pawl_tests::command::{Finished, pawl_command};
 use pawl_tests::content::{id_of, noise};
+use pawl_tests::cut;
 use pawl_tests::forger::Forger;
 use pawl_tests::maintenance::maintain;
-use pawl_tests::program::program;
+use pawl_tests::program::{Run, program};
 use pawl_tests::server::Server;
 use pawl_tests::store::{plant, plant_secret};
 use serde_json::{Value, json};
@@ -112,6 +113,34 @@ fn noise_is_hidden_as_one_batch() {
     ground.assert_hides(&files, "not encrypted with this repository's key");
     let deleted = maintain(&ground.server.place(), &["deleted", "--json"]).expect_code(0).json();
     assert_eq!((deleted.as_array().unwrap().len(), deleted[0]["files"].as_u64()), (1, Some(2)), "{deleted}");
+}
+
+/// Junk that a killed run hid keeps prune away like any other, until somebody has looked.
+#[test]
+fn a_run_that_is_killed_while_it_hides_junk_has_noted_the_batch() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let password = ground.server.dir().join("password");
+    let mut hidden_by_killed = 0;
+    for number in 1.. {
+        let _ = ground.thief.store_as_it_is("index", &noise(&format!("index {number}"), 400));
+        let mut command = pawl_command();
+        command.args(["maintain", "run", "web1", "--only", "examine", "--password-file"]).arg(&password);
+        command.args(ground.server.place()).envs(cut::before_step(number, "run"));
+        let ended = Run::start(command).end();
+        let record = ground.server.data().join(".pawl/maintenance/run/web1.json");
+        let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+        let noted: BTreeSet<_> = record["unseen"].as_array().unwrap().iter().map(Value::as_str).collect();
+        let deleted = maintain(&ground.server.place(), &["deleted", "--json"]).expect_code(0).json();
+        let deleted = deleted.as_array().unwrap();
+        let hidden: BTreeSet<_> = deleted.iter().map(|batch| batch["batch"].as_str()).collect();
+        assert!(hidden.is_subset(&noted), "killed before step {number}: {hidden:?}, noted {noted:?}");
+        if ended.code.is_some() {
+            assert!(hidden_by_killed > 1, "{ended:?}");
+            break;
+        }
+        hidden_by_killed = hidden.len();
+    }
 }
 
 /// A161: A thief with the repository's password as well stores files that open and that restic cannot read.

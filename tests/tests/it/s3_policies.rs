@@ -156,10 +156,7 @@ fn scaleway_is_told_its_own_names_of_principals_and_resources() {
     assert!(!policy.to_string().contains("arn:"), "{policy}");
     let statements = policy["Statement"].as_array().unwrap();
     let writer = serde_json::json!({ "SCW": [format!("application_id:{id}")] });
-    let adds = statements
-        .iter()
-        .find(|s| s["Sid"] == "AllowFilesLocksProbeswriter")
-        .unwrap_or_else(|| panic!("{policy}"));
+    let adds = statements.iter().find(|s| s["Sid"] == "AllowFilesLocksProbeswriter").unwrap();
     assert_eq!((&adds["Principal"], &adds["Effect"]), (&writer, &"Allow".into()));
     assert!(adds["Resource"].as_array().unwrap().contains(&"example-backup/*/data/*".into()), "{adds}");
 

@@ -431,6 +431,7 @@ fn next_line(path: &Path, reader: &mut impl BufRead, line: u64) -> Result<Option
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes a log of its own")]
 mod tests {
     use std::fs::File;
     use std::io::Write;
@@ -454,7 +455,7 @@ mod tests {
                 let line = serde_json::to_string(&Line { number, time, previous, event: Event::Started });
                 let line = line.unwrap();
                 previous = hash(line.as_bytes());
-                text += &format!("{line}\n");
+                text.extend([line.as_str(), "\n"]);
             }
             files.push(place.path().join(file_name(first, 0)));
             write(&files[files.len() - 1], &text);

@@ -2,7 +2,8 @@
 //!
 //! Invariant: every file passes the same decision as over the protocol, but for the floor: junk protects nobody.
 
-use pawl_policy::{Handle, Permit, PrincipalName, RepositoryName};
+use pawl_config::files::FileError;
+use pawl_policy::{BatchId, Handle, Permit, PrincipalName, RepositoryName};
 use pawl_store::AppendStore;
 use pawl_store::maintenance::{MaintenanceStore, Reason};
 
@@ -10,11 +11,13 @@ use super::{ExamineError, Junk};
 use crate::maintenance::deletion;
 use crate::maintenance::session::{self, Session};
 
-/// Hides files, and notes who stored them. Returns what to undo: locks are removed, which cannot be.
+/// Hides files, and notes who stored them. `note` is told of the batch before it holds anything. Returns what to undo: locks
+/// are removed, which cannot be.
 pub(super) async fn hide(
     session: &Session,
     repository: &RepositoryName,
     junk: &mut [Junk],
+    mut note: impl FnMut(&BatchId) -> Result<(), FileError> + Send,
 ) -> Result<Option<String>, ExamineError> {
     let user = session::user().map_err(|error| ExamineError::Other(error.to_string()))?;
     let mut batch = None;
@@ -25,6 +28,7 @@ pub(super) async fn hide(
             Permit::Delete(permit) => {
                 if batch.is_none() {
                     let begun = session.store.begin_batch(repository, &user, Reason::Deleted).await?;
+                    note(&begun.id)?;
                     batch = Some(begun.id);
                 }
                 let Some(id) = &batch else { continue };

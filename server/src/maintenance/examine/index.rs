@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pawl_policy::{FileId, FileType, Handle};
-use pawl_restic_format::pack::{self, Entry, HEADER_BYTES_MAX, LENGTH_BYTES, unpacked};
+use pawl_restic_format::pack::{self, Entry, unpacked};
 use pawl_restic_format::records::{Blob, Id, Index};
 use pawl_restic_format::sealed::decompressed;
 use pawl_store::AppendStore;
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::blobs::Blobs;
 use super::past::Past;
 use super::state::Growing;
-use super::{ExamineError, Examined, Junk, Opened, Opener, damaged};
+use super::{ExamineError, Examined, Junk, Opened, Opener, damaged, header_of_pack};
 use crate::maintenance::listing;
 
 /// Lost packs that are named one by one.
@@ -277,7 +277,7 @@ impl Reading<'_> {
         }
         // A part of what is there is no lie: another index may name the rest.
         let is_plain = pack::size(blobs) == bytes && !self.blobs.is_contested(id);
-        if !is_plain && !self.is_in_header(id, bytes, blobs).await? {
+        if !is_plain && !self.is_in_header(id, blobs).await? {
             return Ok(Some(format!("what it says of the pack {id} is not what that says of itself")));
         }
         for blob in blobs.iter().filter(|blob| self.blobs.is_several(blob)) {
@@ -297,18 +297,9 @@ impl Reading<'_> {
 
     /// Whether a pack says the same of all of these. A blob of another type or length than another index says is two for
     /// restic, and its check then finds the pack too short.
-    async fn is_in_header(&self, id: &Id, bytes: u64, blobs: &[&Blob]) -> Result<bool, ExamineError> {
-        let id = FileId::from_sha256(id.0);
-        let Some(end) = u32::try_from(bytes).ok().and_then(|bytes| bytes.checked_sub(LENGTH_BYTES)) else {
-            return Ok(false);
-        };
-        let length = self.opener.part(id, end, end.saturating_add(LENGTH_BYTES)).await?;
-        let length = length.first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
-        let Some(begin) = end.checked_sub(length).filter(|_| length <= HEADER_BYTES_MAX) else {
-            return Ok(false);
-        };
-        let sealed = self.opener.part(id, begin, end).await?;
-        let header = self.opener.key.open(sealed).ok().and_then(|header| pack::entries(&header));
+    async fn is_in_header(&self, id: &Id, blobs: &[&Blob]) -> Result<bool, ExamineError> {
+        let (store, id) = (&self.opener.session.store, FileId::from_sha256(id.0));
+        let header = header_of_pack(store, self.opener.repository, &self.opener.key, id).await?;
         Ok(header.is_some_and(|header| blobs.iter().all(|blob| header.contains(&Entry::from(*blob)))))
     }
 

@@ -15,8 +15,8 @@ use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
 use serde::{Deserialize, Serialize};
 
-use super::super::{listing, progress};
 use super::super::session::Session;
+use super::super::{listing, progress};
 use super::Wanted;
 use super::adopted::Adopted;
 use super::canary;

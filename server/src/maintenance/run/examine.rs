@@ -29,8 +29,9 @@ pub(super) async fn examine(session: &Session, repository_run: &mut RepositoryRu
             }
             let password = password(repository_run).await?;
             let restic = repository_run.restic.clone();
+            let note = repository_run.noting_unseen();
             let examined =
-                Box::pin(examining::examine(session, &repository_run.repository, &restic, &password));
+                Box::pin(examining::examine(session, &repository_run.repository, &restic, &password, note));
             let examined = async { Ok(examined.await?) };
             let examined = unless_told(repository_run, examined).await?;
             let unseen = unseen(session, repository_run).await?;

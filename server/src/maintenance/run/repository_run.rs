@@ -9,7 +9,7 @@ use std::time::Instant;
 use pawl_config::files::FileError;
 use pawl_config::run_settings::RunSettings;
 use pawl_policy::retention::Rules;
-use pawl_policy::{DAY_MS, RepositoryName};
+use pawl_policy::{BatchId, DAY_MS, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
 use pawl_store::now_ms;
 
@@ -239,6 +239,16 @@ impl RepositoryRun {
             },
         };
         self.note(step, said, started)
+    }
+
+    /// Writes down a batch of junk before it is filled: a run that is killed then leaves none at which nobody has to look.
+    pub(super) fn noting_unseen(&self) -> impl FnMut(&BatchId) -> Result<(), FileError> + Send + use<> {
+        let (mut record, data, repository) =
+            (self.record.clone(), self.data.clone(), self.repository.clone());
+        move |batch| {
+            record.unseen.insert(batch.to_string());
+            record.save(&data, &repository)
+        }
     }
 
     /// Writes down what came of a step.

@@ -318,7 +318,7 @@ fn why_held_back(record: &Record, is_checked: bool, hidden_ms: u64) -> Option<St
             "not all files were read since it was deleted; give verify more time, or once `{verify}`"
         ));
     }
-    (is_checked && checked_ms.is_none_or(|checked_ms| checked_ms < hidden_ms))
+    (is_checked && past(*checked_ms).is_none_or(|checked_ms| checked_ms < hidden_ms))
         .then(|| "`restic check` has not ended well since it was deleted; see what check says".to_owned())
 }
 
@@ -411,12 +411,17 @@ fn refusals(refused: u64) -> String {
 
 /// Whether what restic did last is to be done again although nothing has changed.
 fn was_long_ago(done_ms: Option<u64>) -> bool {
-    done_ms.is_none_or(|done_ms| now_ms().saturating_sub(done_ms) >= AGAIN_EVERY_MS)
+    past(done_ms).is_none_or(|done_ms| now_ms().saturating_sub(done_ms) >= AGAIN_EVERY_MS)
+}
+
+/// A time that is not to come: a clock that stood ahead wrote the others.
+fn past(time_ms: Option<u64>) -> Option<u64> {
+    time_ms.filter(|time_ms| *time_ms <= now_ms())
 }
 
 /// Whether somebody deleted something since the last prune.
 async fn was_deleted_from(session: &Session, repository_run: &RepositoryRun) -> Result<bool, Box<dyn Error>> {
-    let pruned_ms = repository_run.record.pruned_ms.unwrap_or(0);
+    let pruned_ms = past(repository_run.record.pruned_ms).unwrap_or(0);
     let batches = session.store.batches().await?;
     Ok(batches.iter().any(|batch| {
         batch.repository == repository_run.repository
@@ -451,6 +456,8 @@ mod tests {
         };
         assert!(was_checked(&checked(6 * DAY_MS), Some("ab")));
         assert!(!was_checked(&checked(7 * DAY_MS), Some("ab")));
+        let ahead = CheckedFiles { names: "ab".to_owned(), at_ms: now_ms() + DAY_MS };
+        assert!(!was_checked(&Record { checked: Some(ahead), ..Record::default() }, Some("ab")));
         assert!(!was_checked(&checked(0), Some("cd")));
         assert!(!was_checked(&checked(0), None));
         assert!(!was_checked(&Record::default(), Some("ab")));

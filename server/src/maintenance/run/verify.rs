@@ -50,12 +50,13 @@ pub(super) async fn repositories<S: MaintenanceStore>(
     Ok(all)
 }
 
-/// Verifies all in which that was not done yet, together those that are read alike.
+/// Verifies all in which that was not done yet, together those that are read alike. Returns what could not be written down,
+/// for which no other repository waits.
 pub(super) async fn all<S: MaintenanceStore>(
     store: &Arc<S>,
     config: &Config,
     repository_runs: &mut [RepositoryRun],
-) -> Result<(), FileError> {
+) -> Vec<String> {
     let is_open = |repository_run: &&mut RepositoryRun| repository_run.is_unread();
     let mut groups: Vec<Vec<&mut RepositoryRun>> = Vec::new();
     for repository_run in repository_runs.iter_mut().filter(is_open) {
@@ -67,10 +68,11 @@ pub(super) async fn all<S: MaintenanceStore>(
             None => groups.push(vec![repository_run]),
         }
     }
+    let mut failed = Vec::new();
     for group in groups {
-        together(store, config, group).await?;
+        together(store, config, group, &mut failed).await;
     }
-    Ok(())
+    failed
 }
 
 /// Whether two are read at one pace, until one time.
@@ -86,8 +88,9 @@ async fn together<S: MaintenanceStore>(
     store: &Arc<S>,
     config: &Config,
     mut open: Vec<&mut RepositoryRun>,
-) -> Result<(), FileError> {
-    let Some(first) = open.first() else { return Ok(()) };
+    failed: &mut Vec<String>,
+) {
+    let Some(first) = open.first() else { return };
     let stop = &first.stop.clone();
     let reading = Reading { bytes_per_second: first.settings.bytes_per_second, ..Reading::default() };
     let daily = async |names: Vec<RepositoryName>| {
@@ -97,28 +100,30 @@ async fn together<S: MaintenanceStore>(
         }
     };
     if stop.why().is_some() {
-        return Ok(());
+        return;
     }
+    let mut keep = |noted: Result<(), FileError>| failed.extend(noted.err().map(|error| error.to_string()));
     let started = Instant::now();
     let names = open.iter().map(|repository_run| repository_run.repository.clone()).collect();
     if let Ok(outcomes) = daily(names).await {
         for repository_run in open {
             let outcome = outcomes.iter().find(|outcome| outcome.repository == repository_run.repository);
-            note(repository_run, outcome.ok_or("it was not looked at"), started)?;
+            keep(note(repository_run, outcome.ok_or("it was not looked at"), started));
         }
-        return Ok(());
+        return;
     }
     for repository_run in &mut open {
         let started = Instant::now();
         let name = repository_run.repository.clone();
         match daily(vec![name]).await {
-            _ if stop.told_already() => return Ok(()),
-            Ok(outcomes) => note(repository_run, outcomes.first().ok_or("it was not looked at"), started)?,
-            Err(_) if stop.why().is_some() => return Ok(()),
-            Err(error) => note(repository_run, Err(&error.to_string()), started)?,
+            _ if stop.told_already() => return,
+            Ok(outcomes) => {
+                keep(note(repository_run, outcomes.first().ok_or("it was not looked at"), started));
+            }
+            Err(_) if stop.why().is_some() => return,
+            Err(error) => keep(note(repository_run, Err(&error.to_string()), started)),
         }
     }
-    Ok(())
 }
 
 fn note(

@@ -1,8 +1,9 @@
 //! What our own prune leaves in place although no snapshot needs it: what hosts sent so lately that a backup may still be
 //! at work on it, or was cut and goes on with it.
 //!
-//! Invariant: hosts believe an index, so one that stays names no pack that goes. A young pack always stays; an index stays
-//! only if every pack that it names, and that is there, is young. What is older goes, whatever young indexes say of it.
+//! Invariant: hosts believe an index, so one that stays names no pack that goes. A young pack stays unless prune has written
+//! all its blobs anew, and named them; an index stays only if every pack that it names, and that is there, is young. What is
+//! older goes, whatever young indexes say of it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
@@ -11,9 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pawl_policy::{
     DAY_MS, Delete, FileId, FileType, Handle, Permitted, PrincipalName, RepositoryName, Usage,
 };
+use pawl_restic_format::records::Id;
 use pawl_store::deletions::{Deleted, DeletionError, Deletions, Hiding};
-use pawl_store::either::{EitherMaintenance, EitherStore};
-use pawl_store::{AppendStore, StoreError, now_ms};
+use pawl_store::either::EitherMaintenance;
+use pawl_store::maintenance::MaintenanceStore;
+use pawl_store::{StoreError, now_ms};
 
 use crate::maintenance::examine::{self, ExamineError, MasterKey};
 use crate::maintenance::listing;
@@ -25,7 +28,6 @@ use crate::maintenance::session::{self, Session};
 #[derive(Debug)]
 pub(in crate::maintenance) struct Young {
     store: EitherMaintenance,
-    files: EitherStore,
     sight: LockFilter,
     repository: RepositoryName,
     key: Arc<MasterKey>,
@@ -43,6 +45,10 @@ pub(in crate::maintenance) struct Young {
 struct Written {
     indexes: BTreeSet<FileId>,
     packs: HashSet<FileId>,
+    /// What is in these packs.
+    blobs: HashSet<Id>,
+    /// Packs that an index which stays names.
+    needed: HashSet<FileId>,
 }
 
 impl Young {
@@ -57,7 +63,6 @@ impl Young {
         let since_ms = now_ms.saturating_sub(session.config.maintenance.floor_ms());
         Ok(Self {
             store: session.store.clone(),
-            files: session.files.clone(),
             sight: session.sight.clone(),
             repository: repository.clone(),
             key: Arc::new(key),
@@ -88,7 +93,9 @@ impl Young {
     /// Whether a file stays that prune would remove.
     async fn stays(&self, handle: &Handle) -> Result<bool, StoreError> {
         let stays = match *handle {
-            Handle::File(FileType::Data, _) => self.is_young(handle).await? == Some(true),
+            Handle::File(FileType::Data, pack) => {
+                self.is_young(handle).await? == Some(true) && !self.is_written_anew(pack, None).await?
+            }
             Handle::File(FileType::Index, id) => {
                 self.is_young(handle).await? == Some(true) && self.names_what_only_it_names(id).await?
             }
@@ -102,19 +109,25 @@ impl Young {
 
     /// Whether hosts sent a file lately; nothing if it is not there.
     async fn is_young(&self, handle: &Handle) -> Result<Option<bool>, StoreError> {
-        let facts = self.files.facts(&self.repository, handle).await?;
+        let facts = self.store.facts(&self.repository, handle).await?;
         Ok(facts.map(|facts| {
             self.window.contains(&facts.received_ms) && facts.creator.as_ref() != Some(&self.user)
         }))
     }
 
-    /// Whether an index names only young packs, one of which no index names that prune has written.
+    /// Whether an index names only young packs, one of which prune has neither named nor written anew.
     async fn names_what_only_it_names(&self, index: FileId) -> Result<bool, StoreError> {
         let Some(packs) = self.packs_of(index).await? else { return Ok(false) };
+        let packs = packs.into_iter().map(|(pack, _)| pack).collect();
         let (said_again, left) = self.said_again(packs, index).await?;
-        if left.is_empty() {
+        let mut is_missed = false;
+        for pack in &left {
+            is_missed |= !self.is_written_anew(*pack, Some(index)).await?;
+        }
+        if !is_missed {
             return Ok(false);
         }
+        let named = left.clone();
         let are_young = async |packs: Vec<FileId>| {
             let look = |pack| async move { self.is_young(&Handle::File(FileType::Data, pack)).await };
             let young = map_concurrent(packs, FILES_AT_A_TIME, look).await?;
@@ -124,7 +137,23 @@ impl Young {
         if left.is_empty() || left.contains(&false) {
             return Ok(false);
         }
-        Ok(!are_young(said_again).await?.contains(&false))
+        let stays = !are_young(said_again).await?.contains(&false);
+        if stays {
+            self.written.lock().await.needed.extend(named);
+        }
+        Ok(stays)
+    }
+
+    /// Whether prune has written all that is in a pack anew, and named it, so that no host misses the pack. An index that
+    /// stays and names the pack speaks against it. What is in it the pack says itself: an index may name a part.
+    async fn is_written_anew(&self, pack: FileId, but: Option<FileId>) -> Result<bool, StoreError> {
+        let mut written = self.written.lock().await;
+        self.read_written(&mut written, but).await?;
+        if written.packs.contains(&pack) || written.needed.contains(&pack) {
+            return Ok(false);
+        }
+        let header = examine::header_of_pack(&self.store, &self.repository, &self.key, pack).await?;
+        Ok(header.is_some_and(|entries| entries.iter().all(|entry| written.blobs.contains(&entry.id()))))
     }
 
     /// Of these packs of an index, those that an index names which prune has written, and the others.
@@ -134,16 +163,25 @@ impl Young {
         index: FileId,
     ) -> Result<(Vec<FileId>, Vec<FileId>), StoreError> {
         let mut written = self.written.lock().await;
-        for own in self.sight.own_indexes(&self.repository) {
-            if own != index && written.indexes.insert(own) {
-                let packs = self.packs_of(own).await?;
-                written.packs.extend(packs.into_iter().flatten());
-            }
-        }
+        self.read_written(&mut written, Some(index)).await?;
         Ok(packs.into_iter().partition(|pack| written.packs.contains(pack)))
     }
 
-    async fn packs_of(&self, index: FileId) -> Result<Option<BTreeSet<FileId>>, StoreError> {
+    /// Reads the indexes that prune has written since, save one.
+    async fn read_written(&self, written: &mut Written, but: Option<FileId>) -> Result<(), StoreError> {
+        for own in self.sight.own_indexes(&self.repository) {
+            if Some(own) == but || !written.indexes.insert(own) {
+                continue;
+            }
+            for (pack, blobs) in self.packs_of(own).await?.into_iter().flatten() {
+                written.packs.insert(pack);
+                written.blobs.extend(blobs);
+            }
+        }
+        Ok(())
+    }
+
+    async fn packs_of(&self, index: FileId) -> Result<Option<Vec<(FileId, Vec<Id>)>>, StoreError> {
         examine::packs_of_index(&self.store, &self.repository, &self.key, index).await
     }
 }

@@ -193,8 +193,7 @@ fn foreign(path: String, bytes: u64) -> Finding {
         return Finding::of_path(path, Kind::Unusual, detail);
     }
     let detail = format!(
-        "{bytes} bytes that are no file of restic's; expected none here: remove it, or move it out of the repository. \
-         Until then nothing is purged here"
+        "{bytes} bytes that are no file of restic's; expected none here: remove it, or move it out of the repository"
     );
     Finding::of_path(path, Kind::Foreign, detail)
 }

@@ -193,11 +193,11 @@ impl Probe<'_> {
         // A store that does not answer this is refused for it.
         let is_there = self.head(&key).await.is_ok_and(|found| found.is_some());
         let is_checked = put.is_err() && !is_there;
-        if !is_checked {
+        if is_checked {
+            findings.add(Sort::Good, "the store checks the SHA-256 of what it is given");
+        } else {
             let text = "content is stored although its SHA-256 is not the one announced";
             findings.add(Sort::Weak(Weakness::UncheckedContent), text);
-        } else {
-            findings.add(Sort::Good, "the store checks the SHA-256 of what it is given");
         }
         let key = self.new_key()?;
         self.put(&key, findings.knows_conditions()).await?;

@@ -129,6 +129,19 @@ fn a_repository_that_cannot_be_read_fails_by_itself() {
 }
 
 #[test]
+fn a_record_that_cannot_be_read_costs_its_own_repository() {
+    let ground = Ground::new(&["db1", "web1"]);
+    let record = ground.server.data().join(".pawl/maintenance/run/db1.json");
+    plant(&record, b"{\"version\": 2}");
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(2).json();
+    assert!(report["error"].as_str().unwrap().contains("run/db1.json"), "{report:#}");
+    assert_eq!(ends(&report, "web1"), WELL, "{report:#}");
+    remove(&record);
+    let report = ground.run(&[&RULES[..], &["--json"]].concat()).expect_code(0).json();
+    assert_eq!(ends(&report, "db1"), WELL, "{report:#}");
+}
+
+#[test]
 fn a_password_command_can_ask_at_a_terminal() {
     let ground = Ground::new(&["web1"]);
     let ask = ground.server.dir().join("ask");

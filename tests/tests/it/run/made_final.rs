@@ -232,3 +232,20 @@ fn a_machine_that_was_off_reads_what_is_late_and_foreign_files_keep_nothing() {
     assert!(found.contains("foreign") && !found.contains("overdue"), "{report:#}");
     assert!(said(&report, "web1").starts_with("removed "), "{report:#}");
 }
+
+/// The clock of maintenance stood ahead for one night.
+#[test]
+fn what_was_deleted_on_a_day_to_come_is_named_with_what_to_do() {
+    let ground = Ground::new(&["web1"]);
+    let index = ground.files("web1").into_iter().find(|file| file.starts_with("web1/index/")).unwrap();
+    let index = index.trim_start_matches("web1/");
+    let _ = maintain_at_time("+400d", &ground.server.place(), &["delete", "web1", index]).expect_code(0);
+    let report = night(&ground, 0, &[], 1);
+    let said = said(&report, "web1");
+    assert!(said.contains("which is still to come: the clock stood ahead then"), "{report:#}");
+    let (_, batch) = said.split_once("maintain undelete ").unwrap();
+    let batch = batch.split(['`', ' ']).next().unwrap();
+    let _ = maintain(&ground.server.place(), &["undelete", batch]).expect_code(0);
+    assert!(pending(&ground).is_empty());
+    ground.restic("web1").check();
+}

@@ -54,6 +54,28 @@ fn what_a_cut_backup_sent_is_there_when_it_goes_on_with_restic_0_19() {
     a_cut_backup_goes_on_with_what_it_sent("restic-0.19");
 }
 
+/// restic writes packs anew that are small, those of the last days among them. Then nothing is stored twice.
+#[test]
+fn small_packs_of_the_last_days_go_once_they_are_written_anew() {
+    let ground = Ground::new(&["web1"]);
+    let restic = ground.restic("web1");
+    let files = restic.home().join("small");
+    for number in 0..12 {
+        plant(&files.join(format!("file-{number}")), &noise(&format!("small {number}"), 10_000));
+        let _ = restic.report_of_backup(&files, &["--host", "web1"]);
+    }
+    let sent = ground.cut_backup("web1");
+    let before = ground.files("web1");
+    let finished = ground.run(&["--only", "prune"]).expect_code(0);
+    let there = ground.files("web1");
+    let packs = |files: &BTreeSet<String>| files.iter().filter(|file| file.contains("/data/")).count();
+    assert!(packs(&there) + 12 <= packs(&before), "{finished:#?}");
+    assert!(sent.is_subset(&there), "what a cut backup sent stays: {:?}", &sent - &there);
+    let blobs = restic.succeed(["list", "blobs", "--no-lock"]);
+    assert_eq!(blobs.lines().count(), blobs.lines().collect::<BTreeSet<_>>().len(), "stored twice: {blobs}");
+    restic.check();
+}
+
 /// A client that takes no lock is at work while `run` prunes: it has sent packs, and no index of them yet.
 #[test]
 fn packs_that_no_index_names_yet_are_there_when_their_index_comes() {
