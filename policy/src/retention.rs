@@ -11,7 +11,7 @@ mod share;
 mod snapshot;
 mod within;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 pub use group::{Filter, Group, GroupBy, InvalidGroupBy};
@@ -37,6 +37,8 @@ pub struct Plan {
     pub max_share: MaxShare,
     /// What the last run by the same rules left.
     pub earlier: DaysLeft,
+    /// Groups that a run was allowed to judge before, by whatever rules.
+    pub judged_before: BTreeSet<Group>,
     /// The age from which on a snapshot can be deleted, in milliseconds.
     pub floor_ms: u64,
 }
@@ -84,7 +86,7 @@ pub fn judge<'a>(snapshots: &'a [Snapshot], plan: &Plan, now_ms: u64) -> Vec<Jud
             verdict,
         }));
     }
-    share::hold_if_too_many(&mut judged, plan.max_share, &plan.earlier);
+    share::hold_if_too_many(&mut judged, plan);
     judged
 }
 

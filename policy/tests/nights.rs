@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use std::collections::BTreeSet;
+
 use pawl_policy::DAY_MS;
 use pawl_policy::retention::{
-    Count, DaysLeft, Held, Moment, Plan, Rules, Size, Snapshot, Verdict, Vouched, Within, days_left, judge,
+    Count, DaysLeft, Group, Held, Moment, Plan, Rules, Size, Snapshot, Verdict, Vouched, Within, days_left,
+    judge,
 };
 use proptest::prelude::*;
 
@@ -19,11 +22,19 @@ struct Repository {
     stored: u32,
     snapshots: Vec<Snapshot>,
     earlier: DaysLeft,
+    judged_before: BTreeSet<Group>,
 }
 
 impl Repository {
     fn new(rules: Rules) -> Self {
-        Self { rules, night: 0, stored: 0, snapshots: Vec::new(), earlier: DaysLeft::new() }
+        Self {
+            rules,
+            night: 0,
+            stored: 0,
+            snapshots: Vec::new(),
+            earlier: DaysLeft::new(),
+            judged_before: BTreeSet::new(),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -57,14 +68,20 @@ impl Repository {
         let rules = self.rules.clone();
         let (refused, left) = self.forget_by(&rules, &self.earlier.clone());
         if refused.is_none() {
+            self.judged_before.extend(left.keys().cloned());
             self.earlier = left;
         }
         refused
     }
 
     fn forget_by(&mut self, rules: &Rules, earlier: &DaysLeft) -> (Option<Held>, DaysLeft) {
-        let plan =
-            Plan { rules: rules.clone(), floor_ms: 7 * DAY_MS, earlier: earlier.clone(), ..Plan::default() };
+        let plan = Plan {
+            rules: rules.clone(),
+            floor_ms: 7 * DAY_MS,
+            earlier: earlier.clone(),
+            judged_before: self.judged_before.clone(),
+            ..Plan::default()
+        };
         let judged = judge(&self.snapshots, &plan, self.now_ms());
         let refused = judged.iter().find_map(|judged| match judged.verdict {
             Verdict::Held(held @ Held::TooMany { .. }) => Some(held),
@@ -200,12 +217,18 @@ fn the_first_run_thins_out_what_another_server_stored_and_is_no_cut() {
     for cut in [last(1), last(7), keep(7, 0, 0), keep(14, 0, 0), keep(0, 0, 2), keep(0, 4, 0)] {
         assert!(refused(&cut, 1, |_| {}), "{cut:?}");
     }
-    // What came through Pawl counts by days, as ever.
+    // What came through Pawl counts by days, once any rules have judged it.
     let received_here = |snapshot: &mut Snapshot| {
         (snapshot.vouched, snapshot.brought) = (Vouched::Nothing, false);
         snapshot.received_ms = claimed_ms(snapshot);
     };
-    assert!(refused(&keep(14, 8, 12), 1, received_here));
+    assert!(!refused(&keep(14, 8, 12), 1, received_here));
+    assert!(refused(&last(1), 1, received_here));
+    let mut repository = migrated(1);
+    repository.snapshots.iter_mut().for_each(received_here);
+    let judged = judge(&repository.snapshots, &Plan::default(), repository.now_ms());
+    repository.judged_before = judged.into_iter().map(|judged| judged.group).collect();
+    assert!(repository.forget_by(&keep(14, 8, 12), &DaysLeft::new()).0.is_some());
 }
 
 #[test]

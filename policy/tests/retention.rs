@@ -41,6 +41,12 @@ fn keep_last(number: u32, max_share: &str) -> Plan {
     Plan { rules, max_share: max_share.parse().unwrap(), floor_ms: FLOOR_MS, ..Plan::default() }
 }
 
+/// A plan for groups that other rules have judged before.
+fn not_the_first(history: &[Snapshot], plan: Plan) -> Plan {
+    let judged = judge(history, &Plan::default(), NOW_MS);
+    Plan { judged_before: judged.into_iter().map(|judged| judged.group).collect(), ..plan }
+}
+
 fn removed(judged: &[Judged<'_>]) -> usize {
     judged.iter().filter(|judged| judged.verdict == Verdict::Remove).count()
 }
@@ -143,7 +149,7 @@ fn a_silent_group_loses_nothing() {
 fn a_run_that_would_remove_too_much_removes_nothing() {
     let history = daily(27); // of 20 that the rules see
     assert_eq!(removed(&judge(&history, &keep_last(10, "50%"), NOW_MS)), 10);
-    let judged = judge(&history, &keep_last(9, "50%"), NOW_MS);
+    let judged = judge(&history, &not_the_first(&history, keep_last(9, "50%")), NOW_MS);
     assert_eq!(removed(&judged), 0);
     assert_eq!(held(&judged, |held| matches!(held, Held::TooMany { left: 9, days: 20 })), 11);
     assert_eq!(removed(&judge(&history, &keep_last(1, "100%"), NOW_MS)), 19);
@@ -153,7 +159,7 @@ fn a_run_that_would_remove_too_much_removes_nothing() {
 fn too_much_of_one_group_holds_nothing_of_another() {
     let many_a_day = (0..27).map(|number| Snapshot { host: "db1".into(), ..snapshot(100 + number, 8) });
     let history: Vec<_> = daily(27).into_iter().chain(many_a_day).collect();
-    let judged = judge(&history, &keep_last(9, "50%"), NOW_MS);
+    let judged = judge(&history, &not_the_first(&history, keep_last(9, "50%")), NOW_MS);
     assert_eq!((removed(&judged), held(&judged, |held| matches!(held, Held::TooMany { .. }))), (18, 11));
     let left = days_left(&judged);
     assert_eq!(

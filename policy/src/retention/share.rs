@@ -1,7 +1,7 @@
 //! How much of a group's history one run may take.
 //!
 //! Invariant: history is counted in days of the calendar, not in snapshots. A run that would leave backups of too few
-//! days removes nothing of that group. The first time, what came from another server counts in the spans of [`span`].
+//! days removes nothing of that group. The first time, history that no rules thinned out counts in the spans of [`span`].
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::fmt;
@@ -10,7 +10,7 @@ use core::str::FromStr;
 use super::group::Group;
 use super::held::Held;
 use super::snapshot::Vouched;
-use super::{Judged, Verdict};
+use super::{Judged, Plan, Verdict};
 
 /// Unless told otherwise, a run leaves backups of at least half of the days of which the last one left some.
 const DEFAULT_PERCENT: u8 = 50;
@@ -64,18 +64,20 @@ impl MaxShare {
     }
 }
 
-/// Holds what would be removed of each group of which too few days would be left. `earlier` is what the last run by the
-/// same rules left. Of a group that it does not know, every [`span`] of what the rules see counts.
+/// Holds what would be removed of each group of which too few days would be left. Of a group of which no run by the same
+/// rules left anything, every [`span`] of what the rules see counts.
 ///
 /// Unchanged rules remove an old day for each new day. A run may always do that, however many runs were missed.
-pub(super) fn hold_if_too_many(judged: &mut [Judged<'_>], max: MaxShare, earlier: &DaysLeft) {
+pub(super) fn hold_if_too_many(judged: &mut [Judged<'_>], plan: &Plan) {
+    let Plan { max_share: max, earlier, judged_before, .. } = plan;
     for group in judged.chunk_by_mut(|one, next| one.group == next.group) {
         let (seen, left) = (days(group, is_seen), days(group, is_left));
         let remembered = group.first().and_then(|judged| earlier.get(&judged.group));
         let known = remembered.map_or_else(|| seen.clone(), |days| days & &seen);
+        let spans = |is_meant| spans(group, judged_before, is_meant).len();
         let is_allowed = match remembered {
             Some(_) => max.allows(left.len(), known.len()),
-            None => max.allows(spans(group, is_left).len(), spans(group, is_seen).len()),
+            None => max.allows(spans(is_left), spans(is_seen)),
         };
         if is_allowed {
             continue;
@@ -103,22 +105,27 @@ pub fn days_left(judged: &[Judged<'_>]) -> DaysLeft {
 }
 
 /// Of which spans of the history that the rules see there are backups.
-fn spans(group: &[Judged<'_>], is_meant: fn(&Verdict) -> bool) -> BTreeSet<(i64, i64)> {
+fn spans(
+    group: &[Judged<'_>],
+    judged_before: &BTreeSet<Group>,
+    is_meant: fn(&Verdict) -> bool,
+) -> BTreeSet<(i64, i64)> {
     let newest = days(group, is_seen).last().copied().unwrap_or_default();
     let meant = group.iter().filter(|judged| is_meant(&judged.verdict));
-    meant.map(|judged| span(judged, newest)).collect()
+    meant.map(|judged| span(judged, newest, judged_before.contains(&judged.group))).collect()
 }
 
-/// What a snapshot stands for at the first run: its day. One that another server stored, or for which an admin vouched,
-/// is part of a history that no rules thinned out yet. It stands for its day in the last 7 days, for its week in the last
-/// 4 weeks, for 4 weeks in the last 52, and else for 52 weeks. Rules that keep something of each may take the rest.
+/// What a snapshot stands for when rules judge it for the first time: its day. But if no rules ever judged its group,
+/// another server stored it, or an admin vouched for it, it is part of a history that no rules thinned out yet. Then it
+/// stands for its day in the last 7 days, for its week in the last 4 weeks, for 4 weeks in the last 52, and else for 52
+/// weeks. Rules that keep something of each may take the rest.
 ///
 /// Returns how many days the span has, and which of these it is, counted from the newest.
-fn span(judged: &Judged<'_>, newest: i64) -> (i64, i64) {
+fn span(judged: &Judged<'_>, newest: i64, was_judged_before: bool) -> (i64, i64) {
     let ago = newest.saturating_sub(judged.effective.day_number());
     let is_from_elsewhere = judged.snapshot.brought || judged.snapshot.vouched != Vouched::Nothing;
     let days = match ago {
-        _ if !is_from_elsewhere => 1,
+        _ if was_judged_before && !is_from_elsewhere => 1,
         ..7 => 1,
         7..28 => 7,
         28..364 => 28,

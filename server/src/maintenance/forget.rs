@@ -134,6 +134,7 @@ async fn at_door(
         } else {
             DaysLeft::new()
         },
+        judged_before: reader.state.judged(),
         floor_ms: session.config.maintenance.floor_ms(),
     };
     let judged = judge(&snapshots, &plan, now_ms());

@@ -88,6 +88,11 @@ impl State {
         same.map(|left| (left.group(), left.days.clone())).collect()
     }
 
+    /// The groups that rules were allowed to judge.
+    pub(super) fn judged(&self) -> BTreeSet<Group> {
+        self.left.iter().map(Left::group).collect()
+    }
+
     /// Notes what these rules left of groups. Of those that they were not allowed to judge, what was left before stays.
     pub(super) fn note_left(&mut self, rules: &Rules, all: &BTreeSet<&Group>, left: DaysLeft) {
         self.left.retain(|earlier| {
