@@ -66,6 +66,9 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// How [`Self::LocksSuspended`] begins in words.
+    pub const LOCKS_SUSPENDED: &str = "maintenance is waiting for this repository";
+
     /// Every denial, for tables and tests.
     pub const ALL: [Self; 20] = [
         Self::RoomPromised,
@@ -98,10 +101,7 @@ impl fmt::Display for Denial {
         f.write_str(match self {
             Self::LocksSuspended { until_ms, .. } => {
                 let until = TimeOfDay(*until_ms);
-                return write!(
-                    f,
-                    "maintenance is waiting for this repository; locks are suspended until {until}"
-                );
+                return write!(f, "{}; locks are suspended until {until}", Self::LOCKS_SUSPENDED);
             }
             Self::LockOfAnother { until_ms } => {
                 let until = TimeOfDay(*until_ms);
@@ -247,6 +247,9 @@ pub fn decide(
         }
         Action::CreateRepository(action) => match role {
             Role::Restore => Err(Denial::Role),
+            Role::Backup if context.repository == RepositoryState::Absent && context.room == Room::Full => {
+                Err(Denial::Room)
+            }
             Role::Backup | Role::Maintenance => {
                 Ok(Permit::CreateRepository(permitted(principal, role, action)))
             }

@@ -131,7 +131,9 @@ fn rows() -> Vec<Row> {
         rows.push((action, visibility(handle)));
     }
     let action = Action::CreateRepository(CreateRepository { repository: repository.clone() });
-    rows.push((action, RepositoryState::ALL.map(|state| (label(state).into(), in_state(state))).into()));
+    let mut states = Vec::from(RepositoryState::ALL.map(|state| (label(state).into(), in_state(state))));
+    states.push(("no room".into(), Context { room: Room::Full, ..in_state(RepositoryState::Absent) }));
+    rows.push((action, states));
     for &handle in &handles {
         let action = Action::Create(Create { repository: repository.clone(), handle });
         rows.push((action, creation(handle)));

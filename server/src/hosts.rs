@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use pawl_config::Place;
 use pawl_config::files;
+use pawl_config::hint;
 use pawl_config::print::{self, Outcome};
 use pawl_config::url::{url_of, url_path};
 use pawl_config::{Config, LISTEN_DEFAULT, Tls};
@@ -99,7 +100,13 @@ fn add(options: &AddHost) -> Outcome {
     })?;
     let invitation =
         Invitation::new(&config, &options.name, secret.as_ref(), &grants)?.with_certificate(order.as_ref());
-    if options.json { print::json(&invitation) } else { print::line(&invitation.to_paste()) }
+    if options.json {
+        return print::json(&invitation);
+    }
+    print::line(&invitation.to_paste())?;
+    let Some(repository) = grants.first().map(|grant| &grant.repository) else { return Ok(()) };
+    let enroll = hint::pawl(format!("maintain enroll {repository} --password-file FILE"));
+    print::line(&format!("# Later, on the server, to have it pruned and checked every night:\n# {enroll}"))
 }
 
 fn add_repository(options: &AddRepository) -> Outcome {

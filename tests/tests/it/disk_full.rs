@@ -20,6 +20,8 @@ use pawl_tests::wait;
 use rustix::process::Signal;
 
 const FULL: (u16, &str) = (507, "no space left on the server");
+/// What the line of the `.htpasswd` file below hashes.
+const HTPASSWD_PASSWORD: &str = "a password of the tests";
 /// restic's usual pack.
 const PACK_BYTES: usize = 16 << 20;
 
@@ -217,6 +219,33 @@ fn the_last_inodes_are_kept_for_locks_and_maintenance() {
 }
 
 /// A machine with restic that has more to back up than fits.
+/// A197: a user of the `.htpasswd` file takes all inodes with repositories below its own name.
+#[test]
+fn repositories_without_end_leave_the_last_inodes() {
+    let Some(disk) = Disk::new("size=64m,nr_inodes=4000") else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("htpasswd");
+    plant(&file, b"sha1:{SHA}JhzQDvDwP+N4YqMN3P5XlOd+qBc=\n");
+    let config = format!("credentials.htpasswd = \"{}\"", file.display());
+    let server = Server::build().data(&disk.data()).config(&config).start();
+    let web1 = server.add_client("web1", &[]);
+    clients::initialise(&web1, "web1");
+    let user = Client::new(server.address(), "sha1", HTPASSWD_PASSWORD);
+    let create = |number: u32| user.ask("POST", &format!("/sha1/{number}/?create=true")).unwrap();
+    assert_eq!(create(0).status, 200);
+    disk.fill_with_names_but(200);
+    let number = (1..400).find(|number| create(*number).status != 200).expect("there is an end to inodes");
+    assert_eq!(code(&create(number)), FULL);
+    assert_eq!(create(0).status, 200, "one that is there is made again, as ever");
+    let before = server.stored();
+    let lock = noise("lock", 150);
+    let locked = web1.post(&format!("/web1/locks/{}", id_of(&lock)), &lock).unwrap();
+    assert_eq!(locked.status, 200);
+    before.assert_kept(&server.stored());
+}
+
 fn with_too_much(server: &Server, version: Version) -> (Restic, PathBuf) {
     let restic = Restic::new(version, &clients::ready(server, "web2"));
     let files = restic.home().join("files");

@@ -184,6 +184,7 @@ impl<S: AppendStore, D: Deletions> Connected<S, D> {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (door, clock, peer) = (self.door, self.clock, self.peer);
+        let frontend = Arc::clone(&door);
         let io = TokioIo::new(Watched { io: stream, clock: clock.clone() });
         let service =
             service_fn(move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request));
@@ -194,7 +195,7 @@ impl<S: AppendStore, D: Deletions> Connected<S, D> {
             .max_header_size(H1_HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
             .serve_connection(io, service);
-        say_end(peer, self.watcher.watch(connection).await);
+        say_end(&frontend, peer, self.watcher.watch(connection).await);
     }
 
     async fn serve_http2<T>(self, stream: T, certificate: Option<Fingerprint>)
@@ -202,6 +203,7 @@ impl<S: AppendStore, D: Deletions> Connected<S, D> {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (door, clock, peer) = (self.door, self.clock, self.peer);
+        let frontend = Arc::clone(&door);
         let service =
             service_fn(move |request| Arc::clone(&door).handle(peer, certificate, clock.begin(), request));
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -215,12 +217,15 @@ impl<S: AppendStore, D: Deletions> Connected<S, D> {
             .keep_alive_interval(H2_PING_EVERY)
             .keep_alive_timeout(H2_PING_ANSWER)
             .serve_connection(TokioIo::new(stream), service);
-        say_end(peer, self.watcher.watch(connection).await);
+        say_end(&frontend, peer, self.watcher.watch(connection).await);
     }
 }
 
-fn say_end(peer: Peer, ended: Result<(), hyper::Error>) {
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "connection ended");
+fn say_end<S, D>(frontend: &Frontend<S, D>, peer: Peer, ended: Result<(), hyper::Error>) {
+    match ended {
+        Ok(()) => {}
+        // hyper has answered a head that it could not read.
+        Err(error) if error.is_parse() => frontend.turned_away.note(Cause::NoHttp, peer, &error.to_string()),
+        Err(error) => tracing::debug!(%peer, %error, "connection ended"),
     }
 }

@@ -298,7 +298,12 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
     ) -> Result<Context, StoreError> {
         let repository = action.repository();
         match action {
-            Action::List(_) | Action::CreateRepository(_) | Action::DeleteRepository(_) => {}
+            Action::List(_) | Action::DeleteRepository(_) => {}
+            Action::CreateRepository(_) => {
+                let survey = self.store.survey(repository, &Handle::Config).await?;
+                known.repository = survey.repository;
+                known.room = if survey.room_bytes == 0 { Room::Full } else { Room::Enough };
+            }
             Action::Delete(delete) if matches!(grant.role, Role::Backup | Role::Restore) => {
                 known.file = match self.store.facts(repository, &delete.handle).await {
                     // A lock may be removed. Nothing else is, and what cannot be seen counts as not there.

@@ -19,6 +19,7 @@ pub(super) enum Cause {
     PlainHttp,
     TooMany,
     Handshake,
+    NoHttp,
     NoRequest,
 }
 
@@ -32,6 +33,7 @@ impl fmt::Display for Cause {
                 "an address had too many connections without a credential (limits.connections_per_address)"
             }
             Self::Handshake => "TLS handshakes failed",
+            Self::NoHttp => "clients sent what is no HTTP request; to a port without TLS their URL must begin with http://",
             Self::NoRequest => "no request came in time, or others needed the place (limits.header_seconds)",
         })
     }

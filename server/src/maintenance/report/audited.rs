@@ -189,11 +189,13 @@ fn lost(decision: &Decision) -> u64 {
 }
 
 /// Whether what was asked was refused. 404 is no refusal: restic asks whether a config is there before it makes one. Nor
-/// is what a deletion got of which nothing was there: restic cleans up like this after each upload that failed.
+/// is what a deletion got of which nothing was there: restic cleans up like this after each upload that failed. Nor is what
+/// a lock got while maintenance waits for the repository.
 fn is_refusal(decision: &Decision) -> bool {
     let status = decision.status;
     let is_nothing = decision.outcome.starts_with(&Denial::NothingToDelete.to_string());
-    matches!(status, 400..=499 | 507) && status != 404 && !is_nothing
+    let is_suspended = decision.outcome.starts_with(Denial::LOCKS_SUSPENDED);
+    matches!(status, 400..=499 | 507) && status != 404 && !is_nothing && !is_suspended
 }
 
 #[cfg(test)]

@@ -308,6 +308,8 @@ impl Attempts {
     /// How grave they are.
     pub(super) fn gravity(&self) -> Gravity {
         match self.status {
+            // `restic unlock` removes locks of 30 minutes, and Pawl those of an hour.
+            403 if self.action.as_str() == "delete locks" => Gravity::Other,
             403 if self.action.as_str().starts_with("delete") => Gravity::Deletion,
             403 | 507 => Gravity::Forbidden,
             _ => Gravity::Other,

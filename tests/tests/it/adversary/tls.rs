@@ -91,3 +91,16 @@ fn http_2_opens_no_way_that_http_1_does_not() {
     }
     before.assert_unchanged(&server.stored());
 }
+
+#[test]
+fn what_is_no_http_is_logged_with_a_count() {
+    let server = Server::start();
+    let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(1 << 20));
+    for sent in [&b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03"[..], long.as_bytes()] {
+        let mut connection = Connection::open(server.address()).unwrap();
+        let _ = connection.send_bytes(sent); // the server may have hung up before it took all
+        let _ = connection.read_to_end();
+    }
+    let _ =
+        server.log().wait_for_line(&[" INFO ", "what is no HTTP request", "http://", "last=\"127.0.0.1:"]);
+}

@@ -58,6 +58,7 @@ fn add_without_json_prints_what_to_paste() {
     assert!(printed.contains(&server.address().to_string()), "{printed}");
     assert!(printed.contains("/web1/"), "{printed}");
     assert!(printed.contains("restic"), "{printed}");
+    assert!(printed.contains("maintain enroll web1 --password-file FILE"), "{printed}");
 }
 
 #[test]

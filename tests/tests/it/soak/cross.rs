@@ -39,6 +39,8 @@ struct Ground {
     server: std::net::SocketAddr,
     until: Instant,
     thief: Client,
+    dripper: Client,
+    announcer: Client,
     revoked: Client,
     attempts: AtomicU64,
 }
@@ -80,8 +82,9 @@ fn hold(ground: &Ground) {
 fn drip(ground: &Ground) {
     while ground.attempts() {
         let Ok(mut connection) = Connection::open(ground.server) else { continue };
-        let target = format!("/thief/data/{}", id_of(b"dripped"));
-        let request = ground.thief.signed(Request::new("POST", &target)).header("Content-Length", "1000000");
+        let target = format!("/dripper/data/{}", id_of(b"dripped"));
+        let request =
+            ground.dripper.signed(Request::new("POST", &target)).header("Content-Length", "1000000");
         let mut sent = connection.send(&request);
         while sent.is_ok() && Instant::now() < ground.until {
             sent = connection.send_bytes(b"x");
@@ -95,9 +98,9 @@ fn announce(ground: &Ground) {
     let mut announced = Vec::new();
     while ground.attempts() {
         let Ok(mut connection) = Connection::open(ground.server) else { continue };
-        let target = format!("/thief/data/{}", id_of(format!("{}", announced.len()).as_bytes()));
+        let target = format!("/announcer/data/{}", id_of(format!("{}", announced.len()).as_bytes()));
         let request =
-            ground.thief.signed(Request::new("POST", &target)).header("Content-Length", "4294967296");
+            ground.announcer.signed(Request::new("POST", &target)).header("Content-Length", "4294967296");
         let _ = connection.send(&request);
         announced.push(connection);
         if announced.len() > 44 {
@@ -155,8 +158,11 @@ fn honest_hosts_back_up_beside_one_client_of_each_bad_kind() {
         })
         .collect();
     let thief = server.add_client("thief", &["--quota", "1MiB"]);
-    let revoked = server.add_client("revoked", &[]);
-    for (name, client) in [("thief", &thief), ("revoked", &revoked)] {
+    let [dripper, announcer, revoked] =
+        ["dripper", "announcer", "revoked"].map(|name| server.add_client(name, &[]));
+    for (name, client) in
+        [("thief", &thief), ("dripper", &dripper), ("announcer", &announcer), ("revoked", &revoked)]
+    {
         assert_eq!(client.ask("POST", &format!("/{name}/?create=true")).unwrap().status, 200);
     }
     let _ = server.host(&["revoke", "revoked"]).expect_code(0);
@@ -166,6 +172,8 @@ fn honest_hosts_back_up_beside_one_client_of_each_bad_kind() {
         server: server.address(),
         until,
         thief: thief.clone(),
+        dripper: dripper.clone(),
+        announcer: announcer.clone(),
         revoked: revoked.clone(),
         attempts: AtomicU64::new(0),
     };
@@ -187,7 +195,8 @@ fn honest_hosts_back_up_beside_one_client_of_each_bad_kind() {
                         break;
                     }
                     plant(&files.join("changing"), &noise(&format!("{number} {day}"), 50_000));
-                    restic.backup(&files);
+                    let backed_up = restic.run(["backup", files.to_str().unwrap()]).expect_code(0);
+                    assert!(!backed_up.stderr.contains("retrying"), "{backed_up:?}");
                     backups.fetch_add(1, Ordering::Relaxed);
                     thread::sleep(pause);
                 }
