@@ -238,6 +238,8 @@ fn repositories_without_end_leave_the_last_inodes() {
     disk.fill_with_names_but(200);
     let number = (1..400).find(|number| create(*number).status != 200).expect("there is an end to inodes");
     assert_eq!(code(&create(number)), FULL);
+    let free = rustix::fs::statvfs(disk.data()).unwrap().f_favail;
+    assert!(free > 50, "{free} inodes are left for locks and maintenance");
     assert_eq!(create(0).status, 200, "one that is there is made again, as ever");
     let before = server.stored();
     let lock = noise("lock", 150);
