@@ -320,8 +320,8 @@ fn is_ahead(time_ms: u64) -> bool {
 /// Why a batch waits that was filled while the clock stood ahead, and what to do about it.
 fn why_ahead(batch: &Batch, weight: &Weight) -> String {
     format!(
-        "it was deleted at {}, which is still to come: the clock stood ahead then; `{}` brings it back, so that it can be \
-         deleted again",
+        "it was deleted at {}, which is still to come, and the delay counts from then: the clock stands behind now, or stood \
+         ahead then; if it is right now, `{}` brings it back, so that it can be deleted again",
         moment(weight.hidden_ms),
         hint::pawl(format!("maintain undelete {}", batch.id))
     )
