@@ -154,7 +154,7 @@ async fn start_keeper(config: &Config) -> Result<(KeeperClient, Option<Child>), 
     Ok(tokio::task::spawn_blocking(start).await??.connect()?)
 }
 
-/// The same, where there is a runtime.
+/// Runs a command that acts, on the runtime of its caller.
 pub(super) async fn act_within(config: Config, work: impl AsyncFnOnce(&Session) -> Outcome) -> Outcome {
     let (keeper, child) = start_keeper(&config).await?;
     let outcome = match stores::open(&config, &keeper).await {

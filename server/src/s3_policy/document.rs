@@ -24,7 +24,7 @@ impl Document {
         Self { version: "2012-10-17", statement }
     }
 
-    /// The same as Scaleway reads it: resources are names without the beginning of an ARN, and principals are its own.
+    /// The document in the form that Scaleway reads: resources are names without the beginning of an ARN, and principals are its own.
     pub(super) fn for_scaleway(self) -> Self {
         let plain = |arns: Vec<String>| -> Vec<String> {
             arns.iter().map(|arn| arn.trim_start_matches("arn:aws:s3:::").to_owned()).collect()

@@ -239,8 +239,8 @@ pub trait MaintenanceStore: Send + Sync + 'static {
         Output = Result<impl Stream<Item = Result<Vec<Found>, StoreError>> + Send + 'static, StoreError>,
     > + Send;
 
-    /// What is known of a visible file; nothing if there is none. A bucket is not asked again about what this store has
-    /// listed.
+    /// What is known of a visible file; nothing if there is none. A bucket is not asked again
+    /// about what this store has listed.
     fn facts(
         &self,
         repository: &RepositoryName,

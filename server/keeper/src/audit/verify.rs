@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(told, [5, 6]);
         assert_eq!((second.lines, &second.head, &second.read), (6, &first.head, &first.read));
 
-        // The same bytes again are told again; others are found.
+        // A file that was written anew is told again, and a change in it is found.
         let whole = std::fs::read_to_string(&files[0]).unwrap();
         write(&files[0], &whole);
         let (third, told) = read(place.path(), second.read);

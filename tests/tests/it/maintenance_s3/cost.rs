@@ -20,8 +20,8 @@ const REQUESTS_MAX: usize = 60;
 /// What a night says instead of asking restic.
 const UNCHANGED: &str = "no file has changed since restic found no errors";
 
-/// Requests of a verification of packs of which nothing has changed. A page lists a thousand of them, so that 2,000 take two
-/// requests more.
+/// Requests of a verification of packs of which nothing has changed. A page lists a thousand of them, so that
+/// 2,000 packs take two requests more.
 const VERIFY_REQUESTS_MAX: usize = 8;
 /// So many that a request for each would show.
 const PACKS: usize = 300;

@@ -62,7 +62,7 @@ pub(crate) fn host_behind(
     host_in(s3, Kind::Versioned, min_snapshot_age_days, credential, prepare_line, prepare_server)
 }
 
-/// The same in a bucket of this kind.
+/// A host with a line and a server that the test prepares, in a bucket of this kind.
 pub(crate) fn host_in(
     s3: &S3,
     kind: Kind,
