@@ -170,6 +170,29 @@ fn uploads_that_never_come_keep_no_connection_without_a_credential() {
     before.assert_unchanged(&server.stored());
 }
 
+#[test]
+fn over_http_1_an_upload_that_never_comes_ends_its_connection() {
+    let config = "limits.connections = 4\nlimits.header_seconds = 1";
+    let server = Server::build().config(config).start();
+    let web1 = server.add_client("web1", &[]);
+    let before = server.stored();
+    let target = format!("/web1/data/{}", id_of(b"never sent"));
+    let upload = Request::new("POST", &target).header("Content-Length", "1000000");
+    let mut strangers: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stranger = Connection::open(server.address()).unwrap();
+            stranger.send(&upload).unwrap();
+            stranger
+        })
+        .collect();
+    for stranger in &mut strangers {
+        assert_eq!(stranger.receive("POST").unwrap().status, 401);
+        assert_eq!(stranger.read_to_end().unwrap(), b"");
+    }
+    assert_eq!(web1.ask("HEAD", "/web1/config").unwrap().status, 404);
+    before.assert_unchanged(&server.stored());
+}
+
 /// A52: a host asks for its files over HTTP/2 and makes no room for them, to keep memory and descriptors.
 #[test]
 fn a_host_that_takes_nothing_is_given_up() {
@@ -206,7 +229,7 @@ fn a_connection_ends_with_the_answer_to_a_stranger() {
 /// A54: somebody takes all connections from one address.
 #[test]
 fn one_address_has_its_share_of_connections() {
-    let config = "limits.connections_per_address = 3\nlimits.header_seconds = 3600";
+    let config = "limits.connections = 40\nlimits.connections_per_address = 3\nlimits.header_seconds = 3600";
     let server = Server::build().config(config).start();
     let web1 = server.add_client("web1", &[]);
     let address = Ipv4Addr::new(127, 0, 0, 9);
@@ -217,7 +240,7 @@ fn one_address_has_its_share_of_connections() {
     assert_eq!(host.exchange(&web1.signed(Request::new("HEAD", "/web1/config"))).unwrap().status, 404);
     assert_eq!(hoarded.remove(0).read_to_end().unwrap(), b"");
     assert_eq!(web1.ask("HEAD", "/web1/config").unwrap().status, 404);
-    // As many as the share may wait; more are closed at once, and the log says so.
+    // An eighth of all places may wait; more are closed at once, and the log says so.
     hoarded.extend((0..20).map(|_| open()));
     let _ = server.log().wait_for_line(&[" INFO ", "127.0.0.9", "limits.connections_per_address"]);
 }

@@ -1,8 +1,8 @@
 //! Connections by whom they count for: an address until somebody authenticates, then that host.
 //!
 //! Invariant: an address has a bounded number of connections without a credential, begins a bounded number of them a
-//! minute, and gets no descriptor beyond twice its share of those that wait. What authenticates is not counted there.
-//! Memory is bounded, whatever the number of addresses that try.
+//! minute, and a bounded number of them waits. What authenticates is not counted there. Memory is bounded, whatever the
+//! number of addresses that try.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -123,6 +123,8 @@ pub(super) struct Arrivals(Arc<Shared>);
 struct Shared {
     /// Connections of an address at a time.
     share: usize,
+    /// The same, with those that wait.
+    share_and_waiting: usize,
     /// What one new connection takes of an address' minute.
     costs: Duration,
     /// All of them.
@@ -152,19 +154,28 @@ pub(super) struct Arrival {
 }
 
 impl Arrivals {
-    /// So many connections of each address at a time, and so many new ones a minute.
-    pub(super) fn new(share: u32, per_minute: NonZeroU32) -> Self {
+    /// So many connections of each address at a time, and so many new ones a minute. A fleet behind one address comes
+    /// all at once: as many more may wait, or an eighth of the places that there are.
+    pub(super) fn new(share: u32, places: usize, per_minute: NonZeroU32) -> Self {
         let share = usize::try_from(share).unwrap_or(usize::MAX);
+        let share_and_waiting = share.saturating_add(share.max(places / 8));
         let costs = MINUTE / per_minute.get();
         let spent = Mutex::new(Spent { until: HashMap::new(), swept: Instant::now() });
-        Self(Arc::new(Shared { share, costs, open: Roster::default(), begun: Roster::default(), spent }))
+        Self(Arc::new(Shared {
+            share,
+            share_and_waiting,
+            costs,
+            open: Roster::default(),
+            begun: Roster::default(),
+            spent,
+        }))
     }
 
     /// A new connection; none if too many of its address wait for their turn. One of a proxy is limited by nothing here.
     /// Those that need not wait begin here, so that the oldest of an address is the one that was accepted first.
     pub(super) fn arrive(&self, origin: Origin, clock: &Clock, is_proxy: bool) -> Option<Arrival> {
         let (listed, count) = self.0.open.enter(&origin, clock);
-        let is_too_much = !is_proxy && count > self.0.share.saturating_mul(2);
+        let is_too_much = !is_proxy && count > self.0.share_and_waiting;
         let mut arrival = Arrival { arrivals: self.clone(), origin, is_proxy, _listed: listed, begun: None };
         if is_too_much {
             return None;
@@ -250,10 +261,11 @@ mod tests {
     use super::*;
 
     const SHARE: u32 = 2;
+    const PLACES: usize = 24;
 
     fn arrivals(per_minute: u32) -> (Arrivals, Origin) {
         let origin = Origin::of("192.0.2.1".parse().unwrap());
-        (Arrivals::new(SHARE, NonZeroU32::new(per_minute).unwrap()), origin)
+        (Arrivals::new(SHARE, PLACES, NonZeroU32::new(per_minute).unwrap()), origin)
     }
 
     #[tokio::test(start_paused = true)]
@@ -302,11 +314,11 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_wait_an_address_has_its_share_and_a_proxy_has_no_limit() {
+    fn of_those_that_wait_an_address_has_an_eighth_of_all_places_and_a_proxy_has_no_limit() {
         let (arrivals, origin) = arrivals(1);
         let clock = Clock::start();
-        let waiting: Vec<_> = (0..4).filter_map(|_| arrivals.arrive(origin, &clock, false)).collect();
-        assert_eq!(waiting.len(), 4);
+        let waiting: Vec<_> = (0..5).filter_map(|_| arrivals.arrive(origin, &clock, false)).collect();
+        assert_eq!(waiting.len(), 5);
         assert!(arrivals.arrive(origin, &clock, false).is_none());
         assert!(arrivals.arrive(origin, &clock, true).is_some());
         drop(waiting);

@@ -42,8 +42,10 @@ pub async fn serve<S: AppendStore, D: Deletions>(
     let mut listeners = Listeners::open(bound)?;
     let graceful = GracefulShutdown::new();
     let most = door.limits.connections.unwrap_or(CONNECTIONS).get();
-    let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX)));
-    let arrivals = Arrivals::new(door.limits.connections_per_address, door.limits.new_connections_per_minute);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let places = Arc::new(Semaphore::new(most));
+    let limits = &door.limits;
+    let arrivals = Arrivals::new(limits.connections_per_address, most, limits.new_connections_per_minute);
     let logging = tokio::spawn({
         let door = Arc::clone(&door);
         async move { door.turned_away.log_each_minute().await }
