@@ -72,8 +72,6 @@ pub struct Context {
     pub repository: RepositoryState,
     /// What is stored under the action's handle; [`FileState::Absent`] for actions without one.
     pub file: FileState,
-    /// Whether the principal failed to store a new file of this name a short while ago.
-    pub upload_failed: bool,
     /// Whether maintenance deleted a file of this name, so that it must not come back.
     pub tombstone: bool,
     /// Locks of this principal in the repository that have not expired.
@@ -99,7 +97,6 @@ impl Context {
         room: Room::Enough,
         repository: RepositoryState::Absent,
         file: FileState::Absent,
-        upload_failed: false,
         tombstone: false,
         live_locks: 0,
         locks_suspended_until_ms: None,

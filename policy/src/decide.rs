@@ -8,7 +8,9 @@ use core::fmt;
 use crate::action::{Action, Create, CreateRepository, Delete, List, Read, RemoveLock, Stat};
 use crate::context::{Audience, Context, FileState, RepositoryState, Room};
 use crate::grant::{Grant, Role};
-use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS};
+use crate::limits::{
+    CLEAN_UP_WITHIN_MS, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS,
+};
 use crate::name::{FileType, Handle, PrincipalName};
 
 /// Why an action is not allowed. Prints as the short cause that the client is shown.
@@ -61,8 +63,9 @@ pub enum Denial {
     SnapshotKept,
     /// The store has room, but it is promised to uploads on their way. The file can be sent again.
     RoomPromised,
-    /// The principal may not delete, and there is nothing: restic cleans up like this after an upload that failed.
-    NothingToDelete,
+    /// The principal may not delete, and there is nothing, or what it stored itself a short while ago. So restic cleans up
+    /// after an upload that failed, or of which the answer was lost.
+    CleanUp,
 }
 
 impl Denial {
@@ -72,7 +75,7 @@ impl Denial {
     /// Every denial, for tables and tests.
     pub const ALL: [Self; 20] = [
         Self::RoomPromised,
-        Self::NothingToDelete,
+        Self::CleanUp,
         Self::LocksSuspended { until_ms: 0, renewal: false },
         Self::SnapshotKept,
         Self::TotalQuota,
@@ -115,7 +118,7 @@ impl fmt::Display for Denial {
             Self::TotalQuota => "quota of this host is used up",
             Self::Quota => "quota of this repository is used up",
             Self::Role => "append-only: not allowed with this credential",
-            Self::NothingToDelete => "append-only: not allowed, and there is no such file",
+            Self::CleanUp => "append-only: not allowed with this credential (nothing is there, or it was just stored)",
             Self::Hidden => "no such file",
             Self::NoRepository => "no such repository: run restic init",
             Self::AlreadyInitialised => "append-only: repository is already initialised",
@@ -269,7 +272,7 @@ pub fn decide(
                 Ok(Permit::RemoveLock(permitted(principal, role, action)))
             }
             Handle::Config | Handle::File(..) => {
-                check_deletion(role, &action.handle, context)?;
+                check_deletion(principal, role, &action.handle, context)?;
                 Ok(Permit::Delete(permitted(principal, role, action)))
             }
         },
@@ -373,15 +376,28 @@ fn check_lock_removal(principal: &PrincipalName, role: Role, context: &Context) 
     }
 }
 
-/// Whether there is something that the role may know of, and that did not come with an upload that failed.
-const fn would_delete(role: Role, handle: &Handle, context: &Context) -> bool {
-    already_there(role, handle, context) && !context.upload_failed
+/// Whether nothing is there that the principal may know of, or what it stored a short while ago. Somebody who deletes
+/// backups begins with snapshots, so that of those each counts.
+fn is_clean_up(principal: &PrincipalName, role: Role, handle: &Handle, context: &Context) -> bool {
+    let was_just_stored = match &context.file {
+        FileState::Present { creator: Some(creator), age_ms, .. } => {
+            creator == principal && *age_ms < CLEAN_UP_WITHIN_MS
+        }
+        FileState::Present { creator: None, .. } | FileState::Absent => false,
+    };
+    let is_snapshot = handle.file_type() == Some(FileType::Snapshots);
+    !already_there(role, handle, context) || was_just_stored && !is_snapshot
 }
 
-const fn check_deletion(role: Role, handle: &Handle, context: &Context) -> Result<(), Denial> {
+fn check_deletion(
+    principal: &PrincipalName,
+    role: Role,
+    handle: &Handle,
+    context: &Context,
+) -> Result<(), Denial> {
     match (role, handle, &context.file) {
-        (Role::Restore | Role::Backup, _, _) if !would_delete(role, handle, context) => {
-            Err(Denial::NothingToDelete)
+        (Role::Restore | Role::Backup, _, _) if is_clean_up(principal, role, handle, context) => {
+            Err(Denial::CleanUp)
         }
         (Role::Restore | Role::Backup, _, _) => Err(Denial::Role),
         (Role::Maintenance, Handle::File(FileType::Snapshots, _), FileState::Present { age_ms, .. })

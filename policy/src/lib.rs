@@ -26,8 +26,8 @@ pub use context::{Audience, Context, FileState, RepositoryState, Room};
 pub use decide::{Denial, Permit, Permitted, check_reach, decide, lock_has_expired, locks_are_suspended};
 pub use grant::{FILE_BYTES_MIN, Grant, Quota, Role, Usage};
 pub use limits::{
-    Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCK_STALE_AFTER_MS, LOCKS_SUSPENDED_MAX_MS,
-    RESERVE_BYTES_MAX, RESERVE_FILES_MAX, RESERVE_PARTS, SNAPSHOT_FLOOR_MS,
+    CLEAN_UP_WITHIN_MS, Caps, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, LOCK_STALE_AFTER_MS,
+    LOCKS_SUSPENDED_MAX_MS, RESERVE_BYTES_MAX, RESERVE_FILES_MAX, RESERVE_PARTS, SNAPSHOT_FLOOR_MS,
 };
 pub use name::{FileId, FileType, Handle, InvalidName, PrincipalName, RepositoryName};
 pub use network::{InvalidNetwork, Network};

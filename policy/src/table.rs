@@ -11,7 +11,7 @@ use crate::action::{Action, Create, CreateRepository, Delete, DeleteRepository, 
 use crate::context::{Audience, Context, FileState, RepositoryState, Room};
 use crate::decide::{Denial, Permit, decide};
 use crate::grant::{Grant, Quota, Role, Usage};
-use crate::limits::{KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
+use crate::limits::{CLEAN_UP_WITHIN_MS, KEYS_MAX, LIVE_LOCKS_MAX, LOCK_EXPIRES_AFTER_MS, SNAPSHOT_FLOOR_MS};
 use crate::name::{FileId, FileType, Handle, PrincipalName, RepositoryName};
 
 /// When the grants of the table end, in Unix milliseconds.
@@ -90,7 +90,7 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Context) -> &'s
         Err(Denial::Quota | Denial::TotalQuota) => "no (quota)",
         Err(Denial::Room) => "no (room)",
         Err(Denial::RoomPromised) => "not now",
-        Err(Denial::NothingToDelete) => "no (nothing)",
+        Err(Denial::CleanUp) => "no (nothing)",
         Err(Denial::Network | Denial::Expired) => "no",
         Err(
             Denial::NotGranted
@@ -243,15 +243,15 @@ fn deletion(handle: Handle) -> Vec<(String, Context)> {
             not_there(),
             ("younger than the floor".into(), present(None, SNAPSHOT_FLOOR_MS - 1, Audience::All)),
             ("as old as the floor".into(), present(None, SNAPSHOT_FLOOR_MS, Audience::All)),
+            ("asker stored it just now".into(), present(Some("asker"), 0, Audience::All)),
         ]),
         Some(FileType::Data | FileType::Index) => {
             let kept = Context { snapshot_kept: true, ..present(None, 0, Audience::All) };
-            let stored = present(Some("asker"), 0, Audience::All);
-            let failed = Context { upload_failed: true, ..stored.clone() };
+            let stored = |age_ms| present(Some("asker"), age_ms, Audience::All);
             Vec::from([
                 not_there(),
-                ("there".into(), stored),
-                ("asker's upload failed just now".into(), failed),
+                ("there".into(), stored(CLEAN_UP_WITHIN_MS)),
+                ("asker stored it just now".into(), stored(CLEAN_UP_WITHIN_MS - 1)),
                 ("after a young snapshot was kept".into(), kept),
             ])
         }

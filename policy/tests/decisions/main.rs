@@ -8,9 +8,9 @@
 mod cases;
 
 use pawl_policy::{
-    Action, Audience, Context, Delete, Denial, FileState, FileType, Grant, Handle, KEYS_MAX,
-    LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS, List, Permit, Quota, RepositoryState, Role, Room,
-    SNAPSHOT_FLOOR_MS, Usage, decide,
+    Action, Audience, CLEAN_UP_WITHIN_MS, Context, Delete, Denial, FileState, FileType, Grant, Handle,
+    KEYS_MAX, LOCK_EXPIRES_AFTER_MS, LOCKS_SUSPENDED_MAX_MS, List, Permit, Quota, RepositoryState, Role,
+    Room, SNAPSHOT_FLOOR_MS, Usage, decide,
 };
 
 use cases::{Case, actions, all_facts, asker, cases, handles, nothing, repository};
@@ -280,22 +280,24 @@ fn without_room_beside_the_reserve_a_host_stores_nothing_but_locks_and_maintenan
 }
 
 #[test]
-fn a_host_is_told_that_a_deletion_is_nothing_only_where_it_can_see_no_file_that_was_stored() {
+fn a_deletion_is_a_clean_up_only_where_a_host_can_see_no_file_but_one_that_it_just_stored() {
     for case in cases().iter().filter(|case| case.role != Role::Maintenance) {
         let Action::Delete(delete) = &case.action else { continue };
         if delete.handle.file_type() == Some(FileType::Locks) {
             continue;
         }
         let is_key = delete.handle.file_type() == Some(FileType::Keys);
-        let is_there = match case.facts.file {
-            FileState::Absent => false,
-            FileState::Present { audience, .. } => !is_key || audience == Audience::All,
+        let refused = |is_clean_up| if is_clean_up { Denial::CleanUp } else { Denial::Role };
+        let is_clean_up = match &case.facts.file {
+            FileState::Absent => true,
+            FileState::Present { audience: Audience::Maintenance, .. } if is_key => true,
+            FileState::Present { creator, age_ms, .. } => {
+                delete.handle.file_type() != Some(FileType::Snapshots)
+                    && creator.as_ref() == Some(&asker())
+                    && *age_ms < CLEAN_UP_WITHIN_MS
+            }
         };
-        let refused = |is_there| if is_there { Denial::Role } else { Denial::NothingToDelete };
-        assert_eq!(case.decide(), Err(refused(is_there)));
-        let facts = Context { upload_failed: true, ..case.facts.clone() };
-        let failed = Case { facts, action: case.action.clone(), ..*case };
-        assert_eq!(failed.decide(), Err(Denial::NothingToDelete));
+        assert_eq!(case.decide(), Err(refused(is_clean_up)));
     }
 }
 

@@ -179,7 +179,7 @@ fn a_lock_of_rest_server_is_respected_and_not_removed(version: Version) {
     let restic = Restic::new(version, &server.add_host("web1", &[]));
     let alone = restic.run(["check"]);
     assert!(alone.stderr.contains("already locked"), "{alone:?}");
-    restic.refused(["unlock"], "403 lock of another credential, not yet expired");
+    restic.refused(["unlock"], "403 lock of another credential, not yet expired; it expires at ");
     assert!(lock.exists());
     // What is no work for one alone goes on beside it.
     restic.backup(&files(restic.home()));

@@ -271,7 +271,7 @@ impl Metrics {
             }
         }
         let is_refused = match refusal {
-            Refusal::Denied(denial) => *denial != Denial::NothingToDelete,
+            Refusal::Denied(denial) => *denial != Denial::CleanUp,
             other => matches!(other, Refusal::Deletion(DeletionError::NotHere)),
         };
         if is_refused && action.is_some_and(would_destroy) {

@@ -1,17 +1,14 @@
-//! New files on their way to the store, and those that did not get there.
+//! New files on their way to the store.
 //!
 //! Invariant: a file is counted here from before anything is looked up for it until it is stored, so that uploads in
 //! parallel keep to the limits together.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use pawl_policy::{Action, Create, FileType, Grant, PrincipalName, Quota, RepositoryName, Role, Usage};
+use pawl_policy::{Action, FileType, Grant, PrincipalName, Quota, RepositoryName, Role, Usage};
 use pawl_store::AppendStore;
 use pawl_store::body::Upload;
 use pawl_store::deletions::Deletions;
-use tokio::time::Instant;
 
 use super::gate::{Entered, Gate};
 use super::promises::{Promise, Promises};
@@ -111,76 +108,5 @@ impl PendingUpload {
                 promise.arrived(bytes);
             }
         }));
-    }
-}
-
-/// New files that a principal could not store. restic then asks to have them deleted, for as long as it tries again.
-#[derive(Debug, Default)]
-pub(super) struct FailedUploads(Mutex<HashMap<PrincipalName, VecDeque<(Instant, Create)>>>);
-
-/// For this long restic tries an upload again.
-const FAILED_WITHIN: Duration = Duration::from_mins(15);
-/// Failed uploads of one principal that are remembered; its older ones are forgotten first. restic has a few under way.
-const FAILED_MAX: usize = 128;
-
-impl FailedUploads {
-    fn all(&self) -> MutexGuard<'_, HashMap<PrincipalName, VecDeque<(Instant, Create)>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes how the last upload of the file ended.
-    pub(super) fn note(&self, principal: &PrincipalName, create: Create, has_failed: bool) {
-        let mut all = self.all();
-        let mut failed = all.remove(principal).unwrap_or_default();
-        failed.retain(|(at, other)| at.elapsed() < FAILED_WITHIN && *other != create);
-        if has_failed {
-            if failed.len() >= FAILED_MAX {
-                failed.pop_front();
-            }
-            failed.push_back((Instant::now(), create));
-        }
-        if !failed.is_empty() {
-            all.insert(principal.clone(), failed);
-        }
-    }
-
-    /// Whether the principal failed to store the file that the action is about.
-    pub(super) fn include(&self, principal: &PrincipalName, action: &Action) -> bool {
-        self.all().get(principal).into_iter().flatten().any(|(at, create)| {
-            at.elapsed() < FAILED_WITHIN
-                && create.repository == *action.repository()
-                && action.handle() == Some(&create.handle)
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use pawl_policy::{Delete, Handle};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failed_upload_is_its_principals_and_forgotten_after_a_while() {
-        let failed = FailedUploads::default();
-        let [web1, web2] = ["web1", "web2"].map(|name| name.parse::<PrincipalName>().unwrap());
-        let create = |name: &str| Create { repository: name.parse().unwrap(), handle: Handle::Config };
-        let delete =
-            |name: &str| Action::Delete(Delete { repository: name.parse().unwrap(), handle: Handle::Config });
-        failed.note(&web1, create("web1"), true);
-        let known = [(&web1, "web1"), (&web2, "web1"), (&web1, "web2")];
-        assert_eq!(known.map(|(who, name)| failed.include(who, &delete(name))), [true, false, false]);
-        tokio::time::sleep(FAILED_WITHIN).await;
-        assert!(!failed.include(&web1, &delete("web1")));
-        failed.note(&web1, create("web1"), true);
-        for number in 0..2 * FAILED_MAX {
-            failed.note(&web2, create(&format!("web2/{number}")), true);
-        }
-        assert_eq!(failed.all()[&web2].len(), FAILED_MAX);
-        assert!(failed.include(&web1, &delete("web1")), "one host's do not drive out another's");
-        let last = format!("web2/{}", 2 * FAILED_MAX - 1);
-        assert!(failed.include(&web2, &delete(&last)));
-        failed.note(&web2, create(&last), false);
-        assert!(!failed.include(&web2, &delete(&last)));
     }
 }

@@ -24,7 +24,7 @@ use super::arrivals::Roster;
 use super::deadline::Working;
 use super::gate::Gate;
 use super::metrics::Metrics;
-use super::pending_upload::{FailedUploads, Newcomers, PendingUpload};
+use super::pending_upload::{Newcomers, PendingUpload};
 use super::proxy;
 use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
@@ -46,7 +46,6 @@ pub struct Frontend<S, D = NoDeletions> {
     pub(super) limits: Limits,
     /// New files on their way to the store.
     pub(super) newcomers: Newcomers,
-    failed_uploads: FailedUploads,
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
@@ -100,7 +99,6 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
             caps,
             limits,
             newcomers: Newcomers::default(),
-            failed_uploads: FailedUploads::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
             refused_deletions: AtomicU64::new(0),
@@ -246,16 +244,7 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
         let new = self.newcomer(&principal.name, &grant, &action, upload.declared_bytes());
         let permit = self.permit(principal, &grant, action, peer, &new).await?;
         new.follow(upload);
-        let (create, is_new) = match &permit {
-            Permit::Create(permit) => (Some(permit.action().clone()), true),
-            Permit::Confirm(permit) => (Some(permit.action().clone()), false),
-            _ => (None, false),
-        };
-        let answered = self.carry_out(permit, &head.headers, upload, &principal.pace, record).await;
-        if let Some(create) = create {
-            self.failed_uploads.note(&principal.name, create, is_new && answered.is_err());
-        }
-        answered
+        self.carry_out(permit, &head.headers, upload, &principal.pace, record).await
     }
 
     /// Looks up what the decision needs to know, and decides.
@@ -277,7 +266,7 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
         let context = self.context(&principal.name, grant, &action, new, known).await?;
         let is_deletion = matches!(action, Action::Delete(_) | Action::DeleteRepository(_));
         let decided = decide(&principal.name, grant, action, &context);
-        if is_deletion && decided.as_ref().is_err_and(|denial| *denial != Denial::NothingToDelete) {
+        if is_deletion && decided.as_ref().is_err_and(|denial| *denial != Denial::CleanUp) {
             self.refused_deletions.fetch_add(1, Ordering::Relaxed);
         }
         if decided == Err(Denial::SnapshotTooYoung) {
@@ -310,7 +299,6 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
                     Err(error) if delete.handle.file_type() == Some(FileType::Locks) => return Err(error),
                     found => state(found.unwrap_or_default()),
                 };
-                known.upload_failed = self.failed_uploads.include(principal, action);
             }
             Action::Stat(_) | Action::Read(_) | Action::Delete(_) => {
                 if let Some(handle) = action.handle().filter(|handle| names_facts(grant.role, handle)) {

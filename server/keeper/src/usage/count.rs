@@ -448,6 +448,20 @@ mod tests {
     }
 
     #[test]
+    fn a_count_leaves_the_disk_to_others_unless_somebody_waits_for_it() {
+        let place = tempfile::tempdir().unwrap();
+        let data = std::fs::File::open(place.path()).unwrap();
+        let usage = HostsUsage::open(data.as_fd(), true);
+        // Who waits hears at once that it is to end.
+        let ended = Shutdown::default();
+        ended.tell();
+        let rests = |which| usage.rest(which, Instant::now(), &ended) == Err(Errno::CANCELED);
+        assert!(rests(ALL) && !rests(ONE));
+        usage.ask_for(&Account::Principal("web1".parse().unwrap()));
+        assert!(!rests(ALL));
+    }
+
+    #[test]
     fn the_places_of_files_are_those_in_which_they_are_counted() {
         let web1 = name("web1");
         let places: Vec<_> = places(&web1).collect();

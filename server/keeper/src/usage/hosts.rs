@@ -200,7 +200,7 @@ impl HostsUsage {
         }
     }
 
-    fn ask_for(&self, account: &Account) {
+    pub(super) fn ask_for(&self, account: &Account) {
         let mut table = self.table();
         match account {
             Account::Repository(repository) if !table.asked_for.contains(repository) => {

@@ -193,7 +193,7 @@ fn lost(decision: &Decision) -> u64 {
 /// a lock got while maintenance waits for the repository.
 fn is_refusal(decision: &Decision) -> bool {
     let status = decision.status;
-    let is_nothing = decision.outcome.starts_with(&Denial::NothingToDelete.to_string());
+    let is_nothing = decision.outcome.starts_with(&Denial::CleanUp.to_string());
     let is_suspended = decision.outcome.starts_with(Denial::LOCKS_SUSPENDED);
     matches!(status, 400..=499 | 507) && status != 404 && !is_nothing && !is_suspended
 }

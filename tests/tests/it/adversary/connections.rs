@@ -32,6 +32,7 @@ fn guessing_is_throttled_and_locks_nobody_out() {
     let refused = Request::new("GET", CONFIG).header("Authorization", &basic("web1", "guess"));
     let refused = server.nobody().send(refused).unwrap();
     assert_eq!(refused.status, 429);
+    assert!(refused.reason.contains("credentials.failed_logins_per_minute"), "{refused:?}");
     let after: u32 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!(after >= 1, "{refused:?}");
 

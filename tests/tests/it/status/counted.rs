@@ -2,13 +2,18 @@
 //!
 //! Invariant: every number is compared with what the test did.
 
+use std::time::Duration;
+
 use pawl_tests::content::noise;
 use pawl_tests::http::{Client, Connection, Request};
 use pawl_tests::server::Server;
 use pawl_tests::status::{ON, Status};
-use pawl_tests::store::{path_of, plant, remove};
+use pawl_tests::store::{back_date, path_of, plant, remove};
 
 use super::{serve, store, target};
+
+/// Longer than restic tries to store a file again.
+const A_WHILE: Duration = Duration::from_hours(1);
 
 #[test]
 fn uploads_are_counted_by_action_principal_and_repository() {
@@ -53,6 +58,9 @@ fn refusals_are_counted_by_reason_and_attempts_to_delete_apart() {
     }
     status.wait_for(&[("pawl_refused_deletions_total", 0)]);
     store(&web1, "data", b"a pack");
+    for path in ["/web1/config", &target("data", b"a pack")] {
+        back_date(&path_of(server.data(), &path[1..]), A_WHILE);
+    }
     for path in ["/web1/config".to_owned(), target("data", b"a pack"), "/web1/".to_owned()] {
         assert_eq!(web1.ask("DELETE", &path).unwrap().status, 403);
     }
@@ -69,22 +77,31 @@ fn refusals_are_counted_by_reason_and_attempts_to_delete_apart() {
 
 #[test]
 fn what_restic_cleans_up_after_an_upload_that_failed_is_no_attempt_to_delete() {
-    let (_server, status, web1) = serve();
+    let (server, status, web1) = serve();
+    let web1b = server.add_client("web1b", &["--repository", "web1"]);
     let pack = noise("pack", 1000);
     assert_eq!(web1.post(&target("data", &pack), b"not it").unwrap().status, 400);
     for file_type in ["data", "index", "snapshots", "keys"] {
         let answer = web1.ask("DELETE", &target(file_type, &pack)).unwrap();
         assert_eq!(answer.status, 403);
-        assert_eq!(answer.reason, "append-only: not allowed, and there is no such file");
+        assert_eq!(
+            answer.reason,
+            "append-only: not allowed with this credential (nothing is there, or it was just stored)"
+        );
     }
+    // As if the answer to this upload was lost.
+    store(&web1, "data", &pack);
+    assert_eq!(web1.ask("DELETE", &target("data", &pack)).unwrap().status, 403);
     status.wait_for(&[
-        ("pawl_refusals_total{reason=\"nothing_to_delete\"}", 4),
+        ("pawl_refusals_total{reason=\"clean_up\"}", 5),
         ("pawl_refusals_total{reason=\"role\"}", 0),
         ("pawl_refused_deletions_total", 0),
     ]);
-    store(&web1, "data", &pack);
-    assert_eq!(web1.ask("DELETE", &target("data", &pack)).unwrap().status, 403);
+    assert_eq!(web1b.ask("DELETE", &target("data", &pack)).unwrap().status, 403);
     status.wait_for(&[("pawl_refused_deletions_total", 1)]);
+    back_date(&path_of(server.data(), &target("data", &pack)[1..]), A_WHILE);
+    assert_eq!(web1.ask("DELETE", &target("data", &pack)).unwrap().status, 403);
+    status.wait_for(&[("pawl_refused_deletions_total", 2)]);
 }
 
 #[test]

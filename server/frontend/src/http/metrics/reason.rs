@@ -47,7 +47,7 @@ pub(super) const fn denied(denial: Denial) -> &'static str {
         Denial::TotalQuota => "total_quota",
         Denial::Room => "room",
         Denial::RoomPromised => "room_promised",
-        Denial::NothingToDelete => "nothing_to_delete",
+        Denial::CleanUp => "clean_up",
         Denial::Role => "role",
         Denial::Hidden => "hidden",
         Denial::NoRepository => "no_repository",
