@@ -11,11 +11,11 @@
     reason = "a test that cannot go on should stop"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use aws_sdk_s3::Client;
@@ -95,6 +95,9 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Bytes and metadata.
+type Content = (Vec<u8>, BTreeMap<String, String>);
+
 /// A bucket, seen with one credential.
 #[derive(Clone)]
 pub struct Bucket {
@@ -103,6 +106,8 @@ pub struct Bucket {
     access: Access,
     client: Client,
     runner: Arc<Runner>,
+    /// Versions that were read, by name, id and `ETag`.
+    seen: Arc<Mutex<HashMap<[String; 3], Content>>>,
 }
 
 impl fmt::Debug for Bucket {
@@ -119,7 +124,14 @@ impl Bucket {
     #[must_use]
     pub fn at(endpoint: SocketAddr, access: &Access, name: &str) -> Self {
         let client = client(endpoint, access);
-        Self { endpoint, name: name.into(), access: access.clone(), client, runner: Arc::default() }
+        Self {
+            endpoint,
+            name: name.into(),
+            access: access.clone(),
+            client,
+            runner: Arc::default(),
+            seen: Arc::default(),
+        }
     }
 
     /// Makes it.
@@ -181,6 +193,13 @@ impl Bucket {
         answer.map(|output| output.version_id)
     }
 
+    /// Stores an object of one byte under each name. moto can do this.
+    pub fn put_each(&self, keys: &[String]) -> Result<(), Failure> {
+        let body = ByteStream::from(keys.join("\n").into_bytes());
+        let put = |client: Client| client.put_object().bucket(self.name()).key("keys").body(body);
+        self.ask(|client| put(client).metadata("each-line", "yes").send()).map(|_| ())
+    }
+
     /// Stores an object only if there is none of that name.
     pub fn put_new(&self, key: &str, content: &[u8]) -> Result<Option<String>, Failure> {
         let body = ByteStream::from(content.to_vec());
@@ -200,8 +219,7 @@ impl Bucket {
         self.read(key, Some(version)).map(|(content, _)| content)
     }
 
-    /// Bytes and metadata.
-    fn read(&self, key: &str, version: Option<&str>) -> Result<(Vec<u8>, BTreeMap<String, String>), Failure> {
+    fn read(&self, key: &str, version: Option<&str>) -> Result<Content, Failure> {
         let version = version.map(str::to_owned);
         let output = self
             .ask(|client| client.get_object().bucket(self.name()).key(key).set_version_id(version).send())?;

@@ -5,14 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::PoisonError;
 
-use super::{Bucket, Failure};
+use super::{Bucket, Content, Failure};
 use crate::content::id_of;
+
+/// The id of what was stored without versions.
+const UNVERSIONED: &str = "null";
 
 /// A version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// What the store calls it; `null` if it was stored without versions.
+    /// What the store calls it.
     pub id: String,
     /// Its bytes; `None` if it is a marker, which says that there is no such object.
     pub content: Option<Vec<u8>>,
@@ -103,7 +107,7 @@ pub(super) fn all(bucket: &Bucket) -> Result<Snapshot, Failure> {
         })?;
         for version in page.versions() {
             let (key, id) = (version.key().unwrap_or_default(), version.version_id().unwrap_or_default());
-            let (content, metadata) = bucket.read(key, Some(id))?;
+            let (content, metadata) = read(bucket, key, id, version.e_tag().unwrap_or_default())?;
             let versions = snapshot.0.entry(key.to_owned()).or_default();
             if version.is_latest() == Some(true) {
                 versions.shown = Some(id.to_owned());
@@ -125,4 +129,17 @@ pub(super) fn all(bucket: &Bucket) -> Result<Snapshot, Failure> {
         versions.all.push(Version { id, content: None, metadata: BTreeMap::new() });
     }
     Ok(snapshot)
+}
+
+/// A version, which is read once: it cannot be changed, and its `ETag`, which each listing tells, follows from its bytes.
+/// What was stored without versions can be, and is read each time.
+fn read(bucket: &Bucket, key: &str, id: &str, e_tag: &str) -> Result<Content, Failure> {
+    let name = [key, id, e_tag].map(str::to_owned);
+    let seen = || bucket.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(content) = seen().get(&name).filter(|_| id != UNVERSIONED) {
+        return Ok(content.clone());
+    }
+    let content = bucket.read(key, Some(id))?;
+    seen().insert(name, content.clone());
+    Ok(content)
 }

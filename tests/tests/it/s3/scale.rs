@@ -146,17 +146,8 @@ fn twenty_thousand_files_are_listed_in_bounded_memory() {
     let client = server.add_client("web1", &[]);
     clients::initialise(&client, "web1");
     let names: BTreeSet<String> = (0..FILES).map(|number| id_of(&number.to_le_bytes())).collect();
-    let all: Vec<&String> = names.iter().collect();
-    thread::scope(|scope| {
-        for part in all.chunks(FILES / 8) {
-            let bucket = &bucket;
-            scope.spawn(move || {
-                for name in part {
-                    bucket.put(&key_of(&format!("web1/data/{name}")), b"x").unwrap();
-                }
-            });
-        }
-    });
+    let keys: Vec<_> = names.iter().map(|name| key_of(&format!("web1/data/{name}"))).collect();
+    bucket.put_each(&keys).unwrap();
     let memory = Memory::watch(server.door_pid());
     let request = Request::new("GET", "/web1/data/").header("Accept", "application/vnd.x.restic.rest.v1");
     let answer = client.send(request).unwrap();
