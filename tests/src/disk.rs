@@ -12,6 +12,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::not_tested;
 use crate::program::program;
 use crate::store::remove;
 
@@ -42,7 +43,7 @@ fn mount(options: &str, place: &Path) -> bool {
         "root may not mount a tmpfs here, so this cannot be tested: {mount:?}"
     );
     if !is_mounted {
-        eprintln!("NOT TESTED: only root can mount a small disk");
+        not_tested("only root can mount a small disk");
     }
     is_mounted
 }
@@ -68,7 +69,7 @@ impl Union {
     #[must_use]
     pub fn new() -> Option<Self> {
         if !Path::new("/dev/fuse").exists() {
-            eprintln!("NOT TESTED: this machine has no FUSE");
+            not_tested("this machine has no FUSE");
             return None;
         }
         let place = tempfile::tempdir().unwrap();

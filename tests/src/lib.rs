@@ -34,3 +34,11 @@ pub mod status;
 pub mod store;
 pub mod terminal;
 pub mod wait;
+
+use std::env;
+
+/// Says that something is not tested here, and why. Where everything is to be tested, that is a failure.
+pub fn not_tested(why: &str) {
+    assert!(env::var_os("PAWL_FULL").is_none(), "NOT TESTED: {why}");
+    eprintln!("NOT TESTED: {why}");
+}

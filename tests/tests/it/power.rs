@@ -11,6 +11,7 @@ mod work;
 use std::env;
 use std::path::Path;
 
+use pawl_tests::not_tested;
 use pawl_tests::power::{Cut, Kept, Kind, Replay};
 use pawl_tests::random::Random;
 
@@ -66,7 +67,7 @@ fn can_be_tested(kind: Kind) -> bool {
     let name = format!("{kind:?}").to_lowercase();
     let is_there = Path::new("/dev/fuse").exists() && known.lines().any(|line| line.ends_with(&name));
     if !is_there {
-        eprintln!("NOT TESTED: this kernel has no /dev/fuse, or no {name}");
+        not_tested(&format!("this kernel has no /dev/fuse, or no {name}"));
     }
     is_there
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pawl_tests::content::{id_of, noise};
+use pawl_tests::not_tested;
 use pawl_tests::server::Server;
 
 /// A directory that was made read-only. Writable again with the end of the value.
@@ -33,7 +34,7 @@ impl Drop for ReadOnly {
 #[test]
 fn a_server_on_a_read_only_disk_starts_and_restores() {
     if !rustix::process::geteuid().is_root() {
-        println!("NOT TESTED: only root can mount");
+        not_tested("only root can mount");
         return;
     }
     for tls in [false, true] {

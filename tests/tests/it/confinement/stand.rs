@@ -12,6 +12,7 @@ use pawl_tests::clients::{Restic, Version};
 use pawl_tests::command::keeper_binary;
 use pawl_tests::content::noise;
 use pawl_tests::disk::Disk;
+use pawl_tests::not_tested;
 use pawl_tests::server::Server;
 use pawl_tests::shared::{copy, made_once};
 use pawl_tests::store::plant;
@@ -139,7 +140,7 @@ pub(crate) fn listens(socket: &Path) -> bool {
 pub(crate) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("NOT TESTED: only root can attack as several users");
+        not_tested("only root can attack as several users");
     }
     is_root
 }
