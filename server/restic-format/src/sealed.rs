@@ -46,6 +46,9 @@ pub enum NotOpened {
     /// More came out than restic ever writes.
     #[error("it is larger than {0} bytes when decompressed")]
     Large(u64),
+    /// A key's file of a later restic, or of another client.
+    #[error("its key derivation '{0}' is not known")]
+    UnknownDerivation(String),
     /// It is no JSON of the kind that is expected there.
     #[error("restic cannot read it: {0}")]
     Malformed(String),
@@ -110,6 +113,15 @@ pub struct KeyFile {
     data: String,
 }
 
+/// How a key is derived from a password. A later form may have other parameters.
+#[derive(Deserialize)]
+struct Derivation {
+    kdf: String,
+}
+
+/// The one derivation of restic.
+const SCRYPT: &str = "scrypt";
+
 /// The master key as it lies in a key's file, sealed with what the password becomes.
 #[derive(Deserialize)]
 struct Kept {
@@ -126,6 +138,11 @@ struct KeptCode {
 impl KeyFile {
     /// What restic can work with; a key that is not this makes it fail, or work for hours.
     pub fn parse(content: &[u8]) -> Result<Self, NotOpened> {
+        if let Ok(Derivation { kdf }) = serde_json::from_slice(content)
+            && kdf != SCRYPT
+        {
+            return Err(NotOpened::UnknownDerivation(shortened(&kdf)));
+        }
         key::check(content).map_err(malformed)?;
         let key: Self = serde_json::from_slice(content).map_err(malformed)?;
         key.sealed()?;
@@ -164,7 +181,7 @@ impl KeyFile {
 
     fn parameters(&self) -> Result<scrypt::Params, NotOpened> {
         let Self { kdf, n, r, p, .. } = self;
-        if kdf != "scrypt" || !n.is_power_of_two() {
+        if kdf != SCRYPT || !n.is_power_of_two() {
             return Err(malformed("its key derivation is not restic's"));
         }
         let block = n.saturating_mul(u64::from(*r));
@@ -187,10 +204,14 @@ fn bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], NotOpened> {
 
 /// A reason, of some length: a host may have written part of it.
 pub fn malformed(why: impl fmt::Display) -> NotOpened {
-    let why = why.to_string();
-    let cut: String = why.chars().take(REASON_CHARS_MAX).collect();
-    let is_cut = cut.len() < why.len();
-    NotOpened::Malformed(cut.escape_debug().to_string() + if is_cut { "…" } else { "" })
+    NotOpened::Malformed(shortened(&why.to_string()))
+}
+
+/// What a stranger wrote, as it can be shown.
+fn shortened(text: &str) -> String {
+    let cut: String = text.chars().take(REASON_CHARS_MAX).collect();
+    let is_cut = cut.len() < text.len();
+    cut.escape_debug().to_string() + if is_cut { "…" } else { "" }
 }
 
 /// What a file other than a pack holds, from its plain text.

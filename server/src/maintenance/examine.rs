@@ -7,6 +7,7 @@ mod ask;
 mod blobs;
 mod hide;
 mod index;
+mod lost_index;
 mod password;
 mod past;
 mod snapshots;
@@ -96,7 +97,7 @@ pub(super) struct Examined {
     /// Files that open with the key, and that restic cannot read.
     #[serde(skip)]
     malformed: usize,
-    /// Indexes and snapshots that open with the key, that restic is still to be asked about, and why Pawl cannot read them.
+    /// What opens with the key, that restic is still to be asked about, and why Pawl cannot read them.
     #[serde(skip)]
     not_understood: Vec<(Handle, String)>,
 }
@@ -104,7 +105,8 @@ pub(super) struct Examined {
 impl Examined {
     /// Takes a file for junk, unless a newer restic may have written it.
     fn note_unread(&mut self, handle: Handle, why: &NotOpened) {
-        let is_asked_about = matches!(handle.file_type(), Some(FileType::Index | FileType::Snapshots));
+        let is_asked_about =
+            matches!(handle.file_type(), Some(FileType::Index | FileType::Snapshots | FileType::Locks));
         if is_asked_about && why.may_be_newer() {
             self.not_understood.push((handle, why.to_string()));
         } else {
@@ -162,11 +164,17 @@ async fn unlock(
     let mut found = None;
     for id in &keys {
         let handle = Handle::File(FileType::Keys, *id);
-        let Some(content) = content(&session.store, repository, &handle).await? else { continue };
+        let Some(content) = content(&session.store, repository, &handle, &Place::Current).await? else {
+            continue;
+        };
         let key = match KeyFile::parse(&content) {
             Ok(key) => key,
             Err(_) if !is_named(&content, id) => {
                 examined.noticed.push(damaged(&handle));
+                continue;
+            }
+            Err(NotOpened::UnknownDerivation(kdf)) => {
+                examined.noticed.push(unknown_key(repository, &handle, &kdf));
                 continue;
             }
             Err(why) => {
@@ -196,6 +204,13 @@ async fn unlock(
     Ok(master)
 }
 
+fn unknown_key(repository: &RepositoryName, handle: &Handle, kdf: &str) -> String {
+    let delete = hint::pawl(format!("maintain delete {repository} {handle}"));
+    format!(
+        "{handle} derives its key by '{kdf}', which this Pawl does not know, and restic may stop at it: a newer Pawl is needed, or, if nobody needs that key, `{delete}`"
+    )
+}
+
 /// The master key, if this is the password of this key.
 async fn unlocked(key: KeyFile, password: &[u8]) -> Option<MasterKey> {
     let password = password.to_owned();
@@ -209,7 +224,7 @@ async fn check_key(
     id: FileId,
     master: &MasterKey,
 ) -> Result<(), ExamineError> {
-    let config = content(&session.store, repository, &Handle::Config).await?;
+    let config = content(&session.store, repository, &Handle::Config, &Place::Current).await?;
     if config.is_none_or(|config| master.open(config).is_err()) {
         return Err(ExamineError::OtherKey(id));
     }
@@ -227,7 +242,9 @@ pub(super) async fn master_key(
     keys.sort_by_key(|id| known.as_ref() != Some(&id.to_string()));
     for id in &keys {
         let handle = Handle::File(FileType::Keys, *id);
-        let Some(content) = content(&session.store, repository, &handle).await? else { continue };
+        let Some(content) = content(&session.store, repository, &handle, &Place::Current).await? else {
+            continue;
+        };
         let Ok(key) = KeyFile::parse(&content) else { continue };
         if let Some(master) = unlocked(key, password).await {
             check_key(session, repository, *id, &master).await?;
@@ -244,7 +261,9 @@ pub(super) async fn packs_of_index(
     key: &Arc<MasterKey>,
     id: FileId,
 ) -> Result<Option<Vec<(FileId, Vec<Id>)>>, StoreError> {
-    let opened = open::<Index>(store, repository, key, &Handle::File(FileType::Index, id), id).await?;
+    let opened =
+        open::<Index>(store, repository, key, (&Handle::File(FileType::Index, id), id), &Place::Current)
+            .await?;
     let Opened::Good(index) = opened else { return Ok(None) };
     let blobs = |pack: &Pack| pack.blobs.iter().flatten().map(|blob| blob.id).collect();
     let packs = index.packs.iter().flatten().map(|pack| (FileId::from_sha256(pack.id.0), blobs(pack)));
@@ -308,6 +327,8 @@ impl Opener<'_> {
         for lock in of(FileType::Locks).await? {
             self.sort::<Lock>(lock, examined).await?;
         }
+        let not_understood = std::mem::take(&mut examined.not_understood);
+        self.sort_out(not_understood, examined).await?;
         let (known, new): (Vec<_>, Vec<_>) =
             of(FileType::Snapshots).await?.partition(|handle| growing.state().is_good(handle));
         let all = known.len() + new.len();
@@ -344,7 +365,7 @@ impl Opener<'_> {
         let Handle::File(_, id) = *handle else {
             return Err(ExamineError::Other("a config is not opened like a file".to_owned()));
         };
-        Ok(open(&self.session.store, self.repository, &self.key, handle, id).await?)
+        Ok(open(&self.session.store, self.repository, &self.key, (handle, id), &Place::Current).await?)
     }
 
     /// Bytes of a pack, fewer if it ends before.
@@ -368,10 +389,10 @@ async fn open<T: Written + Send + 'static>(
     store: &EitherMaintenance,
     repository: &RepositoryName,
     key: &Arc<MasterKey>,
-    handle: &Handle,
-    id: FileId,
+    (handle, id): (&Handle, FileId),
+    place: &Place,
 ) -> Result<Opened<T>, StoreError> {
-    let Some(content) = content(store, repository, handle).await? else { return Ok(Opened::Gone) };
+    let Some(content) = content(store, repository, handle, place).await? else { return Ok(Opened::Gone) };
     let key = Arc::clone(key);
     let work = move || {
         if !is_named(&content, &id) {
@@ -403,8 +424,9 @@ async fn content(
     store: &EitherMaintenance,
     repository: &RepositoryName,
     handle: &Handle,
+    place: &Place,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    let file = match store.open_version(repository, handle, &Place::Current).await {
+    let file = match store.open_version(repository, handle, place).await {
         Err(StoreError::NotFound) => return Ok(None),
         file => file?,
     };

@@ -56,9 +56,13 @@ impl Ground {
     }
 
     fn run_with(&self, restic: &Path) -> Finished {
+        self.run_only(restic, &[])
+    }
+
+    fn run_only(&self, restic: &Path, steps: &[&str]) -> Finished {
         let password = self.server.dir().join("password");
         let options = ["--restic", restic.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
-        maintain(&self.server.place(), &[&["run", "web1", "--lock-wait", "5s"], &options[..]].concat())
+        maintain(&self.server.place(), &[&["run", "web1", "--lock-wait", "5s"], &options[..], steps].concat())
     }
 
     /// What the last run wrote down about junk.

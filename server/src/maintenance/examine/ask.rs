@@ -71,6 +71,7 @@ async fn reads_it(restic: &Restic, door: &PrivateServer<'_>, handle: &Handle) ->
     let args = match handle {
         Handle::File(FileType::Index, _) => vec!["list".to_owned(), "blobs".to_owned()],
         Handle::File(FileType::Snapshots, id) => vec!["ls".to_owned(), id.to_string()],
+        Handle::File(FileType::Locks, id) => vec!["cat".to_owned(), "lock".to_owned(), id.to_string()],
         _ => return Ok(false),
     };
     let args = args.into_iter().chain(["--no-lock".to_owned()]).collect();

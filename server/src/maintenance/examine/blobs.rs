@@ -114,6 +114,11 @@ impl Blobs {
         self.twice.contains(pack)
     }
 
+    /// Whether anything is said of a pack.
+    pub(super) fn names(&self, pack: &Id) -> bool {
+        self.said.contains_key(pack)
+    }
+
     /// Whether more than one thing is said of a pack.
     pub(super) fn is_contested(&self, pack: &Id) -> bool {
         self.contested.contains(pack)

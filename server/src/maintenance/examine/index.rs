@@ -33,6 +33,10 @@ pub(super) struct Read {
     pub(super) is_incomplete: bool,
     /// Whether packs are gone that nobody deleted.
     pub(super) has_lost: bool,
+    /// All indexes that are there, good or not.
+    pub(super) all: BTreeSet<Handle>,
+    /// Packs that none of them names.
+    pub(super) unnamed: Vec<FileId>,
 }
 
 /// Reads new indexes, and all if there are any, or if it has to be known where blobs are.
@@ -43,8 +47,9 @@ pub(super) async fn read(
     all: bool,
     examined: &mut Examined,
 ) -> Result<Read, ExamineError> {
-    let handles = ids.into_iter().map(|id| Handle::File(FileType::Index, id));
-    let (known, new): (Vec<_>, Vec<_>) = handles.partition(|handle| growing.state().is_good(handle));
+    let indexes: BTreeSet<_> = ids.into_iter().map(|id| Handle::File(FileType::Index, id)).collect();
+    let (known, new): (Vec<_>, Vec<_>) =
+        indexes.iter().copied().partition(|handle| growing.state().is_good(handle));
     if new.is_empty() && !all {
         return Ok(Read { good: known, ..Read::default() });
     }
@@ -73,7 +78,9 @@ pub(super) async fn read(
     growing.add(new.iter().copied());
     let good: Vec<_> = known.into_iter().chain(new).collect();
     let is_incomplete = reading.is_incomplete || !reading.lost.is_empty();
-    Ok(Read { good, blobs: reading.blobs, is_incomplete, has_lost })
+    let unnamed = reading.packs.keys().filter(|pack| !reading.blobs.names(pack));
+    let unnamed = unnamed.map(|pack| FileId::from_sha256(pack.0)).collect();
+    Ok(Read { good, blobs: reading.blobs, is_incomplete, has_lost, all: indexes, unnamed })
 }
 
 struct Reading<'a> {

@@ -4,7 +4,6 @@
 //! of it is no proof that it never was: logs may begin late, or lie on another machine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use pawl_keeper::audit::{self, Checkpoint, Deed, Event};
 use pawl_policy::{Handle, RepositoryName};
@@ -56,8 +55,7 @@ impl Opener<'_> {
         let store = &self.session.store;
         let holders = store.holders(self.repository, &packs).await?;
         let tombstones = store.tombstones(self.repository).await?;
-        let data = self.session.config.data.clone();
-        let state = States::at(&verify::directory(&data)).load(self.repository)?;
+        let state = States::at(&verify::directory(&self.session.config.data)).load(self.repository)?;
         let mut past = Past { has_damage: !state.damaged.is_empty(), ..Past::default() };
         for pack in &packs {
             let is_held = !holders.of(pack).is_empty();
@@ -68,58 +66,71 @@ impl Opener<'_> {
                 past.taken.insert(*pack);
             }
         }
-        let repository = self.repository.clone();
-        let told = tokio::task::spawn_blocking(move || LogEntries::of(&data, &repository, &packs)).await;
-        let told = told.map_err(|error| ExamineError::Other(error.to_string()))??;
-        past.known.extend(told.stored.difference(&told.removed));
-        past.taken.extend(told.removed);
+        let packs: BTreeMap<_, _> = packs.into_iter().map(|pack| (pack.to_string(), pack)).collect();
+        let told = LogEntries::of(self, move |file| packs.get(file).copied()).await?;
         past.archived_ms = told.archived_ms;
+        past.known.extend(told.not_removed());
+        past.taken.extend(told.removed);
         Ok(past)
     }
 }
 
-/// What the audit logs tell of some packs.
+/// What the audit logs tell of some files.
 #[derive(Debug, Default)]
-struct LogEntries {
+pub(super) struct LogEntries {
     stored: BTreeSet<Handle>,
     removed: BTreeSet<Handle>,
     archived_ms: Option<u64>,
 }
 
 impl LogEntries {
-    fn of(data: &Path, repository: &RepositoryName, packs: &BTreeSet<Handle>) -> Result<Self, ExamineError> {
-        let packs: BTreeMap<String, Handle> = packs.iter().map(|pack| (pack.to_string(), *pack)).collect();
+    /// Reads of those files of a repository that `wanted` knows by name.
+    pub(super) async fn of(
+        opener: &Opener<'_>,
+        wanted: impl Fn(&str) -> Option<Handle> + Send + 'static,
+    ) -> Result<Self, ExamineError> {
+        let (data, repository) = (opener.session.config.data.clone(), opener.repository.clone());
         let unreadable = |why: String| ExamineError::Other(format!("the audit log cannot be read: {why}"));
-        let mut told = Self::default();
-        for directory in audit::directories(data) {
-            let log = audit::Log::open(&directory).map_err(|error| unreadable(error.to_string()))?;
-            let archived = Checkpoint::read(&directory).map_err(|error| unreadable(error.to_string()))?;
-            let time = archived.map(|archived| archived.time.as_millisecond().cast_unsigned());
-            told.archived_ms = told.archived_ms.max(time);
-            let read = audit::each_record(log.files(), |line| told.note(&line.event, repository, &packs));
-            read.map_err(|broken| unreadable(broken.to_string()))?;
-        }
-        Ok(told)
+        let read = move || {
+            let mut told = Self::default();
+            for directory in audit::directories(&data) {
+                let log = audit::Log::open(&directory).map_err(|error| unreadable(error.to_string()))?;
+                let archived = Checkpoint::read(&directory).map_err(|error| unreadable(error.to_string()))?;
+                let time = archived.map(|archived| archived.time.as_millisecond().cast_unsigned());
+                told.archived_ms = told.archived_ms.max(time);
+                let read =
+                    audit::each_record(log.files(), |line| told.note(&line.event, &repository, &wanted));
+                read.map_err(|broken| unreadable(broken.to_string()))?;
+            }
+            Ok(told)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|error| ExamineError::Other(error.to_string()))?
     }
 
-    fn note(&mut self, event: &Event, repository: &RepositoryName, packs: &BTreeMap<String, Handle>) {
+    /// Those that were stored, and that maintenance did not take away.
+    pub(super) fn not_removed(&self) -> BTreeSet<Handle> {
+        self.stored.difference(&self.removed).copied().collect()
+    }
+
+    fn note(&mut self, event: &Event, repository: &RepositoryName, wanted: impl Fn(&str) -> Option<Handle>) {
         let is_here = |of: &str| of == repository.as_str();
-        let pack_of = |deed: &Deed| {
+        let wanted_of = |deed: &Deed| {
             let file = deed.file.as_ref().filter(|_| is_here(&deed.repository))?;
-            packs.get(file).copied()
+            wanted(file)
         };
         match event {
-            Event::Stored(deed) => self.stored.extend(pack_of(deed)),
+            Event::Stored(deed) => self.stored.extend(wanted_of(deed)),
             Event::Decision(asked) if asked.status == OK && asked.action.starts_with("create ") => {
                 let file = asked.file.as_ref().filter(|_| asked.repository.as_deref().is_some_and(is_here));
-                self.stored.extend(file.and_then(|file| packs.get(file)));
+                self.stored.extend(file.and_then(|file| wanted(file)));
             }
             Event::Hidden(deed) | Event::Displaced(deed) | Event::Purged(deed) => {
-                self.removed.extend(pack_of(deed));
+                self.removed.extend(wanted_of(deed));
             }
             Event::BroughtBack(deed) => {
-                if let Some(pack) = pack_of(deed) {
-                    self.removed.remove(&pack);
+                if let Some(file) = wanted_of(deed) {
+                    self.removed.remove(&file);
                 }
             }
             _ => {}
@@ -135,10 +146,10 @@ mod tests {
 
     fn told(events: &[Event]) -> (bool, bool) {
         let pack = Handle::File(FileType::Data, FileId::from_sha256([1; 32]));
-        let packs = BTreeMap::from([(pack.to_string(), pack)]);
+        let wanted = |file: &str| (file == pack.to_string()).then_some(pack);
         let mut told = LogEntries::default();
         for event in events {
-            told.note(event, &"web1".parse().unwrap(), &packs);
+            told.note(event, &"web1".parse().unwrap(), wanted);
         }
         (told.stored.contains(&pack), told.removed.contains(&pack))
     }

@@ -4,6 +4,7 @@
 //! a run that is cut leaves the less to the next.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::time::{Duration, Instant};
 
 use pawl_policy::{FileType, Handle};
@@ -47,8 +48,8 @@ pub(super) async fn judge(
     }
     let packs = walk.damaged.iter().map(|pack| Handle::File(FileType::Data, *pack));
     examined.noticed.extend(packs.map(|pack| damaged(&pack)));
+    let broken = |(handle, why): (Handle, Why)| format!("{handle} is not whole: {}", why.text);
     if indexes.has_lost {
-        let broken = |(handle, why): (Handle, Why)| format!("{handle} is not whole: {}", why.text);
         examined.lost.extend(bad.into_iter().map(broken));
     } else if indexes.is_incomplete || !walk.damaged.is_empty() || has_damage(opener)? {
         let unsure = |(handle, why): (Handle, Why)| {
@@ -56,6 +57,10 @@ pub(super) async fn judge(
             format!("{handle} is not whole ({why}), and the repository has damage that may be the reason")
         };
         examined.noticed.extend(bad.into_iter().map(unsure));
+    } else if !bad.is_empty()
+        && let Some(lost) = opener.lost_index(indexes, walk.missing()).await?
+    {
+        examined.lost.extend(iter::once(lost).chain(bad.into_iter().map(broken)));
     } else if is_loss(bad.len().saturating_add(malformed)) {
         return Err(ExamineError::Loss { junk: bad.len().saturating_add(malformed), all });
     } else {

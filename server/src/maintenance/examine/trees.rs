@@ -23,6 +23,8 @@ const GAP_BYTES_MAX: u32 = 64 << 10;
 const RUN_BYTES_MAX: u32 = 8 << 20;
 /// Runs that are read at a time.
 const RUNS_AT_A_TIME: usize = 2;
+/// Blobs that are nowhere and are remembered, to look for them in packs: 32 bytes each.
+const MISSING_MAX: usize = 1 << 18;
 /// Places of one tree that are tried: a host can name any number.
 const PLACES_TRIED: usize = 8;
 
@@ -38,6 +40,8 @@ struct Met {
     edges: Vec<(Number, Number)>,
     bad: BTreeMap<Number, Why>,
     emptied: BTreeSet<Number>,
+    /// Trees and blobs of data that are nowhere; not all of very many.
+    missing: BTreeSet<Id>,
 }
 
 /// Why a tree is bad.
@@ -108,6 +112,11 @@ impl<'a> Walk<'a> {
         }
         Ok(met.sorted_out(roots))
     }
+
+    /// What is nowhere, of all that was walked to.
+    pub(super) const fn missing(&self) -> &BTreeSet<Id> {
+        &self.met.missing
+    }
 }
 
 /// What a tree turned out to be.
@@ -160,6 +169,7 @@ impl Met {
             } else {
                 let text = format!("its tree {id} is {}", blobs.nowhere(&id));
                 self.bad.insert(*number, text.into());
+                self.miss(id);
             }
         }
         wanted
@@ -180,13 +190,18 @@ impl Met {
                 }
                 (Kind::Other, _) => {}
             }
-            let missing = node.content.iter().flatten().find(|blob| !blobs.has_data(blob));
-            if let Some(missing) = missing {
-                self.bad.insert(
-                    number,
-                    format!("it needs the blob {missing}, which is {}", blobs.nowhere(missing)).into(),
-                );
+            for missing in node.content.iter().flatten().filter(|blob| !blobs.has_data(blob)) {
+                self.bad.entry(number).or_insert_with(|| {
+                    format!("it needs the blob {missing}, which is {}", blobs.nowhere(missing)).into()
+                });
+                self.miss(*missing);
             }
+        }
+    }
+
+    fn miss(&mut self, id: Id) {
+        if self.missing.len() < MISSING_MAX {
+            self.missing.insert(id);
         }
     }
 

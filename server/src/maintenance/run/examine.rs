@@ -96,14 +96,14 @@ fn said(repository_run: &RepositoryRun, examined: Examined, unseen: &BTreeSet<St
     let remedy = format!(
         "`{}` brings back what another store has; without one back up \
          again, so that hosts send what they still have, and run `restic repair index` and `restic repair snapshots --forget` \
-         at the maintenance server. An index of which nobody knows goes with `{}`",
+         at the maintenance server. An index of which nobody knows goes with `{}`, and so does a snapshot of which nobody knows",
         hint::pawl(format!("maintain restore {repository} --from STORE --missing")),
         hint::pawl(format!("maintain delete {repository} index/ID"))
     );
     let more = lost.len().saturating_sub(NAMED_MAX);
     let more = (more > 0).then(|| format!("{more} more files lack what is lost"));
     let lost = lost.into_iter().take(NAMED_MAX).chain(more);
-    StepOutcome::failed("packs are lost that indexes name; nothing is removed until that is mended")
+    StepOutcome::failed("packs or indexes are lost; nothing is removed until that is mended")
         .and(lost.chain([remedy]).chain(named))
         .undone_by(batch)
 }

@@ -1,4 +1,4 @@
-//! Packs that were there and are not: a loss, and nobody's junk, whatever else looks like it.
+//! Packs and indexes that were there and are not: a loss, and nobody's junk, whatever else looks like it.
 //!
 //! Invariant: nothing is hidden or pruned because of them.
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::maintenance::maintain;
-use pawl_tests::store::{Stored, path_of, plant};
+use pawl_tests::store::{Stored, path_of, plant, remove};
 use serde_json::{Value, json};
 
 use super::{Ground, id_of_file};
@@ -21,7 +21,7 @@ struct Away {
 impl Away {
     fn take(ground: &Ground, file: &str) -> Self {
         let place = path_of(ground.server.data(), file);
-        let elsewhere = ground.server.dir().join("elsewhere");
+        let elsewhere = ground.server.dir().join(format!("elsewhere-{}", id_of_file(file)));
         mv(&place, &elsewhere);
         Self { place, elsewhere }
     }
@@ -35,11 +35,18 @@ fn mv(from: &Path, to: &Path) {
     assert!(Command::new("mv").args([from, to]).status().unwrap().success(), "{}", from.display());
 }
 
-/// Names of packs that came since.
-fn new_packs(ground: &Ground, before: &Stored) -> Vec<String> {
+/// Names of files of one type that came since.
+fn new_files(ground: &Ground, before: &Stored, file_type: &str) -> Vec<String> {
     let now = ground.server.stored();
-    let new = before.differences(&now).into_iter().filter(|line| line.starts_with("+ web1/data/"));
-    new.map(|line| format!("data/{}", id_of_file(&line))).collect()
+    let is_new = |line: &String| line.starts_with(&format!("+ web1/{file_type}/"));
+    let new = before.differences(&now).into_iter().filter(is_new);
+    new.map(|line| format!("{file_type}/{}", id_of_file(&line))).collect()
+}
+
+fn remove_audit_log(ground: &Ground) {
+    for file in std::fs::read_dir(ground.server.data().join(".pawl/audit")).unwrap() {
+        remove(&file.unwrap().path());
+    }
 }
 
 /// The night fails, names the pack and what needs it, and takes nothing away; the next does the same.
@@ -71,12 +78,9 @@ fn a_pack_that_is_lost_before_the_first_look_is_nobodys_junk() {
         let size = |pack: &String| {
             std::fs::metadata(path_of(ground.server.data(), &format!("web1/{pack}"))).unwrap().len()
         };
-        let pack = new_packs(&ground, &before).into_iter().max_by_key(size).unwrap();
+        let pack = new_files(&ground, &before, "data").into_iter().max_by_key(size).unwrap();
         if is_copy {
-            let log = ground.server.data().join(".pawl/audit");
-            for file in std::fs::read_dir(log).unwrap() {
-                pawl_tests::store::remove(&file.unwrap().path());
-            }
+            remove_audit_log(&ground);
         }
         let away = Away::take(&ground, &format!("web1/{pack}"));
         assert_lost(&ground, &pack, &format!("snapshots/{snapshot} is not whole: it needs the blob"));
@@ -85,6 +89,68 @@ fn a_pack_that_is_lost_before_the_first_look_is_nobodys_junk() {
         assert_eq!(ground.restic.snapshots().len(), 4);
         ground.restic.check();
     }
+}
+
+/// The packs of the newest backup tell what they hold, also in a copy without an audit log.
+#[test]
+fn an_index_that_is_lost_makes_no_junk_of_what_only_it_named() {
+    for is_copy in [false, true] {
+        let ground = Ground::new();
+        let before = ground.server.stored();
+        let files = ground.restic.home().join("files");
+        plant(&files.join("third"), &noise("third", 100_000));
+        let snapshot = ground.restic.report_of_backup(&files, &[]).snapshot;
+        let indexes = new_files(&ground, &before, "index");
+        let [index] = indexes.as_slice() else { panic!("{indexes:?}") };
+        if is_copy {
+            remove_audit_log(&ground);
+        }
+        let away = Away::take(&ground, &format!("web1/{index}"));
+        let needs = format!("snapshots/{snapshot} is not whole");
+        assert_lost(&ground, "which no index names: an index is lost", &needs);
+        away.bring_back();
+        let _ = ground.run().expect_code(0);
+        assert_eq!(ground.restic.snapshots().len(), 3);
+        ground.restic.check();
+    }
+}
+
+#[test]
+fn of_an_index_that_is_lost_with_its_packs_the_audit_log_tells() {
+    let ground = Ground::new();
+    let before = ground.server.stored();
+    let files = ground.restic.home().join("files");
+    plant(&files.join("third"), &noise("third", 100_000));
+    let snapshot = ground.restic.report_of_backup(&files, &[]).snapshot;
+    let indexes = new_files(&ground, &before, "index");
+    let lost = [&indexes[..], &new_files(&ground, &before, "data")].concat();
+    let away: Vec<_> = lost.iter().map(|file| Away::take(&ground, &format!("web1/{file}"))).collect();
+    let told = format!("{}, which was stored here, is not there (1 such)", indexes[0]);
+    assert_lost(&ground, &told, &format!("snapshots/{snapshot} is not whole"));
+    away.into_iter().for_each(Away::bring_back);
+    let _ = ground.run().expect_code(0);
+    ground.restic.check();
+}
+
+/// As after a prune that began while a client without locks backed up.
+#[test]
+fn what_a_snapshot_lacks_and_a_batch_hides_is_named_with_the_batch() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let tree = json!({"nodes": [{"name": "f", "type": "file", "content": []}]}).to_string();
+    let pack = ground.thief.store_trees(&[tree.as_bytes()]);
+    let index = ground.thief.store_index(&[(&pack.id, &pack.blobs)]);
+    let pack = format!("data/{}", pack.id);
+    let _ = maintain(&ground.server.place(), &["delete", "web1", &pack, &index]).expect_code(0);
+    let snapshot = ground.thief.store_snapshot(&id_of(tree.as_bytes()));
+    assert_lost(&ground, &format!("{pack}, which batch "), &format!("{snapshot} is not whole"));
+    let finished = ground.run();
+    let (_, command) = finished.stdout.split_once("maintain undelete ").unwrap();
+    let batch = command.split(' ').next().unwrap();
+    let _ = maintain(&ground.server.place(), &["undelete", batch]).expect_code(0);
+    let _ = ground.run().expect_code(0);
+    assert!(ground.server.has(&format!("web1/{snapshot}")));
+    ground.restic.check();
 }
 
 /// An index that names one pack only, which is lost: the audit log tells that it was there.

@@ -4,8 +4,11 @@
 //! restic yet.
 
 use pawl_tests::content::id_of;
+use std::path::Path;
+
+use pawl_tests::command::Finished;
 use pawl_tests::program::program;
-use pawl_tests::store::plant_program;
+use pawl_tests::store::{plant, plant_program};
 use serde_json::{Value, json};
 
 use super::{Ground, id_of_file};
@@ -16,12 +19,16 @@ impl Ground {
         let path = self.server.dir().join("restic-newer");
         let real = program("restic-0.19");
         let script = format!(
-            "#!/bin/bash\ncase \" $* \" in *\" list blobs \"*|*\" ls \"*|*\" prune \"*|*\" check \"*) exit 0;; esac\n\
+            "#!/bin/bash\ncase \" $* \" in *\" list blobs \"*|*\" ls \"*|*\" cat lock \"*|*\" prune \"*|*\" check \"*) exit 0;; esac\n\
              exec {} \"$@\"\n",
             real.display()
         );
         plant_program(&path, &script);
         path
+    }
+
+    fn examine(&self, restic: &Path) -> Finished {
+        self.run_only(restic, &["--only", "examine"])
     }
 }
 
@@ -52,6 +59,31 @@ fn what_the_users_restic_reads_is_nobodys_junk() {
     // A restic that does not read them says so, and then they are junk.
     let files: Vec<_> = files.iter().map(String::as_str).collect();
     ground.assert_hides(&files, "restic cannot read it");
+}
+
+#[test]
+fn a_lock_that_the_users_restic_reads_stays() {
+    let ground = Ground::new();
+    let lock = ground.thief.store("locks", json!({"time": {"seconds": 7}}).to_string().as_bytes());
+    let finished = ground.examine(&ground.newer_restic()).expect_code(1);
+    assert!(finished.stdout.contains(&format!("{lock} is of a form that this Pawl")), "{finished:#?}");
+    assert!(ground.server.has(&format!("web1/{lock}")), "{finished:#?}");
+    let _ = ground.examine(&program("restic-0.19"));
+    assert!(!ground.server.has(&format!("web1/{lock}")), "{finished:#?}");
+}
+
+#[test]
+fn a_key_of_another_derivation_stays_and_is_named() {
+    let ground = Ground::new();
+    let key = json!({"kdf": "argon2id", "m": 65536, "salt": "", "data": ""}).to_string();
+    let file = format!("keys/{}", id_of(key.as_bytes()));
+    plant(&ground.server.data().join("web1").join(&file), key.as_bytes());
+    let finished = ground.examine(&program("restic-0.19")).expect_code(1);
+    for said in [file.as_str(), "'argon2id'", &format!("pawl maintain delete web1 {file}")] {
+        assert!(finished.stdout.contains(said), "no {said} in {finished:#?}");
+    }
+    assert!(ground.server.has(&format!("web1/{file}")), "{finished:#?}");
+    assert!(ground.junk().is_empty(), "{:#?}", ground.junk());
 }
 
 /// restic before 0.2 wrote an index without an object around it.

@@ -35,3 +35,19 @@ fn a_night_needs_no_more_of_a_full_disk_than_hosts_leave() {
     }
     ground.assert_unlocked();
 }
+
+#[test]
+fn prune_packs_anew_no_more_than_half_of_what_is_free() {
+    let Some(disk) = Disk::new("size=64m") else { return };
+    let ground = Ground::on(Server::build().data(&disk.data()).start(), &["web1"]);
+    let asked = ground.server.dir().join("asked");
+    let note = format!("case \" $* \" in *\" prune \"*) echo \"$*\" >>{};; esac", asked.display());
+    let restic = ground.scripted(&note);
+    // More than a night calls scarce.
+    disk.fill_but(12 << 20);
+    let _ = ground.start(&restic, &RULES).end();
+    let asked = std::fs::read_to_string(asked).unwrap();
+    let most = asked.split("--max-repack-size=").nth(1).unwrap_or_else(|| panic!("no bound: {asked}"));
+    let most: u64 = most.split('K').next().unwrap().parse().unwrap();
+    assert!((5 << 10..=6 << 10).contains(&most), "{most} KiB of 12 MiB");
+}
