@@ -120,7 +120,7 @@ pub(crate) fn look_without_trying(
 fn judge(config: &Config, store: (Vec<Line>, Store)) -> Result<Report, Box<dyn std::error::Error>> {
     let (mut checks, store) = store;
     let machine = machine::look(config);
-    let upkeep = upkeep::look(config)?;
+    let upkeep = upkeep::look(config, &store)?;
     let adversaries = adversaries::weigh(config, &machine, &store, &upkeep);
     checks.splice(0..0, machine.lines);
     checks.extend(upkeep.lines);

@@ -105,9 +105,10 @@ impl Weakness {
     pub const fn consequence(self) -> &'static str {
         match self {
             Self::Unversioned => {
-                "whoever gets this server's credential can overwrite what is stored for good, and `pawl maintain` can \
-                 delete nothing there, so that the bucket only grows. Switch versioning on. A store that has none \
-                 (Garage, Cloudflare R2) is for copies; use a directory, or another store"
+                "whoever gets this server's credential can overwrite what is stored for good, and every command of \
+                 `pawl maintain` refuses: nothing is verified, pruned or brought back, so that the bucket only grows. Switch \
+                 versioning on. Where there is none (Garage, Cloudflare R2) use a store that has it (AWS, Ceph RGW, Backblaze \
+                 B2), or a directory"
             }
             Self::UnconditionalWrites => {
                 "the store replaces a name that is taken although it is told not to (If-None-Match): that nothing is \

@@ -24,6 +24,17 @@ pub(super) enum Store {
     },
 }
 
+impl Store {
+    /// Whether what was deleted or overwritten can be brought back at all.
+    pub(super) const fn keeps_what_is_deleted(&self) -> bool {
+        matches!(self, Self::Directory | Self::Bucket { keeps_versions: true, .. })
+    }
+}
+
+/// What helps where a bucket keeps no versions.
+pub(super) const WITHOUT_VERSIONS: &str = "switch versioning on; if the store has none, use one that has (AWS, Ceph RGW, \
+                                           Backblaze B2) or a directory";
+
 /// Whether Pawl's promise against an adversary holds here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,7 +68,14 @@ pub(crate) struct Adversary {
 
 /// Weighs what was found out.
 pub(super) fn weigh(config: &Config, machine: &Machine, store: &Store, upkeep: &Upkeep) -> Vec<Adversary> {
-    vec![network(machine), host(), door(machine, store), root(store), maintenance(config), rot(store, upkeep)]
+    vec![
+        network(machine),
+        host(),
+        door(machine, store),
+        root(store),
+        maintenance(config, store),
+        rot(store, upkeep),
+    ]
 }
 
 fn network(machine: &Machine) -> Adversary {
@@ -167,12 +185,25 @@ fn root(store: &Store) -> Adversary {
             who,
             holds: Holds::No,
             text: "can destroy everything in the bucket".to_owned(),
-            remedy: Some("switch versioning on; give the frontend the policy of `pawl policy s3`".to_owned()),
+            remedy: Some(if store.keeps_what_is_deleted() {
+                "give the frontend the policy of `pawl policy s3`".to_owned()
+            } else {
+                WITHOUT_VERSIONS.to_owned()
+            }),
         },
     }
 }
 
-fn maintenance(config: &Config) -> Adversary {
+fn maintenance(config: &Config, store: &Store) -> Adversary {
+    if !store.keeps_what_is_deleted() {
+        return Adversary {
+            letter: 'E',
+            who: "a stolen maintenance credential",
+            holds: Holds::No,
+            text: "can destroy everything in the bucket, which keeps no versions".to_owned(),
+            remedy: Some(WITHOUT_VERSIONS.to_owned()),
+        };
+    }
     let days = config.maintenance.purge_delay_days();
     let has_floor = config.maintenance.floor_ms() > 0;
     let text = format!(
@@ -190,7 +221,9 @@ fn maintenance(config: &Config) -> Adversary {
 
 fn rot(store: &Store, upkeep: &Upkeep) -> Adversary {
     let source = match store {
-        Store::Directory => "from a second store, if there is one",
+        Store::Directory | Store::Bucket { keeps_versions: false, .. } => {
+            "from a second store, if there is one"
+        }
         Store::Bucket { .. } => "from a version, where the bucket still has a good one",
     };
     Adversary {

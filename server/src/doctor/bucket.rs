@@ -31,7 +31,7 @@ pub(super) fn of_maintenance(
             format!("`{}` does that", hint::pawl("doctor")),
         );
         let unknown = Store::Bucket {
-            keeps_versions: false,
+            keeps_versions: true, // one without is refused, and `pawl doctor` says so
             powerful: None,
             noncurrent_days: None,
             knows_rules: false,

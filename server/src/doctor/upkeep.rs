@@ -10,6 +10,7 @@ use pawl_policy::DAY_MS;
 use pawl_store::now_ms;
 
 use super::Line;
+use super::adversaries::{Store, WITHOUT_VERSIONS};
 use crate::maintenance;
 
 /// What was found.
@@ -21,8 +22,8 @@ pub(super) struct Upkeep {
 }
 
 /// Looks at what maintenance wrote down.
-pub(super) fn look(config: &Config) -> Result<Upkeep, Box<dyn Error>> {
-    let mut lines = vec![of_delay(config)];
+pub(super) fn look(config: &Config, store: &Store) -> Result<Upkeep, Box<dyn Error>> {
+    let mut lines = vec![of_delay(config, store)];
     let within_ms = config.maintenance.verify_ms();
     let covered = maintenance::coverage(config)?;
     let late: Vec<_> = covered.iter().filter(|covered| covered.is_late(now_ms(), within_ms)).collect();
@@ -58,7 +59,13 @@ pub(super) fn look(config: &Config) -> Result<Upkeep, Box<dyn Error>> {
     Ok(Upkeep { lines, verified })
 }
 
-fn of_delay(config: &Config) -> Line {
+fn of_delay(config: &Config, store: &Store) -> Line {
+    if !store.keeps_what_is_deleted() {
+        return Line::note(
+            "the bucket keeps no versions: `pawl maintain` deletes nothing there, and brings nothing back",
+            WITHOUT_VERSIONS,
+        );
+    }
     let days = config.maintenance.purge_delay_days();
     let min_snapshot_age_days = config.maintenance.floor_ms() / DAY_MS;
     let text = format!(

@@ -92,7 +92,7 @@ pub struct Entry {
 pub struct UploadContext {
     /// How far the repository has come.
     pub repository: RepositoryState,
-    /// The file of that name; `None` only if it certainly does not exist.
+    /// The file of that name; `None` if it does not exist, or, for a pack in a bucket, if only storing it would tell.
     pub file: Option<Facts>,
     /// Whether maintenance has deleted a file of that name.
     pub tombstone: bool,

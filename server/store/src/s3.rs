@@ -73,6 +73,7 @@ pub struct Shared {
     fullness: observe::Fullness,
     facts: list::KnownFacts,
     names: create::NameLocks,
+    damaged: create::Damaged,
     hashing: Semaphore,
     /// For whom it was opened.
     side: Tenant,
@@ -99,7 +100,8 @@ pub enum OpenError {
     Probe(#[from] ProbeError),
     /// Nothing in it can be brought back.
     #[error(
-        "the bucket keeps no versions, without which nothing that is deleted could be brought back: switch them on"
+        "the bucket keeps no versions, without which nothing that is deleted could be brought back: switch them on, or, where \
+         the store has none, use one that has (AWS, Ceph RGW, Backblaze B2) or a directory"
     )]
     NoVersions,
 }
@@ -173,6 +175,7 @@ impl S3Store {
                 fullness: observe::Fullness::default(),
                 facts: list::KnownFacts::default(),
                 names: create::NameLocks::default(),
+                damaged: create::Damaged::default(),
                 hashing: Semaphore::new(HASHING_MAX),
                 side,
                 keeper,
@@ -214,9 +217,13 @@ impl AppendStore for S3Store {
         handle: &Handle,
     ) -> Result<UploadContext, StoreError> {
         let key = self.layout.file(repository, handle);
+        // Whether a pack is there its PUT tells as well, and most requests of a backup are for packs.
+        let is_told_by_put = handle.file_type() == Some(FileType::Data) && !self.damaged.includes(&key);
+        let head =
+            async { if is_told_by_put { Ok(None) } else { self.head(self.bucket(handle), &key).await } };
         let (view, head, tombstone, locks_suspended_until_ms) = tokio::try_join!(
             self.view(repository),
-            self.head(self.bucket(handle), &key),
+            head,
             self.is_deleted(repository, handle),
             self.locks_suspended_until(repository, handle)
         )?;

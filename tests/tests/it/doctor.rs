@@ -8,12 +8,17 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use pawl_tests::bucket::Kind;
 use pawl_tests::clock::{Clock, Kernel};
 use pawl_tests::command::{Finished, pawl, pawl_command};
+use pawl_tests::maintenance::maintain;
+use pawl_tests::moto::Moto;
 use pawl_tests::program::Run;
 use pawl_tests::server::Server;
 use pawl_tests::store::{Stored, plant};
 use serde_json::Value;
+
+use crate::maintenance_s3::host::write_credentials;
 
 /// Looks at a deployment on a machine whose clock is right.
 fn doctor(args: &[&str], place: &[&str]) -> Finished {
@@ -140,4 +145,27 @@ fn what_was_verified_lately_is_called_so() {
 fn a_place_that_cannot_be_looked_at_is_told_apart_from_a_fault() {
     let finished = pawl(["doctor", "--data", "/nonexistent"]).expect_code(2);
     assert!(finished.stderr.contains("there is no such directory"), "{}", finished.stderr);
+}
+
+#[test]
+fn of_a_bucket_without_versions_nothing_is_promised() {
+    let moto = Moto::shared();
+    let bucket = moto.bucket("plain", Kind::Plain);
+    let secret = tempfile::tempdir().unwrap();
+    let file = secret.path().join("credentials");
+    write_credentials(&file, bucket.access());
+    let table = format!("[maintenance]\ncredentials_file = {file:?}");
+    let server = Server::build().bucket_by(&bucket, &file).accept("unversioned").config(&table).start();
+    let report = report(&server.place(), 0);
+    let check = check(&report, "`pawl maintain` deletes nothing there");
+    assert_eq!(check["verdict"], "note");
+    for letter in ["D", "E"] {
+        let adversary = adversary(&report, letter);
+        assert_eq!(adversary["holds"], "no", "{adversary}");
+        assert!(adversary["remedy"].as_str().unwrap().contains("switch versioning on"), "{adversary}");
+    }
+    let text = report.to_string();
+    assert!(!text.contains("deletions are final after") && !text.contains("from a version"), "{text}");
+    let refused = maintain(&server.place(), &["verify"]).expect_code(2);
+    assert!(refused.stderr.contains("use one that has (AWS, Ceph RGW, Backblaze B2)"), "{refused:?}");
 }

@@ -265,7 +265,14 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
         };
         let context = self.context(&principal.name, grant, &action, new, known).await?;
         let is_deletion = matches!(action, Action::Delete(_) | Action::DeleteRepository(_));
-        let decided = decide(&principal.name, grant, action, &context);
+        let mut decided = decide(&principal.name, grant, action.clone(), &context);
+        // What is there already takes no room. Not every store has looked before.
+        if let Err(Denial::Quota | Denial::TotalQuota) = decided
+            && let Some(handle) = action.handle()
+        {
+            let file = state(self.store.facts(&grant.repository, handle).await?);
+            decided = decide(&principal.name, grant, action, &Context { file, ..context });
+        }
         if is_deletion && decided.as_ref().is_err_and(|denial| *denial != Denial::CleanUp) {
             self.refused_deletions.fetch_add(1, Ordering::Relaxed);
         }

@@ -3,7 +3,7 @@
 //! Invariant: what a host is told was seen at the store: stored by this very upload, or there and right. What cannot be
 //! told is an error, and the host tries again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -41,6 +41,28 @@ impl NameLocks {
             lock
         };
         lock.lock_owned().await
+    }
+}
+
+/// Packs whose stored copy was found damaged when they were sent again, in pieces that were gone by then. Sent once more,
+/// they are compared first, and kept.
+#[derive(Debug, Default)]
+pub(super) struct Damaged(Mutex<HashSet<String>>);
+
+/// Names that are remembered. If there are more, all are forgotten, and found again.
+const DAMAGED_MAX: usize = 10_000;
+
+impl Damaged {
+    pub(super) fn includes(&self, key: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    fn note(&self, key: &str) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= DAMAGED_MAX {
+            keys.clear();
+        }
+        keys.insert(key.to_owned());
     }
 }
 
@@ -96,6 +118,18 @@ pub(super) async fn confirm(
         content.verify().await?;
         return Ok(Created::AlreadyThere);
     }
+    rescue(store, permit, file_type, id, content).await
+}
+
+/// Keeps what was sent beside the stored copy, which is damaged.
+async fn rescue(
+    store: &S3Store,
+    permit: &Permitted<Create>,
+    file_type: FileType,
+    id: FileId,
+    content: Content<'_, '_>,
+) -> Result<Created, CreateError> {
+    let Create { repository, handle } = permit.action();
     tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name; good bytes are kept");
     let key = store.layout.rescued(repository, file_type, id);
     let newcomer = PendingUpload { store, permit, key, facts: store.new_facts(permit.principal(), handle)? };
@@ -125,12 +159,13 @@ impl PendingUpload<'_> {
             && let Some(head) = self.store.head(self.bucket(), &self.key).await?
         {
             body.verify().await?;
-            return self.compare(&head, id).await;
+            return self.compare(&head, (file_type, id), None).await;
         }
         let content = Content::of(declared, body).await?;
+        let whole = if let Content::Whole(bytes) = &content { Some(bytes.clone()) } else { None };
         let Create { repository, handle } = self.permit.action();
         if self.store.is_aside(repository, handle).await? {
-            return self.take_from_aside(id).await;
+            return self.take_from_aside((file_type, id)).await;
         }
         let (counts, bytes) = (usage::counts(handle), content.len());
         let _in_flight = counts.then(|| self.store.usage.take_off(repository, bytes));
@@ -138,7 +173,7 @@ impl PendingUpload<'_> {
             self.store.add(repository, Some(self.permit.principal()), bytes).await?;
         }
         let created = match self.put(self.bucket(), file_type, id, content).await {
-            Ok(ended) => self.resolve(ended, id).await,
+            Ok(ended) => self.resolve(ended, (file_type, id), whole).await,
             Err(error) => Err(error),
         };
         // A file whose end is not known is sent again, and counted then.
@@ -149,11 +184,11 @@ impl PendingUpload<'_> {
     }
 
     /// A key that was set aside is sent again: its name is taken, by the very same bytes.
-    async fn take_from_aside(&self, id: FileId) -> Result<Created, CreateError> {
+    async fn take_from_aside(&self, file: (FileType, FileId)) -> Result<Created, CreateError> {
         let head = self.store.head(self.bucket(), &self.key).await?.ok_or_else(vanished)?;
-        self.compare(&head, id).await?;
+        self.compare(&head, file, None).await?;
         let Create { repository, handle } = self.permit.action();
-        self.store.take_from_aside(repository, &id).await?;
+        self.store.take_from_aside(repository, &file.1).await?;
         if self.store.is_aside(repository, handle).await? {
             let cause = "the key was set aside before the repository was initialised: make another";
             return Err(StoreError::Unavailable(cause.to_owned()).into());
@@ -161,25 +196,39 @@ impl PendingUpload<'_> {
         Ok(Created::Stored)
     }
 
-    /// Turns the end of a PUT into what became of the file.
-    async fn resolve(&self, ended: PutOutcome, id: FileId) -> Result<Created, CreateError> {
+    /// Turns the end of a PUT into what became of the file. `whole` is what was sent, if it is left.
+    async fn resolve(
+        &self,
+        ended: PutOutcome,
+        file: (FileType, FileId),
+        whole: Option<Bytes>,
+    ) -> Result<Created, CreateError> {
         if let PutOutcome::Stored(_) = ended {
             return Ok(Created::Stored);
         }
         match self.store.head(self.bucket(), &self.key).await? {
             Some(head) if head.upload.as_ref() == Some(&self.facts.upload) => Ok(Created::Stored),
-            Some(head) => self.compare(&head, id).await,
+            Some(head) => self.compare(&head, file, whole).await,
             None => Err(unclear()),
         }
     }
 
-    async fn compare(&self, head: &Head, id: FileId) -> Result<Created, CreateError> {
+    async fn compare(
+        &self,
+        head: &Head,
+        (file_type, id): (FileType, FileId),
+        whole: Option<Bytes>,
+    ) -> Result<Created, CreateError> {
         if is_good(self.store, self.bucket(), &self.key, head, id).await? {
             return Ok(Created::AlreadyThere);
+        }
+        if let Some(whole) = whole {
+            return rescue(self.store, self.permit, file_type, id, Content::Whole(whole)).await;
         }
         let Create { repository, handle } = self.permit.action();
         tracing::error!(%repository, file = %handle, "the stored copy does not hash to its name");
         // The bytes are gone. When they are sent again, the damage is known beforehand and they are kept.
+        self.store.damaged.note(&self.key);
         Err(StoreError::Unavailable("the stored copy is damaged; send it again".to_owned()).into())
     }
 

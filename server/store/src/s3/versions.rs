@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
+use aws_sdk_s3::operation::list_object_versions::builders::ListObjectVersionsFluentBuilder;
 use aws_sdk_s3::types::ObjectVersion;
 use pawl_policy::{Handle, RepositoryName};
 
@@ -53,33 +55,55 @@ impl History {
     }
 }
 
+/// What cannot be done if a page does not come.
+pub(super) const LISTING: &str = "cannot list versions";
+
+/// Where a page of versions begins: behind this name, and this version of it.
+pub(super) type After = (Option<String>, Option<String>);
+
+/// A page of versions, and where the next begins; nowhere if it is the last. `what` is what could not be done.
+pub(super) async fn page(
+    what: &str,
+    list: ListObjectVersionsFluentBuilder,
+    after: After,
+) -> Result<(ListObjectVersionsOutput, Option<After>), StoreError> {
+    let list = list.set_key_marker(after.0.clone()).set_version_id_marker(after.1.clone());
+    let page = list.send().await.map_err(|error| match store_error(what, &error) {
+        StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
+        other => other,
+    })?;
+    let next = next(&page, &after)?;
+    Ok((page, next))
+}
+
+/// A page that promises more and does not say how to get it would end the list as if it were complete, or repeat it for
+/// ever.
+fn next(page: &ListObjectVersionsOutput, after: &After) -> Result<Option<After>, StoreError> {
+    if page.is_truncated() != Some(true) {
+        return Ok(None);
+    }
+    let next = (page.next_key_marker().map(str::to_owned), page.next_version_id_marker().map(str::to_owned));
+    if next.0.is_none() || next == *after {
+        let cause = "the store promises more versions and does not say how to get them";
+        return Err(StoreError::Unavailable(cause.to_owned()));
+    }
+    Ok(Some(next))
+}
+
 /// All versions and markers of one name, the newest first.
 pub(super) async fn history(client: &Client, bucket: &str, key: &str) -> Result<History, StoreError> {
     let mut history = History::default();
-    let (mut key_marker, mut version_marker) = (None, None);
+    let mut after = After::default();
     loop {
         let list = client.list_object_versions().bucket(bucket).prefix(key);
-        let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker.clone());
-        let page = list.send().await.map_err(|error| match store_error("cannot list versions", &error) {
-            StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
-            other => other,
-        })?;
+        let (page, next) = page(LISTING, list, after).await?;
         let versions = page.versions().iter().filter(|version| version.key() == Some(key));
         history.versions.extend(versions.map(Version::new));
         let markers = page.delete_markers().iter().filter(|marker| marker.key() == Some(key));
         history.markers_ms.extend(markers.map(|marker| millis(marker.last_modified())));
         // Longer names that begin alike follow, and do not matter.
-        if page.is_truncated() != Some(true) || page.next_key_marker() != Some(key) {
-            return Ok(history);
-        }
-        let next = page.next_version_id_marker();
-        if next.is_none() || next == version_marker.as_deref() {
-            return Err(StoreError::Unavailable(
-                "the store lists the same versions again and again".to_owned(),
-            ));
-        }
-        key_marker = page.next_key_marker().map(str::to_owned);
-        version_marker = page.next_version_id_marker().map(str::to_owned);
+        let Some(next) = next.filter(|(name, _)| name.as_deref() == Some(key)) else { return Ok(history) };
+        after = next;
     }
 }
 
@@ -132,6 +156,30 @@ impl S3Store {
             Ok(output) => Ok(Some(Head::new(&output))),
             Err(error) if failure(&error) == Failure::Absent => Ok(None),
             Err(error) => Err(store_error("HEAD", &error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_promises_more_says_how_to_get_it() {
+        let before = (Some("a".to_owned()), Some("1".to_owned()));
+        let page = |is_truncated, key: Option<&str>, version: Option<&str>| {
+            let page = ListObjectVersionsOutput::builder().is_truncated(is_truncated);
+            let page = page.set_next_key_marker(key.map(str::to_owned));
+            next(&page.set_next_version_id_marker(version.map(str::to_owned)).build(), &before).ok()
+        };
+        assert_eq!(page(false, Some("b"), Some("2")), Some(None));
+        assert_eq!(
+            page(true, Some("a"), Some("2")),
+            Some(Some((Some("a".to_owned()), Some("2".to_owned()))))
+        );
+        assert_eq!(page(true, Some("b"), None), Some(Some((Some("b".to_owned()), None))));
+        for (key, version) in [(None, None), (None, Some("2")), (Some("a"), Some("1"))] {
+            assert_eq!(page(true, key, version), None);
         }
     }
 }

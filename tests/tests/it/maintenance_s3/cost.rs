@@ -10,7 +10,7 @@ use pawl_tests::moto::Moto;
 use pawl_tests::program::program;
 use pawl_tests::s3::S3;
 use pawl_tests::server::PREFIX;
-use pawl_tests::store::plant_secret;
+use pawl_tests::store::{plant, plant_secret};
 
 use super::host::{Host, PRUNE, VERSION, host_behind, host_with_five_backups, name_of};
 
@@ -25,6 +25,12 @@ const UNCHANGED: &str = "no file has changed since restic found no errors";
 const VERIFY_REQUESTS_MAX: usize = 8;
 /// So many that a request for each would show.
 const PACKS: usize = 300;
+
+/// A backup of so many bytes sends so many packs at least, and ten of them take so many requests: one each, and those of the
+/// index, the snapshot and the lock.
+const BACKUP_BYTES: usize = 160 << 20;
+const PACKS_MIN: usize = 30;
+const REQUESTS_OF_TEN_PACKS_MAX: usize = 22;
 
 /// Nights in which `restic check` reads everything once, a portion each.
 const PORTIONS: usize = 7;
@@ -139,6 +145,23 @@ fn a_verification_by_checksums_asks_for_pages_and_not_for_packs() {
     for key in [overwritten, gone] {
         assert!(verified.stdout.contains(&name_of(key)), "{key}: {verified:?}");
     }
+}
+
+/// How many requests a backup makes for each pack, restic's own included.
+#[test]
+fn a_backup_asks_little_more_than_once_for_each_pack() {
+    let s3 = S3::Moto(Moto::shared());
+    let host = host_in_a_store_that_compares(&s3);
+    let files = host.restic.home().join("many");
+    plant(&files, &noise("many", BACKUP_BYTES));
+    let before = host.line.seen().len();
+    let backup = ["backup", "--pack-size", "4", files.to_str().unwrap()];
+    host.restic.succeed(backup);
+    let requests = host.line.seen().split_off(before);
+    let packs = requests.iter().filter(|request| is_of_data(request, "PUT ")).count();
+    assert!(packs >= PACKS_MIN, "{packs} packs: {requests:#?}");
+    println!("{} requests for {packs} packs", requests.len());
+    assert!(requests.len() * 10 <= packs * REQUESTS_OF_TEN_PACKS_MAX, "{}: {requests:#?}", requests.len());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use pawl_policy::{FileType, Handle, RepositoryName};
 use super::S3Maintenance;
 use crate::StoreError;
 use crate::maintenance::Kept;
-use crate::s3::failure::store_error;
+use crate::s3::versions::{self, After, LISTING};
 
 /// From so many names on, the repository is listed once: a page tells of a thousand names, and to list one is a request
 /// too.
@@ -32,25 +32,18 @@ impl S3Maintenance {
         let names: BTreeMap<_, _> =
             handles.iter().map(|handle| (self.store.layout.file(repository, handle), *handle)).collect();
         let mut histories: BTreeMap<Handle, Vec<Kept>> = BTreeMap::new();
-        let (mut key_marker, mut version_marker) = (None, None);
+        let mut after = After::default();
         loop {
             let list = self.store.clients.quick.list_object_versions().bucket(bucket).prefix(&root);
-            let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker);
-            let page =
-                list.send().await.map_err(|error| match store_error("cannot list versions", &error) {
-                    StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
-                    other => other,
-                })?;
+            let (page, next) = versions::page(LISTING, list, after).await?;
             for version in page.versions() {
                 let Some(handle) = version.key().and_then(|key| names.get(key)) else { continue };
                 let Some(version_id) = version.version_id() else { continue };
                 let kept = Kept { id: version_id.to_owned(), is_shown: version.is_latest() == Some(true) };
                 histories.entry(*handle).or_default().push(kept);
             }
-            if page.is_truncated() != Some(true) {
-                return Ok(Some(histories));
-            }
-            (key_marker, version_marker) = (page.next_key_marker, page.next_version_id_marker);
+            let Some(next) = next else { return Ok(Some(histories)) };
+            after = next;
         }
     }
 }

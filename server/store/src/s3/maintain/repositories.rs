@@ -9,7 +9,7 @@ use pawl_policy::{FileType, RepositoryName};
 use super::S3Maintenance;
 use crate::StoreError;
 use crate::s3::S3Store;
-use crate::s3::failure::store_error;
+use crate::s3::versions::{self, After};
 
 /// What lies directly beneath a name.
 #[derive(Default)]
@@ -48,26 +48,19 @@ async fn level(store: &S3Store, name: &str) -> Result<Level, StoreError> {
     let prefix = store.layout.prefix();
     let root = if name.is_empty() { prefix.to_owned() } else { format!("{prefix}{name}/") };
     let mut level = Level::default();
-    let (mut key_marker, mut version_marker) = (None, None);
+    let mut after = After::default();
     loop {
         let list = store.clients.quick.list_object_versions().bucket(&store.settings.bucket);
-        let list = list.prefix(&root).delimiter("/");
-        let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker);
-        let page =
-            list.send().await.map_err(|error| match store_error("cannot list repositories", &error) {
-                StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
-                other => other,
-            })?;
+        let (page, next) =
+            versions::page("cannot list repositories", list.prefix(&root).delimiter("/"), after).await?;
         // A marker alone is what a mark leaves that was never one of these.
         let names = page.versions().iter().filter_map(|version| version.key()?.strip_prefix(&root));
         level.names.extend(names.map(str::to_owned));
         let directories = page.common_prefixes().iter().filter_map(|common| common.prefix());
         let directories = directories.filter_map(|common| common.strip_prefix(&root)?.strip_suffix('/'));
         level.directories.extend(directories.map(str::to_owned));
-        if page.is_truncated() != Some(true) {
-            return Ok(level);
-        }
-        (key_marker, version_marker) = (page.next_key_marker, page.next_version_id_marker);
+        let Some(next) = next else { return Ok(level) };
+        after = next;
     }
 }
 

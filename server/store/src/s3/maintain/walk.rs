@@ -12,34 +12,31 @@ use super::{PARALLEL, S3Maintenance, repositories};
 use crate::StoreError;
 use crate::maintenance::Found;
 use crate::s3::facts::millis;
-use crate::s3::failure::store_error;
 use crate::s3::layout;
 use crate::s3::put::checksum;
 use crate::s3::repository::View;
-use crate::s3::versions::{History, Version};
+use crate::s3::versions::{self, After, History, LISTING, Version};
 
 /// Reads one page of versions after the other, and hands over names of which all versions were seen.
 struct Pages {
     this: S3Maintenance,
     bucket: String,
     prefix: String,
-    after: Option<(Option<String>, Option<String>)>,
+    after: Option<After>,
     /// The last name of the page before, of which more may follow.
     held: BTreeMap<String, History>,
 }
 
 impl Pages {
     fn new(this: S3Maintenance, bucket: String, prefix: String) -> Self {
-        Self { this, bucket, prefix, after: Some((None, None)), held: BTreeMap::new() }
+        Self { this, bucket, prefix, after: Some(After::default()), held: BTreeMap::new() }
     }
 
     async fn next(mut self) -> Result<Option<(Vec<(String, History)>, Self)>, StoreError> {
-        let Some((key, version)) = self.after.take() else { return Ok(None) };
+        let Some(after) = self.after.take() else { return Ok(None) };
         let list = self.this.store.clients.quick.list_object_versions();
-        let list = list.bucket(&self.bucket).prefix(&self.prefix);
-        let list = list.set_key_marker(key).set_version_id_marker(version);
-        let page =
-            list.send().await.map_err(|error| no_answer(store_error("cannot list versions", &error)))?;
+        let (page, next) =
+            versions::page(LISTING, list.bucket(&self.bucket).prefix(&self.prefix), after).await?;
         let mut names = std::mem::take(&mut self.held);
         for found in page.versions() {
             let history = names.entry(found.key().unwrap_or_default().to_owned()).or_default();
@@ -49,18 +46,11 @@ impl Pages {
             let history = names.entry(marker.key().unwrap_or_default().to_owned()).or_default();
             history.markers_ms.push(millis(marker.last_modified()));
         }
-        if page.is_truncated() == Some(true) {
-            self.after = Some((page.next_key_marker, page.next_version_id_marker));
+        if next.is_some() {
+            self.after = next;
             self.held.extend(names.pop_last());
         }
         Ok(Some((names.into_iter().collect(), self)))
-    }
-}
-
-fn no_answer(error: StoreError) -> StoreError {
-    match error {
-        StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
-        other => other,
     }
 }
 

@@ -17,6 +17,10 @@ use crate::conformance::{Outcome, content, id_of, permit, repository, upload};
 /// More than one chunk, so that it is streamed.
 const LARGE: usize = 300_000;
 
+fn index(content: &[u8]) -> Handle {
+    Handle::File(FileType::Index, id_of(content))
+}
+
 fn data(content: &[u8]) -> Handle {
     Handle::File(FileType::Data, id_of(content))
 }
@@ -106,7 +110,7 @@ async fn a_refusal_of_the_store_is_neither_absence_nor_a_hosts_fault() {
         assert!(matches!(facts, Err(StoreError::Unavailable(_))), "{code}: {facts:?}");
         let opened = f.open(FileType::Data, id_of(&content)).await;
         assert!(matches!(opened, Err(StoreError::Unavailable(_))), "{code}: {opened:?}");
-        let survey = f.store.survey(&repository(), &data(b"new")).await;
+        let survey = f.store.survey(&repository(), &index(b"new")).await;
         assert!(matches!(survey, Err(StoreError::Unavailable(_))), "{code}: {survey:?}");
         let sent = f.create(FileType::Data, &conformance::content(2, 1000)).await;
         assert_eq!(sent, Outcome::Failed, "{code}");
@@ -118,7 +122,7 @@ async fn nothing_is_known_while_the_store_is_away() {
     let f = initialised().await;
     let line = f.place.line();
     line.go_away();
-    assert!(f.store.survey(&repository(), &data(b"new")).await.is_err());
+    assert!(f.store.survey(&repository(), &index(b"new")).await.is_err());
     assert_eq!(f.create(FileType::Data, &content(1, LARGE)).await, Outcome::Failed);
     line.come_back();
     assert_eq!(f.create(FileType::Data, &content(1, LARGE)).await, Outcome::Stored);
