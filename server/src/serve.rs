@@ -6,6 +6,7 @@ mod capacity;
 mod confined;
 mod keeper;
 mod nights;
+mod signs;
 
 use std::error::Error;
 use std::process::Child;
@@ -37,6 +38,7 @@ pub use confined::confine;
 pub use keeper::{keeper, user};
 
 use pawl_config::url::{machine_name, write_down_url};
+use signs::Signs;
 
 /// Directories of Pawl's own are readable by the group, which in a deployment is the frontend's.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -151,10 +153,13 @@ async fn run(ready: Ready, keeper: KeeperProcess) -> Outcome {
     let data = &ready.config.data;
     let served = match ready.config.s3.clone() {
         None => run_on(LocalStore::open(data, keeper.clone())?, ready, &keeper).await,
-        Some(settings) => match S3Store::open(settings, keeper.clone()).await {
+        Some(settings) => match S3Store::open(settings.clone(), keeper.clone()).await {
             Ok(store) => {
                 say_findings(&store);
-                run_on(store, ready, &keeper).await
+                let signs = Signs::begin(store.clone(), settings.instances).await;
+                let served = run_on(store, ready, &keeper).await;
+                signs.end().await;
+                served
             }
             Err(error) => Err(error.into()),
         },

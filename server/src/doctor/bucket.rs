@@ -4,7 +4,7 @@
 
 use pawl_config::hint;
 use pawl_config::s3::{Instances, S3Settings, Weakness};
-use pawl_store::s3::{self, Finding, Findings, Sort};
+use pawl_store::s3::{self, Finding, Findings, Other, S3Store, Sort};
 
 use super::adversaries::Store;
 use super::{Line, Verdict};
@@ -16,7 +16,13 @@ pub(super) fn look(
 ) -> Result<(Vec<Line>, Store), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(s3::examine(settings))?;
-    let lines = lines(&findings, settings, purge_delay_days);
+    let servers = runtime.block_on(async {
+        Ok::<_, Box<dyn std::error::Error>>(
+            S3Store::open_untried(settings.clone()).await?.other_servers(None).await?,
+        )
+    })?;
+    let mut lines = lines(&findings, settings, purge_delay_days);
+    lines.extend(of_servers(&servers, settings));
     Ok((lines, store(&findings, Some(has(&findings, Weakness::PowerfulCredential)))))
 }
 
@@ -100,6 +106,25 @@ fn of_finding(finding: &Finding, settings: &S3Settings) -> Line {
             consequence: Some(weakness.consequence().to_owned()),
             accept: Some(weakness.as_str()),
         },
+    }
+}
+
+/// Which servers left a sign of life in the bucket lately; the one that runs here is one of them.
+fn of_servers(servers: &[Other], settings: &S3Settings) -> Option<Line> {
+    let seen: Vec<_> = servers
+        .iter()
+        .map(|server| format!("{}, {} minutes ago", server.host, server.seen_minutes))
+        .collect();
+    let text = format!("servers that use the bucket, and when each was last seen: {}", seen.join("; "));
+    let is_for_one = settings.instances == Instances::One
+        || servers.iter().any(|server| server.instances == Instances::One);
+    match servers {
+        [] => None,
+        [_, _, ..] if is_for_one => Some(Line::fault(
+            text,
+            "s3.instances = \"one\" says of one of them that it is the only one: stop the others",
+        )),
+        _ => Some(Line::plain(Verdict::Note, text)),
     }
 }
 

@@ -21,6 +21,7 @@ mod probe;
 mod put;
 mod read;
 mod repository;
+mod signs;
 mod usage;
 mod versions;
 
@@ -50,6 +51,7 @@ pub use finding::{Finding, Findings, ProbeError, Sort};
 use layout::Layout;
 pub use read::S3File;
 use repository::Views;
+pub use signs::{Other, SIGNS_EVERY_MINUTES, Server, Sign};
 use usage::Counts;
 
 /// Stored files that are hashed at a time, where the store does not know their SHA-256.

@@ -18,4 +18,5 @@ mod rotated;
 mod scale;
 mod scripts;
 mod servers;
+mod signs;
 mod watched;

@@ -139,6 +139,11 @@ impl Layout {
         format!("{}.pawl/probe/{name}", self.prefix)
     }
 
+    /// Where servers leave signs of life: a name may be made there, and a rule of the bucket removes it after a day.
+    pub(super) fn signs(&self) -> String {
+        self.probe("servers/")
+    }
+
     /// Where the store is tried out.
     pub(super) fn probe(&self, name: &str) -> String {
         format!("{}.pawl-probe/{name}", self.prefix)
