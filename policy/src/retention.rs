@@ -15,7 +15,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 pub use group::{Filter, Group, GroupBy, InvalidGroupBy};
-pub use held::{COMPARED_MAX, FALL, Held, SILENT_AFTER_MS};
+pub use held::{COMPARED_MAX, Cause, FALL, Held, SILENT_AFTER_MS};
 pub use moment::Moment;
 pub use rules::{Count, InvalidCount, Rules, TagList};
 pub use share::{DaysLeft, InvalidShare, MaxShare, days_left};

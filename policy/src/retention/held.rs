@@ -53,15 +53,36 @@ pub enum Held {
     },
 }
 
+/// What a snapshot is held for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cause {
+    /// What it is.
+    #[default]
+    Itself,
+    /// What the rules would do to its group.
+    Rules,
+    /// Nothing came of its group for long.
+    Silence,
+    /// It is young.
+    Age,
+}
+
 impl Held {
+    /// What it is held for.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::Time | Self::Unreadable | Self::Canary | Self::Fell { .. } => Cause::Itself,
+            Self::NoneLeft | Self::TooMany { .. } => Cause::Rules,
+            Self::Silent { .. } => Cause::Silence,
+            Self::Young => Cause::Age,
+        }
+    }
+
     /// Whether somebody should look at it. The others pass by themselves or hurt nobody.
     #[must_use]
     pub const fn is_suspicious(&self) -> bool {
-        match self {
-            Self::Time | Self::Unreadable | Self::Canary | Self::Fell { .. } => true,
-            Self::NoneLeft | Self::TooMany { .. } => true,
-            Self::Young | Self::Silent { .. } => false,
-        }
+        matches!(self.cause(), Cause::Itself | Cause::Rules)
     }
 }
 

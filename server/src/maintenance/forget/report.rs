@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use pawl_config::hint;
 use pawl_policy::RepositoryName;
-use pawl_policy::retention::{Group, Held, Judged, Verdict};
+use pawl_policy::retention::{Cause, Group, Held, Judged, Verdict};
 use serde::Serialize;
 
 use crate::maintenance::locks;
@@ -51,6 +51,9 @@ pub(in crate::maintenance) struct Line {
     pub(in crate::maintenance) reason: String,
     /// Whether it is held, and somebody should look at it.
     pub(in crate::maintenance) suspicious: bool,
+    /// What it is held for, if it is.
+    #[serde(skip)]
+    pub(in crate::maintenance) cause: Cause,
 }
 
 impl Report {
@@ -134,6 +137,7 @@ impl Line {
             Verdict::Held(held) => ("held", held.to_string()),
         };
         let Group { host, paths, tags } = judged.group.clone();
+        let held = if let Verdict::Held(held) = &judged.verdict { Some(held) } else { None };
         Self {
             id: judged.snapshot.id.to_string(),
             host,
@@ -144,7 +148,8 @@ impl Line {
             effective: judged.effective.to_string(),
             verdict,
             reason,
-            suspicious: matches!(&judged.verdict, Verdict::Held(held) if held.is_suspicious()),
+            suspicious: held.is_some_and(Held::is_suspicious),
+            cause: held.map(Held::cause).unwrap_or_default(),
         }
     }
 

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use pawl_config::Config;
 use pawl_config::hint;
 use pawl_policy::DAY_MS;
+use pawl_policy::retention::Cause;
 
 use super::super::run::record::{Done, Night, Step, StepStatus};
 use super::super::verify::finding::Severity;
 use super::model::{Attention, Compared, Grade, Gravity, Log, Refused, Report, Repository};
-use super::words::{Moment, Words, ago, is_silence, number};
+use super::words::{Moment, Words, ago, number};
 use crate::doctor::Verdict;
 
 /// Named one by one in one line; more are counted.
@@ -155,7 +156,7 @@ fn of_silence(of: &Repository, report: &Report, config: &Config) -> Option<Atten
 
 /// Groups of snapshots of which nothing came for long, as the last run judged.
 fn of_fallen_silent(of: &Repository) -> Vec<Attention> {
-    let silent = of.held.iter().filter(|held| is_silence(held));
+    let silent = of.held.iter().filter(|held| held.cause == Cause::Silence);
     let groups: BTreeSet<_> = silent.map(|held| (held.host.as_deref(), held.reason.as_str())).collect();
     let told = groups.iter().take(NAMED_MAX).map(|(host, reason)| match host {
         Some(host) => format!("snapshots of {host}: {reason}"),

@@ -29,7 +29,7 @@ use super::model::{
     Verified,
 };
 use super::seen::{Arrived, Contents, Seen};
-use super::words::{self, Moment};
+use super::words::Moment;
 use crate::doctor;
 
 /// What a report starts from.
@@ -186,7 +186,7 @@ impl Remembered {
 
     /// Whether maintenance opened a snapshot, found it good, and does not hold it as suspicious.
     fn is_good(&self, snapshot: &Arrived) -> bool {
-        let is_held = self.record.held.iter().any(|held| held.id == snapshot.id && words::is_of_itself(held));
+        let is_held = self.record.held.iter().any(|held| held.id == snapshot.id && held.is_of_itself());
         self.is_opened(snapshot) && !is_held
     }
 

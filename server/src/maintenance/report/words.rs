@@ -8,7 +8,6 @@ use std::fmt::{self, Write as _};
 use serde::{Serialize, Serializer};
 
 use super::super::deleted::moment;
-use super::super::run::record::HeldSnapshot;
 
 /// Longest text that is shown, in characters: a line is a line.
 const SHOWN_MAX: usize = 600;
@@ -75,20 +74,6 @@ pub(super) fn ago(then: Moment, now: Moment) -> String {
     )
 }
 
-/// Whether a snapshot is held as suspicious for what it is, not for what the rules would do to its group.
-pub(super) fn is_of_itself(held: &HeldSnapshot) -> bool {
-    held.suspicious && !OF_RULES.iter().any(|of_rules| held.reason.starts_with(of_rules))
-}
-
-/// Whether a snapshot is held because nothing came of its group for long.
-pub(super) fn is_silence(held: &HeldSnapshot) -> bool {
-    held.reason.starts_with(SILENT)
-}
-
-/// How the record says why, by the words of [`pawl_policy::retention::Held`].
-const OF_RULES: [&str; 2] = ["the rules would keep none", "the rules would leave backups"];
-const SILENT: &str = "its group fell silent";
-
 /// A number with its noun.
 pub(in crate::maintenance) fn number(number: u64, noun: &str) -> String {
     if number == 1 {
@@ -113,8 +98,6 @@ pub(in crate::maintenance) fn need_attention(items: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pawl_policy::retention::Held;
-
     use super::*;
 
     #[test]
@@ -123,26 +106,6 @@ mod tests {
         assert_eq!(words.to_string(), "a\"b' é\\u{1b}[31m\\u{202e}\\u{9b}\\n\\\\");
         assert_eq!(Words::from("x".repeat(700)).to_string().chars().count(), 601);
         assert_eq!(serde_json::to_string(&words).unwrap(), "\"a\\\"b' é\\u001b[31m\u{202e}\u{9b}\\n\\\\\"");
-    }
-
-    #[test]
-    fn the_reasons_of_the_policy_are_known_by_their_words() {
-        let held = |held: Held| HeldSnapshot {
-            id: String::new(),
-            host: None,
-            received: String::new(),
-            reason: held.to_string(),
-            suspicious: held.is_suspicious(),
-        };
-        let too_many = Held::TooMany { left: 1, days: 3 };
-        for of_group in [Held::NoneLeft, too_many, Held::Young] {
-            assert!(!is_of_itself(&held(of_group)), "{of_group}");
-        }
-        for of_itself in [Held::Time, Held::Unreadable, Held::Canary] {
-            assert!(is_of_itself(&held(of_itself)) && !is_silence(&held(of_itself)), "{of_itself}");
-        }
-        let newest = pawl_policy::retention::Moment::from_ms(0, None);
-        assert!(is_silence(&held(Held::Silent { newest })));
     }
 
     #[test]

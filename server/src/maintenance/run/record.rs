@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use jiff::civil::Date;
 use pawl_config::files::{self, FileError};
 use pawl_policy::RepositoryName;
+use pawl_policy::retention::Cause;
 use serde::{Deserialize, Serialize};
 
 use super::super::config::ConfigPresence;
@@ -194,6 +195,26 @@ pub(in crate::maintenance) struct HeldSnapshot {
     pub(in crate::maintenance) reason: String,
     /// Whether somebody should look at it; otherwise it is only too young.
     pub(in crate::maintenance) suspicious: bool,
+    /// What it is held for.
+    #[serde(default, with = "CauseWord")]
+    pub(in crate::maintenance) cause: Cause,
+}
+
+impl HeldSnapshot {
+    /// Whether it is held as suspicious for what it is, not for what the rules would do to its group.
+    pub(in crate::maintenance) fn is_of_itself(&self) -> bool {
+        self.suspicious && self.cause == Cause::Itself
+    }
+}
+
+/// The word for a [`Cause`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Cause", rename_all = "snake_case")]
+enum CauseWord {
+    Itself,
+    Rules,
+    Silence,
+    Age,
 }
 
 /// A file that was hidden because restic would choke on it.

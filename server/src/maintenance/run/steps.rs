@@ -105,6 +105,7 @@ pub(super) async fn forget(
                     received: line.received.clone(),
                     reason: line.reason.clone(),
                     suspicious: line.suspicious,
+                    cause: line.cause,
                 })
                 .collect();
             let text = format!("removed {}, kept {}, held {}", report.removed, report.kept, report.held);
