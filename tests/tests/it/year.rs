@@ -27,6 +27,9 @@ const NIGHTS: u64 = 30;
 /// restic's options for the rules.
 const RULES: [&str; 6] = ["--keep-daily", "14", "--keep-weekly", "8", "--keep-monthly", "12"];
 
+/// Twice what a host with daily backups needs, with what is kept back.
+const DISK_BYTES: u64 = 640 << 20;
+
 /// How many backups a host makes on a day.
 type Backups = fn(u64) -> u64;
 
@@ -101,7 +104,7 @@ fn a_container() {
 fn a_disk_that_fills() {
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("disk");
-    std::fs::File::create_new(&image).unwrap().set_len(48 << 20).unwrap();
+    std::fs::File::create_new(&image).unwrap().set_len(DISK_BYTES).unwrap();
     let disk = Mounted::make(&image, Kind::Ext4);
     let server = Server::build().data(&disk.path().join("data"));
     let mut ground = Ground::new("full", machine(&dir), server, &[("full", DAILY)]);
@@ -111,6 +114,7 @@ fn a_disk_that_fills() {
         ground.night(day);
     }
     ground.end();
+    assert!(ground.hosts[0].tally.refused > 0 || nights() < 21, "the disk was never full");
     drop(ground);
     disk.check().unwrap();
 }

@@ -22,9 +22,6 @@ use super::{Backups, DAY, RULES, table};
 
 /// When a night begins, after midnight.
 pub(super) const NIGHT: u64 = 3 * 3600 + 1800;
-/// Disk use is judged from then on. In the first weeks rules remove little and nothing becomes final, so that it says more
-/// about which packs a prune happened to write anew.
-const COMPARED_FROM: u64 = 60;
 /// Of what plain restic needs with the same delay, Pawl needs so many percent at most.
 const PERCENT_MAX: u64 = 130;
 
@@ -159,12 +156,10 @@ impl Ground {
         let kept_back: u64 = own.map(|batch| batch["bytes"].as_u64().unwrap()).sum();
         let stored: u64 = files(&self.server.data().join(host.name)).values().sum();
         host.tally.disk = stored + kept_back;
-        if day >= COMPARED_FROM {
-            host.tally.worst = host.tally.worst.max(host.percent());
-        }
+        host.tally.worst = host.tally.worst.max(host.percent());
         let name = host.name;
-        let is_dubious =
-            (purge == "well" && !due.is_empty()).then(|| format!("purge was well, and {due:?} stayed"));
+        let is_dubious = !matches!(purge, "failed" | "notice") && !due.is_empty();
+        let is_dubious = is_dubious.then(|| format!("purge was {purge}, and {due:?} stayed"));
         let wrong = said
             .iter()
             .filter(|(_, text)| !is_right(text, self.filled.is_some()))

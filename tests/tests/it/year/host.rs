@@ -15,9 +15,12 @@ use super::ground::text;
 use super::plain::{Plain, files};
 use super::table::Tally;
 
-/// A host has so many files, of which it changes one between two backups.
-const FILES: u64 = 16;
-const FILE_BYTES: usize = 16 << 10;
+/// A host has so many files, of which it changes one between two backups: ten packs of restic's. One of a single pack says
+/// more about when a prune happened to write that anew.
+const FILES: u64 = 160;
+const FILE_BYTES: usize = 1 << 20;
+/// What its files have in all.
+pub(super) const BYTES: u64 = FILES * FILE_BYTES as u64;
 /// What a large first backup has beside these.
 pub(super) const PART_BYTES: usize = 2 << 20;
 

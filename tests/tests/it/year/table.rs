@@ -21,7 +21,7 @@ pub(super) struct Tally {
     pub(super) refused: u64,
     /// What was said, and on which nights.
     pub(super) said: BTreeMap<String, Vec<u64>>,
-    /// The most percent of what plain restic needs, once a whole delay has passed.
+    /// The most percent of what plain restic needs.
     pub(super) worst: u64,
     /// Bytes of its repository and of what is pending, after the last night.
     pub(super) disk: u64,
