@@ -31,5 +31,7 @@ pub use limits::{
 };
 pub use name::{FileId, FileType, Handle, InvalidName, PrincipalName, RepositoryName};
 pub use network::{InvalidNetwork, Network};
-pub use purge_permit::{Age, Clock, DAY_MS, NotPurgeable, PURGE_DELAY_DAYS, PurgePermit, purge_permit};
+pub use purge_permit::{
+    Age, Clock, DAY_MS, NotPurgeable, PURGE_DELAY_DAYS, PurgePermit, purge_permit, verify_interval_days_max,
+};
 pub use table::{table, table_for};

@@ -210,6 +210,14 @@ pub enum Handle {
 }
 
 impl Handle {
+    /// Whether what maintenance deleted under this name is never accepted again. Data is named by what is in it, and a host
+    /// that sends it again needs it. The others could come back to do harm: a snapshot whose data was pruned makes the next
+    /// prune fail, and a key lets in whom its removal was to keep out.
+    #[must_use]
+    pub const fn leaves_a_tombstone(&self) -> bool {
+        matches!(self, Self::File(FileType::Snapshots | FileType::Index | FileType::Keys, _))
+    }
+
     /// The directory it lives in; `None` for `config`, which lives in the repository itself.
     #[must_use]
     pub const fn file_type(&self) -> Option<FileType> {

@@ -1,6 +1,9 @@
 //! Pawl: a restic-compatible REST repository server whose hosts can only add.
 //!
-//! Dependencies point one way: `http` to `store` and `credentials`, `store` to `keeper`, all to `pawl_policy`.
+//! The program itself: its command line, and what each command does with the crates below it, the frontend, the store, the
+//! keeper, restic's formats and the policy.
+//!
+//! Invariant: what somebody may do is decided in `pawl_policy`, and done by `pawl_store`.
 
 #![cfg_attr(
     test,

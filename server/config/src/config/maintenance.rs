@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pawl_policy::{DAY_MS, PURGE_DELAY_DAYS, SNAPSHOT_FLOOR_MS};
+use pawl_policy::{DAY_MS, PURGE_DELAY_DAYS, SNAPSHOT_FLOOR_MS, verify_interval_days_max};
 use serde::Deserialize;
 
 use super::run::Run;
@@ -155,7 +155,7 @@ impl Written {
         if let Some(days) = purge_delay_days.filter(|days| !(1..=DAYS_MAX).contains(days)) {
             return Err(("maintenance.purge_delay_days", format!("expected 1 to {DAYS_MAX}, found {days}")));
         }
-        let half = purge_delay_days.unwrap_or(PURGE_DELAY_DAYS) / 2;
+        let half = verify_interval_days_max(purge_delay_days.unwrap_or(PURGE_DELAY_DAYS));
         if let Some(days) = verify_interval_days.filter(|days| !(1..=half).contains(days)) {
             let reason = format!(
                 "expected 1 to {half}, half of purge_delay_days, found {days}: damage has to be found before the good version \

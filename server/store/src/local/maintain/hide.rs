@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use pawl_keeper::{commit::mode_for, counts, directory, facts, layout, note_stored};
-use pawl_policy::{Audience, BatchId, FileType, Handle, RepositoryName};
+use pawl_policy::{Audience, BatchId, Handle, RepositoryName};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
@@ -44,7 +44,7 @@ pub(super) fn hide(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Moved,
     }
     // A repository of another server carries no mark; without what is hidden it would look like one never begun.
     note_stored(disk.data.as_fd(), &batch.repository, handle)?;
-    if leaves_a_tombstone(handle) {
+    if handle.leaves_a_tombstone() {
         bury(disk, &batch.repository, handle)?;
     }
     take_away(disk, batch, handle)
@@ -62,12 +62,6 @@ pub(super) fn displace(disk: &Disk, batch: &Batch, handle: &Handle) -> Result<Mo
         return Err(StoreError::Unavailable(format!("{path} is not damaged, so it stays")));
     }
     take_away(disk, batch, handle)
-}
-
-/// Data is named by what is in it, and a host that sends it again needs it. The others could come back to do harm: a
-/// snapshot whose data was pruned makes the next prune fail, and a key lets in whom its removal was to keep out.
-const fn leaves_a_tombstone(handle: &Handle) -> bool {
-    matches!(handle, Handle::File(FileType::Snapshots | FileType::Index | FileType::Keys, _))
 }
 
 fn bury(disk: &Disk, repository: &RepositoryName, handle: &Handle) -> Result<(), StoreError> {
@@ -205,7 +199,7 @@ mod tests {
     use std::time::Duration;
 
     use pawl_keeper::MaintenanceUsage;
-    use pawl_policy::RepositoryState;
+    use pawl_policy::{FileType, RepositoryState};
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
     use super::*;

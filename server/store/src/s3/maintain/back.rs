@@ -10,7 +10,6 @@ use pawl_policy::{Caps, FileId, FileType, Handle, RepositoryName};
 use sha2::{Digest, Sha256};
 
 use super::S3Maintenance;
-use super::hide::leaves_a_tombstone;
 use crate::body::{BodyError, ConfigBody, Cut, Upload, VerifiedBody};
 use crate::maintenance::{Batch, PutBackError};
 use crate::s3::create::{Content, is_good};
@@ -131,7 +130,7 @@ impl S3Maintenance {
             self.store.mark(&self.store.layout.repository(repository)).await?;
             self.store.mark(&self.store.layout.initialised(repository)).await?;
         }
-        if leaves_a_tombstone(handle) {
+        if handle.leaves_a_tombstone() {
             self.take_note_back(&self.store.layout.tombstone(repository, handle)).await?;
         }
         Ok(created)

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_s3::types::ObjectLockLegalHoldStatus;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use pawl_policy::{BatchId, FileType, Handle, RepositoryName};
+use pawl_policy::{BatchId, Handle, RepositoryName};
 
 use super::notes::Noted;
 use super::{PARALLEL, S3Maintenance};
@@ -37,12 +37,6 @@ impl From<Moved> for Hid {
     }
 }
 
-/// Data is named by what is in it, and a host that sends it again needs it. The others could come back to do harm: a
-/// snapshot whose data was pruned makes the next prune fail, and a key lets in whom its removal was to keep out.
-pub(super) const fn leaves_a_tombstone(handle: &Handle) -> bool {
-    matches!(handle, Handle::File(FileType::Snapshots | FileType::Index | FileType::Keys, _))
-}
-
 impl S3Maintenance {
     /// Takes a file out of sight that somebody deleted.
     pub(super) async fn hide_file(&self, batch: &Batch, handle: &Handle) -> Result<Moved, StoreError> {
@@ -53,7 +47,7 @@ impl S3Maintenance {
         if self.note_entry(&batch.id, handle, &shown, now_ms().max(batch.began_ms)).await? == Noted::Another {
             return Ok(Moved::Taken);
         }
-        if leaves_a_tombstone(handle) {
+        if handle.leaves_a_tombstone() {
             self.store.mark(&self.store.layout.tombstone(&batch.repository, handle)).await?;
         }
         self.take_away(&batch.repository, handle, &shown).await
@@ -164,7 +158,7 @@ impl S3Maintenance {
         let is_it = |version: &Version| version.id.as_ref() == Some(&entry.version);
         if history.shown().is_some_and(is_it) {
             // The tombstone first: without the entry it would say that the file had been out of sight.
-            if batch.reason == Reason::Deleted && leaves_a_tombstone(handle) {
+            if batch.reason == Reason::Deleted && handle.leaves_a_tombstone() {
                 self.take_note_back(&self.store.layout.tombstone(&batch.repository, handle)).await?;
             }
             self.take_entry_back(&batch.id, handle).await?;
