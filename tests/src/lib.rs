@@ -37,7 +37,11 @@ pub mod wait;
 
 use std::env;
 
-/// Says that something is not tested here, and why. Where everything is to be tested, that is a failure.
+/// Says that something is not tested here, and why.
+///
+/// # Panics
+///
+/// Where everything is to be tested.
 pub fn not_tested(why: &str) {
     assert!(env::var_os("PAWL_FULL").is_none(), "NOT TESTED: {why}");
     eprintln!("NOT TESTED: {why}");

@@ -101,7 +101,8 @@ fn an_index_that_is_lost_makes_no_junk_of_what_only_it_named() {
         plant(&files.join("third"), &noise("third", 100_000));
         let snapshot = ground.restic.report_of_backup(&files, &[]).snapshot;
         let indexes = new_files(&ground, &before, "index");
-        let [index] = indexes.as_slice() else { panic!("{indexes:?}") };
+        assert_eq!(indexes.len(), 1, "{indexes:?}");
+        let index = &indexes[0];
         if is_copy {
             remove_audit_log(&ground);
         }

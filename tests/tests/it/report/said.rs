@@ -157,12 +157,16 @@ fn noise_does_not_end_the_alarm_about_silence() {
     // It was opened, and is held.
     examined(&ground, &[first, second]);
     assert_eq!(attention(&ground.json(0, &[])), [""; 0]);
-    let held = |reason: &str| json!({"id": second, "host": "web1", "received": "", "reason": reason, "suspicious": true});
-    ground.remember(&json!({"held": [held("the canary is missing or changed")]}));
+    let held = |reason: &str, cause: &str| {
+        json!({
+            "id": second, "host": "web1", "received": "", "reason": reason, "suspicious": true, "cause": cause,
+        })
+    };
+    ground.remember(&json!({"held": [held("the canary is missing or changed", "itself")]}));
     let found = attention(&ground.json(1, &[]));
     assert!(found.contains(&format!("{silent}is held")), "{found:?}");
     // What the rules would do to its group says nothing of it.
-    ground.remember(&json!({"held": [held("the rules would keep none of its group")]}));
+    ground.remember(&json!({"held": [held("the rules would keep none of its group", "rules")]}));
     assert_eq!(ground.json(1, &[])["repositories"][0]["newest"], Value::Null);
 }
 
@@ -171,7 +175,12 @@ fn a_group_that_fell_silent_is_named_and_long_lists_are_cut_for_people_only() {
     let ground = Ground::new();
     let reason = "its group fell silent: the newest is of 2026-01-02";
     let held: Vec<_> = (0..60)
-        .map(|_| json!({"id": ground.snapshots[0], "host": "db7", "received": "", "reason": reason, "suspicious": false}))
+        .map(|_| {
+            json!({
+                "id": ground.snapshots[0], "host": "db7", "received": "", "reason": reason, "suspicious": false,
+                "cause": "silence",
+            })
+        })
         .collect();
     ground.remember(&json!({"held": held, "junk": []}));
     let report = ground.json(1, &[]);
