@@ -3,10 +3,7 @@
 //! Invariant: `http::route` alone reads a URL, `http::respond` alone names a status. What lies between them is a decision of
 //! `pawl_policy`, carried out on a store.
 
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
-)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 #![forbid(unsafe_code)]
 
 pub mod credentials;

@@ -68,7 +68,7 @@ pub(super) async fn page(
     after: After,
 ) -> Result<(ListObjectVersionsOutput, Option<After>), StoreError> {
     let list = list.set_key_marker(after.0.clone()).set_version_id_marker(after.1.clone());
-    let page = list.send().await.map_err(|error| match store_error(what, &error) {
+    let page = Box::pin(list.send()).await.map_err(|error| match store_error(what, &error) {
         StoreError::NotFound => StoreError::Unavailable("there is no such bucket".to_owned()),
         other => other,
     })?;
