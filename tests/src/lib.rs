@@ -18,6 +18,7 @@ pub mod log;
 pub mod maintenance;
 pub mod memory;
 pub mod moto;
+pub mod plain_user;
 pub mod port;
 pub mod power;
 pub mod process;

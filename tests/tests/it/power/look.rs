@@ -14,6 +14,7 @@ use pawl_tests::command::{Finished, pawl};
 use pawl_tests::content::id_of;
 use pawl_tests::http::Client;
 use pawl_tests::maintenance::{batch_of, maintain};
+use pawl_tests::plain_user::PlainUser;
 use pawl_tests::power::{Mounted, Position};
 use pawl_tests::server::{Credential, Server};
 use pawl_tests::store::{fact, path_of};
@@ -32,6 +33,7 @@ pub(crate) fn look(recording: &Recording, disk: &Path, at: Position) -> Vec<Stri
         Ok(mounted) => mounted,
         Err(error) => return vec![format!("the disk cannot be mounted: {error}")],
     };
+    let plain = PlainUser::owning(mounted.path());
     let data = mounted.path().join("data");
     let files = recording.promises.at(at);
     let mut wrong = torn(&data, &files);
@@ -47,7 +49,7 @@ pub(crate) fn look(recording: &Recording, disk: &Path, at: Position) -> Vec<Stri
         wrong.extend(found.unreadable());
     }
     assert_eq!(server.stop().code(), Some(0));
-    drop(server);
+    drop((server, plain));
     wrong.extend(mounted.check().err());
     wrong
 }

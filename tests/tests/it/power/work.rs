@@ -10,6 +10,7 @@ use pawl_tests::clients::{self, Restic, Version};
 use pawl_tests::content::{id_of, noise};
 use pawl_tests::http::Client;
 use pawl_tests::maintenance::{Maintenance, maintain_at_time};
+use pawl_tests::plain_user::PlainUser;
 use pawl_tests::power::{Kind, Mounted, Position, Recorder};
 use pawl_tests::random::Random;
 use pawl_tests::server::Server;
@@ -53,6 +54,7 @@ impl Recording {
     pub(crate) fn make(kind: Kind, seed: u64, extent: Extent) -> Self {
         let disk = Recorder::new(DISK_BYTES);
         let mounted = Mounted::make(&disk.path(), kind);
+        let plain = PlainUser::owning(mounted.path());
         let begin = disk.tape().position();
         let promises = Promises::on(disk.tape());
         let mut server = Server::build().data(&mounted.path().join("data")).start();
@@ -63,6 +65,7 @@ impl Recording {
         }
         let end = disk.tape().position();
         assert_eq!(server.stop().code(), Some(0));
+        drop((server, plain));
         Self { kind, disk, promises, begin, end }
     }
 }
