@@ -197,6 +197,21 @@ fn an_index_that_names_a_pack_that_never_was_beside_honest_ones_is_named() {
     ground.restic.check();
 }
 
+/// A198: A host stores a pack that no index names, and a snapshot of what is in it, so that each night takes an index for lost.
+/// It is named, and goes by one command.
+#[test]
+fn a_snapshot_of_what_no_index_names_is_named_and_goes_by_one_command() {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let tree = json!({"nodes": []}).to_string();
+    let pack = ground.thief.store_trees(&[tree.as_bytes()]);
+    let snapshot = ground.thief.store_snapshot(&id_of(tree.as_bytes()));
+    assert_lost(&ground, &format!("data/{}, which no index names", pack.id), &snapshot);
+    let _ = maintain(&ground.server.place(), &["delete", "web1", &snapshot, "--below-floor"]).expect_code(0);
+    let _ = ground.run().expect_code(0);
+    ground.restic.check();
+}
+
 /// A179: A thief has something honest taken for junk, so that the prune of the next night removes what only that needs before
 /// anybody has looked. Nothing is pruned until somebody says that they have.
 #[test]
