@@ -156,7 +156,9 @@ impl Ground {
         let kept_back: u64 = own.map(|batch| batch["bytes"].as_u64().unwrap()).sum();
         let stored: u64 = files(&self.server.data().join(host.name)).values().sum();
         host.tally.disk = stored + kept_back;
-        host.tally.worst = host.tally.worst.max(host.percent());
+        if host.plain.has_backups() {
+            host.tally.worst = host.tally.worst.max(host.percent());
+        }
         let name = host.name;
         let is_dubious = !matches!(purge, "failed" | "notice") && !due.is_empty();
         let is_dubious = is_dubious.then(|| format!("purge was {purge}, and {due:?} stayed"));

@@ -65,6 +65,11 @@ impl Plain {
         }
     }
 
+    /// Whether there is anything to compare with: a first backup that takes days has stored much before it ends.
+    pub(super) fn has_backups(&self) -> bool {
+        !self.backups.is_empty()
+    }
+
     /// What it needs, and would need if it kept back what it removes.
     pub(super) fn bytes(&self) -> (u64, u64) {
         let all: BTreeMap<_, _> = self.nights.iter().flatten().collect();
