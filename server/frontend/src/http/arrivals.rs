@@ -87,6 +87,14 @@ impl<K: Hash + Eq + Clone> Roster<K> {
         (Listed { roster: Self(Arc::clone(&self.0)), key: key.clone(), number }, count)
     }
 
+    fn count(&self, key: &K) -> usize {
+        self.connections().of.get(key).map_or(0, BTreeMap::len)
+    }
+
+    fn oldest(&self, key: &K) -> Option<Connection> {
+        self.connections().of.get(key)?.values().next().cloned()
+    }
+
     /// The key's connections, the oldest first.
     fn of(&self, key: &K) -> Vec<Connection> {
         self.connections().of.get(key).map(|of_key| of_key.values().cloned().collect()).unwrap_or_default()
@@ -225,7 +233,11 @@ impl Arrival {
     /// Waits until the address may begin one more. Where its share is open already, the oldest makes way.
     pub(super) async fn turn(&mut self, clock: &Clock) {
         while !self.begin(clock) {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            // The more of an address wait, the less often each looks.
+            let shared = &self.arrivals.0;
+            let crowd = shared.open.count(&self.origin).checked_div(shared.share).unwrap_or_default();
+            let crowd = u32::try_from(crowd).unwrap_or(u32::MAX).max(1);
+            tokio::time::sleep(BETWEEN_LOOKS.saturating_mul(crowd)).await;
         }
     }
 
@@ -238,7 +250,7 @@ impl Arrival {
         let (begun, count) = shared.begun.enter(&self.origin, clock);
         if count > shared.share {
             drop(begun);
-            if let Some(oldest) = shared.begun.of(&self.origin).first() {
+            if let Some(oldest) = shared.begun.oldest(&self.origin) {
                 oldest.make_way();
             }
             return false;
