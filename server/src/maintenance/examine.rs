@@ -207,7 +207,8 @@ async fn unlock(
 fn unknown_key(repository: &RepositoryName, handle: &Handle, kdf: &str) -> String {
     let delete = hint::pawl(format!("maintain delete {repository} {handle}"));
     format!(
-        "{handle} derives its key by '{kdf}', which this Pawl does not know, and restic may stop at it: a newer Pawl is needed, or, if nobody needs that key, `{delete}`"
+        "{handle} derives its key by '{kdf}', which this Pawl does not know; restic may stop at it. Use a newer \
+         Pawl, or `{delete}` if nobody needs that key"
     )
 }
 

@@ -42,12 +42,16 @@ pub(super) async fn judge(
         portion = if began.elapsed() < PORTION { portion.saturating_mul(2) } else { (portion / 2).max(1) };
     }
     let malformed = examined.malformed.saturating_sub(malformed_before);
-    let is_loss = |junk: usize| growing.state().is_new() && junk.saturating_mul(2) > all;
+    let is_new = growing.state().is_new();
+    let is_loss = |junk: usize| is_new && junk.saturating_mul(2) > all;
     if is_loss(malformed) {
         return Err(ExamineError::Loss { junk: malformed, all });
     }
     let packs = walk.damaged.iter().map(|pack| Handle::File(FileType::Data, *pack));
     examined.noticed.extend(packs.map(|pack| damaged(&pack)));
+    if bad.is_empty() && growing.state().has_lost() && !indexes.has_lost && !indexes.is_incomplete {
+        growing.settle(opener.gone_indexes(&indexes.all, growing.state()).await?);
+    }
     let broken = |(handle, why): (Handle, Why)| format!("{handle} is not whole: {}", why.text);
     if indexes.has_lost {
         examined.lost.extend(bad.into_iter().map(broken));
@@ -58,7 +62,7 @@ pub(super) async fn judge(
         };
         examined.noticed.extend(bad.into_iter().map(unsure));
     } else if !bad.is_empty()
-        && let Some(lost) = opener.lost_index(indexes, walk.missing()).await?
+        && let Some(lost) = opener.lost_index(indexes, walk.missing(), growing.state(), examined).await?
     {
         examined.lost.extend(iter::once(lost).chain(bad.into_iter().map(broken)));
     } else if is_loss(bad.len().saturating_add(malformed)) {

@@ -35,6 +35,9 @@ pub(in crate::maintenance) struct State {
     /// Indexes, snapshots and keys by `TYPE/ID`.
     #[serde(default)]
     good: BTreeSet<String>,
+    /// Indexes that were lost and that nothing lacks any more, by `TYPE/ID`: the audit log tells of them for ever.
+    #[serde(default)]
+    settled: BTreeSet<String>,
     /// The key that the password of management opens: it is tried first.
     #[serde(default)]
     pub(super) key: Option<String>,
@@ -42,7 +45,14 @@ pub(in crate::maintenance) struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { rules: RULES, whole: false, lost: false, good: BTreeSet::new(), key: None }
+        Self {
+            rules: RULES,
+            whole: false,
+            lost: false,
+            good: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            key: None,
+        }
     }
 }
 
@@ -67,6 +77,11 @@ impl State {
     /// Whether the first look is not over.
     pub(in crate::maintenance) fn is_new(&self) -> bool {
         !self.whole
+    }
+
+    /// Whether the loss of this index was made good.
+    pub(super) fn is_settled(&self, index: &Handle) -> bool {
+        self.settled.contains(&index.to_string())
     }
 
     /// Whether packs were lost when everything was last looked at.
@@ -111,6 +126,11 @@ impl<'a> Growing<'a> {
 
     pub(super) const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Nothing lacks these indexes any more.
+    pub(super) fn settle(&mut self, indexes: impl IntoIterator<Item = Handle>) {
+        self.state.settled.extend(indexes.into_iter().map(|index| index.to_string()));
     }
 
     pub(super) fn set_key(&mut self, id: String) {

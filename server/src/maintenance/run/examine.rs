@@ -96,9 +96,10 @@ fn said(repository_run: &RepositoryRun, examined: Examined, unseen: &BTreeSet<St
     let remedy = format!(
         "`{}` brings back what another store has; without one back up \
          again, so that hosts send what they still have, and run `restic repair index` and `restic repair snapshots --forget` \
-         at the maintenance server. An index of which nobody knows goes with `{}`, and so does a snapshot of which nobody knows",
+         at the maintenance server. Delete an index that nobody knows with `{}`, and a snapshot that nobody knows with `{}`",
         hint::pawl(format!("maintain restore {repository} --from STORE --missing")),
-        hint::pawl(format!("maintain delete {repository} index/ID"))
+        hint::pawl(format!("maintain delete {repository} index/ID")),
+        hint::pawl(format!("maintain delete {repository} snapshots/ID --below-floor"))
     );
     let more = lost.len().saturating_sub(NAMED_MAX);
     let more = (more > 0).then(|| format!("{more} more files lack what is lost"));

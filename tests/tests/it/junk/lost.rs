@@ -108,7 +108,7 @@ fn an_index_that_is_lost_makes_no_junk_of_what_only_it_named() {
         }
         let away = Away::take(&ground, &format!("web1/{index}"));
         let needs = format!("snapshots/{snapshot} is not whole");
-        assert_lost(&ground, "which no index names: an index is lost", &needs);
+        assert_lost(&ground, "which no index names; `restic repair index`", &needs);
         away.bring_back();
         let _ = ground.run().expect_code(0);
         assert_eq!(ground.restic.snapshots().len(), 3);

@@ -68,8 +68,11 @@ fn a_lock_that_the_users_restic_reads_stays() {
     let finished = ground.examine(&ground.newer_restic()).expect_code(1);
     assert!(finished.stdout.contains(&format!("{lock} is of a form that this Pawl")), "{finished:#?}");
     assert!(ground.server.has(&format!("web1/{lock}")), "{finished:#?}");
-    let _ = ground.examine(&program("restic-0.19"));
+    // Of two locks in forms of their own the real one reads the second.
+    let other = ground.thief.store("locks", json!({"time": "2026-01-02T03:04:05Z"}).to_string().as_bytes());
+    let finished = ground.examine(&program("restic-0.19"));
     assert!(!ground.server.has(&format!("web1/{lock}")), "{finished:#?}");
+    assert!(ground.server.has(&format!("web1/{other}")), "{finished:#?}");
 }
 
 #[test]
