@@ -192,6 +192,8 @@ impl Keeper {
                     tracing::error!(%error, "keeper: the frontend sent what is no message; ignored");
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                // It was killed, with answers that it had not read.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return,
                 Err(error) => {
                     tracing::error!(%error, "keeper: cannot read from the frontend; ending");
                     return;
