@@ -156,7 +156,7 @@ async fn run(ready: Ready, keeper: KeeperProcess) -> Outcome {
         Some(settings) => match S3Store::open(settings.clone(), keeper.clone()).await {
             Ok(store) => {
                 say_findings(&store);
-                let signs = Signs::begin(store.clone(), settings.instances).await;
+                let signs = Signs::begin(store.clone(), settings.instances);
                 let served = run_on(store, ready, &keeper).await;
                 signs.end().await;
                 served

@@ -105,8 +105,8 @@ impl Weakness {
     pub const fn consequence(self) -> &'static str {
         match self {
             Self::Unversioned => {
-                "whoever gets this server's credential can overwrite what is stored for good, and every command of \
-                 `pawl maintain` refuses: nothing is verified, pruned or brought back, so that the bucket only grows. Switch \
+                "whoever gets this server's credential can overwrite what is stored for good. Every command of \
+                 `pawl maintain` refuses, so that nothing is verified, pruned or brought back, and the bucket only grows. Switch \
                  versioning on. Where there is none (Garage, Cloudflare R2) use a store that has it (AWS, Ceph RGW, Backblaze \
                  B2), or a directory"
             }

@@ -16,13 +16,15 @@ pub(super) fn look(
 ) -> Result<(Vec<Line>, Store), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = runtime.block_on(s3::examine(settings))?;
-    let servers = runtime.block_on(async {
-        Ok::<_, Box<dyn std::error::Error>>(
-            S3Store::open_untried(settings.clone()).await?.other_servers(None).await?,
-        )
-    })?;
+    let bucket = runtime.block_on(S3Store::open_untried(settings.clone()))?;
+    let servers = runtime.block_on(bucket.other_servers(None));
     let mut lines = lines(&findings, settings, purge_delay_days);
-    lines.extend(of_servers(&servers, settings));
+    lines.extend(match servers {
+        Ok(servers) => of_servers(&servers, settings),
+        Err(error) => {
+            Some(Line::note("which servers use the bucket is not known", format!("cannot list: {error}")))
+        }
+    });
     Ok((lines, store(&findings, Some(has(&findings, Weakness::PowerfulCredential)))))
 }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 /// How long the end waits for a store that does not answer.
 const LAST_SIGN_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// A server that has left its first sign, and leaves others.
+/// A server that leaves signs from now on.
 pub(super) struct Signs {
     store: S3Store,
     server: Option<Arc<Server>>,
@@ -21,18 +21,15 @@ pub(super) struct Signs {
 }
 
 impl Signs {
-    pub(super) async fn begin(store: S3Store, instances: Instances) -> Self {
+    pub(super) fn begin(store: S3Store, instances: Instances) -> Self {
         let server = Server::start().inspect_err(|error| tracing::warn!(%error, "no sign of life is left"));
         let server = server.ok().map(Arc::new);
-        if let Some(server) = &server {
-            look(&store, server, instances).await;
-        }
         let others = tokio::spawn({
             let (store, server) = (store.clone(), server.clone());
             async move {
                 while let Some(server) = &server {
-                    tokio::time::sleep(Duration::from_mins(SIGNS_EVERY_MINUTES)).await;
                     look(&store, server, instances).await;
+                    tokio::time::sleep(Duration::from_mins(SIGNS_EVERY_MINUTES)).await;
                 }
             }
         });

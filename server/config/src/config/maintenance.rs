@@ -75,7 +75,7 @@ impl Maintenance {
     /// In so many nights at most `restic check` reads everything: while what a prune removed by mistake can be brought back.
     #[must_use]
     pub fn portions_max(&self) -> u32 {
-        (self.purge_delay_days() / 2).max(1)
+        verify_interval_days_max(self.purge_delay_days()).max(1)
     }
 
     /// Within so long every byte is verified, in milliseconds: in half the delay at most, so that damage is found while

@@ -159,7 +159,7 @@ impl PendingUpload<'_> {
             && let Some(head) = self.store.head(self.bucket(), &self.key).await?
         {
             body.verify().await?;
-            return self.compare(&head, (file_type, id), None).await;
+            return self.compare(&head, (file_type, id), declared, None).await;
         }
         let content = Content::of(declared, body).await?;
         let whole = if let Content::Whole(bytes) = &content { Some(bytes.clone()) } else { None };
@@ -173,7 +173,7 @@ impl PendingUpload<'_> {
             self.store.add(repository, Some(self.permit.principal()), bytes).await?;
         }
         let created = match self.put(self.bucket(), file_type, id, content).await {
-            Ok(ended) => self.resolve(ended, (file_type, id), whole).await,
+            Ok(ended) => self.resolve(ended, (file_type, id), bytes, whole).await,
             Err(error) => Err(error),
         };
         // A file whose end is not known is sent again, and counted then.
@@ -186,7 +186,7 @@ impl PendingUpload<'_> {
     /// A key that was set aside is sent again: its name is taken, by the very same bytes.
     async fn take_from_aside(&self, file: (FileType, FileId)) -> Result<Created, CreateError> {
         let head = self.store.head(self.bucket(), &self.key).await?.ok_or_else(vanished)?;
-        self.compare(&head, file, None).await?;
+        self.compare(&head, file, None, None).await?;
         let Create { repository, handle } = self.permit.action();
         self.store.take_from_aside(repository, &file.1).await?;
         if self.store.is_aside(repository, handle).await? {
@@ -201,6 +201,7 @@ impl PendingUpload<'_> {
         &self,
         ended: PutOutcome,
         file: (FileType, FileId),
+        len: u64,
         whole: Option<Bytes>,
     ) -> Result<Created, CreateError> {
         if let PutOutcome::Stored(_) = ended {
@@ -208,7 +209,7 @@ impl PendingUpload<'_> {
         }
         match self.store.head(self.bucket(), &self.key).await? {
             Some(head) if head.upload.as_ref() == Some(&self.facts.upload) => Ok(Created::Stored),
-            Some(head) => self.compare(&head, file, whole).await,
+            Some(head) => self.compare(&head, file, Some(len), whole).await,
             None => Err(unclear()),
         }
     }
@@ -217,9 +218,12 @@ impl PendingUpload<'_> {
         &self,
         head: &Head,
         (file_type, id): (FileType, FileId),
+        len: Option<u64>,
         whole: Option<Bytes>,
     ) -> Result<Created, CreateError> {
-        if is_good(self.store, self.bucket(), &self.key, head, id).await? {
+        // As in `confirm`: a copy of another length needs no reading.
+        let may_be_good = head.checksum.is_some() || len.is_none_or(|len| len == head.size);
+        if may_be_good && is_good(self.store, self.bucket(), &self.key, head, id).await? {
             return Ok(Created::AlreadyThere);
         }
         if let Some(whole) = whole {

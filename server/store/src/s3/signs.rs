@@ -3,7 +3,7 @@
 //! Invariant: a sign is a name without content, so that one listing tells of all. It is for people: whoever has a server's
 //! credential can leave any, and nothing is decided by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use pawl_config::s3::Instances;
 use pawl_config::url::machine_name;
@@ -17,6 +17,8 @@ const MINUTE_MS: u64 = 60_000;
 pub const SIGNS_EVERY_MINUTES: u64 = 30;
 /// So long a server lives after its last sign, of which one may be lost.
 const LIVES_MS: u64 = (2 * SIGNS_EVERY_MINUTES + 5) * MINUTE_MS;
+/// Signs that are looked at: those of twenty servers in a day. Whoever has a server's key can leave more.
+const SIGNS_MAX: usize = 1000;
 /// Characters of a machine's name that are told, as many as Linux allows.
 const HOST_CHARS_MAX: usize = 64;
 
@@ -69,10 +71,14 @@ impl S3Store {
     /// The servers that live, but for this one.
     pub async fn other_servers(&self, own: Option<&Server>) -> Result<Vec<Other>, StoreError> {
         let (root, now_ms) = (self.layout.signs(), now_ms());
+        // S3 refuses whoever has a clock that is more than 15 minutes off.
         let after = format!("{root}{:013}", now_ms.saturating_sub(LIVES_MS));
         let mut signs = Vec::new();
         let mut pages = names::objects(self, &self.settings.bucket, &root, Some(after));
         while let Some(page) = futures_util::StreamExt::next(&mut pages).await {
+            if signs.len() >= SIGNS_MAX {
+                break;
+            }
             signs.extend(
                 page?.into_iter().filter_map(|object| Some(object.key.strip_prefix(&root)?.to_owned())),
             );
@@ -108,8 +114,12 @@ fn others(signs: &[String], now_ms: u64, own: Option<&str>) -> Vec<Other> {
         (left.last_ms, left.word) = (at_ms, word);
     }
     // One that was killed left no last sign; whoever starts on its machine later is its successor.
-    let is_succeeded =
-        |of: &Left<'_>| left.values().any(|other| other.host == of.host && other.first_ms > of.last_ms);
+    let mut newest: HashMap<&str, u64> = HashMap::new();
+    for left in left.values() {
+        let first_ms = newest.entry(left.host).or_default();
+        *first_ms = left.first_ms.max(*first_ms);
+    }
+    let is_succeeded = |of: &Left<'_>| newest.get(of.host).is_some_and(|first_ms| *first_ms > of.last_ms);
     let lives = left.iter().filter(|(run, left)| {
         Some(**run) != own
             && left.word != STOPPED
