@@ -17,8 +17,8 @@ pub const LOCK_EXPIRES_AFTER_MS: u64 = 60 * 60 * 1000;
 /// 0.15 on, gives its work up by itself once it was refused that for 22.5.
 pub const LOCK_STALE_AFTER_MS: u64 = 30 * 60 * 1000;
 
-/// What a principal stored itself so short a while ago it may ask to delete without suspicion: restic repeats an upload for
-/// 15 minutes, removes the file before each attempt, and the last attempt may take as long again.
+/// A host that asks to delete what it stored less than this long ago is not suspected. restic retries an upload for 15
+/// minutes, and removes the file before each retry. The last attempt may take as long again.
 pub const CLEAN_UP_WITHIN_MS: u64 = 30 * 60 * 1000;
 
 /// The furthest ahead that a suspension of locks can end: the 30 minutes in which locks go stale, and 10 for clocks that

@@ -90,7 +90,7 @@ fn cell(role: Role, may_add_keys: bool, action: &Action, facts: &Context) -> &'s
         Err(Denial::Quota | Denial::TotalQuota) => "no (quota)",
         Err(Denial::Room) => "no (room)",
         Err(Denial::RoomPromised) => "not now",
-        Err(Denial::CleanUp) => "no (nothing)",
+        Err(Denial::CleanUp) => "no (clean-up)",
         Err(Denial::Network | Denial::Expired) => "no",
         Err(
             Denial::NotGranted

@@ -13,7 +13,7 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::command::pawl_binary;
 
-/// Nobody's.
+/// The user `nobody`, who owns no files.
 const ID: u32 = 65534;
 
 /// While there is one, this thread and all that it starts are a plain user's.

@@ -189,8 +189,8 @@ fn lost(decision: &Decision) -> u64 {
 }
 
 /// Whether what was asked was refused. 404 is no refusal: restic asks whether a config is there before it makes one. Nor
-/// is what a deletion got of which nothing was there: restic cleans up like this after each upload that failed. Nor is what
-/// a lock got while maintenance waits for the repository.
+/// is the deletion of what is not there, or was just stored: restic cleans up like this after an upload. Nor is what a lock
+/// got while maintenance waits for the repository.
 fn is_refusal(decision: &Decision) -> bool {
     let status = decision.status;
     let is_nothing = decision.outcome.starts_with(&Denial::CleanUp.to_string());
