@@ -49,10 +49,17 @@ fn where_conditions_are_unknown_a_night_and_what_undoes_it_work() {
 
 /// `OpenStack` Swift refuses each DELETE with If-Match.
 #[test]
-fn a_lock_is_taken_back_where_no_condition_holds() {
+fn files_are_hidden_and_a_lock_is_taken_back_where_no_condition_holds() {
     let s3 = S3::Moto(Moto::shared());
     let refused = (Which::all("DELETE", "").header("if-match:"), 412, "PreconditionFailed");
     let host = host_of(&s3, &[refused], &[]);
+    let before = host.visible();
+    let mut maintenance = host.door();
+    maintenance.restic(VERSION, "web1").succeed(PRUNE);
+    maintenance.stop();
+    assert!(host.visible().len() < before.len());
+    let _ = host.maintain(&["undelete", &maintenance.one_batch()]).expect_code(0);
+    host.assert_all_restore();
     for _ in 0..2 {
         let _ = host.maintain(&["restore", "web1"]).expect_code(0);
     }

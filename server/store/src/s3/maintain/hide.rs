@@ -124,8 +124,17 @@ impl S3Maintenance {
         let (bucket, key) = (self.store.bucket(handle), self.store.layout.file(repository, handle));
         let delete = self.store.clients.quick.delete_object().bucket(bucket).key(&key);
         let mut deleted = delete.clone().set_if_match(shown.etag.clone()).send().await;
-        if matches!(&deleted, Err(error) if failure(error) == Failure::Unsupported) {
-            deleted = delete.send().await; // a store that knows no condition here
+        let condition_fails = match deleted.as_ref().map_err(failure) {
+            Err(Failure::Unsupported) => true,
+            // OpenStack Swift refuses a condition that holds.
+            Err(Failure::Taken) => {
+                let now = self.store.head_for_certain(bucket, &key).await?;
+                now.is_some_and(|now| (now.etag, now.version) == (shown.etag.clone(), shown.version.clone()))
+            }
+            _ => false,
+        };
+        if condition_fails {
+            deleted = delete.send().await;
         }
         if let Err(error) = deleted {
             // A reply that was lost, and the next attempt found it done.
