@@ -92,8 +92,10 @@ pub struct Entry {
 pub struct UploadContext {
     /// How far the repository has come.
     pub repository: RepositoryState,
-    /// The file of that name; `None` if it does not exist, or, for a pack in a bucket, if only storing it would tell.
+    /// The file of that name.
     pub file: Option<Facts>,
+    /// Whether it was looked for. Whether a pack is in a bucket only storing it tells.
+    pub is_file_known: bool,
     /// Whether maintenance has deleted a file of that name.
     pub tombstone: bool,
     /// For a lock: until when maintenance has suspended the making of locks here, in Unix milliseconds.

@@ -169,6 +169,7 @@ impl AppendStore for LocalStore {
             Ok(UploadContext {
                 repository: repository_state(data.as_fd(), repository)?,
                 file: facts(data, &layout::file(repository, handle))?,
+                is_file_known: true,
                 tombstone: exists(data, &layout::tombstone(repository, handle))?,
                 locks_suspended_until_ms: match handle.file_type() {
                     Some(FileType::Locks) => locks_suspended_until(data, repository)?,

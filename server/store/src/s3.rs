@@ -233,6 +233,7 @@ impl AppendStore for S3Store {
         Ok(UploadContext {
             repository: view.state,
             file: head.filter(|_| !view.hides(handle)).map(|head| head.facts),
+            is_file_known: !is_told_by_put,
             tombstone,
             locks_suspended_until_ms,
             room_bytes: u64::MAX,

@@ -263,11 +263,12 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
             keys: new.before(),
             ..self.nothing_known(peer)
         };
-        let context = self.context(&principal.name, grant, &action, new, known).await?;
+        let (context, is_file_known) = self.context(&principal.name, grant, &action, new, known).await?;
         let is_deletion = matches!(action, Action::Delete(_) | Action::DeleteRepository(_));
         let mut decided = decide(&principal.name, grant, action.clone(), &context);
-        // What is there already takes no room. Not every store has looked before.
+        // What is there already takes no room.
         if let Err(Denial::Quota | Denial::TotalQuota) = decided
+            && !is_file_known
             && let Some(handle) = action.handle()
         {
             let file = state(self.store.facts(&grant.repository, handle).await?);
@@ -282,8 +283,8 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
         Ok(decided?)
     }
 
-    /// Completes what is known by what the decision on this action names. Reach was checked before anything is looked
-    /// up.
+    /// Completes what is known by what the decision on this action names, and whether the file was looked for. Reach was
+    /// checked before anything is looked up.
     async fn context(
         &self,
         principal: &PrincipalName,
@@ -291,8 +292,8 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
         action: &Action,
         new: &PendingUpload,
         mut known: Context,
-    ) -> Result<Context, StoreError> {
-        let repository = action.repository();
+    ) -> Result<(Context, bool), StoreError> {
+        let (repository, mut is_file_known) = (action.repository(), true);
         match action {
             Action::List(_) | Action::DeleteRepository(_) => {}
             Action::CreateRepository(_) => {
@@ -317,7 +318,7 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
                 let survey = self.store.survey(repository, &create.handle).await?;
                 known.room = new.promise().map_or(Room::Enough, |promise| promise.judge(survey.room_bytes));
                 known.repository = survey.repository;
-                known.file = state(survey.file);
+                (known.file, is_file_known) = (state(survey.file), survey.is_file_known);
                 known.tombstone = survey.tombstone;
                 known.locks_suspended_until_ms = survey.locks_suspended_until_ms;
                 match create.handle.file_type() {
@@ -339,7 +340,7 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
                 }
             }
         }
-        Ok(known)
+        Ok((known, is_file_known))
     }
 
     /// What is known of a request before anything is looked up.
