@@ -25,8 +25,8 @@ pub(super) struct Plain {
     _dir: TempDir,
     /// The numbers of its backups and when they were made, in Unix seconds, by the ids of their snapshots.
     backups: BTreeMap<String, (u64, u64)>,
-    /// What lay there after the last nights, by name, with sizes.
-    nights: VecDeque<BTreeMap<PathBuf, u64>>,
+    /// What lay there before and after each of the last nights, by name, with sizes.
+    nights: VecDeque<[BTreeMap<PathBuf, u64>; 2]>,
 }
 
 impl Plain {
@@ -49,6 +49,7 @@ impl Plain {
     /// Forgets and prunes. Pawl deletes no snapshot of the last 7 days, and neither does this. restic's own `--keep-within`
     /// goes by the machine's clock.
     pub(super) fn night(&mut self, time: u64) {
+        let before = files(&self.directory);
         if !self.backups.is_empty() {
             let rules = ["forget", "--dry-run", "--json"].iter().chain(&RULES);
             let groups: Value = serde_json::from_str(&self.restic.succeed(rules)).unwrap();
@@ -59,7 +60,7 @@ impl Plain {
                 self.restic.succeed(["forget", "--prune", "--quiet"].into_iter().chain(old));
             }
         }
-        self.nights.push_back(files(&self.directory));
+        self.nights.push_back([before, files(&self.directory)]);
         if self.nights.len() > NIGHTS_KEPT_BACK + 1 {
             self.nights.pop_front();
         }
@@ -72,8 +73,8 @@ impl Plain {
 
     /// What it needs, and would need if it kept back what it removes.
     pub(super) fn bytes(&self) -> (u64, u64) {
-        let all: BTreeMap<_, _> = self.nights.iter().flatten().collect();
-        (self.nights.back().map_or(0, |files| files.values().sum()), all.into_values().sum())
+        let all: BTreeMap<_, _> = self.nights.iter().flatten().flatten().collect();
+        (self.nights.back().map_or(0, |[_, after]| after.values().sum()), all.into_values().sum())
     }
 
     /// The numbers of the backups that the rules keep.
