@@ -10,8 +10,8 @@ use crate::batch::BatchId;
 /// Days that a deletion waits unless configured.
 pub const PURGE_DELAY_DAYS: u32 = 14;
 
-/// In so many days all files are verified at the most: half of the delay, so that damage is found before the good version
-/// is purged.
+/// In so many days all files are verified at the most: half of the delay. So damage is found before the good version is
+/// purged, and there is time to bring that back.
 #[must_use]
 pub const fn verify_interval_days_max(purge_delay_days: u32) -> u32 {
     purge_delay_days / 2

@@ -131,7 +131,7 @@ pub(super) struct Arrivals(Arc<Shared>);
 struct Shared {
     /// Connections of an address at a time.
     share: usize,
-    /// The same, with those that wait.
+    /// Connections of an address at a time, with those that wait.
     share_and_waiting: usize,
     /// What one new connection takes of an address' minute.
     costs: Duration,

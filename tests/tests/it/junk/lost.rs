@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pawl_tests::content::{id_of, noise};
+use pawl_tests::forger::Pack;
 use pawl_tests::maintenance::maintain;
 use pawl_tests::store::{Stored, path_of, plant, remove};
 use serde_json::{Value, json};
@@ -41,6 +42,23 @@ fn new_files(ground: &Ground, before: &Stored, file_type: &str) -> Vec<String> {
     let is_new = |line: &String| line.starts_with(&format!("+ web1/{file_type}/"));
     let new = before.differences(&now).into_iter().filter(is_new);
     new.map(|line| format!("{file_type}/{}", id_of_file(&line))).collect()
+}
+
+/// One more backup. Returns what was stored before it, and its snapshot.
+fn back_up_once_more(ground: &Ground) -> (Stored, String) {
+    let before = ground.server.stored();
+    let files = ground.restic.home().join("files");
+    plant(&files.join("third"), &noise("third", 100_000));
+    (before, ground.restic.report_of_backup(&files, &[]).snapshot)
+}
+
+/// After a night somebody stored a tree in a pack that no index names yet. Returns the tree's id and the pack.
+fn with_a_tree() -> (Ground, String, Pack) {
+    let ground = Ground::new();
+    let _ = ground.run().expect_code(0);
+    let tree = json!({"nodes": [{"name": "f", "type": "file", "content": []}]}).to_string();
+    let pack = ground.thief.store_trees(&[tree.as_bytes()]);
+    (ground, id_of(tree.as_bytes()), pack)
 }
 
 fn remove_audit_log(ground: &Ground) {
@@ -96,10 +114,7 @@ fn a_pack_that_is_lost_before_the_first_look_is_nobodys_junk() {
 fn an_index_that_is_lost_makes_no_junk_of_what_only_it_named() {
     for is_copy in [false, true] {
         let ground = Ground::new();
-        let before = ground.server.stored();
-        let files = ground.restic.home().join("files");
-        plant(&files.join("third"), &noise("third", 100_000));
-        let snapshot = ground.restic.report_of_backup(&files, &[]).snapshot;
+        let (before, snapshot) = back_up_once_more(&ground);
         let indexes = new_files(&ground, &before, "index");
         assert_eq!(indexes.len(), 1, "{indexes:?}");
         let index = &indexes[0];
@@ -119,10 +134,7 @@ fn an_index_that_is_lost_makes_no_junk_of_what_only_it_named() {
 #[test]
 fn of_an_index_that_is_lost_with_its_packs_the_audit_log_tells() {
     let ground = Ground::new();
-    let before = ground.server.stored();
-    let files = ground.restic.home().join("files");
-    plant(&files.join("third"), &noise("third", 100_000));
-    let snapshot = ground.restic.report_of_backup(&files, &[]).snapshot;
+    let (before, snapshot) = back_up_once_more(&ground);
     let indexes = new_files(&ground, &before, "index");
     let lost = [&indexes[..], &new_files(&ground, &before, "data")].concat();
     let away: Vec<_> = lost.iter().map(|file| Away::take(&ground, &format!("web1/{file}"))).collect();
@@ -136,14 +148,11 @@ fn of_an_index_that_is_lost_with_its_packs_the_audit_log_tells() {
 /// As after a prune that began while a client without locks backed up.
 #[test]
 fn what_a_snapshot_lacks_and_a_batch_hides_is_named_with_the_batch() {
-    let ground = Ground::new();
-    let _ = ground.run().expect_code(0);
-    let tree = json!({"nodes": [{"name": "f", "type": "file", "content": []}]}).to_string();
-    let pack = ground.thief.store_trees(&[tree.as_bytes()]);
+    let (ground, tree, pack) = with_a_tree();
     let index = ground.thief.store_index(&[(&pack.id, &pack.blobs)]);
     let pack = format!("data/{}", pack.id);
     let _ = maintain(&ground.server.place(), &["delete", "web1", &pack, &index]).expect_code(0);
-    let snapshot = ground.thief.store_snapshot(&id_of(tree.as_bytes()));
+    let snapshot = ground.thief.store_snapshot(&tree);
     assert_lost(&ground, &format!("{pack}, which batch "), &format!("{snapshot} is not whole"));
     let finished = ground.run();
     let (_, command) = finished.stdout.split_once("maintain undelete ").unwrap();
@@ -157,19 +166,12 @@ fn what_a_snapshot_lacks_and_a_batch_hides_is_named_with_the_batch() {
 /// An index that names one pack only, which is lost: the audit log tells that it was there.
 #[test]
 fn a_pack_of_which_the_audit_log_tells_is_lost_and_its_index_nobodys_junk() {
-    let ground = Ground::new();
-    let _ = ground.run().expect_code(0);
-    let tree = json!({"nodes": [{"name": "f", "type": "file", "content": []}]}).to_string();
-    let pack = ground.thief.store_trees(&[tree.as_bytes()]);
+    let (ground, tree, pack) = with_a_tree();
     ground.thief.store_index(&[(&pack.id, &pack.blobs)]);
-    let snapshot = ground.thief.store_snapshot(&id_of(tree.as_bytes()));
+    let snapshot = ground.thief.store_snapshot(&tree);
     let name = format!("data/{}", pack.id);
     let away = Away::take(&ground, &format!("web1/{name}"));
-    assert_lost(
-        &ground,
-        &name,
-        &format!("{snapshot} is not whole: its tree {} is in {name}", id_of(tree.as_bytes())),
-    );
+    assert_lost(&ground, &name, &format!("{snapshot} is not whole: its tree {tree} is in {name}"));
     away.bring_back();
     let _ = ground.run().expect_code(0);
     ground.restic.check();
@@ -201,11 +203,8 @@ fn an_index_that_names_a_pack_that_never_was_beside_honest_ones_is_named() {
 /// It is named, and goes by one command.
 #[test]
 fn a_snapshot_of_what_no_index_names_is_named_and_goes_by_one_command() {
-    let ground = Ground::new();
-    let _ = ground.run().expect_code(0);
-    let tree = json!({"nodes": []}).to_string();
-    let pack = ground.thief.store_trees(&[tree.as_bytes()]);
-    let snapshot = ground.thief.store_snapshot(&id_of(tree.as_bytes()));
+    let (ground, tree, pack) = with_a_tree();
+    let snapshot = ground.thief.store_snapshot(&tree);
     assert_lost(&ground, &format!("data/{}, which no index names", pack.id), &snapshot);
     let _ = maintain(&ground.server.place(), &["delete", "web1", &snapshot, "--below-floor"]).expect_code(0);
     let _ = ground.run().expect_code(0);

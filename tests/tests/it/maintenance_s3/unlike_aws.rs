@@ -1,5 +1,7 @@
 //! Stores that differ from AWS: what hosts and nights need works there all the same.
 
+use std::collections::BTreeMap;
+
 use pawl_tests::faults::{Fault, Which};
 use pawl_tests::moto::Moto;
 use pawl_tests::s3::S3;
@@ -21,6 +23,19 @@ fn host_of(s3: &S3, store: &[(Which, u16, &'static str)], accepted: &[&'static s
     )
 }
 
+/// A prune hides files, and they come back. Returns what was visible before.
+fn prune_and_undelete(host: &Host) -> BTreeMap<String, Vec<u8>> {
+    let before = host.visible();
+    let mut maintenance = host.door();
+    maintenance.restic(VERSION, "web1").succeed(PRUNE);
+    maintenance.stop();
+    assert!(host.visible().len() < before.len());
+    let _ = host.maintain(&["undelete", &maintenance.one_batch()]).expect_code(0);
+    host.assert_all_restore();
+    host.assert_nothing_lost(&before);
+    before
+}
+
 /// Backblaze B2 does not know If-None-Match, and a key that stores files there can hide them and delete none.
 #[test]
 fn where_conditions_are_unknown_a_night_and_what_undoes_it_work() {
@@ -30,14 +45,7 @@ fn where_conditions_are_unknown_a_night_and_what_undoes_it_work() {
         (Which::all("DELETE", "versionId="), 403, "AccessDenied"),
     ];
     let host = host_of(&s3, &store, &["unconditional-writes"]);
-    let before = host.visible();
-    let mut maintenance = host.door();
-    maintenance.restic(VERSION, "web1").succeed(PRUNE);
-    maintenance.stop();
-    assert!(host.visible().len() < before.len());
-    let _ = host.maintain(&["undelete", &maintenance.one_batch()]).expect_code(0);
-    host.assert_all_restore();
-    host.assert_nothing_lost(&before);
+    let before = prune_and_undelete(&host);
 
     // Whoever had the server's credential overwrote a snapshot.
     let key = before.keys().find(|key| key.contains("/snapshots/")).unwrap();
@@ -53,13 +61,7 @@ fn files_are_hidden_and_a_lock_is_taken_back_where_no_condition_holds() {
     let s3 = S3::Moto(Moto::shared());
     let refused = (Which::all("DELETE", "").header("if-match:"), 412, "PreconditionFailed");
     let host = host_of(&s3, &[refused], &[]);
-    let before = host.visible();
-    let mut maintenance = host.door();
-    maintenance.restic(VERSION, "web1").succeed(PRUNE);
-    maintenance.stop();
-    assert!(host.visible().len() < before.len());
-    let _ = host.maintain(&["undelete", &maintenance.one_batch()]).expect_code(0);
-    host.assert_all_restore();
+    let _ = prune_and_undelete(&host);
     for _ in 0..2 {
         let _ = host.maintain(&["restore", "web1"]).expect_code(0);
     }
