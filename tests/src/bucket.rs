@@ -32,6 +32,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, VersioningConfigur
 use aws_smithy_http_client::tls;
 use tokio::runtime::Runtime;
 
+use crate::s3::unique;
 use crate::wait::DEADLINE;
 
 mod versions;
@@ -134,6 +135,15 @@ impl Bucket {
         }
     }
 
+    /// A new bucket of any store, with versions where it has them.
+    #[must_use]
+    pub fn of_a_store(endpoint: SocketAddr, access: &Access) -> Self {
+        let bucket = Self::at(endpoint, access, &unique("backup"));
+        bucket.make(Kind::Plain);
+        drop(bucket.set_versioning(BucketVersioningStatus::Enabled));
+        bucket
+    }
+
     /// Makes it.
     pub fn make(&self, kind: Kind) {
         let create = |client: Client| client.create_bucket().bucket(self.name());
@@ -163,7 +173,13 @@ impl Bucket {
         &self.name
     }
 
-    /// Where the store listens, as in `http://127.0.0.1:43211`.
+    /// Where the store listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.endpoint
+    }
+
+    /// Where the store listens, as a URL: `http://127.0.0.1:43211`.
     #[must_use]
     pub fn endpoint_url(&self) -> String {
         format!("http://{}", self.endpoint)

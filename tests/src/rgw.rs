@@ -52,6 +52,14 @@ impl Rgw {
         self.address
     }
 
+    /// Its major release, as in `20`.
+    #[must_use]
+    pub fn release(&self) -> String {
+        let printed = Command::new("chroot").arg(&self.chroot).args(["radosgw", "--version"]).output();
+        let printed = String::from_utf8(printed.unwrap().stdout).unwrap();
+        printed.split([' ', '.']).nth(2).expect("ceph version 20.2.4 (…)").to_owned()
+    }
+
     /// A new bucket, seen with the credential of its owner, which is a new user too.
     #[must_use]
     pub fn bucket(&self, name: &str, kind: Kind) -> Bucket {

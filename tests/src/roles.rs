@@ -49,6 +49,13 @@ impl Roles {
         };
         Self { owner, writer, reader, maintenance }
     }
+
+    /// All with the owner's credential, as on a store of which the tests know no other.
+    #[must_use]
+    pub fn all_of_one(owner: Bucket) -> Self {
+        let [writer, reader, maintenance] = [(); 3].map(|()| owner.access().clone());
+        Self { owner, writer, reader, maintenance }
+    }
 }
 
 /// What `pawl policy s3` prints for this bucket.

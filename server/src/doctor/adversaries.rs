@@ -29,6 +29,12 @@ impl Store {
     pub(super) const fn keeps_what_is_deleted(&self) -> bool {
         matches!(self, Self::Directory | Self::Bucket { keeps_versions: true, .. })
     }
+
+    /// What helps against whoever has the frontend's credential of a bucket.
+    fn against_its_credential(&self) -> String {
+        let policy = "give the frontend the policy of `pawl policy s3`";
+        (if self.keeps_what_is_deleted() { policy } else { WITHOUT_VERSIONS }).to_owned()
+    }
 }
 
 /// What helps where a bucket keeps no versions.
@@ -115,8 +121,7 @@ fn door(machine: &Machine, store: &Store) -> Adversary {
         } else {
             "has the frontend's credential, with which it can destroy what is stored for good"
         };
-        let remedy = (!safe)
-            .then(|| "switch versioning on; give the frontend the policy of `pawl policy s3`".to_owned());
+        let remedy = (!safe).then(|| store.against_its_credential());
         let holds = if safe { Holds::Yes } else { Holds::No };
         return Adversary { letter: 'C', who, holds, text: text.to_owned(), remedy };
     }
@@ -185,11 +190,7 @@ fn root(store: &Store) -> Adversary {
             who,
             holds: Holds::No,
             text: "can destroy everything in the bucket".to_owned(),
-            remedy: Some(if store.keeps_what_is_deleted() {
-                "give the frontend the policy of `pawl policy s3`".to_owned()
-            } else {
-                WITHOUT_VERSIONS.to_owned()
-            }),
+            remedy: Some(store.against_its_credential()),
         },
     }
 }

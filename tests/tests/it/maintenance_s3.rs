@@ -19,7 +19,7 @@ mod machine;
 mod purge;
 mod report;
 mod rot;
+mod stores;
 mod thief;
 mod tried;
 mod undone;
-mod unlike_aws;

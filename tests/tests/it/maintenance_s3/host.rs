@@ -72,10 +72,21 @@ pub(crate) fn host_in(
     prepare_server: impl FnOnce(Builder) -> Builder,
 ) -> Host {
     let roles = Roles::new(s3, PREFIX, kind);
+    host_of(roles, min_snapshot_age_days, credential, prepare_line, prepare_server)
+}
+
+/// A host with a line and a server that the test prepares, in the bucket of these roles.
+pub(crate) fn host_of(
+    roles: Roles,
+    min_snapshot_age_days: u32,
+    credential: impl Fn(&Roles) -> Access,
+    prepare_line: impl FnOnce(&Faults),
+    prepare_server: impl FnOnce(Builder) -> Builder,
+) -> Host {
     let secret = tempfile::tempdir().unwrap();
     let file = secret.path().join("credentials");
     write_credentials(&file, &credential(&roles));
-    let line = Faults::in_front_of(s3.address());
+    let line = Faults::in_front_of(roles.owner.address());
     prepare_line(&line);
     let table = format!(
         "[maintenance]\nmin_snapshot_age_days = {min_snapshot_age_days}\ncredentials_file = \"{}\"",
