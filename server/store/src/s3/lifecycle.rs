@@ -3,7 +3,7 @@
 //! Invariant: the shortest time that any rule in force gives to files of Pawl's; what cannot be read is said to be so.
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule};
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +45,16 @@ impl OldVersions {
 pub(super) async fn old_versions(client: &Client, bucket: &str, prefix: &str) -> OldVersions {
     match client.get_bucket_lifecycle_configuration().bucket(bucket).send().await {
         Ok(answer) => shortest(answer.rules(), prefix).map_or(OldVersions::Stay, OldVersions::EndAfter),
-        Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => OldVersions::Stay,
+        Err(error) if has_none(&error) => OldVersions::Stay,
         Err(error) => OldVersions::NotKnown(words(&error)),
     }
+}
+
+/// Whether the bucket has no rules, or the store none at all: Garage and others say that it is not implemented, and Swift
+/// answers with a listing.
+fn has_none<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    matches!(error.code(), Some("NoSuchLifecycleConfiguration" | "NotImplemented"))
+        || error.raw_response().is_some_and(|answer| answer.status().is_success())
 }
 
 fn shortest(rules: &[LifecycleRule], prefix: &str) -> Option<u32> {

@@ -170,6 +170,7 @@ impl S3Maintenance {
             store.add(repository, facts.creator.as_ref(), bytes).await?;
         }
         store.facts.forget(&target.key);
+        let key = target.key.clone();
         let ended = match content {
             Content::Whole(content) => {
                 put::whole(&store.clients.quick, &store.settings, target, content).await.map_err(Into::into)
@@ -179,9 +180,15 @@ impl S3Maintenance {
             }
         };
         let created = match ended {
-            Ok(PutOutcome::Stored(_)) => Ok(Created::Stored),
+            Ok(PutOutcome::Stored(version)) => {
+                self.pending.place(key, version);
+                Ok(Created::Stored)
+            }
             Ok(PutOutcome::Taken | PutOutcome::Unclear(_)) => match self.shown(repository, handle).await? {
-                Some(there) if there.upload.as_ref() == Some(&facts.upload) => Ok(Created::Stored),
+                Some(there) if there.upload.as_ref() == Some(&facts.upload) => {
+                    self.pending.place(key, there.version);
+                    Ok(Created::Stored)
+                }
                 Some(there) => self.compare(repository, handle, &there, id).await,
                 None => {
                     Err(StoreError::Unavailable("it is not known whether it was stored".to_owned()).into())

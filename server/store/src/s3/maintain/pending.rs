@@ -50,6 +50,8 @@ struct Known {
     notes: HashMap<String, (Object, String)>,
     /// What the store said of files' versions, by key.
     heads: HashMap<String, KnownHead>,
+    /// The versions that maintenance stored itself, each read in full before, by key.
+    placed: HashMap<String, String>,
     /// Whether the file has no note that it should have.
     is_saved: bool,
     /// Writes so far: a listing that began before one may not show it.
@@ -72,13 +74,15 @@ enum Batches {
     TooMany,
 }
 
-/// The file: notes as they were listed and read, and heads by key.
+/// The file: notes as they were listed and read, and by key heads and what maintenance stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     version: Version<1>,
     bucket: String,
     notes: Vec<(Object, String)>,
     heads: Vec<(String, WrittenHead)>,
+    #[serde(default)]
+    placed: HashMap<String, String>,
 }
 
 impl Pending {
@@ -87,14 +91,15 @@ impl Pending {
         let text = files::read(file).ok().flatten();
         let remembered: Option<Remembered> = text.and_then(|text| serde_json::from_str(&text).ok());
         let remembered = remembered.filter(|remembered| remembered.bucket == bucket);
-        let (notes, heads) =
-            remembered.map(|remembered| (remembered.notes, remembered.heads)).unwrap_or_default();
+        let (notes, heads, placed) = remembered
+            .map(|remembered| (remembered.notes, remembered.heads, remembered.placed))
+            .unwrap_or_default();
         let notes = notes.into_iter().map(|(object, note)| (object.key.clone(), (object, note))).collect();
         let heads = heads
             .into_iter()
             .map(|(key, written)| (key, KnownHead { head: written.into(), is_used: false }))
             .collect();
-        let known = Known { notes, heads, is_saved: true, ..Known::default() };
+        let known = Known { notes, heads, placed, is_saved: true, ..Known::default() };
         Self { known: Mutex::new(known), file: Some((file.to_owned(), bucket)) }
     }
 
@@ -113,7 +118,8 @@ impl Pending {
             batches.values().flatten().flat_map(|objects| objects.iter().map(|object| &object.key)).collect();
         let notes =
             known.notes.values().filter(|(object, _)| listed.contains(&object.key)).cloned().collect();
-        let remembered = Remembered { version: Version, bucket: bucket.to_owned(), notes, heads };
+        let placed = known.placed.clone();
+        let remembered = Remembered { version: Version, bucket: bucket.to_owned(), notes, heads, placed };
         let text = serde_json::to_string(&remembered);
         let text = text.map_err(|error| error.to_string())?;
         files::replace(file, &text, 0o600).map_err(|error| error.to_string())
@@ -121,6 +127,22 @@ impl Pending {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Maintenance stored this version, whose content it had read and found right.
+    pub(super) fn place(&self, key: String, version: Option<String>) {
+        let mut known = self.known();
+        if let Some(version) = version
+            && known.placed.len() < REMEMBERED_MAX
+        {
+            known.placed.insert(key, version);
+            known.is_saved = false;
+        }
+    }
+
+    /// Whether maintenance stored this version itself.
+    pub(super) fn has_placed(&self, key: &str, version: Option<&String>) -> bool {
+        version.is_some() && self.known().placed.get(key) == version
     }
 
     /// An object of a batch was written or removed, or may have been.

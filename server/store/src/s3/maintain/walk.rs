@@ -140,7 +140,7 @@ impl Walk {
                 Kind::Foreign => true,
                 Kind::Below(first) => !self.belongs_to_others(&first).await?,
                 Kind::File(handle) => {
-                    let (doubt, what) = self.judge(&handle, &history).await?;
+                    let (doubt, what) = self.judge(&handle, &key, &history).await?;
                     let of = |what: &str| Found::Unexplained { handle, what: what.to_owned() };
                     found.extend(what.map(of));
                     if let Some(shown) = history.shown() {
@@ -179,6 +179,7 @@ impl Walk {
     async fn judge(
         &self,
         handle: &Handle,
+        key: &str,
         history: &History,
     ) -> Result<(bool, Option<&'static str>), StoreError> {
         let is_held = |version: &Version| version.id.as_ref().is_some_and(|id| self.held.contains(id));
@@ -190,10 +191,11 @@ impl Walk {
         if *handle == Handle::Config {
             return Ok((false, self.this.unexplained_config(&self.repository, history, is_held).await?));
         }
-        if history.shown().is_some() {
+        if let Some(shown) = history.shown() {
             // A marker between them explains nothing: a file that came back is right, and one that a thief put is not.
-            let doubt = history.versions.iter().any(|version| !version.is_latest && !is_held(version));
-            return Ok((doubt, None));
+            let is_own = self.this.pending.has_placed(key, shown.id.as_ref());
+            let has_others = history.versions.iter().any(|version| !version.is_latest && !is_held(version));
+            return Ok((has_others && !is_own, None));
         }
         Ok((false, (!is_held(newest)).then_some("it was deleted past Pawl; its newest version is kept")))
     }
