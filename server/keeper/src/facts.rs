@@ -118,8 +118,7 @@ fn recorded(file: BorrowedFd<'_>) -> rustix::io::Result<(Option<u64>, Option<Pri
 
 /// Whether any attribute is there, which is seldom so. The kernel says how long the list of all is.
 fn has_attributes(file: BorrowedFd<'_>) -> rustix::io::Result<bool> {
-    let nothing: &mut [u8] = &mut [];
-    rustix::fs::flistxattr(file, nothing).map(|bytes| bytes > 0)
+    rustix::fs::flistxattr_query(file).map(|bytes| bytes > 0)
 }
 
 /// Writes who may see a file.
@@ -252,6 +251,17 @@ mod tests {
         assert!(is_recorded(&file).unwrap());
         write(&file, &known(None)).unwrap();
         assert_eq!(Facts::read(&file).unwrap(), known(None));
+    }
+
+    #[test]
+    fn what_else_stands_in_attributes_is_removed() {
+        let (_place, file) = file();
+        let planted = [CREATOR, RECEIVED, AUDIENCE, CONTENT, MAINTENANCE];
+        for name in planted {
+            set(&file, name, "1").unwrap();
+        }
+        write(&file, &known(None)).unwrap();
+        assert_eq!(planted.map(|name| attribute(&file, name).unwrap()), [const { None }; 5]);
     }
 
     #[test]

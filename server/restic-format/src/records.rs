@@ -169,8 +169,9 @@ impl Written for Index {
         if content.trim_ascii_start().first() != Some(&b'[') {
             return parsed(content);
         }
-        let index: Self = parsed(&[b"{\"packs\":", content, b"}"].concat())?;
-        Ok(Self { is_of_0_1: true, ..index })
+        let _: Vec<Object> = serde_json::from_slice(content).map_err(malformed)?;
+        let packs = serde_json::from_slice(content).map_err(malformed)?;
+        Ok(Self { supersedes: None, packs: Some(packs), is_of_0_1: true })
     }
 }
 
@@ -194,7 +195,7 @@ mod tests {
         let blobs = |index: &Index| index.packs.as_ref().unwrap()[0].blobs.as_ref().unwrap().len();
         assert_eq!((blobs(&old), old.is_of_0_1), (1, true));
         assert_eq!((blobs(&new), new.is_of_0_1), (1, false));
-        for bad in ["[7]", "[", "[],\"packs\":[]", "[{\"id\":7}]"] {
+        for bad in ["[7]", "[", "[],\"packs\":[]", "[],\"future\":1", "[{\"id\":7}]"] {
             assert!(Index::read(bad.as_bytes()).is_err(), "{bad}");
         }
     }
