@@ -22,6 +22,8 @@ use super::{Backups, DAY, RULES, table};
 
 /// When a night begins, after midnight.
 pub(super) const NIGHT: u64 = 3 * 3600 + 1800;
+/// After so many nights it says how far it is: a year takes hours.
+const NIGHTS_TOLD: u64 = 30;
 /// Of what plain restic needs with the same delay, Pawl needs so many percent at most.
 const PERCENT_MAX: u64 = 130;
 
@@ -76,7 +78,7 @@ impl Ground {
             let (backups, data) = ((host.backups)(day), self.server.data().join(host.name));
             for backup in 0..backups {
                 let time = self.midnight + day * DAY + (backup + 1) * DAY / (backups + 1);
-                host.back_up(time);
+                host.back_up(time, self.filled.is_some());
                 host.note_received(&data, time);
             }
         }
@@ -160,6 +162,10 @@ impl Ground {
             host.tally.worst = host.tally.worst.max(host.percent());
         }
         let name = host.name;
+        if (day + 1) % NIGHTS_TOLD == 0 {
+            let (percent, worst) = (host.percent(), host.tally.worst);
+            eprintln!("{name}: {} nights; {percent} % of what plain restic needs, {worst} % at most", day + 1);
+        }
         let is_dubious = !matches!(purge, "failed" | "notice") && !due.is_empty();
         let is_dubious = is_dubious.then(|| format!("purge was {purge}, and {due:?} stayed"));
         let wrong = said

@@ -91,7 +91,8 @@ impl Host {
     pub(super) fn note_first(&mut self, snapshot: String, time: u64) {
         let (files, claimed) = (self.files(), text(time));
         self.stored.insert(snapshot, self.number);
-        self.plain.back_up(&Self::backup_at(&claimed, files.to_str().unwrap()), self.number, time);
+        let plain = self.plain.start(&Self::backup_at(&claimed, files.to_str().unwrap()));
+        self.plain.note(plain, self.number, time);
     }
 
     /// What a file holds at the backup of this number.
@@ -108,20 +109,22 @@ impl Host {
     }
 
     /// Changes a file, and backs all up, in both repositories, with a clock that shows this time. A host whose repository
-    /// refuses it is told of in the tally, and goes on the next time.
-    pub(super) fn back_up(&mut self, time: u64) {
+    /// has no room for it is told of in the tally, and goes on the next time.
+    pub(super) fn back_up(&mut self, time: u64, may_be_refused: bool) {
         self.number += 1;
         self.write(&[self.number % FILES], self.number);
         let files = self.files();
         let claimed = text(time);
         let args = Self::backup_at(&claimed, files.to_str().unwrap());
-        match self.tally.backup(self.restic.start(args)) {
-            Some(printed) => {
-                self.stored.insert(Backup::reported(&printed).snapshot, self.number);
-                self.plain.back_up(&args, self.number, time);
-            }
-            None => self.number -= 1, // plain restic has the same history, without this one
-        }
+        let plain = (!may_be_refused).then(|| self.plain.start(&args));
+        let Some(printed) = self.tally.backup(self.restic.start(args)) else {
+            assert!(may_be_refused, "{}: a backup was refused", self.name);
+            self.number -= 1; // plain restic has the same history, without this one
+            return;
+        };
+        self.stored.insert(Backup::reported(&printed).snapshot, self.number);
+        let plain = plain.unwrap_or_else(|| self.plain.start(&args));
+        self.plain.note(plain, self.number, time);
     }
 
     /// What it stored since the last time was received at this time.

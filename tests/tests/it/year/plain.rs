@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use pawl_tests::clients::{Backup, Restic, Version};
+use pawl_tests::program::Run;
 use pawl_tests::shared::copy;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,8 +42,13 @@ impl Plain {
         Self { restic, directory, _dir: dir, backups: BTreeMap::new(), nights: VecDeque::new() }
     }
 
-    pub(super) fn back_up(&mut self, args: &[&str], number: u64, time: u64) {
-        let snapshot = Backup::reported(&self.restic.succeed(args)).snapshot;
+    pub(super) fn start(&self, args: &[&str]) -> Run {
+        self.restic.start(args)
+    }
+
+    /// A backup that was started ends.
+    pub(super) fn note(&mut self, backup: Run, number: u64, time: u64) {
+        let snapshot = Backup::reported(&backup.end().expect_code(0).stdout).snapshot;
         self.backups.insert(snapshot, (number, time));
     }
 
