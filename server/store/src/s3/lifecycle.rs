@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::failure::words;
 use super::finding::{Finding, Sort};
 
+/// How a listing begins, after the XML declaration.
+const LISTING: &[u8] = b"<ListBucketResult";
+
 /// What is known of the bucket's rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,11 +53,15 @@ pub(super) async fn old_versions(client: &Client, bucket: &str, prefix: &str) ->
     }
 }
 
-/// Whether the bucket has no rules, or the store none at all: Garage and others say that it is not implemented, and Swift
+/// Whether the bucket has no rules, or the store none at all: s3s-fs and s3rver say that it is not implemented, and Swift
 /// answers with a listing.
 fn has_none<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    matches!(error.code(), Some("NoSuchLifecycleConfiguration" | "NotImplemented"))
-        || error.raw_response().is_some_and(|answer| answer.status().is_success())
+    let body = error.raw_response().and_then(|answer| answer.body().bytes()).unwrap_or_default();
+    matches!(error.code(), Some("NoSuchLifecycleConfiguration" | "NotImplemented")) || is_listing(body)
+}
+
+fn is_listing(body: &[u8]) -> bool {
+    body.windows(LISTING.len()).any(|part| part == LISTING)
 }
 
 fn shortest(rules: &[LifecycleRule], prefix: &str) -> Option<u32> {

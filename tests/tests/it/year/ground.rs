@@ -162,9 +162,12 @@ impl Ground {
             host.tally.worst = host.tally.worst.max(host.percent());
         }
         let name = host.name;
-        if (day + 1) % NIGHTS_TOLD == 0 {
+        if (day + 1).is_multiple_of(NIGHTS_TOLD) {
             let (percent, worst) = (host.percent(), host.tally.worst);
-            eprintln!("{name}: {} nights; {percent} % of what plain restic needs, {worst} % at most", day + 1);
+            eprintln!(
+                "{name}: {} nights; {percent} % of what plain restic needs, {worst} % at most",
+                day + 1
+            );
         }
         let is_dubious = !matches!(purge, "failed" | "notice") && !due.is_empty();
         let is_dubious = is_dubious.then(|| format!("purge was {purge}, and {due:?} stayed"));

@@ -59,6 +59,11 @@ impl GoodCopy {
     }
 }
 
+/// Whether older versions of such a file have to be explained.
+const fn may_come_back(handle: &Handle) -> bool {
+    !matches!(handle, Handle::Config | Handle::File(FileType::Locks, _))
+}
+
 impl S3Maintenance {
     /// Makes a copy the one that is shown, and says how large it is. Its tombstone goes.
     pub(super) async fn bring(
@@ -181,14 +186,13 @@ impl S3Maintenance {
         };
         let created = match ended {
             Ok(PutOutcome::Stored(version)) => {
-                self.pending.place(key, version);
+                if let (Some(version), true) = (version, may_come_back(handle)) {
+                    self.pending.place(key, version);
+                }
                 Ok(Created::Stored)
             }
             Ok(PutOutcome::Taken | PutOutcome::Unclear(_)) => match self.shown(repository, handle).await? {
-                Some(there) if there.upload.as_ref() == Some(&facts.upload) => {
-                    self.pending.place(key, there.version);
-                    Ok(Created::Stored)
-                }
+                Some(there) if there.upload.as_ref() == Some(&facts.upload) => Ok(Created::Stored),
                 Some(there) => self.compare(repository, handle, &there, id).await,
                 None => {
                     Err(StoreError::Unavailable("it is not known whether it was stored".to_owned()).into())

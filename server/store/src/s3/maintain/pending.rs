@@ -4,7 +4,7 @@
 //! Invariant: while a run holds the lock of maintenance no other process writes beneath `.pawl/deleted/`, and each write of
 //! its own drops what is known of that batch. A note counts as long as the store lists the same `ETag`, size and time for
 //! it; a head, as long as the store lists the same version, `ETag` and size. No version changes but the one called `null`,
-//! of which no head is remembered.
+//! of which neither a head nor that maintenance stored it is remembered.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -50,12 +50,22 @@ struct Known {
     notes: HashMap<String, (Object, String)>,
     /// What the store said of files' versions, by key.
     heads: HashMap<String, KnownHead>,
-    /// The versions that maintenance stored itself, each read in full before, by key.
-    placed: HashMap<String, String>,
+    /// The versions that maintenance stored itself, by key. Before each was sent, its SHA-256 was found right.
+    placed: HashMap<String, Placed>,
     /// Whether the file has no note that it should have.
     is_saved: bool,
     /// Writes so far: a listing that began before one may not show it.
     writes: u64,
+}
+
+/// The version of what was stored without versions. It changes.
+const UNVERSIONED: &str = "null";
+
+#[derive(Debug)]
+struct Placed {
+    version: String,
+    /// Whether this run stored it, or saw it.
+    is_used: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +84,7 @@ enum Batches {
     TooMany,
 }
 
-/// The file: notes as they were listed and read, and by key heads and what maintenance stored.
+/// The file: notes as they were listed and read, and, by key, heads and versions that maintenance stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     version: Version<1>,
@@ -85,13 +95,19 @@ struct Remembered {
     placed: HashMap<String, String>,
 }
 
+impl Remembered {
+    /// The file, if it is there, can be used, and is of this bucket.
+    fn read(file: &Path, bucket: &str) -> Option<Self> {
+        let text = files::read(file).ok().flatten()?;
+        let remembered: Self = serde_json::from_str(&text).ok()?;
+        (remembered.bucket == bucket).then_some(remembered)
+    }
+}
+
 impl Pending {
     /// What earlier runs have read, if it is there, can be used, and is of this bucket.
     pub(super) fn recall(file: &Path, bucket: String) -> Self {
-        let text = files::read(file).ok().flatten();
-        let remembered: Option<Remembered> = text.and_then(|text| serde_json::from_str(&text).ok());
-        let remembered = remembered.filter(|remembered| remembered.bucket == bucket);
-        let (notes, heads, placed) = remembered
+        let (notes, heads, placed) = Remembered::read(file, &bucket)
             .map(|remembered| (remembered.notes, remembered.heads, remembered.placed))
             .unwrap_or_default();
         let notes = notes.into_iter().map(|(object, note)| (object.key.clone(), (object, note))).collect();
@@ -99,26 +115,39 @@ impl Pending {
             .into_iter()
             .map(|(key, written)| (key, KnownHead { head: written.into(), is_used: false }))
             .collect();
+        let placed = placed.into_iter().map(|(key, version)| (key, Placed { version, is_used: false }));
+        let placed = placed.collect();
         let known = Known { notes, heads, placed, is_saved: true, ..Known::default() };
         Self { known: Mutex::new(known), file: Some((file.to_owned(), bucket)) }
     }
 
-    /// Leaves for the next run what this one has read, and drops notes that are no longer listed. Heads of files that are
-    /// gone make way once there are many.
+    /// Leaves for the next run what this one has read, and drops notes that are no longer listed. Heads and versions of
+    /// files that are gone make way once there are many. What another run has left meanwhile of versions stays.
     fn save(&self, file: &Path, bucket: &str) -> Result<(), String> {
         let known = self.known();
-        let Batches::Listed(batches) = &known.batches else { return Ok(()) };
         if known.is_saved {
             return Ok(());
         }
         let is_crowded = known.heads.len() > REMEMBERED_MAX / 2;
         let heads = known.heads.iter().filter(|(_, known)| known.is_used || !is_crowded);
         let heads = heads.map(|(key, known)| (key.clone(), (&known.head).into())).collect();
-        let listed: HashSet<_> =
-            batches.values().flatten().flat_map(|objects| objects.iter().map(|object| &object.key)).collect();
-        let notes =
-            known.notes.values().filter(|(object, _)| listed.contains(&object.key)).cloned().collect();
-        let placed = known.placed.clone();
+        let listed: Option<HashSet<_>> = match &known.batches {
+            Batches::Listed(batches) => Some(
+                batches
+                    .values()
+                    .flatten()
+                    .flat_map(|objects| objects.iter().map(|object| &object.key))
+                    .collect(),
+            ),
+            Batches::NotListed | Batches::TooMany => None,
+        };
+        let is_listed = |object: &Object| listed.as_ref().is_none_or(|listed| listed.contains(&object.key));
+        let notes = known.notes.values().filter(|(object, _)| is_listed(object)).cloned().collect();
+        let is_crowded = known.placed.len() > REMEMBERED_MAX / 2;
+        let others = Remembered::read(file, bucket).filter(|_| !is_crowded);
+        let mut placed = others.map(|remembered| remembered.placed).unwrap_or_default();
+        let own = known.placed.iter().filter(|(_, placed)| placed.is_used || !is_crowded);
+        placed.extend(own.map(|(key, placed)| (key.clone(), placed.version.clone())));
         let remembered = Remembered { version: Version, bucket: bucket.to_owned(), notes, heads, placed };
         let text = serde_json::to_string(&remembered);
         let text = text.map_err(|error| error.to_string())?;
@@ -129,20 +158,23 @@ impl Pending {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Maintenance stored this version, whose content it had read and found right.
-    pub(super) fn place(&self, key: String, version: Option<String>) {
+    /// Maintenance stored this version, after it had found the SHA-256 of the content right.
+    pub(super) fn place(&self, key: String, version: String) {
         let mut known = self.known();
-        if let Some(version) = version
-            && known.placed.len() < REMEMBERED_MAX
+        if version != UNVERSIONED && (known.placed.len() < REMEMBERED_MAX || known.placed.contains_key(&key))
         {
-            known.placed.insert(key, version);
+            known.placed.insert(key, Placed { version, is_used: true });
             known.is_saved = false;
         }
     }
 
     /// Whether maintenance stored this version itself.
-    pub(super) fn has_placed(&self, key: &str, version: Option<&String>) -> bool {
-        version.is_some() && self.known().placed.get(key) == version
+    pub(super) fn has_placed(&self, key: &str, version: &str) -> bool {
+        let mut known = self.known();
+        let placed = known.placed.get_mut(key).filter(|placed| placed.version == version);
+        let Some(placed) = placed else { return false };
+        placed.is_used = true;
+        true
     }
 
     /// An object of a batch was written or removed, or may have been.
@@ -372,7 +404,7 @@ fn position(objects: &[Object], key: &str) -> Option<usize> {
 
 /// Whether a head is that of a listed version, which never changes. A version called `null` may be overwritten.
 fn is_of(head: &Head, listed: &versions::Version) -> bool {
-    head.version.as_deref().is_some_and(|version| version != "null")
+    head.version.as_deref().is_some_and(|version| version != UNVERSIONED)
         && head.version == listed.id
         && head.etag == listed.etag
         && head.size == listed.size
@@ -434,5 +466,25 @@ mod tests {
         drop(pending);
         let heads = |bucket: &str| Pending::recall(&file, bucket.to_owned()).known().heads.len();
         assert_eq!((heads("one"), heads("other")), (1, 0));
+    }
+
+    #[test]
+    fn a_version_that_maintenance_stored_is_known_to_later_runs_and_no_other_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("asked.json");
+        let recall = || Pending::recall(&file, "one".to_owned());
+        // One of two runs at a time must not undo what the other leaves.
+        let (first, second) = (recall(), recall());
+        first.place("a".to_owned(), "1".to_owned());
+        second.place("b".to_owned(), "2".to_owned());
+        second.place("c".to_owned(), UNVERSIONED.to_owned());
+        drop(first);
+        drop(second);
+        let known = recall();
+        let placed = [("a", "1"), ("b", "2"), ("a", "2"), ("b", "1"), ("c", UNVERSIONED)];
+        assert_eq!(
+            placed.map(|(key, version)| known.has_placed(key, version)),
+            [true, true, false, false, false]
+        );
     }
 }

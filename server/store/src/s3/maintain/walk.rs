@@ -193,9 +193,9 @@ impl Walk {
         }
         if let Some(shown) = history.shown() {
             // A marker between them explains nothing: a file that came back is right, and one that a thief put is not.
-            let is_own = self.this.pending.has_placed(key, shown.id.as_ref());
             let has_others = history.versions.iter().any(|version| !version.is_latest && !is_held(version));
-            return Ok((has_others && !is_own, None));
+            let is_own = |id: &String| self.this.pending.has_placed(key, id);
+            return Ok((has_others && !shown.id.as_ref().is_some_and(is_own), None));
         }
         Ok((false, (!is_held(newest)).then_some("it was deleted past Pawl; its newest version is kept")))
     }
