@@ -30,7 +30,7 @@ const fn target(name: &'static str, run: fn(&[u8]), by_chance: u32) -> Target {
     Target { name, run, by_chance }
 }
 
-/// All targets.
+/// Every target, with how many inputs the test makes for it by chance.
 pub const TARGETS: &[Target] = &[
     target("audit", audit::log, 500),
     target("batch", stored::batch, 500),
@@ -59,7 +59,7 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     runtime.enable_all().event_interval(1).build().unwrap().block_on(work)
 }
 
-/// The target of this name.
+/// The target that a test, or libFuzzer's program, asks for.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)

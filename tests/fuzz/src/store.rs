@@ -15,7 +15,7 @@ use pawl_store::{
     now_ms,
 };
 
-/// The store. Cheap to clone.
+/// Clones hold the same files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Store(Arc<Mutex<Held>>);
 

@@ -76,8 +76,8 @@ pub(super) async fn page(
     Ok((page, next))
 }
 
-/// A page that promises more and does not say how to get it is an error. The list would end as if it were complete, or
-/// never.
+/// A page that promises more and does not say how to get it is an error: taken as it is, the list would seem complete,
+/// or would have no end.
 fn next(page: &ListObjectVersionsOutput, after: &After) -> Result<Option<After>, StoreError> {
     if page.is_truncated() != Some(true) {
         return Ok(None);
