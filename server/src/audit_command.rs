@@ -81,7 +81,7 @@ fn verify_log(options: VerifyAudit) -> Outcome {
 
 fn tell(verified: &Verified) -> Outcome {
     for path in &verified.torn {
-        print::line(&format!("{}: the last line was cut by a crash; it is no record", path.display()))?;
+        print::line(&format!("{}: its end was lost in a crash, and holds no record", path.display()))?;
     }
     match &verified.head {
         None => print::line("There are no records."),

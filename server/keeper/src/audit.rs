@@ -25,6 +25,9 @@ pub const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000
 /// longer ones are none of its own.
 pub const LINE_BYTES_MAX: u64 = 16 << 10;
 
+/// What a file holds where bytes did not reach the disk before the power went, though later ones did. JSON has none of it.
+pub(crate) const GAP: u8 = 0;
+
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{directory, facts};
-use crate::audit::{Event, Head, LINE_BYTES_MAX, Line, NOTHING_BEFORE, file_name, hash};
+use crate::audit::{Event, GAP, Head, LINE_BYTES_MAX, Line, NOTHING_BEFORE, file_name, hash};
 
 /// A file is followed by the next one at this size: some 200,000 lines.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -48,8 +48,8 @@ pub(super) struct AuditLog {
 }
 
 impl AuditLog {
-    /// Opens the log at `path` beneath `data` and finds its last line. A line that a crash cut is left where it is; the next one
-    /// begins a file. Whatever is wrong with the log, hosts can go on: what cannot be written is counted as lost.
+    /// Opens the log at `path` beneath `data` and finds its last line. A line that a crash cut, and all that follows a gap, is left
+    /// where it is; the next line begins a file. Whatever is wrong with the log, hosts can go on: what cannot be written is counted as lost.
     pub(super) fn open(data: impl AsFd, path: &str) -> Self {
         let mut log = Self {
             directory: None,
@@ -281,14 +281,24 @@ fn file_names(directory: &OwnedFd) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The last complete line without its line feed, and whether nothing follows it.
+/// How many bytes stand before a gap that a crash left, and whether there is one.
+fn before_gap(file: &mut File) -> std::io::Result<(u64, bool)> {
+    file.seek(SeekFrom::Start(0))?;
+    let read = BufReader::new(&mut *file).skip_until(GAP)? as u64;
+    file.seek(SeekFrom::Start(read.saturating_sub(1)))?;
+    let mut last = [0];
+    let has_gap = file.read(&mut last)? == 1 && last == [GAP];
+    Ok((read - u64::from(has_gap), has_gap))
+}
+
+/// The last complete line before a gap without its line feed, and whether nothing follows it.
 fn last_line(file: &mut File) -> std::io::Result<(Option<Vec<u8>>, bool)> {
-    let len = file.metadata()?.len();
+    let (len, has_gap) = before_gap(file)?;
     let tail_len = len.min(2 * LINE_BYTES_MAX);
     file.seek(SeekFrom::Start(len - tail_len))?;
     let mut tail = Vec::new();
     file.take(tail_len).read_to_end(&mut tail)?;
-    let whole = tail.last().is_none_or(|last| *last == b'\n');
+    let whole = !has_gap && tail.last().is_none_or(|last| *last == b'\n');
     let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else { return Ok((None, whole)) };
     let complete = tail.get(..end).unwrap_or_default();
     Ok((complete.rsplit(|byte| *byte == b'\n').next().map(<[u8]>::to_vec), whole))

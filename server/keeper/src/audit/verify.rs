@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use pawl_config::files::FileError;
 use serde::{Deserialize, Serialize};
 
-use super::{Head, LINE_BYTES_MAX, Line, Log, NOTHING_BEFORE, hash};
+use super::{GAP, Head, LINE_BYTES_MAX, Line, Log, NOTHING_BEFORE, hash};
 
 /// Breaks of a log that are told apart. A log with more is not one that was changed here and there.
 const BREAKS_MAX: usize = 1000;
@@ -27,7 +27,7 @@ pub struct Verified {
     pub number: u64,
     /// The hash of the last line: what to keep elsewhere.
     pub head: Option<String>,
-    /// Files whose last line was cut by a crash; what was cut is no record.
+    /// Files whose end a crash cut or left with gaps; from there on they hold no record.
     pub torn: Vec<PathBuf>,
 }
 
@@ -149,7 +149,7 @@ fn verify_chain(
         let mut line = 0;
         while let Some(bytes) = next_line(path, &mut reader, line + 1)? {
             line += 1;
-            let Some(bytes) = bytes.strip_suffix(b"\n") else {
+            let Some(bytes) = whole(&bytes) else {
                 verified.torn.push(path.clone());
                 break;
             };
@@ -345,7 +345,7 @@ fn read_past(
         let mut line = 0;
         while let Some(bytes) = next_line(path, &mut reader, line + 1)? {
             line += 1;
-            let Some(bytes) = bytes.strip_suffix(b"\n") else { break };
+            let Some(bytes) = whole(&bytes) else { break };
             let before = past.head.take();
             let (record, wrong) = record(bytes, before.as_ref(), past.archived.as_ref(), path, line);
             let next = before.as_ref().map_or(1, |before| before.number.saturating_add(1));
@@ -423,11 +423,17 @@ fn next_line(path: &Path, reader: &mut impl BufRead, line: u64) -> Result<Option
     let mut bytes = Vec::new();
     let read = reader.take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes);
     read.map_err(|cause| Broken::Unreadable { path: path.to_owned(), cause })?;
-    if bytes.len() as u64 == LINE_BYTES_MAX {
+    if bytes.len() as u64 == LINE_BYTES_MAX && !bytes.contains(&GAP) {
         let cause = format!("longer than {LINE_BYTES_MAX} bytes");
         return Err(Broken::NoRecord { path: path.to_owned(), line, cause });
     }
     Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+}
+
+/// The line without its line feed; nothing if a crash cut it, or left a gap in it. Then no record follows in this file: the
+/// log went on in the next one.
+fn whole(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.strip_suffix(b"\n").filter(|line| !line.contains(&GAP))
 }
 
 #[cfg(test)]

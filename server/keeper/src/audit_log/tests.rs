@@ -1,7 +1,9 @@
 //! Whether lines hold each other in place, whatever comes between.
 
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::audit::{Broken, Log, verify};
+use crate::audit::{Broken, Log, verify, verify_past};
 use crate::layout;
 
 struct Fixture {
@@ -56,6 +58,32 @@ fn a_line_that_a_crash_cut_is_left_behind_and_told() {
     assert_eq!(log.head().number, 4);
     let verified = verify(&files(&data), None, |_| ()).unwrap();
     assert_eq!((verified.lines, verified.torn.len()), (4, 1));
+}
+
+/// Of what was not synced yet, any sectors can be on disk: here all but the first.
+#[test]
+fn a_gap_that_a_crash_left_ends_a_file_whatever_follows_it() {
+    for (begin, bytes) in [(0, 1), (7, 40), (7, 3 * LINE_BYTES_MAX)] {
+        let Fixture { data, mut log } = fixture(3);
+        let (kept, head) = (log.bytes, log.head());
+        log.append_all((0..1000).map(|lines| Event::Lost { lines }).collect());
+        drop(log);
+        let path = files(&data)[0].clone();
+        let mut written = std::fs::read(&path).unwrap();
+        let gap = usize::try_from(kept + begin).unwrap()..usize::try_from(kept + begin + bytes).unwrap();
+        written[gap].fill(GAP);
+        std::fs::write(&path, written).unwrap();
+
+        let mut log = open(&data);
+        assert_eq!(log.head(), head);
+        log.append(Event::Started);
+        let verified = verify(&files(&data), Some(&log.head().hash), |_| ()).unwrap();
+        assert_eq!((verified.lines, verified.torn.len()), (4, 1));
+        let directory = Log::open(&data.path().join(layout::AUDIT)).unwrap();
+        let past = verify_past(&directory, &BTreeSet::new(), None, |_, _| ());
+        assert!(past.broken.is_none(), "{:?}", past.broken);
+        assert_eq!((past.lines, past.head), (4, Some(log.head())));
+    }
 }
 
 #[test]
