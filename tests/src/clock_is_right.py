@@ -30,7 +30,10 @@ class Timex(ctypes.Structure):
 def adjtimex(**values):
     state = Timex(**values)
     if ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(state)) == -1:
-        sys.exit(f"the kernel cannot be told that the clock is right: error {ctypes.get_errno()} of adjtimex")
+        sys.exit(
+            f"the kernel says that this machine's clock follows no other (error {ctypes.get_errno()} of adjtimex), and the "
+            "tests expect one that does: enable NTP, or run tests/src/clock_is_right.py as root"
+        )
     return state
 
 
