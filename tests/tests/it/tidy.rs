@@ -136,7 +136,7 @@ fn the_architecture_shows_the_crates_in_an_order_in_which_none_uses_a_later_one(
 fn the_store_and_the_keeper_know_no_http() {
     for word in ["hyper", "http_body"] {
         // The body of a PUT to a bucket is one of HTTP's, and a report is posted; nothing of what hosts speak is known there.
-        let asks = ["server/store/src/s3/put.rs", "server/src/maintenance/report/webhook.rs"];
+        let asks = ["server/store/src/s3/put.rs", "server/maintenance/src/report/webhook.rs"];
         let is_known =
             |name: &String| name.starts_with("server/frontend/src/http") || asks.contains(&name.as_str());
         let outside: Vec<_> = files_with(word).into_iter().filter(|name| !is_known(name)).collect();
@@ -146,7 +146,7 @@ fn the_store_and_the_keeper_know_no_http() {
 
 #[test]
 fn unsafe_code_has_two_corners_with_one_call_each() {
-    assert_eq!(files_with("unsafe {"), ["server/keeper/src/lease.rs", "server/src/maintenance/clock.rs"]);
+    assert_eq!(files_with("unsafe {"), ["server/keeper/src/lease.rs", "server/maintenance/src/clock.rs"]);
     for (name, text) in texts("server", ".rs") {
         let (blocks, proofs) = (text.matches("unsafe {").count(), text.matches("// SAFETY: ").count());
         assert!(blocks <= 1 && blocks == proofs, "{name}: {blocks} blocks, {proofs} proofs");
