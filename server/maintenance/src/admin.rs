@@ -15,7 +15,8 @@ use pawl_frontend::http::tls::ca_file;
 use pawl_policy::PrincipalName;
 use serde::Serialize;
 
-use super::session::{self, directory};
+use super::session;
+use super::state_file::directory;
 use crate::command_line::Admin;
 
 /// Runs the command.

@@ -11,7 +11,7 @@ use pawl_keeper::audit::{self, Archived, LOGS};
 use pawl_keeper::{Act, AuditEvent};
 use serde::Serialize;
 
-use super::{pending_audit, report, session};
+use super::{report, session};
 use crate::command_line::ArchiveAudit;
 
 /// What was archived of a log, in the form that scripts read.
@@ -65,7 +65,7 @@ fn tell(config: &Config, all: &[OfLog]) -> Outcome {
         batch: None,
     });
     let told: Vec<_> = told.collect();
-    if told.is_empty() { Ok(()) } else { pending_audit::tell_or_keep(config, told) }
+    if told.is_empty() { Ok(()) } else { session::tell_or_keep(config, told) }
 }
 
 /// The directory, which is there and lies elsewhere.

@@ -7,6 +7,7 @@ mod adversaries;
 mod bucket;
 mod directory;
 mod machine;
+mod store;
 mod upkeep;
 
 use pawl_config::Config;
@@ -16,8 +17,8 @@ use pawl_store::s3::Findings;
 use serde::Serialize;
 
 use crate::command_line::Doctor;
-use adversaries::Store;
 pub(crate) use adversaries::{Adversary, Holds};
+use store::Store;
 
 /// What came of looking at one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

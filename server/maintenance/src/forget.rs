@@ -6,6 +6,7 @@
 
 mod adopted;
 mod canary;
+mod listed;
 mod read;
 mod report;
 mod state;

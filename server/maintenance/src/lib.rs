@@ -19,6 +19,7 @@ mod examine;
 mod forget;
 mod key;
 mod listing;
+mod lock_filter;
 mod locks;
 mod map_concurrent;
 mod nights;
@@ -26,15 +27,18 @@ mod pending_audit;
 mod probe_cache;
 mod progress;
 mod purge;
+mod record;
 mod report;
 mod restic;
 mod restore;
 mod retire;
 mod run;
+mod sealed_files;
 mod secret;
 mod serve;
 mod server;
 mod session;
+mod share;
 mod state_file;
 mod stop;
 mod stores;
@@ -46,8 +50,9 @@ use pawl_config::print::Outcome;
 
 pub use archive::run as archive;
 pub use clock::state as clock;
-pub use run::Step;
-pub use verify::{Covered, Share, coverage};
+pub use record::Step;
+pub use share::Share;
+pub use verify::{Covered, coverage};
 
 /// Runs the command.
 pub fn run(command: Maintain) -> Outcome {

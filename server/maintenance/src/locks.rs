@@ -4,7 +4,6 @@
 //! stale by restic's own rule, so that no honest client is still at work under it; and however often a host locks, it is
 //! waited for no longer than a suspension takes.
 
-mod lock_filter;
 mod report;
 mod suspension;
 mod watch;
@@ -22,7 +21,6 @@ use super::deletion;
 use super::restic::ResticError;
 use super::session::{self, Session};
 use super::stop::Stop;
-pub(super) use lock_filter::{FilteredStore, LockFilter};
 pub(super) use report::Report;
 use suspension::Suspension;
 use watch::Watch;
@@ -125,7 +123,9 @@ impl<'a> ExclusiveAccess<'a> {
     pub(super) async fn suspend(&mut self) -> Result<(), LocksError> {
         let before = self.locks().await?;
         self.check_time(&before)?;
-        let suspension = Suspension::begin(self.session, &self.repository).await?;
+        let suspension =
+            Suspension::begin(self.session.store.clone(), self.session.sight.clone(), &self.repository)
+                .await?;
         self.report.suspended = true;
         self.watch.note_kept(&before);
         match self.let_go_stale().await {

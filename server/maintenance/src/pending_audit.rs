@@ -5,15 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use pawl_config::Config;
 use pawl_config::files::{self, FileError};
 use pawl_config::print::Outcome;
 use pawl_keeper::{AuditEvent, KeeperClient};
 
-use super::{session, verify};
+use super::state_file;
 
 fn path(data: &Path) -> PathBuf {
-    verify::directory(data).join(",untold.json")
+    state_file::of_verification(data).join(",untold.json")
 }
 
 fn waiting(data: &Path) -> Result<Vec<AuditEvent>, FileError> {
@@ -29,15 +28,9 @@ fn write(data: &Path, pending_audit: &[AuditEvent]) -> Result<(), FileError> {
     files::replace(&path, &text, 0o640)
 }
 
-/// Has these events written into the audit log: now, or by the next command that holds the maintenance lock.
-pub(super) fn tell_or_keep(config: &Config, new: Vec<AuditEvent>) -> Outcome {
-    keep(&config.data, new)?;
-    if is_held(&config.data) { Ok(()) } else { session::tell_pending(config) }
-}
-
 /// Keeps events until somebody can tell them.
 pub(super) fn keep(data: &Path, new: Vec<AuditEvent>) -> Result<(), FileError> {
-    files::make_directory(&verify::directory(data), 0o700)?;
+    files::make_directory(&state_file::of_verification(data), 0o700)?;
     let mut pending_audit = waiting(data)?;
     pending_audit.extend(new);
     write(data, &pending_audit)
@@ -57,7 +50,7 @@ pub(super) async fn tell(data: &Path, keeper: &KeeperClient) -> Outcome {
 
 /// Whether other maintenance holds the lock at this moment.
 pub(super) fn is_held(data: &Path) -> bool {
-    let Some(state) = session::directory(data).parent().map(Path::to_owned) else { return false };
+    let Some(state) = state_file::directory(data).parent().map(Path::to_owned) else { return false };
     let lock = std::fs::File::open(state.join("maintenance.lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }

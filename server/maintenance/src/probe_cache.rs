@@ -11,8 +11,8 @@ use pawl_store::now_ms;
 use pawl_store::s3::Findings;
 use serde::{Deserialize, Serialize};
 
-use super::session::directory;
 use super::state_file;
+use super::state_file::directory;
 
 /// A bucket seldom changes, and trying it out leaves a dozen small objects.
 const BELIEVED_MS: u64 = DAY_MS;

@@ -8,10 +8,12 @@ mod axis;
 mod chart;
 mod comparison;
 mod delivery;
+mod earlier;
 mod expected;
 mod gather;
 mod model;
 mod page;
+mod remembered;
 mod seen;
 mod text;
 mod webhook;
@@ -31,6 +33,7 @@ use serde_json::json;
 
 use super::session::{self, Session};
 use crate::command_line;
+use crate::state_file;
 pub(super) use comparison::Comparison;
 use expected::Last;
 use gather::Basis;
@@ -149,7 +152,7 @@ async fn hand_out(report: &mut Report, config: &Config) -> Result<(), Box<dyn Er
 }
 
 fn keep(data: &Path, last: &Last) -> Result<(), Box<dyn Error>> {
-    session::own_directory(data).map_err(|error| error.to_string())?;
+    state_file::own_directory(data).map_err(|error| error.to_string())?;
     last.save(data)?;
     Ok(())
 }

@@ -32,6 +32,7 @@ use super::verify::state::{State, States};
 use super::verify::survey::missing;
 use super::{progress, session, verify};
 use crate::command_line::{Reading, Restore};
+use crate::state_file;
 use apply::{Done, Worker};
 use plan::{Planner, Task};
 pub(super) use report::Part;
@@ -55,7 +56,7 @@ fn restore(options: &Restore) -> Result<Report, Box<dyn Error>> {
         Version::that_repairs(options.restic.program())?;
     }
     let config = session::config(&options.place)?;
-    let states = States::open(&verify::directory(&config.data))?;
+    let states = States::open(&state_file::of_verification(&config.data))?;
     let mut report = Report { dry_run: options.dry_run, ..Report::default() };
     if options.dry_run {
         session::read(&options.place, async |config, store: EitherMaintenance| {
@@ -95,7 +96,7 @@ pub(super) async fn repair(
     repository: &RepositoryName,
     bytes_per_second: Option<ByteSize>,
 ) -> Result<Part, Box<dyn Error>> {
-    let states = States::open(&verify::directory(&session.config.data))?;
+    let states = States::open(&state_file::of_verification(&session.config.data))?;
     let reading = Reading { bytes_per_second, ..Reading::default() };
     let options = &Restore { reading, ..Restore::default() };
     let job = Job { options, config: &session.config, store: &session.store, source: None, states: &states };

@@ -8,9 +8,10 @@ use pawl_keeper::{Act, AuditEvent};
 use pawl_store::maintenance::MaintenanceStore;
 
 use super::session::{self, Session};
-use super::verify::{self, state::States};
+use super::verify::state::States;
 use super::{delete, report};
 use crate::command_line::{DeleteFiles, Retire};
+use crate::state_file;
 use pawl_frontend::invitation;
 
 /// Runs the command.
@@ -18,7 +19,7 @@ pub(super) fn run(options: &Retire) -> Outcome {
     let Retire { repository, place: _ } = options;
     session::act(&options.place, async |session| {
         let is_there = session.store.repositories().await?.contains(repository);
-        let states = States::at(&verify::directory(&session.config.data));
+        let states = States::at(&state_file::of_verification(&session.config.data));
         let is_expected = states.known()?.contains(repository)
             || report::expects(session, repository)?
             || invitation::has_grant(&session.config, repository)?;

@@ -5,7 +5,6 @@
 
 mod compare;
 mod examine;
-pub(super) mod record;
 mod report;
 mod repository_run;
 mod room;
@@ -36,8 +35,8 @@ use super::session::{self, Session};
 use super::stop::{Stop, Why};
 use super::stores;
 use crate::command_line::Run;
+use crate::record::{Step, StepStatus};
 use pawl_frontend::running::DISK_WAIT_MAX;
-pub use record::Step;
 use report::Report;
 use repository_run::RepositoryRun;
 use run_lock::RunLock;
@@ -204,7 +203,7 @@ async fn act(
         while let Some((repository_run, busy)) = turn.pop_front() {
             let of_ward = unseen.get(&repository_run.repository).map(String::as_str);
             let tended = Box::pin(run_repository(session, repository_run, comparison, of_ward, busy)).await;
-            if repository_run.done(Step::Purge).is_some_and(|done| done.ended == record::StepStatus::Failed) {
+            if repository_run.done(Step::Purge).is_some_and(|done| done.ended == StepStatus::Failed) {
                 unseen.remove(&repository_run.repository); // its record says so
             }
             match tended {

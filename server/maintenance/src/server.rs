@@ -19,8 +19,9 @@ use pawl_store::AppendStore;
 use pawl_store::deletions::{Deletions, Hiding};
 use pawl_store::either::{EitherMaintenance, EitherStore};
 
-use super::locks::FilteredStore;
-use super::session::{Session, directory};
+use super::lock_filter::FilteredStore;
+use super::session::Session;
+use super::state_file::directory;
 pub(super) use private::PrivateServer;
 use young::Sparing;
 pub(super) use young::Young;

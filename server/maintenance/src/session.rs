@@ -5,8 +5,8 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,16 +18,17 @@ use pawl_config::log;
 use pawl_config::pace::Pace;
 use pawl_config::print::Outcome;
 use pawl_config::{Config, Log, LogLevel};
-use pawl_keeper::{KeeperClient, KeeperProcess, Tenant};
+use pawl_keeper::{AuditEvent, KeeperClient, KeeperProcess, Tenant};
 use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
 use pawl_store::either::{EitherMaintenance, EitherStore};
 use pawl_store::maintenance::{MaintenanceStore, Place as Where, Version};
 use pawl_store::{StoreError, StoredFile};
 
 use super::content;
-use super::locks::LockFilter;
+use super::lock_filter::LockFilter;
 use super::pending_audit;
 use super::stores::{self, Stores};
+use crate::state_file;
 use pawl_frontend::running::{DISK_WAIT_MAX, end_keeper};
 
 /// What a command works with.
@@ -46,7 +47,7 @@ pub(super) struct Session {
 pub(super) fn config(place: &Place) -> Result<Config, Box<dyn Error>> {
     let config = config_to_read(place)?;
     not_root_in_anothers_stead(&config.data)?;
-    own_directory(&config.data)?;
+    state_file::own_directory(&config.data)?;
     ignore_broken_leases()?;
     Ok(config)
 }
@@ -85,23 +86,6 @@ fn ignore_broken_leases() -> std::io::Result<()> {
     signal_hook::flag::register(libc::SIGIO, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
-/// Pawl's directory for maintenance, which is its owner's alone.
-pub(super) fn own_directory(data: &Path) -> Outcome {
-    let directory = directory(data);
-    files::make_directory(&data.join(".pawl"), 0o750)?;
-    files::make_directory(&directory, 0o700)?;
-    let permissions = std::fs::metadata(&directory)?.permissions();
-    if permissions.mode() & 0o777 != 0o700 {
-        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o700))?;
-    }
-    Ok(())
-}
-
-/// Where maintenance keeps what is its own.
-pub(super) fn directory(data: &Path) -> PathBuf {
-    data.join(".pawl/maintenance")
-}
-
 /// Runs a command that only reads. It needs no lock.
 pub(super) fn read<F: Future<Output = Outcome>>(
     place: &Place,
@@ -136,7 +120,7 @@ pub(super) fn act_with(config: Config, work: impl AsyncFnOnce(&Session) -> Outco
 }
 
 /// Writes all events that wait into the audit log. Opens no store, which may be a bucket that is far away.
-pub(super) fn tell_pending(config: &Config) -> Outcome {
+fn tell_pending(config: &Config) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let told = runtime.block_on(async {
         let (keeper, child) = start_keeper(config).await?;
@@ -146,6 +130,12 @@ pub(super) fn tell_pending(config: &Config) -> Outcome {
     });
     runtime.shutdown_timeout(DISK_WAIT_MAX);
     told
+}
+
+/// Has these events written into the audit log: now, or by the next command that holds the maintenance lock.
+pub(super) fn tell_or_keep(config: &Config, new: Vec<AuditEvent>) -> Outcome {
+    pending_audit::keep(&config.data, new)?;
+    if pending_audit::is_held(&config.data) { Ok(()) } else { tell_pending(config) }
 }
 
 async fn start_keeper(config: &Config) -> Result<(KeeperClient, Option<Child>), Box<dyn Error>> {

@@ -3,7 +3,8 @@
 //! Invariant: what cannot be understood counts as nothing, and is written anew; whoever tells people how things are says so.
 //! What a newer version wrote is an error, and stays.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use pawl_policy::RepositoryName;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use pawl_config::files::{self, FileError};
 use pawl_config::format::Version;
+use pawl_config::print::Outcome;
 
 const MODE: u32 = 0o640;
 
@@ -21,6 +23,28 @@ struct Versioned<'a, T> {
     version: Version<1>,
     #[serde(flatten)]
     value: &'a T,
+}
+
+/// Pawl's directory for maintenance, which is its owner's alone.
+pub(crate) fn own_directory(data: &Path) -> Outcome {
+    let directory = directory(data);
+    files::make_directory(&data.join(".pawl"), 0o750)?;
+    files::make_directory(&directory, 0o700)?;
+    let permissions = std::fs::metadata(&directory)?.permissions();
+    if permissions.mode() & 0o777 != 0o700 {
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Where maintenance keeps what is its own.
+pub(crate) fn directory(data: &Path) -> PathBuf {
+    data.join(".pawl/maintenance")
+}
+
+/// Where it keeps what verification found.
+pub(crate) fn of_verification(data: &Path) -> PathBuf {
+    directory(data).join("verify")
 }
 
 /// The name of a repository's file. No name of a repository has a comma.

@@ -18,7 +18,7 @@ use pawl_store::s3::S3Store;
 use pawl_store::s3::maintain::{MaintenanceLock, S3Maintenance};
 
 use super::probe_cache;
-use super::session::directory;
+use super::state_file::directory;
 
 /// A store seen in both ways.
 pub(super) struct Stores {

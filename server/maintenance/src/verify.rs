@@ -15,7 +15,6 @@ pub(super) mod survey;
 
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
@@ -35,9 +34,10 @@ use super::stop::Stop;
 use super::{pending_audit, progress, session, stores};
 use crate::command_line::{Reading, Verify};
 use crate::restic::Restic;
+use crate::share::Share;
+use crate::state_file;
 pub use coverage::{Covered, coverage};
 use finding::Severity;
-pub use schedule::Share;
 use state::States;
 
 /// Deeds of one run in the audit log for each repository; more are counted.
@@ -54,7 +54,7 @@ fn verify(options: &Verify) -> Result<report::Report, Box<dyn Error>> {
     let mut config = session::config(&options.place)?;
     config.log = Log { level: LogLevel::Warn, ..config.log };
     log::start(config.log);
-    let states = States::open(&directory(&config.data))?;
+    let states = States::open(&state_file::of_verification(&config.data))?;
     let Some(_alone) = states.lock()? else {
         return Err(ANOTHER.into());
     };
@@ -84,7 +84,7 @@ pub(super) async fn daily<S: MaintenanceStore>(
     reading: &Reading,
     stop: &Stop,
 ) -> Result<Vec<run::Outcome>, Box<dyn Error>> {
-    let states = States::open(&directory(&config.data))?;
+    let states = States::open(&state_file::of_verification(&config.data))?;
     let Some(_alone) = states.lock()? else { return Err(ANOTHER.into()) };
     let within_ms = config.maintenance.verify_ms();
     let wanted = run::Wanted {
@@ -141,11 +141,6 @@ pub(super) fn jobs(reading: &Reading) -> NonZeroUsize {
     reading.jobs.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Where it is remembered what was verified.
-pub(super) fn directory(data: &Path) -> PathBuf {
-    session::directory(data).join("verify")
-}
-
 /// Asks the user's restic, which reads the directory or the bucket itself, which snapshots need what is damaged.
 async fn name_snapshots(options: &Verify, config: &Config, report: &mut report::Report) -> Outcome {
     let restic_of =
@@ -181,7 +176,7 @@ fn tell(config: &Config, report: &report::Report) -> Outcome {
     for outcome in looked_at(report.repositories()) {
         told.extend(deeds(outcome)?);
     }
-    pending_audit::tell_or_keep(config, told)
+    session::tell_or_keep(config, told)
 }
 
 /// The audit log tells nothing of a repository that could not be looked at.

@@ -9,7 +9,7 @@ use pawl_config::Place;
 use pawl_config::run_settings::RunSettings;
 use pawl_policy::RepositoryName;
 
-use crate::Step;
+use crate::record::Step;
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\

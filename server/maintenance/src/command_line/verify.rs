@@ -10,7 +10,7 @@ use pawl_config::Place;
 use pawl_config::restic_options::ResticOptions;
 use pawl_policy::RepositoryName;
 
-use crate::Share;
+use crate::share::Share;
 
 /// Help beyond the options.
 pub(super) const HELP: &str = "\

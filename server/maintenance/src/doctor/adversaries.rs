@@ -8,38 +8,8 @@ use pawl_config::hint;
 use serde::Serialize;
 
 use super::machine::Machine;
+use super::store::{Store, WITHOUT_VERSIONS};
 use super::upkeep::Upkeep;
-
-/// What was found out about the store.
-#[derive(Debug)]
-pub(super) enum Store {
-    Directory,
-    Bucket {
-        keeps_versions: bool,
-        /// Whether the frontend's credential can do more than it should, if it was tried.
-        powerful: Option<bool>,
-        noncurrent_days: Option<u32>,
-        /// Whether the bucket's lifecycle rules could be read.
-        knows_rules: bool,
-    },
-}
-
-impl Store {
-    /// Whether what was deleted or overwritten can be brought back at all.
-    pub(super) const fn keeps_what_is_deleted(&self) -> bool {
-        matches!(self, Self::Directory | Self::Bucket { keeps_versions: true, .. })
-    }
-
-    /// What helps against whoever has the frontend's credential of a bucket.
-    fn against_its_credential(&self) -> String {
-        let policy = "give the frontend the policy of `pawl policy s3`";
-        (if self.keeps_what_is_deleted() { policy } else { WITHOUT_VERSIONS }).to_owned()
-    }
-}
-
-/// What helps where a bucket keeps no versions.
-pub(super) const WITHOUT_VERSIONS: &str = "switch versioning on; if the store has none, use one that has (AWS, Ceph RGW, \
-                                           Backblaze B2) or a directory";
 
 /// Whether Pawl's promise against an adversary holds here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -6,7 +6,7 @@ use pawl_config::hint;
 use pawl_config::s3::{Instances, S3Settings, Weakness};
 use pawl_store::s3::{self, Finding, Findings, Other, S3Store, Sort};
 
-use super::adversaries::Store;
+use super::store::Store;
 use super::{Line, Verdict};
 
 /// Tries the bucket.

@@ -12,8 +12,8 @@ use pawl_policy::FileType;
 use pawl_store::local;
 
 use super::Line;
-use super::adversaries::Store;
 use super::machine::is_open_to_others;
+use super::store::Store;
 
 /// So many are enough to see what is wrong.
 const FAULTS_MAX: usize = 20;

@@ -10,7 +10,7 @@ use pawl_policy::DAY_MS;
 use pawl_store::now_ms;
 
 use super::Line;
-use super::adversaries::{Store, WITHOUT_VERSIONS};
+use super::store::{Store, WITHOUT_VERSIONS};
 use crate::verify::coverage;
 
 /// What was found.

@@ -12,7 +12,7 @@ use pawl_frontend::credentials::Secret;
 use pawl_policy::RepositoryName;
 use serde::{Deserialize, Serialize};
 
-use super::super::{session, state_file};
+use crate::state_file;
 
 /// What an enrollment made.
 pub(super) struct Made {
@@ -35,7 +35,7 @@ struct Written {
 impl Made {
     /// What an enrollment of this repository made before it was cut; otherwise it is made and written down.
     pub(super) fn of(data: &Path, repository: &RepositoryName) -> Result<Self, Box<dyn Error>> {
-        let directory = session::directory(data).join("enroll");
+        let directory = state_file::directory(data).join("enroll");
         files::make_directory(&directory, 0o700)?;
         let path = directory.join(state_file::file_name(repository));
         let before = files::read(&path)?;

@@ -15,9 +15,10 @@ use pawl_frontend::credentials::Secret;
 use pawl_policy::RepositoryName;
 use pawl_policy::retention::Rules;
 
-use super::super::{secret, session};
 use crate::command_line::Enroll;
 use crate::restic::Restic;
+use crate::secret;
+use crate::state_file;
 
 /// The rules of whoever has none: two weeks, two months and a year.
 const RULES: [&str; 3] = ["keep_daily = 14", "keep_weekly = 8", "keep_monthly = 12"];
@@ -59,7 +60,7 @@ impl Night {
         let mut restic = settings.restic.clone();
         let mut lacks = Vec::new();
         if !restic.knows_password() {
-            let file = session::directory(&config.data).join("management.password");
+            let file = state_file::directory(&config.data).join("management.password");
             lacks.push(format!("password_file = {}", quoted(&file)));
             restic.password_file = Some(file);
         }

@@ -8,7 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use sha2::{Digest, Sha256};
 
-use pawl_restic_format::records::{Blob, BlobKind, Id, Index, Pack};
+use pawl_restic_format::id::Id;
+use pawl_restic_format::records::{Blob, BlobKind, Index, Pack};
 
 /// What is kept of the id of a blob of data. It is a hash under keys of this run: a thief, who chooses the ids that a tree
 /// names, could otherwise choose one of which what is kept is that of a blob that is there.

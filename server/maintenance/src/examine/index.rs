@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pawl_policy::{FileId, FileType, Handle};
+use pawl_restic_format::id::Id;
 use pawl_restic_format::pack::{self, Entry, unpacked};
-use pawl_restic_format::records::{Blob, Id, Index};
+use pawl_restic_format::records::{Blob, Index};
 use pawl_restic_format::sealed::decompressed;
 use pawl_store::AppendStore;
 use sha2::{Digest, Sha256};

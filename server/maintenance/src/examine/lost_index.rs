@@ -11,7 +11,8 @@ use std::pin::pin;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_config::hint;
 use pawl_policy::{BatchId, FileId, FileType, Handle};
-use pawl_restic_format::records::{Id, Index};
+use pawl_restic_format::id::Id;
+use pawl_restic_format::records::Index;
 use pawl_store::maintenance::{MaintenanceStore, Place};
 
 use super::past::LogEntries;

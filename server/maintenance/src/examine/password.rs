@@ -5,9 +5,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::super::restic::run_with_timeout;
-use super::super::stop::Stop;
 use crate::restic::Restic;
+use crate::restic::run_with_timeout;
+use crate::stop::Stop;
 
 /// More than any password.
 const BYTES_MAX: usize = 4 << 10;

@@ -10,7 +10,7 @@ use pawl_policy::{Handle, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
 
 use super::{ExamineError, Opener};
-use crate::verify;
+use crate::state_file;
 use crate::verify::state::States;
 
 /// The status of what was stored.
@@ -55,7 +55,8 @@ impl Opener<'_> {
         let store = &self.session.store;
         let holders = store.holders(self.repository, &packs).await?;
         let tombstones = store.tombstones(self.repository).await?;
-        let state = States::at(&verify::directory(&self.session.config.data)).load(self.repository)?;
+        let state =
+            States::at(&state_file::of_verification(&self.session.config.data)).load(self.repository)?;
         let mut past = Past { has_damage: !state.damaged.is_empty(), ..Past::default() };
         for pack in &packs {
             let is_held = !holders.of(pack).is_empty();

@@ -13,7 +13,7 @@ use pawl_restic_format::records::Snapshot;
 use super::state::Growing;
 use super::trees::{Walk, Why};
 use super::{ExamineError, Examined, Junk, Opener, damaged, index};
-use crate::verify;
+use crate::state_file;
 use crate::verify::state::States;
 
 /// What a portion is to take. Larger ones read more at a time, and more of them is lost when a run is cut.
@@ -117,7 +117,7 @@ async fn judge_portion(
 
 /// Whether verification knows of damage that still stands.
 pub(super) fn has_damage(opener: &Opener<'_>) -> Result<bool, ExamineError> {
-    let states = States::at(&verify::directory(&opener.session.config.data));
+    let states = States::at(&state_file::of_verification(&opener.session.config.data));
     Ok(!states.load(opener.repository)?.damaged.is_empty())
 }
 

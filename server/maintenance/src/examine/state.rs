@@ -10,7 +10,7 @@ use pawl_config::files::{self, FileError};
 use pawl_policy::{Handle, RepositoryName};
 use serde::{Deserialize, Serialize};
 
-use super::super::{session, state_file};
+use crate::state_file;
 
 /// The rules by which files are found good. Another number whenever one becomes stricter: what older rules called good need
 /// not be.
@@ -193,7 +193,7 @@ fn is_key(file: &str) -> bool {
 }
 
 fn directory(data: &Path) -> PathBuf {
-    session::directory(data).join("examined")
+    state_file::directory(data).join("examined")
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {

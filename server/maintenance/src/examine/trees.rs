@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pawl_policy::{FileId, FileType, Handle};
+use pawl_restic_format::id::Id;
 use pawl_restic_format::node::Kind;
-use pawl_restic_format::records::{EMPTIED, Id, Tree, parsed};
+use pawl_restic_format::records::{EMPTIED, Tree, parsed};
 use pawl_restic_format::sealed::{MasterKey, NotOpened, decompressed};
 use sha2::{Digest, Sha256};
 

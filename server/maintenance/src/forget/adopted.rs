@@ -16,9 +16,9 @@ use pawl_store::AppendStore;
 use pawl_store::maintenance::{Found, MaintenanceStore};
 use serde::{Deserialize, Serialize};
 
-use super::super::session::{self, Session};
-use super::super::state_file;
 use crate::command_line::Trust;
+use crate::session::{self, Session};
+use crate::state_file;
 
 /// For what is vouched, by ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ impl Adopted {
 }
 
 fn directory(data: &Path) -> PathBuf {
-    session::directory(data).join("adopted")
+    state_file::directory(data).join("adopted")
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {

@@ -9,9 +9,9 @@ use pawl_config::retention::CanaryFile;
 use pawl_policy::FileId;
 use sha2::{Digest, Sha256};
 
-use super::super::restic::ResticError;
 use crate::restic::Address;
 use crate::restic::Restic;
+use crate::restic::ResticError;
 
 /// A canary is a small file. A thief who puts a large one in its place does not keep maintenance busy with it.
 const BYTES_MAX: u64 = 64 << 20;

@@ -13,60 +13,20 @@ use pawl_config::retention::CanaryFile;
 use pawl_policy::retention::{Moment, Size, Snapshot};
 use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::super::session::Session;
-use super::super::{listing, progress};
 use super::Wanted;
 use super::adopted::Adopted;
 use super::canary;
+use super::listed::{FileIdText, Listed};
 use super::state::State;
 use crate::restic::Address;
 use crate::restic::Restic;
+use crate::session::Session;
+use crate::{listing, progress};
 
 /// After so many trees what was counted is written down, so that a first run that is cut goes on where it was.
 const COUNTED_AT_A_TIME: usize = 50;
-
-/// A snapshot as `restic snapshots --json` prints it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Listed {
-    id: FileIdText,
-    time: String,
-    #[serde(default)]
-    tree: Option<String>,
-    #[serde(default)]
-    hostname: String,
-    #[serde(default)]
-    paths: Option<Vec<String>>,
-    #[serde(default)]
-    tags: Option<Vec<String>>,
-}
-
-/// An id as text.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-struct FileIdText(FileId);
-
-impl Listed {
-    /// The name of its file.
-    pub(super) const fn id(&self) -> FileId {
-        self.id.0
-    }
-}
-
-impl From<FileIdText> for String {
-    fn from(id: FileIdText) -> Self {
-        id.0.to_string()
-    }
-}
-
-impl TryFrom<String> for FileIdText {
-    type Error = pawl_policy::InvalidName;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse().map(Self)
-    }
-}
 
 /// What `restic stats --json` prints.
 #[derive(Debug, Deserialize)]

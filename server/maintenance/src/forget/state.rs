@@ -12,8 +12,8 @@ use pawl_policy::RepositoryName;
 use pawl_policy::retention::{DaysLeft, Group, Rules, Size};
 use serde::{Deserialize, Serialize};
 
-use super::super::{session, state_file};
-use super::read::Listed;
+use super::listed::Listed;
+use crate::state_file;
 
 /// What is remembered of a repository.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ fn text(rules: &Rules) -> String {
 }
 
 fn directory(data: &Path) -> PathBuf {
-    session::directory(data).join("forget")
+    state_file::directory(data).join("forget")
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {

@@ -17,8 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::lock_filter::LockFilter;
-use crate::session::Session;
+use crate::lock_filter::LockFilter;
 
 /// By so much the clock of a server may be behind, for it to heed what is written here.
 const CLOCKS_DIFFER_MS: u64 = 5 * 60 * 1000;
@@ -48,8 +47,11 @@ struct Mark {
 
 impl Suspension {
     /// Begins one that lasts until it is lifted or dropped.
-    pub(super) async fn begin(session: &Session, repository: &RepositoryName) -> Result<Self, StoreError> {
-        let (store, sight) = (session.store.clone(), session.sight.clone());
+    pub(super) async fn begin(
+        store: EitherMaintenance,
+        sight: LockFilter,
+        repository: &RepositoryName,
+    ) -> Result<Self, StoreError> {
         Self::with(Mark { store, sight, repository: repository.clone(), until_ms: Arc::default() }).await
     }
 

@@ -9,11 +9,11 @@ use pawl_config::hint;
 use pawl_policy::DAY_MS;
 use pawl_policy::retention::Cause;
 
-use super::super::run::record::{Done, Night, Step, StepStatus};
-use super::super::verify::finding::Severity;
 use super::model::{Attention, Compared, Grade, Gravity, Log, Refused, Report, Repository};
 use super::words::{Moment, Words, ago, number};
 use crate::doctor::Verdict;
+use crate::record::{Done, Night, Step, StepStatus};
+use crate::verify::finding::Severity;
 
 /// Named one by one in one line; more are counted.
 const NAMED_MAX: usize = 5;

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use pawl_keeper::audit::{self, Decision, Deed, Event, Head, LOGS, Line, Past, ReadFiles};
+use jiff::Timestamp;
+use pawl_keeper::audit::{self, Break, Decision, Deed, Event, Head, LOGS, Line, Past, ReadFiles};
 use pawl_policy::Denial;
-use serde::{Deserialize, Serialize};
 
-use super::expected::{Expected, Since};
 use super::model::{Attempts, Gravity, Log, Refused};
+use super::remembered::AlreadyRead;
+use super::words::Moment;
 
 /// Kinds of attempts that are told of one principal; what more there are counts in the total only.
 const KINDS_MAX: usize = 20;
@@ -30,13 +31,40 @@ struct Tried {
     outcome: String,
 }
 
-/// What the first files of the logs told, which need not be read again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct AlreadyRead {
-    /// These files, by log.
-    files: BTreeMap<String, ReadFiles>,
-    retired: BTreeSet<String>,
-    suspicious: BTreeMap<String, u64>,
+/// From when on something is new.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Since {
+    /// Nothing if everything is.
+    pub(super) moment: Option<Moment>,
+    /// The last records that were told, by log.
+    pub(super) told: BTreeMap<String, u64>,
+}
+
+impl Since {
+    /// Whether a line is new: by its number, which no clock changes, or by its time, as in a log that was begun anew. One
+    /// whose time cannot be read is.
+    fn is_before(&self, log: &str, line: &Line) -> bool {
+        let Some(since) = self.moment else { return true };
+        let is_later = || {
+            let time = line.time.parse::<Timestamp>();
+            time.map_or(true, |time| time.as_millisecond().cast_unsigned() >= since.0)
+        };
+        self.told.get(log).is_some_and(|told| line.number > *told) || is_later()
+    }
+
+    /// Whether all lines up to this number were told.
+    fn has_told(&self, log: &str, number: u64) -> bool {
+        self.moment.is_some() && self.told.get(log).is_some_and(|told| *told >= number)
+    }
+}
+
+/// What is known of the logs' ends from before, by log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownEnds<'a> {
+    /// The last records.
+    pub(super) heads: &'a BTreeMap<String, Head>,
+    /// Breaks at which somebody has looked.
+    pub(super) breaks: &'a BTreeMap<String, BTreeSet<Break>>,
 }
 
 /// What was read.
@@ -63,7 +91,7 @@ impl Audited {
     /// `since`, nothing is counted. Of what the logs told before the expected heads, only retirements and findings are known.
     pub(super) fn read(
         data: &Path,
-        expected: Option<&Expected>,
+        expected: Option<KnownEnds<'_>>,
         since: Option<&Since>,
         before: AlreadyRead,
     ) -> std::io::Result<Self> {
@@ -71,7 +99,7 @@ impl Audited {
         let mut audited = Self { retired, suspicious, ..Self::default() };
         for (name, directory) in LOGS.into_iter().zip(audit::directories(data)) {
             let log = audit::Log::open(&directory)?;
-            let head = expected.and_then(|expected| expected.audit.get(name));
+            let head = expected.and_then(|expected| expected.heads.get(name));
             let seen = expected.and_then(|expected| expected.breaks.get(name)).cloned().unwrap_or_default();
             let is_past = |read: &ReadFiles| {
                 head.is_some_and(|head| head.number >= read.head.number)

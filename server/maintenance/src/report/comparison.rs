@@ -12,7 +12,8 @@ use pawl_store::maintenance::MaintenanceStore;
 use pawl_store::{AppendStore, StoreError};
 
 use super::audited::Audited;
-use super::expected::{Earlier, Last, cut_logs};
+use super::earlier::Earlier;
+use super::expected::{Last, cut_logs};
 use super::model::Missing;
 use crate::listing;
 use crate::session::Session;
@@ -47,7 +48,7 @@ impl Comparison {
         };
         let Some(earlier) = earlier else { return Ok(None) };
         let (data, expected, before) = (config.data.clone(), earlier.expected.clone(), earlier.read.clone());
-        let read = move || Audited::read(&data, Some(&expected), None, before);
+        let read = move || Audited::read(&data, Some(expected.ends()), None, before);
         let audited = tokio::task::spawn_blocking(read).await??;
         let logs = cut_logs(&earlier.expected, &audited);
         Ok(Some(Self { earlier, audited, logs }))

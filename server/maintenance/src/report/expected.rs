@@ -3,50 +3,26 @@
 //! Invariant: a snapshot that was there is there, or a batch has it, or the audit log tells of its purge; or it is named.
 //! The copy that Pawl keeps is for whoever has no other: somebody who can write to the data directory can write it as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use pawl_config::files::{self, FileError};
 use pawl_config::hint;
-use pawl_keeper::audit::{Break, Head, Line};
+use pawl_keeper::audit::Head;
 use pawl_policy::RepositoryName;
 use pawl_store::either::EitherMaintenance;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::{session, state_file};
-use super::audited::{AlreadyRead, Audited};
+use super::audited::{Audited, KnownEnds, Since};
+use super::earlier::Earlier;
 use super::model::{Missing, Report};
+use super::remembered::{AlreadyRead, Expected, Snapshots};
 use super::seen::Seen;
 use super::words::{Moment, number};
-
-/// What was there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Expected {
-    /// When, to the millisecond: what was refused just after it is told the next time, and what was before is not.
-    made: Timestamp,
-    pub(super) repositories: BTreeMap<String, Snapshots>,
-    /// The last records of the logs, `hosts` and `maintenance`.
-    pub(super) audit: BTreeMap<String, Head>,
-    /// Where the logs are not what was written, and somebody said that they have looked.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) breaks: BTreeMap<String, BTreeSet<Break>>,
-}
-
-/// Snapshots of a repository that everybody sees.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Snapshots {
-    pub(super) number: usize,
-    pub(super) ids: BTreeSet<String>,
-}
-
-impl From<BTreeSet<String>> for Snapshots {
-    fn from(ids: BTreeSet<String>) -> Self {
-        Self { number: ids.len(), ids }
-    }
-}
+use crate::state_file;
 
 impl Expected {
     /// What there is now. Of a repository that cannot be read, and of a log that does not verify and at which nobody has
@@ -116,6 +92,11 @@ impl Expected {
         self
     }
 
+    /// What the logs are expected to hold.
+    pub(super) const fn ends(&self) -> KnownEnds<'_> {
+        KnownEnds { heads: &self.audit, breaks: &self.breaks }
+    }
+
     /// The numbers of the logs' last records.
     fn numbers(&self) -> BTreeMap<String, u64> {
         self.audit.iter().map(|(name, head)| (name.clone(), head.number)).collect()
@@ -133,44 +114,6 @@ impl Expected {
 
 fn moment(timestamp: Timestamp) -> Moment {
     Moment(u64::try_from(timestamp.as_millisecond()).unwrap_or(0))
-}
-
-/// What an earlier report expects, and where that was found.
-#[derive(Debug, Clone)]
-pub(super) struct Earlier {
-    pub(super) with: String,
-    /// From when on refused attempts are told.
-    pub(super) since: Since,
-    pub(super) expected: Expected,
-    /// What of the audit logs need not be read again.
-    pub(super) read: AlreadyRead,
-}
-
-/// From when on something is new.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Since {
-    /// Nothing if everything is.
-    pub(super) moment: Option<Moment>,
-    /// The last records that were told, by log.
-    told: BTreeMap<String, u64>,
-}
-
-impl Since {
-    /// Whether a line is new: by its number, which no clock changes, or by its time, as in a log that was begun anew. One
-    /// whose time cannot be read is.
-    pub(super) fn is_before(&self, log: &str, line: &Line) -> bool {
-        let Some(since) = self.moment else { return true };
-        let is_later = || {
-            let time = line.time.parse::<Timestamp>();
-            time.map_or(true, |time| time.as_millisecond().cast_unsigned() >= since.0)
-        };
-        self.told.get(log).is_some_and(|told| line.number > *told) || is_later()
-    }
-
-    /// Whether all lines up to this number were told.
-    pub(super) fn has_told(&self, log: &str, number: u64) -> bool {
-        self.moment.is_some() && self.told.get(log).is_some_and(|told| *told >= number)
-    }
 }
 
 impl Earlier {
@@ -281,7 +224,7 @@ impl Last {
 }
 
 fn directory(data: &Path) -> PathBuf {
-    session::directory(data).join("report")
+    state_file::directory(data).join("report")
 }
 
 fn path(data: &Path) -> PathBuf {

@@ -15,22 +15,25 @@ use pawl_policy::{DAY_MS, FileType, Handle, RepositoryName};
 use pawl_store::either::EitherMaintenance;
 use pawl_store::now_ms;
 
-use super::super::examine::state::State as Examined;
-use super::super::run::record::Record;
-use super::super::verify::finding::{Finding, Kind, Severity};
-use super::super::verify::state::{State, States};
-use super::super::verify::{self, Covered};
-use super::super::{deleted::Listed, probe_cache};
 use super::attention;
-use super::audited::{AlreadyRead, Audited};
-use super::expected::{Earlier, Expected, Last, Losses};
+use super::audited::Audited;
+use super::earlier::Earlier;
+use super::expected::{Last, Losses};
 use super::model::{
     Aged, Attention, Compared, Found, Frees, Grown, LastBackup, Received, ReceivedDay, Report, Repository,
     Verified,
 };
+use super::remembered::{AlreadyRead, Expected};
 use super::seen::{Arrived, Contents, Seen};
 use super::words::Moment;
 use crate::doctor;
+use crate::examine::state::State as Examined;
+use crate::record::Record;
+use crate::state_file;
+use crate::verify::Covered;
+use crate::verify::finding::{Finding, Kind, Severity};
+use crate::verify::state::{State, States};
+use crate::{deleted::Listed, probe_cache};
 
 /// What a report starts from.
 #[derive(Debug, Default)]
@@ -78,7 +81,7 @@ impl Basis {
         if self.is_elsewhere {
             let (data, of_last) = (config.data.clone(), last.clone());
             let audited = tokio::task::spawn_blocking(move || {
-                Audited::read(&data, Some(&of_last), None, AlreadyRead::default())
+                Audited::read(&data, Some(of_last.ends()), None, AlreadyRead::default())
             });
             expected.keep_missing(last, seen, &audited.await??, store).await?;
         } else {
@@ -101,7 +104,7 @@ pub(super) async fn gather(
     if let Some(earlier) = &mut basis.earlier {
         earlier.expected = earlier.expected.clone().narrowed(wanted);
     }
-    let states = States::at(&verify::directory(&config.data));
+    let states = States::at(&state_file::of_verification(&config.data));
     let mut seen = Seen::look(store, config, wanted, &states.known()?, basis.earlier.as_ref()).await?;
     let expected = basis.expected(made, &seen, (store, config), is_looked_at).await?;
     let mut report = Report::new(made, expected);

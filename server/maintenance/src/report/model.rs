@@ -8,14 +8,13 @@ use jiff::civil::Date;
 use pawl_keeper::audit::{Break, Head};
 use serde::Serialize;
 
-use super::super::config::ConfigPresence;
-use super::super::deleted::Listed;
-use super::super::run::record::{HeldSnapshot, Junk, Night, Step};
-use super::super::verify::finding::{Finding, Kind, Severity};
-use super::audited::AlreadyRead;
-use super::expected::Expected;
+use super::remembered::{AlreadyRead, Expected};
 use super::words::{Moment, Words};
+use crate::config::ConfigPresence;
+use crate::deleted::Listed;
 use crate::doctor::{Adversary, Line};
+use crate::record::{HeldSnapshot, Junk, Night, Step};
+use crate::verify::finding::{Finding, Kind, Severity};
 
 /// The form of the JSON, which changes if a key goes or means something else.
 const FORM: u32 = 1;

@@ -15,10 +15,12 @@ use pawl_store::either::EitherMaintenance;
 use pawl_store::maintenance::{Batch, Found, MaintenanceStore, Place, Reason};
 use pawl_store::{StoreError, now_ms};
 
-use super::super::config::ConfigPresence;
-use super::super::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
-use super::audited::{AlreadyRead, Audited};
-use super::expected::{Earlier, Since};
+use super::audited::Audited;
+use super::audited::Since;
+use super::earlier::Earlier;
+use super::remembered::AlreadyRead;
+use crate::config::ConfigPresence;
+use crate::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
 
 /// What is there.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Seen {
         let earlier = earlier.cloned();
         let audited = tokio::task::spawn_blocking(move || match earlier {
             Some(Earlier { expected, since, read, with: _ }) => {
-                Audited::read(&data, Some(&expected), Some(&since), read)
+                Audited::read(&data, Some(expected.ends()), Some(&since), read)
             }
             None => Audited::read(&data, None, Some(&Since::default()), AlreadyRead::default()),
         });

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use pawl_policy::DAY_MS;
 use pawl_store::maintenance::Reason;
 
-use super::super::deleted::{Listed, count};
-use super::super::run::record::StepStatus;
 use super::model::{LastBackup, Log, Refused, Report, Repository, Verified};
 use super::seen;
 use super::words::{Words, ago, need_attention, number, size};
+use crate::deleted::{Listed, count};
+use crate::record::StepStatus;
 
 /// Digits of an id that are shown.
 const ID_SHOWN: usize = 8;

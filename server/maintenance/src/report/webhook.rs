@@ -18,7 +18,7 @@ use pawl_config::Format;
 use pawl_config::files;
 use rustls::crypto::aws_lc_rs;
 
-use super::super::secret;
+use crate::secret;
 
 /// Posts it, and expects an answer that says that it was taken.
 pub(super) async fn post(

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::super::stop::Stop;
+use crate::stop::Stop;
 
 /// The terminal of this process, which cannot be opened if it has none.
 const TERMINAL: &str = "/dev/tty";

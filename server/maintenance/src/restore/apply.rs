@@ -19,10 +19,10 @@ use pawl_store::{CreateError, Span, StoreError, StoredFile};
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
-use super::super::map_concurrent::map_concurrent;
 use super::as_of::phase;
 use super::plan::{Step, Task};
 use super::source::Source;
+use crate::map_concurrent::map_concurrent;
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

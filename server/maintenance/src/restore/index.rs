@@ -8,13 +8,13 @@ use std::error::Error;
 use pawl_policy::{FileType, Handle, RepositoryName};
 use pawl_store::either::EitherMaintenance;
 
-use super::super::restic::Version;
-use super::super::server::PrivateServer;
-use super::super::session::Session;
-use super::super::verify::survey::missing;
 use super::report::Part;
 use super::{Job, walk};
 use crate::restic::Restic;
+use crate::restic::Version;
+use crate::server::PrivateServer;
+use crate::session::Session;
+use crate::verify::survey::missing;
 
 /// So long restic waits for others' locks.
 const LOCK_WAIT: &str = "5m";

@@ -9,8 +9,8 @@ use pawl_policy::{Audience, FileId, FileType, Handle, RepositoryName};
 use pawl_store::maintenance::{Batch, Holders, MaintenanceStore, Place, Reason, Version};
 use pawl_store::{Facts, StoreError, now_ms};
 
-use super::super::{config, content};
 use super::source::Source;
+use crate::{config, content};
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]

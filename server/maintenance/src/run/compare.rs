@@ -6,11 +6,11 @@
 use pawl_config::files::FileError;
 use pawl_config::hint;
 
-use super::super::report::Comparison;
-use super::super::session::Session;
-use super::record::Step;
 use super::repository_run::RepositoryRun;
 use super::step_outcome::StepOutcome;
+use crate::record::Step;
+use crate::report::Comparison;
+use crate::session::Session;
 
 /// Compares.
 pub(super) async fn compare(

@@ -9,13 +9,13 @@ use pawl_config::files::FileError;
 use pawl_config::hint;
 use pawl_store::maintenance::MaintenanceStore;
 
-use super::super::examine::{self as examining, Examined};
-use super::super::report as reporting;
-use super::super::session::Session;
-use super::record::{Junk, Step};
 use super::repository_run::RepositoryRun;
 use super::step_outcome::StepOutcome;
 use super::steps::{password, unless_told, without_restic};
+use crate::examine::{self as examining, Examined};
+use crate::record::{Junk, Step};
+use crate::report as reporting;
+use crate::session::Session;
 
 /// Files of junk that are named one by one; more are counted.
 const NAMED_MAX: usize = 20;

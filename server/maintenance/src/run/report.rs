@@ -9,12 +9,12 @@ use pawl_store::now_ms;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::super::report::need_attention;
-use super::super::stop::Why;
-use super::record::{Done, StepStatus};
 use super::repository_run::RepositoryRun;
 use super::word;
 use crate::deleted::moment;
+use crate::record::{Done, StepStatus};
+use crate::report::need_attention;
+use crate::stop::Why;
 
 /// What begins the last line.
 const LAST_LINE: &str = "pawl-run: ";

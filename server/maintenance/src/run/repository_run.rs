@@ -13,13 +13,13 @@ use pawl_policy::{BatchId, DAY_MS, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
 use pawl_store::now_ms;
 
-use super::super::config::ConfigPresence;
-use super::super::locks::LocksError;
-use super::super::stop::{Stop, Why};
-use super::record::{Done, Night, Record, Step, StepStatus};
 use super::run_lock::RunLock;
 use super::step_outcome::StepOutcome;
+use crate::config::ConfigPresence;
+use crate::locks::LocksError;
+use crate::record::{Done, Night, Record, Step, StepStatus};
 use crate::restic::Restic;
+use crate::stop::{Stop, Why};
 
 /// A step for which there was no time for so long is worth a look.
 const LEFT_TOO_LONG_MS: u64 = 3 * DAY_MS;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pawl_config::files;
 
-use super::super::session;
+use crate::state_file;
 
 /// What a run writes before it frees something: its own state, and lines of the audit log.
 const BYTES: u64 = 4 << 20;
@@ -47,7 +47,7 @@ fn is_scarce(data: &Path) -> bool {
 
 /// The file with the bytes, and those that are nothing but inodes.
 fn paths(data: &Path) -> impl Iterator<Item = PathBuf> {
-    let run = session::directory(data).join("run");
+    let run = state_file::directory(data).join("run");
     std::iter::once(run.join(",room"))
         .chain((1..FILES).map(move |number| run.join(format!(",room-{number}"))))
 }

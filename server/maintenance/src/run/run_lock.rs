@@ -9,7 +9,7 @@ use pawl_config::files::{self, FileError};
 use pawl_store::now_ms;
 use serde::{Deserialize, Serialize};
 
-use super::super::{session, state_file};
+use crate::state_file;
 
 /// A run that was cut longer ago is not gone on with: what it did is another night's work.
 const RESUMED_WITHIN_MS: u64 = 12 * 60 * 60 * 1000;
@@ -85,5 +85,5 @@ fn path(data: &Path) -> PathBuf {
 }
 
 fn directory(data: &Path) -> PathBuf {
-    session::directory(data).join("run")
+    state_file::directory(data).join("run")
 }

@@ -3,7 +3,7 @@
 //! Invariant: what restic or a host could have written reaches no terminal and no record with characters that steer it or
 //! turn letters around, nor at any length.
 
-use super::record::StepStatus;
+use crate::record::StepStatus;
 
 /// Characters of one sentence; the audit log, restic and `pawl maintain verify` say more.
 const CHARS_MAX: usize = 1000;

@@ -16,18 +16,19 @@ use pawl_policy::{DAY_MS, Handle, Usage};
 use pawl_store::maintenance::{Batch, MaintenanceStore, Reason};
 use pawl_store::{AppendStore, StoreError, local, now_ms};
 
-use super::super::deleted::{count, weigh};
-use super::super::forget::{self, Wanted};
-use super::super::locks::{self, ExclusiveAccess};
-use super::super::purge::{self as purging, Due};
-use super::super::restic::Version;
-use super::super::server::{PrivateServer, Young};
-use super::super::session::{self, Session};
-use super::super::{progress, restore as restoring, secret};
-use super::record::{CheckedFiles, Done, HeldSnapshot, Record, Step, StepStatus, Verified};
 use super::repository_run::RepositoryRun;
 use super::step_outcome::StepOutcome;
 use crate::command_line::Purge;
+use crate::deleted::{count, weigh};
+use crate::examine;
+use crate::forget::{self, Wanted};
+use crate::locks::{self, ExclusiveAccess};
+use crate::purge::{self as purging, Due};
+use crate::record::{CheckedFiles, Done, HeldSnapshot, Record, Step, StepStatus, Verified};
+use crate::restic::Version;
+use crate::server::{PrivateServer, Young};
+use crate::session::{self, Session};
+use crate::{progress, restore as restoring, secret};
 
 /// Held snapshots that are named one by one; `pawl maintain forget --dry-run` and the report have them all.
 const SUSPICIOUS_NAMED: usize = 5;
@@ -172,7 +173,8 @@ pub(super) async fn prune(
             let most = space.map(|space| format!("--max-repack-size={}K", space.free_bytes / 2 / 1024));
             let args: Vec<_> = ["prune"].into_iter().chain(most.as_deref()).collect();
             let password = password(repository_run).await?;
-            let young = Arc::new(Young::of(session, &repository_run.repository, &password).await?);
+            let key = examine::master_key(session, &repository_run.repository, &password).await?;
+            let young = Arc::new(Young::of(session, &repository_run.repository, key)?);
             let refused =
                 restic(session, repository_run, quiet, &args, "pruning", Some(Arc::clone(&young))).await?;
             if refused == 0 {

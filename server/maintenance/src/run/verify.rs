@@ -15,15 +15,16 @@ use pawl_policy::{FileType, Handle, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
 use sha2::{Digest, Sha256};
 
-use super::super::deleted::count;
-use super::super::purge::today;
-use super::super::verify::finding::{Finding, Severity};
-use super::super::verify::run::Outcome;
-use super::super::verify::{self, state::States};
-use super::record::{Day, Step, Verified};
 use super::repository_run::RepositoryRun;
 use super::step_outcome::StepOutcome;
 use crate::command_line::Reading;
+use crate::deleted::count;
+use crate::purge::today;
+use crate::record::{Day, Step, Verified};
+use crate::state_file;
+use crate::verify::finding::{Finding, Severity};
+use crate::verify::run::Outcome;
+use crate::verify::{self, state::States};
 
 /// Findings that are told one by one; `pawl maintain verify` names them all.
 const TOLD_MAX: usize = 5;
@@ -37,7 +38,7 @@ pub(super) async fn repositories<S: MaintenanceStore>(
 ) -> Result<Vec<RepositoryName>, Box<dyn Error>> {
     let mut all = store.repositories().await?;
     all.extend(expected);
-    all.extend(States::at(&verify::directory(&config.data)).known()?);
+    all.extend(States::at(&state_file::of_verification(&config.data)).known()?);
     all.sort();
     all.dedup();
     if wanted.is_empty() {

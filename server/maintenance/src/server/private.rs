@@ -22,7 +22,8 @@ use tokio::task::JoinHandle;
 use super::{OwnDoor, Sparing, Young};
 use crate::locks;
 use crate::restic::{Address, Version};
-use crate::session::{self, Session, directory};
+use crate::session::{self, Session};
+use crate::state_file::directory;
 
 /// The server's certificate of such a server.
 const CERTIFICATE: &str = "maintenance-run.pem";

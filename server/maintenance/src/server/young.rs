@@ -6,22 +6,24 @@
 //! older goes, whatever young indexes say of it.
 
 use std::collections::{BTreeSet, HashSet};
+use std::error::Error;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pawl_policy::{
     DAY_MS, Delete, FileId, FileType, Handle, Permitted, PrincipalName, RepositoryName, Usage,
 };
-use pawl_restic_format::records::Id;
+use pawl_restic_format::id::Id;
+use pawl_restic_format::sealed::MasterKey;
 use pawl_store::deletions::{Deleted, DeletionError, Deletions, Hiding};
 use pawl_store::either::EitherMaintenance;
 use pawl_store::maintenance::MaintenanceStore;
 use pawl_store::{StoreError, now_ms};
 
-use crate::examine::{self, ExamineError, MasterKey};
 use crate::listing;
-use crate::locks::LockFilter;
+use crate::lock_filter::LockFilter;
 use crate::map_concurrent::{FILES_AT_A_TIME, map_concurrent};
+use crate::sealed_files;
 use crate::session::{self, Session};
 
 /// Files of a repository that prune does not remove yet.
@@ -52,13 +54,12 @@ struct Written {
 }
 
 impl Young {
-    /// What is young now in a repository with this password.
-    pub(crate) async fn of(
+    /// What is young now in a repository with this key.
+    pub(crate) fn of(
         session: &Session,
         repository: &RepositoryName,
-        password: &[u8],
-    ) -> Result<Self, ExamineError> {
-        let key = examine::master_key(session, repository, password).await?;
+        key: MasterKey,
+    ) -> Result<Self, Box<dyn Error>> {
         let now_ms = now_ms();
         let since_ms = now_ms.saturating_sub(session.config.maintenance.floor_ms());
         Ok(Self {
@@ -66,7 +67,7 @@ impl Young {
             sight: session.sight.clone(),
             repository: repository.clone(),
             key: Arc::new(key),
-            user: session::user().map_err(|error| ExamineError::Other(error.to_string()))?,
+            user: session::user()?,
             window: since_ms..=now_ms.saturating_add(DAY_MS),
             kept: Mutex::default(),
             written: tokio::sync::Mutex::default(),
@@ -152,7 +153,7 @@ impl Young {
         if written.packs.contains(&pack) || written.needed.contains(&pack) {
             return Ok(false);
         }
-        let header = examine::header_of_pack(&self.store, &self.repository, &self.key, pack).await?;
+        let header = sealed_files::header_of_pack(&self.store, &self.repository, &self.key, pack).await?;
         Ok(header.is_some_and(|entries| entries.iter().all(|entry| written.blobs.contains(&entry.id()))))
     }
 
@@ -182,7 +183,7 @@ impl Young {
     }
 
     async fn packs_of(&self, index: FileId) -> Result<Option<Vec<(FileId, Vec<Id>)>>, StoreError> {
-        examine::packs_of_index(&self.store, &self.repository, &self.key, index).await
+        sealed_files::packs_of_index(&self.store, &self.repository, &self.key, index).await
     }
 }
 

@@ -9,6 +9,7 @@ use pawl_policy::{Handle, RepositoryName};
 use pawl_store::maintenance::{MaintenanceStore, Place};
 
 use super::state::{State, States};
+use crate::state_file;
 use crate::stores;
 
 /// How far the verification of a repository has come.
@@ -41,7 +42,7 @@ impl Covered {
 
 /// Looks at every repository of the directory; with a bucket, at those that were verified from this machine.
 pub fn coverage(config: &Config) -> Result<Vec<Covered>, Box<dyn Error>> {
-    let states = States::at(&super::directory(&config.data));
+    let states = States::at(&state_file::of_verification(&config.data));
     if config.s3.is_some() {
         let known = states.known()?.into_iter();
         let covered = known.map(|name| Ok(Covered::of(name.clone(), &states.load(&name)?, None)));

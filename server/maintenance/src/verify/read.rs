@@ -11,7 +11,7 @@ use pawl_policy::{FileId, FileType, Handle, RepositoryName};
 use pawl_store::StoreError;
 use pawl_store::maintenance::{MaintenanceStore, Place};
 
-use super::super::{config, content};
+use crate::{config, content};
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

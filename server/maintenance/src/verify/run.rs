@@ -20,14 +20,15 @@ use pawl_policy::{Caps, FileId, Handle, RepositoryName};
 use pawl_store::maintenance::MaintenanceStore;
 use pawl_store::{StoreError, now_ms};
 
-use super::super::stop::Stop;
+use crate::stop::Stop;
 use jobs::{Job, first, jobs, parts};
 
 use super::finding::{Finding, Kind};
 use super::read::{Checked, Reader, Verdict};
-use super::schedule::{Part, Share, whose_turn};
+use super::schedule::{Part, whose_turn};
 use super::state::{Run, State, States};
 use super::survey::{Seen, survey, vanished};
+use crate::share::Share;
 
 /// What is remembered goes to disk this often.
 const SAVE_EVERY: Duration = Duration::from_secs(1);

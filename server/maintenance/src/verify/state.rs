@@ -12,8 +12,8 @@ use pawl_policy::{FileId, Handle, RepositoryName};
 use pawl_store::now_ms;
 use serde::{Deserialize, Serialize};
 
-use super::super::state_file::{self, load, save};
 use super::finding::{Finding, Severity};
+use crate::state_file::{self, load, save};
 
 /// What is remembered of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,8 +12,8 @@ use pawl_policy::RepositoryName;
 use pawl_policy::retention::Cause;
 use serde::{Deserialize, Serialize};
 
-use super::super::config::ConfigPresence;
-use super::super::{session, state_file};
+use crate::config::ConfigPresence;
+use crate::state_file;
 
 /// Days of which a line is kept: a year and a month, so that a year can be compared with the one before.
 const DAYS_MAX: usize = 400;
@@ -253,7 +253,7 @@ impl Record {
 }
 
 fn directory(data: &Path) -> PathBuf {
-    session::directory(data).join("run")
+    state_file::directory(data).join("run")
 }
 
 fn path(data: &Path, repository: &RepositoryName) -> PathBuf {
