@@ -6,6 +6,7 @@
 mod confinement;
 mod listen;
 mod maintenance;
+mod refused;
 mod report;
 mod run;
 mod s3;

@@ -3,21 +3,19 @@
 //! Invariant: what is shown works where it is pasted. It names the data directory or the configuration on which this
 //! process works, by its absolute path.
 
+use std::path::Path;
 use std::sync::OnceLock;
-
-use crate::place::Place;
 
 /// The options that name the place; none in a process that works on no place.
 static OPTIONS: OnceLock<String> = OnceLock::new();
 
-/// Notes on which place this process works. A process works on one.
-pub fn note(place: &Place) {
-    let words =
-        [("--data", &place.data), ("--config", &place.config)].into_iter().filter_map(|(option, path)| {
-            let path = path.as_deref()?;
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            Some(format!(" {option} {}", quoted(&path.to_string_lossy())))
-        });
+/// Notes on which data directory or configuration this process works. A process works on one.
+pub(crate) fn note(data: Option<&Path>, config: Option<&Path>) {
+    let words = [("--data", data), ("--config", config)].into_iter().filter_map(|(option, path)| {
+        let path = path?;
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Some(format!(" {option} {}", quoted(&path.to_string_lossy())))
+    });
     let _ = OPTIONS.set(words.collect()); // it is noted
 }
 

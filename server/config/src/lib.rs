@@ -24,6 +24,7 @@ pub mod run_settings;
 pub mod s3;
 pub mod time;
 pub mod url;
+pub mod user;
 
 pub use config::{
     Config, ConfigError, Demand, Format, IN_DATA, KeeperService, LISTEN_DEFAULT, Level, Limits, Listen,

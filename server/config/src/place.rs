@@ -43,7 +43,7 @@ impl Place {
 
     /// Reads the configuration that the options name.
     pub fn configuration(&self) -> Result<Config, ConfigError> {
-        hint::note(self);
+        hint::note(self.data.as_deref(), self.config.as_deref());
         match (&self.config, &self.data) {
             (Some(path), _) => Config::read(path),
             (None, Some(data)) => {

@@ -6,9 +6,12 @@
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 #![forbid(unsafe_code)]
 
+mod capacity;
 pub mod credentials;
 pub mod http;
+pub mod invitation;
 pub mod peer;
+pub mod running;
 pub mod service_manager;
 pub mod socket;
 mod throttle;

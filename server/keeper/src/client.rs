@@ -17,8 +17,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::audit::{Decision, Head};
 
+use super::account::Account;
 use super::message::{self, AuditEvent, Refusal, Reply, Request, Slot};
-use super::usage::Account;
 
 /// Files asked for at a time, ahead of need.
 const AHEAD: u8 = 16;

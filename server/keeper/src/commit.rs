@@ -7,13 +7,14 @@ use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use pawl_policy::{Audience, Caps, Handle, PrincipalName, RepositoryName};
+use pawl_policy::{Audience, Caps, Handle};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::facts::Facts;
 use super::message::{Refusal, StagingCapabilities};
+use super::naming::Naming;
 use super::staging::Staged;
 use super::tenant::Tenant;
 use super::{directory, facts, layout, lease, repository};
@@ -36,19 +37,6 @@ pub const fn mode_for(audience: Audience) -> Mode {
 /// quicker than that: on a busy machine the thread that passed it on may not run again for some time.
 const WRITER_TRIES: u32 = 500;
 const WRITER_WAIT: Duration = Duration::from_millis(1);
-
-/// What is to be named, and how.
-#[derive(Debug)]
-pub struct Naming<'a> {
-    /// The repository of the file.
-    pub repository: &'a RepositoryName,
-    /// Its name in the repository.
-    pub handle: &'a Handle,
-    /// Who stored it.
-    pub creator: &'a PrincipalName,
-    /// For whom the keeper works.
-    pub side: Tenant,
-}
 
 /// Stores a file that [`check_final`] was asked about under its name in its repository, whose directory is open. The
 /// outer error says that it was not stored; the inner one, that it has its name, but that not all that belongs to it is

@@ -8,6 +8,8 @@
     expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
 )]
 
+mod account;
+mod as_text;
 pub mod audit;
 mod audit_log;
 pub mod audit_queue;
@@ -23,6 +25,7 @@ pub mod lease;
 mod lock;
 mod message;
 pub mod named;
+mod naming;
 mod process;
 mod repository;
 mod shutdown;
@@ -33,13 +36,14 @@ mod write_ordering;
 
 use rustix::process::{Resource, Rlimit};
 
+pub use account::Account;
 pub use child::{KeeperProcess, become_keeper};
 pub use client::{KeeperClient, KeeperError, StagedFile};
 pub use message::{Act, AuditEvent, StagingCapabilities};
 pub use process::run;
 pub use repository::{note_stored, state as repository_state};
 pub use tenant::Tenant;
-pub use usage::{Account, MaintenanceUsage, counts, read as repository_usage};
+pub use usage::{MaintenanceUsage, counts, read as repository_usage};
 
 /// Bytes of decisions that fit into one message, apart from its number.
 pub(crate) const NOTE_BYTES_MAX: usize = message::MESSAGE_BYTES_MAX - 16;

@@ -19,16 +19,18 @@ use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::account::Account;
 use super::audit_log::{self, AuditLog};
-use super::commit::{self, Naming};
+use super::commit;
 use super::message::{
     self, DESCRIPTORS_MAX, MESSAGES_VERSION, Refusal, Reply, Request, Slot, StagingCapabilities,
 };
+use super::naming::Naming;
 use super::repository::Begun;
 use super::shutdown::Shutdown;
 use super::staging::{Staged, Staging};
 use super::tenant::Tenant;
-use super::usage::{Account, KeeperUsage};
+use super::usage::KeeperUsage;
 use super::{canary, directory, facts, lease, lock, repository};
 use crate::audit::{Budget, COUNTED_EVERY, Deed, Event, Head};
 use crate::audit_queue::{Idle, counted_only};

@@ -5,63 +5,24 @@
 
 mod attributes;
 mod count;
+mod counting;
 mod hosts;
 mod maintenance;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use pawl_policy::{FileType, Handle, PrincipalName, RepositoryName, Usage};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
-use super::commit::Naming;
-use super::message::{Refusal, as_text};
+use super::account::Account;
+use super::message::Refusal;
+use super::naming::Naming;
 use super::shutdown::Shutdown;
 use super::tenant::Tenant;
 use super::{directory, layout, write_ordering};
 use hosts::HostsUsage;
 pub use maintenance::MaintenanceUsage;
-
-/// Whose files are added up.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Account {
-    /// All files of a repository.
-    Repository(#[serde(with = "as_text")] RepositoryName),
-    /// All files that a principal stored, in all repositories.
-    Principal(#[serde(with = "as_text")] PrincipalName),
-}
-
-impl Account {
-    /// Opens the directory whose attributes hold the usage; `None` if there is none.
-    fn open(&self, data: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
-        let opened = match self {
-            Self::Repository(repository) => directory::open(data, repository.as_str()),
-            Self::Principal(principal) => directory::open(data, &layout::principal_usage(principal)),
-        };
-        match opened {
-            Err(Errno::NOENT) => Ok(None),
-            opened => opened.map(Some),
-        }
-    }
-
-    /// Opens the same directory. Makes that of a principal where it is missing.
-    fn open_or_make(&self, data: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-        match self {
-            Self::Repository(repository) => directory::open(data, repository.as_str()),
-            Self::Principal(principal) => directory::open_or_make(data, &layout::principal_usage(principal)),
-        }
-    }
-}
-
-impl std::fmt::Display for Account {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Repository(repository) => write!(f, "the repository {repository}"),
-            Self::Principal(principal) => write!(f, "all files of {principal}"),
-        }
-    }
-}
 
 /// Whether a file of this kind counts.
 #[must_use]

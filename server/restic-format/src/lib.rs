@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod go_json;
+pub mod id;
 pub mod key;
 pub mod node;
 pub mod pack;

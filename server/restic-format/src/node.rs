@@ -11,7 +11,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::go_json::{Bytes, Time};
-use crate::records::Id;
+use crate::id::Id;
 
 /// An entry. What may be missing may be null as well: Go reads both as nothing.
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use crate::records::{Blob, BlobKind, Id};
+use crate::id::Id;
+use crate::records::{Blob, BlobKind};
 
 /// Bytes of a pack that say how long its sealed header before them is.
 pub const LENGTH_BYTES: u32 = 4;

@@ -3,34 +3,13 @@
 //! Invariant: what restic could not read is not accepted; where the two could differ, this is the stricter, as long as no
 //! restic and no rustic writes such a thing.
 
-use std::fmt;
-
-use pawl_policy::FileId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use crate::go_json::{Object, Time};
+use crate::id::Id;
 use crate::node::Node;
 use crate::sealed::{NotOpened, malformed};
-
-/// An id as restic writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(pub [u8; 32]);
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut id = [0; 32];
-        let text = <&str>::deserialize(deserializer)?; // as it stands: restic undoes no escapes here
-        hex::decode_to_slice(text.as_bytes(), &mut id).map_err(serde::de::Error::custom)?;
-        Ok(Self(id))
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&FileId::from_sha256(self.0), f)
-    }
-}
 
 /// A file of `snapshots`.
 #[derive(Debug, Deserialize)]

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::LazyLock;
 
+use pawl_restic_format::id::Id;
 use pawl_restic_format::key;
 use pawl_restic_format::pack::{self, Entry};
-use pawl_restic_format::records::{Blob, BlobKind, Id, Index, Lock, Snapshot, Tree, Written, parsed};
+use pawl_restic_format::records::{Blob, BlobKind, Index, Lock, Snapshot, Tree, Written, parsed};
 use pawl_restic_format::sealed::{self, KeyFile, MasterKey, NotOpened};
 use serde::de::IgnoredAny;
 use serde_json::Value;

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::KeeperService;
-use super::written::Refused;
+use super::refused::Refused;
 
 /// The user as which the frontend runs in a deployment.
 const DOOR_DEFAULT: &str = "pawl";

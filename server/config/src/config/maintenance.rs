@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use pawl_policy::{DAY_MS, PURGE_DELAY_DAYS, SNAPSHOT_FLOOR_MS, verify_interval_days_max};
 use serde::Deserialize;
 
+use super::refused::Refused;
 use super::run::Run;
-use super::written::Refused;
 use super::{Listen, listen, report, run};
 use crate::s3::{S3Settings, Weakness};
 

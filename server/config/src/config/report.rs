@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::written::Refused;
+use super::refused::Refused;
 
 /// Days without a backup after which somebody should look, unless configured.
 const SILENT_DAYS: u32 = 7;

@@ -11,7 +11,7 @@ use pawl_policy::RepositoryName;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::written::{Refused, renamed};
+use super::refused::{Refused, renamed};
 use crate::run_settings::{RunSettings, Until};
 
 const TABLE: &str = "maintenance.run";

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::written::Refused;
+use super::refused::Refused;
 use crate::s3::{Encryption, Instances, S3Settings, Weakness};
 
 /// The table as it is written.
@@ -175,7 +175,7 @@ mod tests {
 
     fn parse(table: &str) -> Result<Config, String> {
         let text = format!("data = '/srv/pawl'\n[s3]\n{table}");
-        super::super::written::parse(&text, Path::new("pawl.toml"), None).map_err(|error| error.to_string())
+        crate::config::written::parse(&text, Path::new("pawl.toml"), None).map_err(|error| error.to_string())
     }
 
     #[test]

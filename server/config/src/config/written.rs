@@ -11,7 +11,8 @@ use bytesize::ByteSize;
 use pawl_policy::{Caps, InvalidNetwork};
 use serde::Deserialize;
 
-use super::Level;
+use super::confinement::Level;
+use super::refused::{Refused, renamed};
 use crate::Proxies;
 
 use super::{
@@ -104,19 +105,6 @@ struct WrittenStatus {
     public: bool,
 }
 
-/// Keys that had another name before the first release, and what they are called now.
-const RENAMED: [(&str, &str); 4] = [
-    ("floor_days", "min_snapshot_age_days"),
-    ("delay_days", "purge_delay_days"),
-    ("verify_days", "verify_interval_days"),
-    ("clock_is_right", "assume_clock_synced"),
-];
-
-/// The name that this key has now, if it had another before.
-pub(super) fn renamed(key: &str) -> Option<&'static str> {
-    RENAMED.iter().find(|(old, _)| *old == key).map(|(_, new)| *new)
-}
-
 /// An error that also names the new name of an unknown key.
 fn with_new_name(error: &str) -> String {
     let unknown = error.split_once("unknown field `").and_then(|(_, rest)| rest.split_once('`'));
@@ -189,9 +177,6 @@ fn data(written: Option<PathBuf>, directory: Option<PathBuf>) -> Result<PathBuf,
         )),
     }
 }
-
-/// A key and why its value cannot be.
-pub(super) type Refused = (&'static str, String);
 
 fn check_public_url(url: Option<&str>) -> Result<(), Refused> {
     let Some(url) = url else { return Ok(()) };

@@ -8,7 +8,8 @@ use pawl_config::files::FileError;
 use pawl_config::hint;
 use pawl_policy::{InvalidName, PrincipalName};
 
-use super::hosts::OF_MAINTENANCE;
+/// Commands of maintenance act under such a name, and remove the locks that were left under it.
+pub(super) const OF_MAINTENANCE: &str = "uid-";
 
 /// What is wrong with the hosts file or a change to it.
 #[derive(Debug, thiserror::Error)]

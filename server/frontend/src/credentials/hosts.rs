@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::client_ca::{CertificateOrder, Fingerprint};
-use super::error::HostsError;
+use super::error::{HostsError, OF_MAINTENANCE};
 
 const HEADER: &str = "# Who may do what. Written by `pawl host` or `pawl maintain admin`; it holds no secrets, only their SHA-256.\n\n";
 
@@ -32,9 +32,6 @@ pub fn hosts_path(data: &Path) -> PathBuf {
 pub fn admins_path(data: &Path) -> PathBuf {
     data.join(".pawl/maintenance/admins.toml")
 }
-
-/// Commands of maintenance act under such a name, and remove the locks that were left under it.
-pub(super) const OF_MAINTENANCE: &str = "uid-";
 
 /// A host's password: 256 random bits. Its `Debug` form does not show them.
 pub struct Secret(String);

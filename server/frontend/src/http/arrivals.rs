@@ -7,12 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deadline::{Clock, WeakClock};
 use crate::peer::Origin;
 
 /// A connection without a credential that is older makes way where others wait. A handshake and a head take less, also
@@ -25,6 +24,15 @@ const MINUTE: Duration = Duration::from_mins(1);
 const ADDRESSES_MAX: usize = 10_000;
 /// Forgetting looks at all of them.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What is known of a connection where others want its place.
+pub(super) trait Idle: std::fmt::Debug + Send + Sync {
+    /// Since when nothing is asked on it; none if something is.
+    fn idle_since(&self) -> Option<Instant>;
+
+    /// Has it end, now or with the last answer that is on its way.
+    fn end_when_idle(&self);
+}
 
 /// Connections that are open, by what they count for.
 #[derive(Debug)]
@@ -39,7 +47,7 @@ struct Connections<K> {
 
 #[derive(Debug, Clone)]
 struct Connection {
-    clock: WeakClock,
+    idle: Weak<dyn Idle>,
     entered: Instant,
 }
 
@@ -47,9 +55,9 @@ impl Connection {
     /// Has it end once it is idle, unless it is young.
     fn make_way(&self) {
         if self.entered.elapsed() >= YOUNG
-            && let Some(clock) = self.clock.upgrade()
+            && let Some(connection) = self.idle.upgrade()
         {
-            clock.end_when_idle();
+            connection.end_when_idle();
         }
     }
 }
@@ -76,12 +84,12 @@ impl<K> Roster<K> {
 
 impl<K: Hash + Eq + Clone> Roster<K> {
     /// Counts a connection for `key`. Returns how many there are with it as well.
-    pub(super) fn enter(&self, key: &K, clock: &Clock) -> (Listed<K>, usize) {
+    pub(super) fn enter(&self, key: &K, idle: &Arc<dyn Idle>) -> (Listed<K>, usize) {
         let mut connections = self.connections();
         let number = connections.next;
         connections.next = number.wrapping_add(1);
         let of_key = connections.of.entry(key.clone()).or_default();
-        of_key.insert(number, Connection { clock: clock.downgrade(), entered: Instant::now() });
+        of_key.insert(number, Connection { idle: Arc::downgrade(idle), entered: Instant::now() });
         let count = of_key.len();
         drop(connections);
         (Listed { roster: Self(Arc::clone(&self.0)), key: key.clone(), number }, count)
@@ -101,11 +109,11 @@ impl<K: Hash + Eq + Clone> Roster<K> {
     }
 
     /// Ends the connection of `key` that has been idle for longest, or, if none is, has `last` end after its answer.
-    pub(super) fn end_one(&self, key: &K, last: &Clock) {
-        let clocks = self.of(key).into_iter().filter_map(|connection| connection.clock.upgrade());
-        let idle = clocks.filter_map(|clock| Some((clock.idle_since()?, clock)));
+    pub(super) fn end_one(&self, key: &K, last: &Arc<dyn Idle>) {
+        let open = self.of(key).into_iter().filter_map(|connection| connection.idle.upgrade());
+        let idle = open.filter_map(|connection| Some((connection.idle_since()?, connection)));
         match idle.min_by_key(|(since, _)| *since) {
-            Some((_, clock)) => clock.end_when_idle(),
+            Some((_, connection)) => connection.end_when_idle(),
             None => last.end_when_idle(),
         }
     }
@@ -181,14 +189,14 @@ impl Arrivals {
 
     /// A new connection; none if too many of its address wait for their turn. One of a proxy is limited by nothing here.
     /// Those that need not wait begin here, so that the oldest of an address is the one that was accepted first.
-    pub(super) fn arrive(&self, origin: Origin, clock: &Clock, is_proxy: bool) -> Option<Arrival> {
-        let (listed, count) = self.0.open.enter(&origin, clock);
+    pub(super) fn arrive(&self, origin: Origin, idle: &Arc<dyn Idle>, is_proxy: bool) -> Option<Arrival> {
+        let (listed, count) = self.0.open.enter(&origin, idle);
         let is_too_much = !is_proxy && count > self.0.share_and_waiting;
         let mut arrival = Arrival { arrivals: self.clone(), origin, is_proxy, _listed: listed, begun: None };
         if is_too_much {
             return None;
         }
-        arrival.begin(clock);
+        arrival.begin(idle);
         Some(arrival)
     }
 
@@ -231,8 +239,8 @@ impl Arrivals {
 
 impl Arrival {
     /// Waits until the address may begin one more. Where its share is open already, the oldest makes way.
-    pub(super) async fn turn(&mut self, clock: &Clock) {
-        while !self.begin(clock) {
+    pub(super) async fn turn(&mut self, idle: &Arc<dyn Idle>) {
+        while !self.begin(idle) {
             // The more of an address wait, the less often each looks.
             let shared = &self.arrivals.0;
             let crowd = shared.open.count(&self.origin).checked_div(shared.share).unwrap_or_default();
@@ -242,12 +250,12 @@ impl Arrival {
     }
 
     /// Whether it has begun.
-    fn begin(&mut self, clock: &Clock) -> bool {
+    fn begin(&mut self, idle: &Arc<dyn Idle>) -> bool {
         if self.is_proxy || self.begun.is_some() {
             return true;
         }
         let shared = &self.arrivals.0;
-        let (begun, count) = shared.begun.enter(&self.origin, clock);
+        let (begun, count) = shared.begun.enter(&self.origin, idle);
         if count > shared.share {
             drop(begun);
             if let Some(oldest) = shared.begun.oldest(&self.origin) {
@@ -271,6 +279,7 @@ impl Arrival {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::deadline::Clock;
 
     const SHARE: u32 = 2;
     const PLACES: usize = 24;
@@ -285,14 +294,14 @@ mod tests {
         let (arrivals, origin) = arrivals(3);
         for _ in 0..100 {
             let clock = Clock::start();
-            let mut arrival = arrivals.arrive(origin, &clock, false).unwrap();
-            assert!(arrival.begin(&clock));
+            let mut arrival = arrivals.arrive(origin, &clock.idle(), false).unwrap();
+            assert!(arrival.begin(&clock.idle()));
             arrival.authenticated();
         }
         for expected in [true, true, true, false] {
             let clock = Clock::start();
-            let mut arrival = arrivals.arrive(origin, &clock, false).unwrap();
-            assert_eq!(arrival.begin(&clock), expected);
+            let mut arrival = arrivals.arrive(origin, &clock.idle(), false).unwrap();
+            assert_eq!(arrival.begin(&clock.idle()), expected);
         }
     }
 
@@ -301,10 +310,10 @@ mod tests {
         let (arrivals, origin) = arrivals(60);
         let clock = Clock::start();
         for _ in 0..60 {
-            arrivals.arrive(origin, &clock, false).unwrap().turn(&clock).await;
+            arrivals.arrive(origin, &clock.idle(), false).unwrap().turn(&clock.idle()).await;
         }
         let started = Instant::now();
-        arrivals.arrive(origin, &clock, false).unwrap().turn(&clock).await;
+        arrivals.arrive(origin, &clock.idle(), false).unwrap().turn(&clock.idle()).await;
         assert!(started.elapsed() >= Duration::from_secs(1));
     }
 
@@ -313,14 +322,17 @@ mod tests {
         let (arrivals, origin) = arrivals(1000);
         let [one, two, three] = [(); 3].map(|()| Clock::start());
         let [mut first, mut second, mut third] =
-            [&one, &two, &three].map(|clock| arrivals.arrive(origin, clock, false).unwrap());
-        assert_eq!((first.begin(&one), second.begin(&two), third.begin(&three)), (true, true, false));
+            [&one, &two, &three].map(|clock| arrivals.arrive(origin, &clock.idle(), false).unwrap());
+        assert_eq!(
+            (first.begin(&one.idle()), second.begin(&two.idle()), third.begin(&three.idle())),
+            (true, true, false)
+        );
         assert!(!one.is_over());
         tokio::time::sleep(YOUNG).await;
-        assert!(!third.begin(&three));
+        assert!(!third.begin(&three.idle()));
         assert_eq!((one.is_over(), two.is_over(), three.is_over()), (true, false, false));
         drop(first);
-        assert!(third.begin(&three));
+        assert!(third.begin(&three.idle()));
         arrivals.make_room();
         assert!(two.is_over() && three.is_over());
     }
@@ -329,12 +341,12 @@ mod tests {
     fn of_those_that_wait_an_address_has_an_eighth_of_all_places_and_a_proxy_has_no_limit() {
         let (arrivals, origin) = arrivals(1);
         let clock = Clock::start();
-        let waiting: Vec<_> = (0..5).filter_map(|_| arrivals.arrive(origin, &clock, false)).collect();
+        let waiting: Vec<_> = (0..5).filter_map(|_| arrivals.arrive(origin, &clock.idle(), false)).collect();
         assert_eq!(waiting.len(), 5);
-        assert!(arrivals.arrive(origin, &clock, false).is_none());
-        assert!(arrivals.arrive(origin, &clock, true).is_some());
+        assert!(arrivals.arrive(origin, &clock.idle(), false).is_none());
+        assert!(arrivals.arrive(origin, &clock.idle(), true).is_some());
         drop(waiting);
-        assert!(arrivals.arrive(origin, &clock, false).is_some());
+        assert!(arrivals.arrive(origin, &clock.idle(), false).is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -344,8 +356,8 @@ mod tests {
         let _working = busy.begin();
         tokio::time::sleep(YOUNG).await;
         drop(used.begin());
-        let _listed = [&busy, &used, &unused].map(|clock| roster.enter(&"web1", clock));
-        roster.end_one(&"web1", &busy);
+        let _listed = [&busy, &used, &unused].map(|clock| roster.enter(&"web1", &clock.idle()));
+        roster.end_one(&"web1", &busy.idle());
         assert_eq!((busy.is_over(), used.is_over(), unused.is_over()), (false, false, true));
     }
 }

@@ -95,7 +95,7 @@ pub(super) async fn serve<S: AppendStore, D: Deletions>(door: Arc<Frontend<S, D>
 
 async fn begin<S: AppendStore, D: Deletions>(door: Arc<Frontend<S, D>>, accepted: Accepted) {
     let Accepted { stream, peer, tls, watcher, clock, mut arrival } = accepted;
-    arrival.turn(&clock).await;
+    arrival.turn(&clock.idle()).await;
     clock.count_for_address(arrival);
     let stall = door.limits.stall;
     let connected = Connected { door, clock, peer, watcher };

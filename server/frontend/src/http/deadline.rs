@@ -4,7 +4,7 @@
 //! there is a deadline. Without a credential it counts from the beginning of the connection, whatever the client does.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::arrivals::{Arrival, Listed, Roster};
+use super::arrivals::{Arrival, Idle, Listed, Roster};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,16 +79,6 @@ struct Counted {
     host: Option<Listed<PrincipalName>>,
 }
 
-/// The phase of a connection that may have ended.
-#[derive(Debug, Clone)]
-pub(super) struct WeakClock(Weak<Shared>);
-
-impl WeakClock {
-    pub(super) fn upgrade(&self) -> Option<Clock> {
-        self.0.upgrade().map(Clock)
-    }
-}
-
 /// A request that is being worked on.
 #[derive(Debug)]
 pub(super) struct Working {
@@ -132,6 +122,31 @@ impl Phase {
     }
 }
 
+impl Shared {
+    fn phase(&self) -> Phase {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Phase)) {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut phase);
+        if phase.is_over() {
+            self.over.notify_one();
+        }
+    }
+}
+
+impl Idle for Shared {
+    fn idle_since(&self) -> Option<Instant> {
+        let phase = self.phase();
+        phase.is_idle().then_some(phase.since)
+    }
+
+    fn end_when_idle(&self) {
+        self.change(|phase| phase.ending = true);
+    }
+}
+
 impl Clock {
     pub(super) fn start() -> Self {
         let since = Instant::now();
@@ -150,8 +165,9 @@ impl Clock {
         Self(Arc::new(Shared { phase: Mutex::new(phase), over: Notify::new(), counted }))
     }
 
-    pub(super) fn downgrade(&self) -> WeakClock {
-        WeakClock(Arc::downgrade(&self.0))
+    /// The connection as others see it who want its place.
+    pub(super) fn idle(&self) -> Arc<dyn Idle> {
+        Arc::<Shared>::clone(&self.0)
     }
 
     /// Counts the connection for its address until somebody authenticates.
@@ -161,17 +177,6 @@ impl Clock {
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
         self.0.counted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Since when nothing is asked on the connection; none if something is.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        let phase = self.phase();
-        phase.is_idle().then_some(phase.since)
-    }
-
-    /// Has the connection end, now or with the last answer that is on its way.
-    pub(super) fn end_when_idle(&self) {
-        self.change(|phase| phase.ending = true);
     }
 
     /// Whether the connection is to end now.
@@ -187,15 +192,11 @@ impl Clock {
     }
 
     fn phase(&self) -> Phase {
-        *self.0.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.phase()
     }
 
     fn change(&self, change: impl FnOnce(&mut Phase)) {
-        let mut phase = self.0.phase.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut phase);
-        if phase.is_over() {
-            self.0.over.notify_one();
-        }
+        self.0.change(change);
     }
 
     /// A request's head is complete.
@@ -253,11 +254,11 @@ impl Working {
         if counted.host.is_some() {
             return;
         }
-        let (listed, count) = hosts.enter(name, &self.clock);
+        let (listed, count) = hosts.enter(name, &self.clock.idle());
         counted.host = Some(listed);
         drop(counted);
         if count > usize::try_from(max).unwrap_or(usize::MAX) {
-            hosts.end_one(name, &self.clock);
+            hosts.end_one(name, &self.clock.idle());
         }
     }
 

@@ -64,7 +64,7 @@ pub async fn serve<S: AppendStore, D: Deletions>(
             Ok((stream, peer)) => {
                 let is_proxy = door.is_proxy(peer);
                 let clock = Clock::start();
-                let Some(arrival) = arrivals.arrive(peer.origin(), &clock, is_proxy) else {
+                let Some(arrival) = arrivals.arrive(peer.origin(), &clock.idle(), is_proxy) else {
                     door.turned_away.note(Cause::TooMany, peer, "");
                     continue;
                 };

@@ -5,22 +5,19 @@
 
 use std::sync::Arc;
 
-use pawl_policy::{Action, FileType, Grant, PrincipalName, Quota, RepositoryName, Role, Usage};
-use pawl_store::AppendStore;
+use pawl_policy::{Action, Caps, FileType, Grant, PrincipalName, Quota, RepositoryName, Role, Usage};
 use pawl_store::body::Upload;
-use pawl_store::deletions::Deletions;
 
 use super::gate::{Entered, Gate};
 use super::promises::{Promise, Promises};
 use super::reserve::{Reservations, Reserved};
-use super::service::Frontend;
 
 /// Locks of one principal, or keys of all, in one repository.
 type Group = (RepositoryName, FileType, Option<PrincipalName>);
 
 /// All that are on their way.
 #[derive(Debug, Default)]
-pub(super) struct Newcomers {
+pub(super) struct PendingUploads {
     /// New locks and keys.
     groups: Gate<Group>,
     in_repositories: Reservations<RepositoryName>,
@@ -36,36 +33,36 @@ pub(super) struct PendingUpload {
     on_disk: Option<Arc<Promise>>,
 }
 
-impl<S: AppendStore, D: Deletions> Frontend<S, D> {
+impl PendingUploads {
     /// Counts the file, if the action is to store one.
-    pub(super) fn newcomer(
+    pub(super) fn begin(
         &self,
+        caps: &Caps,
         principal: &PrincipalName,
         grant: &Grant,
         action: &Action,
         declared_bytes: Option<u64>,
     ) -> PendingUpload {
-        let bytes = self.counted_bytes(grant, action, declared_bytes);
+        let bytes = counted_bytes(caps, grant, action, declared_bytes);
         let within = |quota: Quota| bytes.filter(|_| !quota.is_unlimited());
-        let all = &self.newcomers;
         PendingUpload {
-            group: group(principal, action).map(|group| all.groups.enter(group)),
+            group: group(principal, action).map(|group| self.groups.enter(group)),
             in_repository: within(grant.quota)
-                .map(|bytes| all.in_repositories.reserve(&grant.repository, bytes)),
-            in_all: within(grant.total_quota).map(|bytes| all.in_all.reserve(principal, bytes)),
-            on_disk: bytes.map(|bytes| Arc::new(all.on_disk.make(principal, bytes))),
+                .map(|bytes| self.in_repositories.reserve(&grant.repository, bytes)),
+            in_all: within(grant.total_quota).map(|bytes| self.in_all.reserve(principal, bytes)),
+            on_disk: bytes.map(|bytes| Arc::new(self.on_disk.make(principal, bytes))),
         }
     }
+}
 
-    /// What a new file counts against a quota. One that does not say how long it is may become as long as its type
-    /// allows; one that says it is longer is refused for that.
-    fn counted_bytes(&self, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
-        let Action::Create(create) = action else { return None };
-        let most = *self.caps.sizes(&create.handle).end();
-        // Who may not store anything gets no room promised that others then lack.
-        let counts = create.handle.file_type() != Some(FileType::Locks) && grant.role != Role::Restore;
-        counts.then(|| declared_bytes.unwrap_or(most).min(most))
-    }
+/// What a new file counts against a quota. One that does not say how long it is may become as long as its type
+/// allows; one that says it is longer is refused for that.
+fn counted_bytes(caps: &Caps, grant: &Grant, action: &Action, declared_bytes: Option<u64>) -> Option<u64> {
+    let Action::Create(create) = action else { return None };
+    let most = *caps.sizes(&create.handle).end();
+    // Who may not store anything gets no room promised that others then lack.
+    let counts = create.handle.file_type() != Some(FileType::Locks) && grant.role != Role::Restore;
+    counts.then(|| declared_bytes.unwrap_or(most).min(most))
 }
 
 fn group(principal: &PrincipalName, action: &Action) -> Option<Group> {

@@ -24,7 +24,7 @@ use super::arrivals::Roster;
 use super::deadline::Working;
 use super::gate::Gate;
 use super::metrics::Metrics;
-use super::pending_upload::{Newcomers, PendingUpload};
+use super::pending_upload::{PendingUpload, PendingUploads};
 use super::proxy;
 use super::record::{Record, Recorded};
 use super::respond::{self, Body, Refusal};
@@ -45,7 +45,7 @@ pub struct Frontend<S, D = NoDeletions> {
     pub(super) caps: Caps,
     pub(super) limits: Limits,
     /// New files on their way to the store.
-    pub(super) newcomers: Newcomers,
+    pub(super) uploads: PendingUploads,
     /// Requests of each principal, until their answers are taken: each holds memory and a descriptor.
     places: Gate<PrincipalName>,
     requests: AtomicU64,
@@ -98,7 +98,7 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
             credentials,
             caps,
             limits,
-            newcomers: Newcomers::default(),
+            uploads: PendingUploads::default(),
             places: Gate::default(),
             requests: AtomicU64::new(1),
             refused_deletions: AtomicU64::new(0),
@@ -241,7 +241,7 @@ impl<S: AppendStore, D: Deletions> Frontend<S, D> {
         record.note_action(&action);
         let grant = principal.grant(action.repository()).ok_or(Denial::NotGranted)?;
         check_reach(&grant, &action, &self.nothing_known(peer))?;
-        let new = self.newcomer(&principal.name, &grant, &action, upload.declared_bytes());
+        let new = self.uploads.begin(&self.caps, &principal.name, &grant, &action, upload.declared_bytes());
         let permit = self.permit(principal, &grant, action, peer, &new).await?;
         new.follow(upload);
         self.carry_out(permit, &head.headers, upload, &principal.pace, record).await

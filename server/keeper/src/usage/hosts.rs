@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use pawl_policy::{PrincipalName, RepositoryName, Usage};
 use rustix::io::Errno;
 
-use super::Account;
 use super::attributes::{self, Mark, Net};
-use super::count::{Counting, place_of};
+use super::counting::{Counting, place_of};
 use super::maintenance::UsageLock;
-use crate::commit::Naming;
+use crate::account::Account;
 use crate::message::Refusal;
+use crate::naming::Naming;
 use crate::shutdown::Shutdown;
 use crate::{directory, facts, layout};
 

@@ -11,8 +11,8 @@ use pawl_policy::{PrincipalName, RepositoryName, Usage};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Account;
 use super::attributes::{self, Maintained};
+use crate::account::Account;
 use crate::shutdown::Shutdown;
 use crate::{directory, layout, write_ordering};
 

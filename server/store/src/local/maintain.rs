@@ -5,6 +5,7 @@
 
 mod back;
 mod batch;
+mod content;
 mod hide;
 mod locks;
 mod put_in;

@@ -5,8 +5,6 @@
 use pawl_config::s3::{Instances, S3Settings, Weakness};
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::OldVersions;
-
 /// One thing that was found out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -178,5 +176,36 @@ impl Findings {
 
     pub(super) fn add(&mut self, sort: Sort, text: impl Into<String>) {
         self.all.push(Finding { sort, text: text.into() });
+    }
+}
+
+/// What is known of the bucket's rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OldVersions {
+    /// They end so many days after they were replaced or hidden.
+    EndAfter(u32),
+    /// No rule ends them.
+    Stay,
+    /// The rules cannot be read, for this reason.
+    NotKnown(String),
+}
+
+impl OldVersions {
+    /// The same in words.
+    pub(super) fn finding(&self) -> Finding {
+        let (sort, text) = match self {
+            Self::EndAfter(days) => {
+                (Sort::Good, format!("what is overwritten or hidden can be brought back for {days} days"))
+            }
+            Self::Stay => {
+                let text = "no lifecycle rule ends old versions: what maintenance deletes takes room until it is purged";
+                (Sort::Note, text.to_owned())
+            }
+            Self::NotKnown(why) => {
+                (Sort::Note, format!("the bucket's lifecycle rules cannot be read ({why})"))
+            }
+        };
+        Finding { sort, text }
     }
 }

@@ -5,44 +5,12 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule};
-use serde::{Deserialize, Serialize};
 
 use super::failure::words;
-use super::finding::{Finding, Sort};
+use super::finding::OldVersions;
 
 /// How a listing begins, after the XML declaration.
 const LISTING: &[u8] = b"<ListBucketResult";
-
-/// What is known of the bucket's rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum OldVersions {
-    /// They end so many days after they were replaced or hidden.
-    EndAfter(u32),
-    /// No rule ends them.
-    Stay,
-    /// The rules cannot be read, for this reason.
-    NotKnown(String),
-}
-
-impl OldVersions {
-    /// The same in words.
-    pub(super) fn finding(&self) -> Finding {
-        let (sort, text) = match self {
-            Self::EndAfter(days) => {
-                (Sort::Good, format!("what is overwritten or hidden can be brought back for {days} days"))
-            }
-            Self::Stay => {
-                let text = "no lifecycle rule ends old versions: what maintenance deletes takes room until it is purged";
-                (Sort::Note, text.to_owned())
-            }
-            Self::NotKnown(why) => {
-                (Sort::Note, format!("the bucket's lifecycle rules cannot be read ({why})"))
-            }
-        };
-        Finding { sort, text }
-    }
-}
 
 /// Reads the rules that are in force for names beginning with `prefix`.
 pub(super) async fn old_versions(client: &Client, bucket: &str, prefix: &str) -> OldVersions {

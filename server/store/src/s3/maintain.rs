@@ -10,6 +10,7 @@ mod config;
 mod copies;
 mod hide;
 mod histories;
+mod lease_timing;
 mod lock;
 mod lock_ticket;
 mod locks;

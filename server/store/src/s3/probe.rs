@@ -15,9 +15,10 @@ use sha2::{Digest, Sha256};
 
 use super::client::Clients;
 use super::failure::{Failure, failure, words};
+use super::finding::OldVersions;
 use super::finding::{Findings, ProbeError, Sort, TakenNames};
 use super::layout::Layout;
-use super::lifecycle::{self, OldVersions};
+use super::lifecycle;
 use super::put::{self, PutOutcome, Target, checksum};
 use super::{Tenant, versions};
 

@@ -106,8 +106,8 @@ mod tests {
     use tokio::sync::watch;
     use tokio::time::advance;
 
-    use super::super::recent::STANDS;
     use super::*;
+    use crate::http::status::recent::STANDS;
 
     /// A store that counts how often it is troubled, and answers while it is awake.
     #[derive(Clone)]

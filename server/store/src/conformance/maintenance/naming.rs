@@ -9,8 +9,8 @@ use pawl_policy::{
     RepositoryState,
 };
 
-use super::super::fixture::permit;
 use super::{Both, id_of, key, repository, upload};
+use crate::conformance::fixture::permit;
 use crate::maintenance::{MaintenanceStore, Reason};
 use crate::{AppendStore, Created};
 

@@ -5,32 +5,16 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use pawl_keeper::{counts, directory, facts, layout, note_stored};
-use pawl_policy::{Caps, Handle, PrincipalName, RepositoryName};
+use pawl_keeper::{counts, directory, layout, note_stored};
+use pawl_policy::{Handle, PrincipalName, RepositoryName};
 use rustix::io::Errno;
 
+use super::content::is_right;
 use super::{Disk, hide, versions};
 use crate::local::create::hash;
 use crate::local::open_file;
 use crate::maintenance::{Place, PutBackError};
 use crate::{Created, Facts, StoreError};
-
-/// Whether the content is what the name says; of a `config`, what was recorded of it, if anything was.
-pub(super) fn is_right(file: &File, handle: &Handle) -> Result<bool, StoreError> {
-    let expected = match handle {
-        Handle::File(_, id) => Some(id.to_string()),
-        Handle::Config => facts::content_hash(file)?,
-    };
-    match hash(file) {
-        Ok(found) => {
-            let is_small = file.metadata()?.len() <= Caps::IN_MEMORY_BYTES_MAX;
-            Ok(expected.map_or(is_small, |expected| expected == found.to_string()))
-        }
-        // The disk itself says that it cannot give the bytes back.
-        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// Makes a copy the visible one, and says how large it is.
 pub(super) fn put_back(

@@ -11,7 +11,7 @@ use pawl_policy::{Audience, BatchId, Handle, RepositoryName};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
-use super::back::is_right;
+use super::content::is_right;
 use super::{Disk, walk};
 use crate::local::open_file;
 use crate::maintenance::{Batch, Hid};

@@ -6,9 +6,9 @@
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use pawl_policy::FileType;
 
-use super::super::names::{self, Object};
-use super::super::{S3Store, layout};
 use crate::StoreError;
+use crate::s3::names::{self, Object};
+use crate::s3::{S3Store, layout};
 
 /// Ranges of one repository's `data` at a time. Each has one page in memory, which is some 400 KiB of XML.
 const PARALLEL: u32 = 8;

@@ -11,33 +11,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::S3Maintenance;
+use super::lease_timing::LeaseTiming;
 use super::lock_ticket::LockTicket;
 use crate::StoreError;
 use crate::s3::facts::new_mark;
 use crate::s3::failure::{Failure, failure, store_error};
 use crate::s3::names;
-
-/// How a holder shows that it lives, and when others take its place.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LeaseTiming {
-    /// How often the holder shows that it lives.
-    pub(super) beat_every: Duration,
-    /// After so long without a sign the holder stops by itself.
-    pub(super) silent_max: Duration,
-    /// And only after so much longer do others take its place.
-    pub(super) expired: Duration,
-    /// Whoever was about to take it is waited for so long.
-    pub(super) turn_expired: Duration,
-}
-
-impl LeaseTiming {
-    const USUAL: Self = Self {
-        beat_every: Duration::from_mins(2),
-        silent_max: Duration::from_mins(10),
-        expired: Duration::from_mins(20),
-        turn_expired: Duration::from_mins(10),
-    };
-}
 
 /// What the lock says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::S3Maintenance;
-use super::lock::LeaseTiming;
+use super::lease_timing::LeaseTiming;
 use crate::StoreError;
 use crate::s3::names::{self, Object};
 

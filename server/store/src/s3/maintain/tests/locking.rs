@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::s3::maintain::lock::LeaseTiming;
+use crate::s3::maintain::lease_timing::LeaseTiming;
 
 /// A life in seconds: S3 tells whole ones. Some, as a store on a busy machine takes its time.
 const QUICK: LeaseTiming = LeaseTiming {
