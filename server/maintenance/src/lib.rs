@@ -1,7 +1,12 @@
-//! `pawl maintain`: pruning and repairing, in a process of its own.
+//! `pawl maintain`: pruning and repairing, in a process of its own; and `pawl doctor`, whose findings a report has as well.
 //!
 //! Invariant: nothing here runs in a process that serves hosts; whatever acts holds the lock of maintenance, through its
 //! keeper, so that two never work at once.
+
+#![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
+)]
 
 mod admin;
 mod amend;

@@ -1,14 +1,11 @@
 //! Pawl: a restic-compatible REST repository server whose hosts can only add.
 //!
-//! The program itself: its command line, and what each command does with the crates below it, the frontend, the store, the
-//! keeper, restic's formats and the policy.
+//! The program itself: its command line, and what each command does with the crates below it: maintenance, the frontend, the
+//! store, the keeper and the policy.
 //!
 //! Invariant: what somebody may do is decided in `pawl_policy`, and done by `pawl_store`.
 
-#![cfg_attr(
-    test,
-    expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on should stop")
-)]
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod audit_command;
 pub mod cli;
