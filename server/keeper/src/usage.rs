@@ -20,7 +20,7 @@ use super::message::Refusal;
 use super::naming::Naming;
 use super::shutdown::Shutdown;
 use super::tenant::Tenant;
-use super::{directory, layout, write_ordering};
+use super::write_ordering;
 use hosts::HostsUsage;
 pub use maintenance::MaintenanceUsage;
 
@@ -151,5 +151,5 @@ impl KeeperUsage {
 pub(crate) fn count_nothing_at_start(data: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let counted_ms = crate::facts::now_ms();
     let mark = attributes::Mark { ended_ms: counted_ms + pawl_policy::DAY_MS, counted_ms };
-    attributes::write_mark(directory::open_or_make(data, layout::USAGE)?.as_fd(), mark)
+    attributes::write_mark(crate::directory::open_or_make(data, crate::layout::USAGE)?.as_fd(), mark)
 }
