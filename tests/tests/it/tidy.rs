@@ -6,7 +6,7 @@
 
 mod circles;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use circles::Crate;
@@ -134,6 +134,38 @@ fn the_architecture_shows_the_crates_in_an_order_in_which_none_uses_a_later_one(
     }
     let manifests = texts("server", "Cargo.toml").len() + texts("policy", "Cargo.toml").len();
     assert_eq!(above.len(), manifests, "{above:?}");
+}
+
+#[test]
+fn the_picture_of_the_crates_shows_what_each_is_built_from() {
+    let picture = std::fs::read_to_string(root().join("docs/pictures/crates.svg")).unwrap();
+    let shown = picture
+        .split("<title>")
+        .skip(1)
+        .filter_map(|rest| rest.split("</title>").next()?.split_once(" uses "));
+    let mut drawn: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (one, other) in shown {
+        drawn.entry(one.to_owned()).or_default().insert(other.to_owned());
+    }
+    let manifests = texts("server", "Cargo.toml").into_iter().chain(texts("policy", "Cargo.toml"));
+    let used = manifests.map(|(_, manifest)| {
+        let name = manifest.split("\nname = \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        (name, uses(&manifest).into_iter().collect())
+    });
+    let used: BTreeMap<String, BTreeSet<String>> = used.collect();
+    for name in used.keys() {
+        assert_eq!(
+            reached(&drawn, name),
+            reached(&used, name),
+            "{name}: `scripts/pictures crates` draws it anew"
+        );
+    }
+}
+
+/// All that a crate is built from.
+fn reached(uses: &BTreeMap<String, BTreeSet<String>>, name: &str) -> BTreeSet<String> {
+    let own = uses.get(name).into_iter().flatten();
+    own.flat_map(|used| reached(uses, used).into_iter().chain([used.clone()])).collect()
 }
 
 /// What each crate is made of, without its tests.
