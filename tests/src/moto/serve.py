@@ -13,6 +13,9 @@ To list the versions of one object, moto copies and sorts those of the whole buc
 three thousand. Here it looks at those whose names begin as asked, and copies what a listing changes. It parses each time
 of an object only once.
 
+For each request moto looks through the folders of all its services, one request at a time, and logs it. Here it remembers
+what it found, and logs none: that was most of what a request cost.
+
 An object stored with the metadata `each-line` is a list of names, one a line: an object of one byte is stored under each.
 """
 
@@ -22,10 +25,11 @@ import sys
 import threading
 import types
 
-from moto import settings
+from moto import backends, settings
 from moto.core import serialize
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.s3 import models
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
 from moto.s3.responses import S3Response
 from moto.server import main
 
@@ -87,6 +91,11 @@ def check_some(self, bucket_name=None, key_name=None):
         check_s3(self, bucket_name, key_name)
 
 
+services = tuple(backends.list_of_moto_modules())
+backends.list_of_moto_modules = lambda: services
+backend_of_host = functools.cache(DomainDispatcherApplication.get_backend_for_host)
+DomainDispatcherApplication.get_backend_for_host = lambda self, host: backend_of_host(self, host)
+MotoRequestHandler.log_request = lambda self, *answer: None
 settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
 ActionAuthenticatorMixin._authenticate_and_authorize_normal_action = lambda self, resource="*": None
 ActionAuthenticatorMixin._authenticate_and_authorize_s3_action = check_some

@@ -72,6 +72,14 @@ struct Tried {
     version: Option<String>,
 }
 
+/// Why an old version was not read back.
+enum NotKept {
+    /// The credential may not read it.
+    Denied(String),
+    /// It is not there, or is another; or the store does not say.
+    Lost(String),
+}
+
 impl Probe<'_> {
     fn failed<E>(&self, error: &SdkError<E, HttpResponse>) -> ProbeError
     where
@@ -93,6 +101,13 @@ impl Probe<'_> {
             return Ok(());
         };
         match self.kept(&key, &version).await {
+            Err(NotKept::Denied(cause)) => {
+                let text = format!(
+                    "an old version of an object cannot be read ({cause}), so that it is not known whether the bucket keeps \
+                     versions: allow s3:GetObjectVersion"
+                );
+                findings.add(Sort::Fault, text);
+            }
             Ok(was_overwritten) => {
                 findings.keeps_versions = true;
                 let text = if was_overwritten {
@@ -102,7 +117,7 @@ impl Probe<'_> {
                 };
                 findings.add(Sort::Good, text);
             }
-            Err(cause) => {
+            Err(NotKept::Lost(cause)) => {
                 let text = format!("the store names versions, and does not show that it keeps them: {cause}");
                 findings.add(Sort::Weak(Weakness::Unversioned), text);
             }
@@ -111,23 +126,29 @@ impl Probe<'_> {
     }
 
     /// Overwrites the object, unless a policy forbids that, and reads its first version back. Whether it was overwritten.
-    async fn kept(&self, key: &str, version: &str) -> Result<bool, String> {
+    async fn kept(&self, key: &str, version: &str) -> Result<bool, NotKept> {
         let other = Bytes::from_static(b"overwritten");
         let mut target = self.target(key, false);
         target.sha256 = Sha256::digest(&other).into();
         let overwritten = put::whole(self.client, self.settings, target, other).await;
         let bucket = &self.settings.bucket;
-        let history = versions::history(self.client, bucket, key).await.map_err(|error| error.to_string())?;
+        let history = versions::history(self.client, bucket, key).await;
+        let history = history.map_err(|error| NotKept::Lost(error.to_string()))?;
         if !history.versions.iter().any(|listed| listed.id.as_deref() == Some(version)) {
-            return Err(format!("it does not list version {version} of an object that it just stored"));
+            let cause = format!("it does not list version {version} of an object that it just stored");
+            return Err(NotKept::Lost(cause));
         }
         let get = self.client.get_object().bucket(bucket).key(key).version_id(version).send().await;
-        let body = get.map_err(|error| format!("cannot read an old version: {}", words(&error)))?.body;
-        let read = body.collect().await.map_err(|error| format!("cannot read an old version: {error}"))?;
+        let answer = get.map_err(|error| match failure(&error) {
+            Failure::Denied => NotKept::Denied(words(&error)),
+            _ => NotKept::Lost(format!("cannot read an old version: {}", words(&error))),
+        })?;
+        let read = answer.body.collect().await;
+        let read = read.map_err(|error| NotKept::Lost(format!("cannot read an old version: {error}")))?;
         if read.into_bytes() == content_of(key) {
             return Ok(matches!(overwritten, Ok(PutOutcome::Stored(_))));
         }
-        Err("asked for the first version of an object, it gives other bytes".to_owned())
+        Err(NotKept::Lost("asked for the first version of an object, it gives other bytes".to_owned()))
     }
 
     /// Whether a name that is taken stays as it is, also if several want it at once.
@@ -191,9 +212,13 @@ impl Probe<'_> {
         let mut target = self.target(&key, findings.knows_conditions());
         target.sha256 = [7; 32];
         let put = put::whole(self.client, self.settings, target, content_of(&key)).await;
-        // A store that does not answer this is refused for it.
-        let is_there = self.head(&key).await.is_ok_and(|found| found.is_some());
-        let is_checked = put.is_err() && !is_there;
+        // Some stores answer this with an error that does not say whether they stored it.
+        let head = self.client.head_object().bucket(&self.settings.bucket).key(&key).send().await;
+        let is_there = match &head {
+            Err(error) if error.raw_response().is_none() => return Err(self.failed(error)),
+            head => head.is_ok(),
+        };
+        let is_checked = !matches!(put, Ok(PutOutcome::Stored(_) | PutOutcome::Taken)) && !is_there;
         if is_checked {
             findings.add(Sort::Good, "the store checks the SHA-256 of what it is given");
         } else {

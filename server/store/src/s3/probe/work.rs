@@ -13,8 +13,22 @@ use crate::s3::finding::{Findings, ProbeError, Sort};
 use crate::s3::put::{self, PutOutcome};
 use crate::s3::versions;
 
-/// Why a trial failed: what was tried, what the store said, and what to do.
-type Trial = Result<(), String>;
+/// What came of a trial.
+type Trial = Result<(), Unmet>;
+
+/// Why a trial was not passed.
+enum Unmet {
+    /// What was tried, what the store said, and what to do.
+    Finding(String),
+    /// The store did not answer: nothing was found out.
+    Silent(ProbeError),
+}
+
+impl From<String> for Unmet {
+    fn from(finding: String) -> Self {
+        Self::Finding(finding)
+    }
+}
 
 /// The bytes of an object that are asked for, both ends included.
 const FIRST: usize = 5;
@@ -49,7 +63,13 @@ impl Probe<'_> {
             trials.push(self.note(&name, conditional, findings.keeps_versions).await);
             trials.push(self.hiding(&name).await);
         }
-        let failed: Vec<_> = trials.into_iter().filter_map(Result::err).collect();
+        let mut failed = Vec::new();
+        for unmet in trials.into_iter().filter_map(Result::err) {
+            match unmet {
+                Unmet::Finding(text) => failed.push(text),
+                Unmet::Silent(error) => return Err(error),
+            }
+        }
         if failed.is_empty() {
             let whose = match side {
                 Tenant::Hosts => "hosts need",
@@ -67,24 +87,32 @@ impl Probe<'_> {
         let head = self.client.head_object().bucket(&self.settings.bucket).key(key).send().await;
         match head {
             Err(error) if failure(&error) == Failure::Absent => Ok(()),
-            Err(error) => Err(format!(
+            Err(error) if is_silent(&error) => Err(Unmet::Silent(self.failed(&error))),
+            Err(error) => Err(Unmet::Finding(format!(
                 "asked for an object that is not there, the store answers '{}' instead of 404: allow s3:ListBucket on \
                  the whole bucket",
                 words(&error)
-            )),
-            Ok(_) => Err("the store says that an object is there which nobody stored".to_owned()),
+            ))),
+            Ok(_) => {
+                Err(Unmet::Finding("the store says that an object is there which nobody stored".to_owned()))
+            }
         }
     }
 
     async fn range(&self, key: &str) -> Trial {
         let get = self.client.get_object().bucket(&self.settings.bucket).key(key);
         let answer = get.range(format!("bytes={FIRST}-{LAST}")).send().await;
-        let answer = answer.map_err(|error| refused("an object cannot be read", &error, "s3:GetObject"))?;
-        let read = answer.body.collect().await.map_err(|error| format!("an object breaks off: {error}"))?;
+        let answer =
+            answer.map_err(|error| self.refused("an object cannot be read", &error, "s3:GetObject"))?;
+        let read = answer.body.collect().await;
+        let read =
+            read.map_err(|error| Unmet::Silent(self.strange(&format!("an object breaks off: {error}"))))?;
         if content_of(key).get(FIRST..=LAST) == Some(&read.into_bytes()[..]) {
             return Ok(());
         }
-        Err("asked for a range of an object, the store gives other bytes; restic reads ranges".to_owned())
+        Err(Unmet::Finding(
+            "asked for a range of an object, the store gives other bytes; restic reads ranges".to_owned(),
+        ))
     }
 
     async fn listing(&self, key: &str) -> Trial {
@@ -92,14 +120,16 @@ impl Probe<'_> {
         if listed.iter().any(|name| name == key) {
             return Ok(());
         }
-        Err("an object that was just stored is missing in the store's listing: restic needs listings that are true \
-             at once"
-            .to_owned())
+        Err(Unmet::Finding(
+            "an object that was just stored is missing in the store's listing: restic needs listings that are true at once"
+                .to_owned(),
+        ))
     }
 
-    async fn listed(&self, prefix: &str) -> Result<Vec<String>, String> {
+    async fn listed(&self, prefix: &str) -> Result<Vec<String>, Unmet> {
         let list = self.client.list_objects_v2().bucket(&self.settings.bucket).prefix(prefix).send().await;
-        let page = list.map_err(|error| refused("the bucket cannot be listed", &error, "s3:ListBucket"))?;
+        let page =
+            list.map_err(|error| self.refused("the bucket cannot be listed", &error, "s3:ListBucket"))?;
         Ok(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect())
     }
 
@@ -115,7 +145,7 @@ impl Probe<'_> {
         if [&marker, &below].into_iter().all(|key| listed.contains(key)) {
             return Ok(());
         }
-        Err(NO_MARKERS.to_owned())
+        Err(Unmet::Finding(NO_MARKERS.to_owned()))
     }
 
     async fn lock(&self, name: &str, conditional: bool) -> Trial {
@@ -128,11 +158,13 @@ impl Probe<'_> {
             format!("a lock cannot be stored ({}): allow s3:PutObject on */locks/*", failed.error)
         })?;
         let delete = self.client.delete_object().bucket(bucket).key(&key).send().await;
-        delete
-            .map_err(|error| refused("a lock cannot be removed", &error, "s3:DeleteObject on */locks/*"))?;
+        delete.map_err(|error| {
+            self.refused("a lock cannot be removed", &error, "s3:DeleteObject on */locks/*")
+        })?;
         match self.client.head_object().bucket(bucket).key(&key).send().await {
             Err(error) if failure(&error) == Failure::Absent => Ok(()),
-            _ => Err("a lock that was removed is still there".to_owned()),
+            Err(error) if is_silent(&error) => Err(Unmet::Silent(self.failed(&error))),
+            _ => Err(Unmet::Finding("a lock that was removed is still there".to_owned())),
         }
     }
 
@@ -155,7 +187,8 @@ impl Probe<'_> {
             target.sha256 = [7; 32];
             let put = put::whole(self.client, self.settings, target, content_of(key)).await;
             if let Err(put::Failed { failure: Failure::Denied, error }) = put {
-                return Err(format!("'{key}' could not be stored ({error}): allow s3:PutObject there"));
+                let text = format!("'{key}' could not be stored ({error}): allow s3:PutObject there");
+                return Err(Unmet::Finding(text));
             }
         }
         Ok(())
@@ -168,17 +201,22 @@ impl Probe<'_> {
             match self.put(&key, conditional).await {
                 Ok(Some(PutOutcome::Stored(_))) => {}
                 Ok(_) => {
-                    return Err(format!("a note of maintenance could not be {attempt}: the name is taken"));
+                    let text = format!("a note of maintenance could not be {attempt}: the name is taken");
+                    return Err(Unmet::Finding(text));
                 }
                 Err(error) => {
-                    return Err(format!(
+                    return Err(Unmet::Finding(format!(
                         "a note of maintenance could not be {attempt} ({error}): allow s3:PutObject on .pawl/*"
-                    ));
+                    )));
                 }
             }
             let delete = self.client.delete_object().bucket(&self.settings.bucket).key(&key).send().await;
             delete.map_err(|error| {
-                refused("a note of maintenance cannot be taken back", &error, "s3:DeleteObject on .pawl/*")
+                self.refused(
+                    "a note of maintenance cannot be taken back",
+                    &error,
+                    "s3:DeleteObject on .pawl/*",
+                )
             })?;
         }
         if !keeps_versions {
@@ -189,7 +227,9 @@ impl Probe<'_> {
         if history.shown().is_none() && history.versions.len() == 2 && !history.markers_ms.is_empty() {
             return Ok(());
         }
-        Err("an object that was deleted does not keep its versions behind a delete marker".to_owned())
+        Err(Unmet::Finding(
+            "an object that was deleted does not keep its versions behind a delete marker".to_owned(),
+        ))
     }
 
     /// Maintenance hides files. A marker on a name that was never stored hides nothing.
@@ -198,19 +238,29 @@ impl Probe<'_> {
         match self.client.delete_object().bucket(&self.settings.bucket).key(&key).send().await {
             Ok(_) => Ok(()),
             Err(error) if failure(&error) == Failure::Absent => Ok(()),
-            Err(error) => Err(refused("a snapshot cannot be hidden", &error, "s3:DeleteObject on all files")),
+            Err(error) => {
+                Err(self.refused("a snapshot cannot be hidden", &error, "s3:DeleteObject on all files"))
+            }
         }
+    }
+
+    fn refused<E>(&self, what: &str, error: &SdkError<E, HttpResponse>, right: &str) -> Unmet
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        if is_silent(error) {
+            return Unmet::Silent(self.failed(error));
+        }
+        Unmet::Finding(match failure(error) {
+            Failure::Denied => format!("{what} ({}): allow {right}", words(error)),
+            _ => format!("{what}: {}", words(error)),
+        })
     }
 }
 
-fn refused<E>(what: &str, error: &SdkError<E, HttpResponse>, right: &str) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    match failure(error) {
-        Failure::Denied => format!("{what} ({}): allow {right}", words(error)),
-        _ => format!("{what}: {}", words(error)),
-    }
+/// Whether the store gave no answer at all.
+fn is_silent<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.raw_response().is_none()
 }
 
 const NO_MARKERS: &str = "the store cannot keep an object 'name/' beside objects whose names begin with 'name/', as \

@@ -27,6 +27,41 @@ async fn versions_are_believed_when_they_were_read_back() {
     assert!(error.contains("cannot read an old version") && error.contains("unversioned"), "{error}");
 }
 
+/// Of OpenStack Swift, a user whom the container's list lets store and read, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_version_that_may_not_be_read_is_no_sign_of_none() {
+    let error = refused(Which::all("GET", "versionId="), Fault::Answer(403, "AccessDenied")).await;
+    assert!(error.contains("allow s3:GetObjectVersion") && !error.contains("unversioned"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_falls_silent_was_not_tried() {
+    for which in [
+        Which::all("GET", "/.pawl-probe/").header("range:"),
+        Which::all("GET", "list-type="),
+        Which::all("DELETE", "/prefix/locks/locks/"),
+    ] {
+        let error = refused(which, Fault::Cut).await;
+        assert!(error.starts_with("cannot try out bucket") && !error.contains("allow"), "{error}");
+    }
+}
+
+/// s3s-fs answers so, and stores nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_content_that_ends_in_an_error_is_not_stored() {
+    let server = moto();
+    let bucket = server.bucket("backup", Kind::Versioned);
+    let line = Faults::in_front_of(server.address());
+    let [refused, opened] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut settings = settings(&bucket.through(line.address()), refused.path());
+    settings.accept.retain(|weakness| *weakness != Weakness::UncheckedContent);
+    let error = S3Store::open(settings.clone(), keeper(refused.path(), false)).await.err().unwrap();
+    assert!(error.to_string().contains("\"unchecked-content\""), "{error}");
+    let wrong = format!("x-amz-checksum-sha256: {}", put::checksum(&[7; 32]));
+    line.add(Which::all("PUT", "").header(&wrong), Fault::Answer(500, "InternalError"));
+    S3Store::open(settings, keeper(opened.path(), false)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_hosts_need_and_the_credential_lacks_is_named() {
     let denied = || Fault::Answer(403, "AccessDenied");
