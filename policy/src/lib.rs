@@ -9,7 +9,7 @@
 extern crate alloc;
 
 mod action;
-mod batch;
+mod batch_id;
 mod context;
 mod decide;
 mod grant;
@@ -21,7 +21,7 @@ pub mod retention;
 mod table;
 
 pub use action::{Action, Create, CreateRepository, Delete, DeleteRepository, List, Read, RemoveLock, Stat};
-pub use batch::{BatchId, InvalidBatchId};
+pub use batch_id::{BatchId, InvalidBatchId};
 pub use context::{Audience, Context, FileState, RepositoryState, Room};
 pub use decide::{Denial, Permit, Permitted, check_reach, decide, lock_has_expired, locks_are_suspended};
 pub use grant::{FILE_BYTES_MIN, Grant, Quota, Role, Usage};

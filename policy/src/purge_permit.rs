@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::batch::BatchId;
+use crate::batch_id::BatchId;
 
 /// Days that a deletion waits unless configured.
 pub const PURGE_DELAY_DAYS: u32 = 14;

@@ -18,7 +18,7 @@ mod promises;
 pub mod proxy;
 mod range;
 mod record;
-mod reserve;
+mod reservations;
 mod respond;
 mod route;
 mod service;

@@ -9,8 +9,8 @@ use pawl_store::maintenance::{Found, MaintenanceStore};
 use pawl_store::{StoreError, now_ms};
 use serde::Serialize;
 
+use super::batch_list::count;
 use super::clock;
-use super::deleted::count;
 use super::session::{self, Session};
 use crate::command_line::Trust;
 

@@ -12,8 +12,8 @@ use pawl_store::maintenance::{Found, Hid, MaintenanceStore, Reason};
 use pawl_store::{AppendStore, StoreError};
 use serde::Serialize;
 
-use super::deleted::count;
-use super::deletion;
+use super::batch_list::count;
+use super::deletion_permit;
 use super::session::{self, Session};
 use super::{progress, session::user};
 use crate::command_line::DeleteFiles;
@@ -99,7 +99,7 @@ async fn permit(
         return Err(format!("there is no {handle} in {repository}; nothing was deleted").into());
     };
     let floor_ms = if options.below_floor { 0 } else { session.config.maintenance.floor_ms() };
-    deletion::permit(principal, repository, handle, &facts, floor_ms).map_err(|denial| {
+    deletion_permit::permit(principal, repository, handle, &facts, floor_ms).map_err(|denial| {
         format!("{handle}: {denial}; nothing was deleted (--below-floor deletes young snapshots as well)")
             .into()
     })

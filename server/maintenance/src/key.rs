@@ -10,7 +10,7 @@ use pawl_store::StoreError;
 use pawl_store::maintenance::{Found, MaintenanceStore};
 use serde::Serialize;
 
-use super::deleted::moment;
+use super::batch_list::moment;
 use super::session;
 use crate::command_line::{Key, OneKey};
 

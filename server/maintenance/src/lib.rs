@@ -11,13 +11,13 @@
 mod admin;
 mod amend;
 mod archive;
+mod batch_list;
 mod clock;
 pub mod command_line;
 mod config;
 mod content;
 mod delete;
-mod deleted;
-mod deletion;
+mod deletion_permit;
 pub mod doctor;
 mod enroll;
 mod examine;

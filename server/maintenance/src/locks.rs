@@ -17,7 +17,7 @@ use pawl_store::locks::{Lock, LockStore};
 use pawl_store::{AppendStore, StoreError, now_ms};
 use tokio::time::{Instant, sleep};
 
-use super::deletion;
+use super::deletion_permit;
 use super::restic::ResticError;
 use super::session::{self, Session};
 use super::stop::Stop;
@@ -288,7 +288,7 @@ pub(super) async fn remove(
     let mut removed = 0;
     for Lock { id, facts, .. } in locks {
         let handle = Handle::File(FileType::Locks, *id);
-        if let Ok(Permit::RemoveLock(permit)) = deletion::permit(&user, repository, handle, facts, 0) {
+        if let Ok(Permit::RemoveLock(permit)) = deletion_permit::permit(&user, repository, handle, facts, 0) {
             session.files.remove_lock(&permit).await?;
             removed += 1;
         }

@@ -18,7 +18,7 @@ use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, Purged, Re
 use pawl_store::{AHEAD_MAX_MS, StoreError, now_ms};
 use serde::Serialize;
 
-use super::deleted::{Listed, Weight, all_are_readable, count, listed, moment, unreadable, weigh};
+use super::batch_list::{Listed, Weight, all_are_readable, count, listed, moment, unreadable, weigh};
 use super::session::{self, Session, is_right};
 use super::{clock, progress, verify};
 use crate::command_line::Purge;

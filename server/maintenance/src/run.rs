@@ -26,7 +26,7 @@ use pawl_config::print::{self, ExitStatus, Outcome};
 use pawl_config::run_settings::{Portions, RunSettings};
 use pawl_config::{Config, Log, LogLevel};
 
-use super::deleted::all_are_readable;
+use super::batch_list::all_are_readable;
 use super::locks::{ExclusiveAccess, ON_ITS_WAY, Timeouts};
 use super::pending_audit;
 use super::purge;

@@ -14,7 +14,7 @@ use pawl_store::maintenance::{Batch, Hidden, MaintenanceStore, Place, PutBackErr
 use pawl_store::{Created, StoreError};
 use serde::Serialize;
 
-use super::deleted::{self, count, weigh};
+use super::batch_list::{self, count, weigh};
 use super::map_concurrent::{FILES_AT_A_TIME, map_concurrent};
 use super::session::{self, Session};
 use super::{progress, session::is_right};
@@ -43,7 +43,7 @@ struct Report {
 
 /// Runs the command.
 pub(super) fn run(options: &Undelete) -> Outcome {
-    let Some(batch) = &options.batch else { return deleted::list(&options.place, options.json) };
+    let Some(batch) = &options.batch else { return batch_list::list(&options.place, options.json) };
     session::act(&options.place, async |session| {
         let batches = chosen(session, batch, options.only).await?;
         let mut report = Report::default();

@@ -10,7 +10,7 @@ use pawl_store::body::Upload;
 
 use super::gate::{Entered, Gate};
 use super::promises::{Promise, Promises};
-use super::reserve::{Reservations, Reserved};
+use super::reservations::{Reservations, Reserved};
 
 /// Locks of one principal, or keys of all, in one repository.
 type Group = (RepositoryName, FileType, Option<PrincipalName>);

@@ -8,7 +8,7 @@ use pawl_store::AppendStore;
 use pawl_store::maintenance::{MaintenanceStore, Reason};
 
 use super::{ExamineError, Junk};
-use crate::deletion;
+use crate::deletion_permit;
 use crate::session::{self, Session};
 
 /// Hides files, and notes who stored them. `note` is told of the batch before it holds anything. Returns what to undo: locks
@@ -50,6 +50,6 @@ async fn permit(
     let handle: Handle = file.handle;
     let Some(facts) = session.files.facts(repository, &handle).await? else { return Ok(None) };
     file.creator = facts.creator.as_ref().map(ToString::to_string);
-    let decided = deletion::permit(user, repository, handle, &facts, 0);
+    let decided = deletion_permit::permit(user, repository, handle, &facts, 0);
     decided.map(Some).map_err(|denial| ExamineError::Other(format!("{handle}: {denial}")))
 }

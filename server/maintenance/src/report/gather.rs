@@ -33,7 +33,7 @@ use crate::state_file;
 use crate::verify::Covered;
 use crate::verify::finding::{Finding, Kind, Severity};
 use crate::verify::state::{State, States};
-use crate::{deleted::Listed, probe_cache};
+use crate::{batch_list::Listed, probe_cache};
 
 /// What a report starts from.
 #[derive(Debug, Default)]

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::remembered::{AlreadyRead, Expected};
 use super::words::{Moment, Words};
+use crate::batch_list::Listed;
 use crate::config::ConfigPresence;
-use crate::deleted::Listed;
 use crate::doctor::{Adversary, Line};
 use crate::record::{HeldSnapshot, Junk, Night, Step};
 use crate::verify::finding::{Finding, Kind, Severity};

@@ -19,8 +19,8 @@ use super::audited::Audited;
 use super::audited::Since;
 use super::earlier::Earlier;
 use super::remembered::AlreadyRead;
+use crate::batch_list::{Listed, Weight, listed, unreadable as unreadable_batch};
 use crate::config::ConfigPresence;
-use crate::deleted::{Listed, Weight, listed, unreadable as unreadable_batch};
 
 /// What is there.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use pawl_store::maintenance::Reason;
 use super::model::{LastBackup, Log, Refused, Report, Repository, Verified};
 use super::seen;
 use super::words::{Words, ago, need_attention, number, size};
-use crate::deleted::{Listed, count};
+use crate::batch_list::{Listed, count};
 use crate::record::StepStatus;
 
 /// Digits of an id that are shown.

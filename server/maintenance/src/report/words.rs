@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 
 use serde::{Serialize, Serializer};
 
-use crate::deleted::moment;
+use crate::batch_list::moment;
 
 /// Longest text that is shown, in characters: a line is a line.
 const SHOWN_MAX: usize = 600;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::repository_run::RepositoryRun;
 use super::word;
-use crate::deleted::moment;
+use crate::batch_list::moment;
 use crate::record::{Done, StepStatus};
 use crate::report::need_attention;
 use crate::stop::Why;

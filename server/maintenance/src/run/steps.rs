@@ -18,8 +18,8 @@ use pawl_store::{AppendStore, StoreError, local, now_ms};
 
 use super::repository_run::RepositoryRun;
 use super::step_outcome::StepOutcome;
+use crate::batch_list::{count, weigh};
 use crate::command_line::Purge;
-use crate::deleted::{count, weigh};
 use crate::examine;
 use crate::forget::{self, Wanted};
 use crate::locks::{self, ExclusiveAccess};

@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 
 use super::repository_run::RepositoryRun;
 use super::step_outcome::StepOutcome;
+use crate::batch_list::count;
 use crate::command_line::Reading;
-use crate::deleted::count;
 use crate::purge::today;
 use crate::record::{Day, Step, Verified};
 use crate::state_file;

@@ -40,7 +40,7 @@ pub(super) struct Held {
 pub struct MaintenanceLock {
     this: S3Maintenance,
     run: String,
-    pulse: LeaseTiming,
+    timing: LeaseTiming,
     /// When it was last shown that the holder lives.
     shown: Mutex<Instant>,
 }
@@ -54,10 +54,10 @@ impl S3Maintenance {
     pub(super) async fn lock_with(
         &self,
         machine: &str,
-        pulse: LeaseTiming,
+        timing: LeaseTiming,
     ) -> Result<MaintenanceLock, StoreError> {
-        let turn = self.turn(machine, pulse).await?;
-        let lock = self.take_lock(machine, pulse, &turn).await;
+        let turn = self.turn(machine, timing).await?;
+        let lock = self.take_lock(machine, timing, &turn).await;
         turn.end(self).await;
         lock
     }
@@ -66,15 +66,15 @@ impl S3Maintenance {
     async fn take_lock(
         &self,
         machine: &str,
-        pulse: LeaseTiming,
+        timing: LeaseTiming,
         turn: &LockTicket,
     ) -> Result<MaintenanceLock, StoreError> {
         let holder = Holder { machine: machine.to_owned(), run: new_mark()?, process: std::process::id() };
         if let Some(Held { holder: other, etag }) = self.lock_holder().await? {
             if other.machine != machine {
                 let silent_ms = self.silent_ms(&other, &holder).await?;
-                if u128::from(silent_ms) < pulse.expired.as_millis() {
-                    return Err(taken(&other, silent_ms, pulse));
+                if u128::from(silent_ms) < timing.expired.as_millis() {
+                    return Err(taken(&other, silent_ms, timing));
                 }
             }
             turn.must_last()?;
@@ -87,13 +87,13 @@ impl S3Maintenance {
         turn.must_have_held(self).await?;
         match self.lock_holder().await? {
             Some(found) if found.holder == holder => {}
-            Some(other) => return Err(taken(&other.holder, 0, pulse)),
+            Some(other) => return Err(taken(&other.holder, 0, timing)),
             None => {
                 let cause = format!("the lock of maintenance vanished while it was taken (stored: {stored})");
                 return Err(StoreError::Unavailable(cause));
             }
         }
-        Ok(MaintenanceLock { this: self.clone(), run: holder.run, pulse, shown: Mutex::new(began) })
+        Ok(MaintenanceLock { this: self.clone(), run: holder.run, timing, shown: Mutex::new(began) })
     }
 
     /// Who holds the lock: the oldest version since it was last given back, should the store have let several win.
@@ -176,9 +176,9 @@ impl S3Maintenance {
     }
 }
 
-fn taken(other: &Holder, silent_ms: u64, pulse: LeaseTiming) -> StoreError {
+fn taken(other: &Holder, silent_ms: u64, timing: LeaseTiming) -> StoreError {
     let Holder { machine, process, .. } = other;
-    let left = pulse.expired.saturating_sub(Duration::from_millis(silent_ms));
+    let left = timing.expired.saturating_sub(Duration::from_millis(silent_ms));
     let (ago, left) = (silent_ms / 60_000, left.as_secs().div_ceil(60));
     StoreError::Unavailable(format!(
         "other maintenance is at work in this bucket (process {process} of machine {machine}, last seen {ago} min ago), \
@@ -191,7 +191,7 @@ impl MaintenanceLock {
     pub async fn keep(&self) -> StoreError {
         let mut before = None;
         for beat in 0_u64.. {
-            tokio::time::sleep(self.pulse.beat_every).await;
+            tokio::time::sleep(self.timing.beat_every).await;
             match self.beat(beat).await {
                 Ok(true) => {
                     if let Some(key) = before.replace(self.beat_key(beat)) {
@@ -225,7 +225,7 @@ impl MaintenanceLock {
 
     /// Whether it has given no sign for so long that others may soon take its place.
     fn is_silent(&self) -> bool {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= self.pulse.silent_max
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= self.timing.silent_max
     }
 
     /// Gives it back. What fails is no harm: it expires, and this machine need not wait for that.

@@ -41,7 +41,7 @@ enum Seen {
 
 impl S3Maintenance {
     /// Waits for this machine's turn. Of one machine only one run may ask.
-    pub(super) async fn turn(&self, machine: &str, pulse: LeaseTiming) -> Result<LockTicket, StoreError> {
+    pub(super) async fn turn(&self, machine: &str, timing: LeaseTiming) -> Result<LockTicket, StoreError> {
         let key =
             format!("{}{}", self.store.layout.maintenance_turns(), hex::encode(Sha256::digest(machine)));
         // What a run of this machine left behind is older than what this one wants. Looked for in the list, as all turns are:
@@ -51,13 +51,13 @@ impl S3Maintenance {
         }
         let asked = Instant::now();
         loop {
-            let turn = self.want_turn(&key, pulse).await?;
-            match self.wait_for(&turn, asked, pulse).await {
+            let turn = self.want_turn(&key, timing).await?;
+            match self.wait_for(&turn, asked, timing).await {
                 Ok(Seen::Nobody) => return Ok(turn),
                 Ok(_) if asked.elapsed() < PATIENCE => turn.end(self).await,
                 Ok(_) => {
                     turn.end(self).await;
-                    return Err(in_the_way(pulse));
+                    return Err(in_the_way(timing));
                 }
                 Err(error) => {
                     turn.end(self).await;
@@ -68,8 +68,8 @@ impl S3Maintenance {
         }
     }
 
-    async fn want_turn(&self, key: &str, pulse: LeaseTiming) -> Result<LockTicket, StoreError> {
-        let turn = LockTicket { key: key.to_owned(), began: Instant::now(), lasts: pulse.turn_expired / 2 };
+    async fn want_turn(&self, key: &str, timing: LeaseTiming) -> Result<LockTicket, StoreError> {
+        let turn = LockTicket { key: key.to_owned(), began: Instant::now(), lasts: timing.turn_expired / 2 };
         match self.store.mark(key).await {
             Ok(()) => Ok(turn),
             Err(error) => {
@@ -84,10 +84,10 @@ impl S3Maintenance {
         &self,
         turn: &LockTicket,
         asked: Instant,
-        pulse: LeaseTiming,
+        timing: LeaseTiming,
     ) -> Result<Seen, StoreError> {
         loop {
-            let seen = self.others(turn, pulse).await?;
+            let seen = self.others(turn, timing).await?;
             if !matches!(seen, Seen::OnlyLater) || asked.elapsed() >= PATIENCE {
                 return Ok(seen);
             }
@@ -99,13 +99,13 @@ impl S3Maintenance {
         names::all(&self.store, &self.store.settings.bucket, &self.store.layout.maintenance_turns()).await
     }
 
-    async fn others(&self, turn: &LockTicket, pulse: LeaseTiming) -> Result<Seen, StoreError> {
+    async fn others(&self, turn: &LockTicket, timing: LeaseTiming) -> Result<Seen, StoreError> {
         let all = self.turns().await?;
         let own_ms = all.iter().find(|object| object.key == turn.key).map(|own| own.modified_ms);
         let own_ms = own_ms.ok_or_else(vanished)?;
         // Of a machine that was cut off. By the store's clock alone, as it is with the lock itself.
         let has_expired = |other: &Object| {
-            u128::from(own_ms.saturating_sub(other.modified_ms)) > pulse.turn_expired.as_millis()
+            u128::from(own_ms.saturating_sub(other.modified_ms)) > timing.turn_expired.as_millis()
         };
         let first = all
             .iter()
@@ -146,11 +146,11 @@ impl LockTicket {
     }
 }
 
-fn in_the_way(pulse: LeaseTiming) -> StoreError {
+fn in_the_way(timing: LeaseTiming) -> StoreError {
     StoreError::Unavailable(format!(
         "other maintenance is at work in this bucket, or was cut off as it began, and only one may be; try again, at the \
          latest in {} min",
-        pulse.turn_expired.as_secs().div_ceil(60)
+        timing.turn_expired.as_secs().div_ceil(60)
     ))
 }
 
