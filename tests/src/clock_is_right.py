@@ -5,11 +5,14 @@ fault, and `pawl maintain run` makes nothing final.
 """
 
 import ctypes
+import os
 import sys
 
 # The kernel adds 500 microseconds each second, and from 16 seconds on counts the clock as unsynchronised. A client of NTP
 # starts it again every few minutes; what has grown to this was told long ago, and could end in the middle of a run.
 RENEWED_FROM_US = 1_000_000
+UNSYNCHRONISED_FROM_US = 16_000_000
+STA_UNSYNC = 0x0040
 ADJ_MAXERROR, ADJ_STATUS = 0x0004, 0x0010
 
 
@@ -37,5 +40,7 @@ def adjtimex(**values):
     return state
 
 
-if adjtimex().maxerror >= RENEWED_FROM_US:
+found = adjtimex()
+is_right = found.maxerror < UNSYNCHRONISED_FROM_US and not found.status & STA_UNSYNC
+if found.maxerror >= RENEWED_FROM_US and not (is_right and os.geteuid() != 0):
     adjtimex(modes=ADJ_MAXERROR | ADJ_STATUS, maxerror=1000, status=0)

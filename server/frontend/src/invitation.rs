@@ -1,6 +1,6 @@
 //! What a host is told so that it can back up, and who is let in and out by other commands than `pawl host`.
 //!
-//! Invariant: a password is in the text to paste, once, and kept nowhere.
+//! Invariant: a password is in what is printed, once, and kept nowhere.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! The audit log: what was asked, decided and done, as lines that hold each other in place.
 //!
 //! Invariant: each line carries the SHA-256 of the line before it, so that nothing can be changed, removed or moved
-//! without every later line saying so. Only the end can be cut unseen; a head kept elsewhere shows that as well.
+//! without every later line saying so. Only the end can be cut unseen, or hidden behind a zero byte as after a crash; a head
+//! kept elsewhere shows that as well.
 
 mod archive;
 mod budget;

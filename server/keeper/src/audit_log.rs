@@ -19,6 +19,8 @@ use crate::audit::{Event, GAP, Head, LINE_BYTES_MAX, Line, NOTHING_BEFORE, file_
 
 /// A file is followed by the next one at this size: some 200,000 lines.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+/// As much of it is read at a time.
+const READ_BYTES: usize = 1 << 20;
 /// After writing was in vain.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The log is for its owner and the group, as is what it tells of.
@@ -48,8 +50,9 @@ pub(super) struct AuditLog {
 }
 
 impl AuditLog {
-    /// Opens the log at `path` beneath `data` and finds its last line. A line that a crash cut, and all that follows a gap, is left
-    /// where it is; the next line begins a file. Whatever is wrong with the log, hosts can go on: what cannot be written is counted as lost.
+    /// Opens the log at `path` beneath `data` and finds its last line. A line that a crash cut, and all that follows a gap, is
+    /// left where it is; the next line begins a file. Whatever is wrong with the log, hosts can go on: what cannot be
+    /// written is counted as lost.
     pub(super) fn open(data: impl AsFd, path: &str) -> Self {
         let mut log = Self {
             directory: None,
@@ -78,14 +81,21 @@ impl AuditLog {
                 Ok(file) => file,
                 Err(_) => self.open_file(name, OFlags::RDONLY)?, // a read-only disk
             };
-            let (last, whole) = last_line(&mut file)?;
+            let (last, whole, end) = last_line(&mut file)?;
+            if !whole {
+                tracing::warn!(
+                    file = name,
+                    bytes = end,
+                    "the end of the audit log was lost in a crash; it goes on in another file"
+                );
+            }
             if let Some(last) = last {
                 self.head = hash(&last);
                 // What does not parse is still what the next line has to hold in place.
                 let line = serde_json::from_slice::<Numbered>(&last);
                 self.number = match &line {
                     Ok(line) => line.number,
-                    Err(_) => number_by_counting(name, &mut file)?,
+                    Err(_) => number_by_counting(name, &mut file, end)?,
                 };
                 if older == 0 && whole && line.is_ok() {
                     self.bytes = file.metadata()?.len();
@@ -182,7 +192,7 @@ impl AuditLog {
         let mut again = 0;
         let file = loop {
             match self.create_file(&file_name(number, again)) {
-                Err(Errno::EXIST) => again += 1, // it holds a line that a crash cut
+                Err(Errno::EXIST) => again += 1, // it holds what a crash cut, or left with a gap
                 created_or_failed => break created_or_failed?,
             }
         };
@@ -258,12 +268,12 @@ struct Numbered {
     number: u64,
 }
 
-/// The number of the last line of a file whose last line does not say it.
-fn number_by_counting(name: &str, file: &mut File) -> std::io::Result<u64> {
+/// The number of the last line before `end` of a file whose last line does not say it.
+fn number_by_counting(name: &str, file: &mut File, end: u64) -> std::io::Result<u64> {
     let digits: String = name.chars().take_while(char::is_ascii_digit).collect();
     let first: u64 = digits.parse().unwrap_or(1);
     file.seek(SeekFrom::Start(0))?;
-    let lines = BufReader::new(file).split(b'\n').count() as u64;
+    let lines = BufReader::new(file.take(end)).split(b'\n').count() as u64;
     Ok(first.saturating_add(lines).saturating_sub(1))
 }
 
@@ -284,24 +294,26 @@ fn file_names(directory: &OwnedFd) -> std::io::Result<Vec<String>> {
 /// How many bytes stand before a gap that a crash left, and whether there is one.
 fn before_gap(file: &mut File) -> std::io::Result<(u64, bool)> {
     file.seek(SeekFrom::Start(0))?;
-    let read = BufReader::new(&mut *file).skip_until(GAP)? as u64;
+    let read = BufReader::with_capacity(READ_BYTES, &mut *file).skip_until(GAP)? as u64;
     file.seek(SeekFrom::Start(read.saturating_sub(1)))?;
     let mut last = [0];
     let has_gap = file.read(&mut last)? == 1 && last == [GAP];
     Ok((read - u64::from(has_gap), has_gap))
 }
 
-/// The last complete line before a gap without its line feed, and whether nothing follows it.
-fn last_line(file: &mut File) -> std::io::Result<(Option<Vec<u8>>, bool)> {
-    let (len, has_gap) = before_gap(file)?;
+/// The last complete line before a gap without its line feed, whether nothing follows it, and where it ends.
+fn last_line(file: &mut File) -> std::io::Result<(Option<Vec<u8>>, bool, u64)> {
+    // Of a file that cannot be read as a whole the end counts, and the next line begins another.
+    let (len, has_gap) = before_gap(file).unwrap_or((file.metadata()?.len(), true));
     let tail_len = len.min(2 * LINE_BYTES_MAX);
     file.seek(SeekFrom::Start(len - tail_len))?;
     let mut tail = Vec::new();
     file.take(tail_len).read_to_end(&mut tail)?;
     let whole = !has_gap && tail.last().is_none_or(|last| *last == b'\n');
-    let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else { return Ok((None, whole)) };
+    let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else { return Ok((None, whole, 0)) };
     let complete = tail.get(..end).unwrap_or_default();
-    Ok((complete.rsplit(|byte| *byte == b'\n').next().map(<[u8]>::to_vec), whole))
+    let last = complete.rsplit(|byte| *byte == b'\n').next().map(<[u8]>::to_vec);
+    Ok((last, whole, len - tail_len + end as u64))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const ERROR_MAX_US: i64 = 16_000_000;
 /// Asks the kernel, which answers in a container as well. Where a filter of system calls keeps that away, as
 /// `ProtectClock=` does, systemd is asked, which asks the same.
 #[must_use]
-pub fn state() -> Clock {
+pub(crate) fn state() -> Clock {
     match largest_error_us() {
         Ok(error_us) if error_us < ERROR_MAX_US => Clock::Synchronised,
         Ok(_) => Clock::Unsynchronised,

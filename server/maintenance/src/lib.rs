@@ -54,10 +54,6 @@ use command_line::Maintain;
 use pawl_config::print::Outcome;
 
 pub use archive::run as archive;
-pub use clock::state as clock;
-pub use record::Step;
-pub use share::Share;
-pub use verify::{Covered, coverage};
 
 /// Runs the command.
 pub fn run(command: Maintain) -> Outcome {

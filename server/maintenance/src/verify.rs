@@ -36,7 +36,7 @@ use crate::command_line::{Reading, Verify};
 use crate::restic::Restic;
 use crate::share::Share;
 use crate::state_file;
-pub use coverage::{Covered, coverage};
+pub(crate) use coverage::{Covered, coverage};
 use finding::Severity;
 use state::States;
 

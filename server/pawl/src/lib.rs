@@ -6,6 +6,7 @@
 //! Invariant: what somebody may do is decided in `pawl_policy`, and done by `pawl_store`.
 
 #![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+#![forbid(unsafe_code)]
 
 pub mod audit_command;
 pub mod cli;

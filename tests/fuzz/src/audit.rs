@@ -12,7 +12,7 @@ thread_local! {
 
 const FILE: &str = "0000000000000001.jsonl";
 
-/// A log without a break is told the same in each way of reading it, and a byte that is changed in it shows.
+/// A log without a break is told the same in each way of reading it, and a byte that is changed in it shows; one that is zeroed ends the file there.
 pub(crate) fn log(input: &[u8]) {
     SCRATCH.with(|scratch| {
         scratch.write(FILE, input);
@@ -28,7 +28,7 @@ pub(crate) fn log(input: &[u8]) {
         assert_eq!(told, lines);
         let mut each = Vec::new();
         let _ = each_record(&log.files, |line| each.push(line));
-        assert!(each.starts_with(&lines), "a torn line may follow");
+        assert!(each.starts_with(&lines), "what a crash left may follow");
         for line in &lines {
             let text = serde_json::to_string(line).unwrap();
             assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), *line);

@@ -209,10 +209,18 @@ fn circles_are_found_through_folders_braces_and_names_that_are_passed_on() {
         ("store.rs", "mod disk;\npub use disk::Store;"),
         ("store/disk.rs", "// crate::words\npub struct Store(crate::report::page::Page);"),
         ("report/page.rs", "use super::Title;"),
-        ("words.rs", "use std::fmt;"),
+        ("words.rs", "mod english;\nuse crate::{times::Time, sizes::{self, Size}};"),
+        ("words/english.rs", "use std::fmt;"),
+        ("sizes.rs", "use crate::{times::Time, words::{english::{self}, Other}};"),
     ];
     let circles = Crate::new(planted.into_iter()).circles();
-    assert_eq!(circles, ["report uses crate::Store, store::disk uses crate::report::page::Page"]);
+    assert_eq!(
+        circles,
+        [
+            "report uses crate::Store, store::disk uses crate::report::page::Page",
+            "sizes uses crate::words::english, words uses crate::sizes",
+        ]
+    );
 }
 
 #[test]

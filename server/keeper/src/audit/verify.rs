@@ -307,7 +307,8 @@ pub fn verify_past(
     past
 }
 
-/// Tells every record of these files that can be read, whatever stands before it.
+/// Tells every record of these files that can be read, whatever stands before it. What follows a gap is none, but a sign of
+/// what was done, and is told as well.
 pub fn each_record(files: &[PathBuf], mut each: impl FnMut(Line)) -> Result<(), Broken> {
     for path in files {
         let mut reader = open(path)?;

@@ -60,7 +60,7 @@ fn a_line_that_a_crash_cut_is_left_behind_and_told() {
     assert_eq!((verified.lines, verified.torn.len()), (4, 1));
 }
 
-/// Of what was not synced yet, any sectors can be on disk: here all but the first.
+/// Of what was not synced yet, any sectors can be on disk.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "stands in for a disk that lost a sector")]
 fn a_gap_that_a_crash_left_ends_a_file_whatever_follows_it() {
@@ -85,6 +85,22 @@ fn a_gap_that_a_crash_left_ends_a_file_whatever_follows_it() {
         assert!(past.broken.is_none(), "{:?}", past.broken);
         assert_eq!((past.lines, past.head), (4, Some(log.head())));
     }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "stands in for a disk that lost a sector")]
+fn a_gap_that_others_follow_is_a_break() {
+    let Fixture { data, mut log } = fixture(3);
+    log.bytes = FILE_BYTES_MAX;
+    log.append(Event::Started);
+    drop(log);
+    let path = files(&data)[0].clone();
+    let mut written = std::fs::read(&path).unwrap();
+    let at = written.len() - 1;
+    written[at] = GAP;
+    std::fs::write(&path, written).unwrap();
+    let found = lines(&data);
+    assert!(matches!(found, Err(Broken::Gap { expected: 3, found: 4, .. })), "{found:?}");
 }
 
 #[test]

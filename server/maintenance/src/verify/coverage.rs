@@ -14,7 +14,7 @@ use crate::stores;
 
 /// How far the verification of a repository has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Covered {
+pub(crate) struct Covered {
     /// Which.
     pub repository: RepositoryName,
     /// When the part was read that was read longest ago, in Unix milliseconds; `None` if there is one that never was.
@@ -27,7 +27,7 @@ pub struct Covered {
 impl Covered {
     /// Whether a byte may not have been read for longer than this. A repository that is new has that long.
     #[must_use]
-    pub fn is_late(&self, now_ms: u64, within_ms: u64) -> bool {
+    pub(crate) fn is_late(&self, now_ms: u64, within_ms: u64) -> bool {
         let began_ms = self.oldest_ms.or(self.since_ms);
         began_ms.is_none_or(|began_ms| now_ms.saturating_sub(began_ms) > within_ms)
     }
@@ -41,7 +41,7 @@ impl Covered {
 }
 
 /// Looks at every repository of the directory; with a bucket, at those that were verified from this machine.
-pub fn coverage(config: &Config) -> Result<Vec<Covered>, Box<dyn Error>> {
+pub(crate) fn coverage(config: &Config) -> Result<Vec<Covered>, Box<dyn Error>> {
     let states = States::at(&state_file::of_verification(&config.data));
     if config.s3.is_some() {
         let known = states.known()?.into_iter();

@@ -165,7 +165,8 @@ fn expand(before: &[String], tree: &str, found: &mut Vec<Vec<String>>) {
             .map(str::to_owned)
             .collect();
         let head = [before, &head].concat();
-        let inner = tree[open + 1..].trim_end().trim_end_matches('}');
+        let inner = tree[open + 1..].trim_end();
+        let inner = inner.strip_suffix('}').unwrap_or(inner);
         let (mut depth, mut begin) = (0, 0);
         for (at, char) in inner.char_indices().chain([(inner.len(), ',')]) {
             match char {
