@@ -313,7 +313,7 @@ fn last_line(file: &mut File) -> std::io::Result<(Option<Vec<u8>>, bool, u64)> {
     let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else { return Ok((None, whole, 0)) };
     let complete = tail.get(..end).unwrap_or_default();
     let last = complete.rsplit(|byte| *byte == b'\n').next().map(<[u8]>::to_vec);
-    Ok((last, whole, len - tail_len + end as u64))
+    Ok((last, whole, len - tail_len + end as u64 + 1))
 }
 
 #[cfg(test)]

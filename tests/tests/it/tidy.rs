@@ -209,9 +209,9 @@ fn circles_are_found_through_folders_braces_and_names_that_are_passed_on() {
         ("store.rs", "mod disk;\npub use disk::Store;"),
         ("store/disk.rs", "// crate::words\npub struct Store(crate::report::page::Page);"),
         ("report/page.rs", "use super::Title;"),
-        ("words.rs", "mod english;\nuse crate::{times::Time, sizes::{self, Size}};"),
+        ("words.rs", "mod english;\nuse crate::{times::Time, sizes::{self}};"),
         ("words/english.rs", "use std::fmt;"),
-        ("sizes.rs", "use crate::{times::Time, words::{english::{self}, Other}};"),
+        ("sizes.rs", "use crate::{times::Time, words::{english::{self}}};"),
     ];
     let circles = Crate::new(planted.into_iter()).circles();
     assert_eq!(

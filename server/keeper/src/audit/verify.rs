@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
 use pawl_config::files::FileError;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,9 @@ use super::{GAP, Head, LINE_BYTES_MAX, Line, Log, NOTHING_BEFORE, hash};
 
 /// Breaks of a log that are told apart. A log with more is not one that was changed here and there.
 const BREAKS_MAX: usize = 1000;
+
+/// The log is synced every second. What a crash left behind a gap was written in less than this, however slow the disk.
+const UNSYNCED_MAX: SignedDuration = SignedDuration::from_mins(1);
 
 /// A log without a break.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,18 @@ pub enum Broken {
         line: u64,
         /// What is wrong with it.
         cause: String,
+    },
+    /// A gap that no crash has left.
+    #[error(
+        "{}, line {line}: expected what a crash leaves, found a gap with records of more than a minute behind it: somebody \
+         hid them",
+        path.display()
+    )]
+    Hidden {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1 in this file: the line with the gap.
+        line: u64,
     },
     /// Lines are missing or stand elsewhere.
     #[error("{}, line {line}: expected record {expected}, found {found}: records were removed or moved", path.display())]
@@ -150,6 +166,7 @@ fn verify_chain(
         while let Some(bytes) = next_line(path, &mut reader, line + 1)? {
             line += 1;
             let Some(bytes) = whole(&bytes) else {
+                rest_is_of_a_crash(path, &mut reader, line)?;
                 verified.torn.push(path.clone());
                 break;
             };
@@ -226,6 +243,18 @@ pub struct Break {
     pub hash: String,
 }
 
+impl Break {
+    /// A line with this hash, behind the line `before`.
+    fn at(path: &Path, line: u64, before: Option<&Head>, hash: String) -> Self {
+        Self {
+            file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            line,
+            after: before.map_or_else(|| NOTHING_BEFORE.to_owned(), |before| before.hash.clone()),
+            hash,
+        }
+    }
+}
+
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, line {}", self.file, self.line)
@@ -289,6 +318,20 @@ pub struct Past {
     pub read: Option<ReadFiles>,
 }
 
+impl Past {
+    /// Notes a break, and that nobody has seen it if that is so. Whether there is room for it.
+    fn note(&mut self, at: Break, wrong: Broken, seen: &BTreeSet<Break>) -> bool {
+        let has_room = self.breaks.len() < BREAKS_MAX;
+        if !has_room || !seen.contains(&at) {
+            self.broken.get_or_insert(wrong);
+        }
+        if has_room {
+            self.breaks.insert(at);
+        }
+        has_room
+    }
+}
+
 /// Reads all files of a log past its breaks, but for those that were `read` before and are unchanged. Of lines behind a break
 /// that is none of those seen, nothing is told; the others come with their hashes. What cannot be read, or is cut into
 /// pieces all over, cannot be seen by anybody.
@@ -346,7 +389,13 @@ fn read_past(
         let mut line = 0;
         while let Some(bytes) = next_line(path, &mut reader, line + 1)? {
             line += 1;
-            let Some(bytes) = whole(&bytes) else { break };
+            let Some(bytes) = whole(&bytes) else {
+                if let Err(wrong) = rest_is_of_a_crash(path, &mut reader, line) {
+                    let at = Break::at(path, line, past.head.as_ref(), hash(&bytes));
+                    past.note(at, wrong, seen);
+                }
+                break;
+            };
             let before = past.head.take();
             let (record, wrong) = record(bytes, before.as_ref(), past.archived.as_ref(), path, line);
             let next = before.as_ref().map_or(1, |before| before.number.saturating_add(1));
@@ -354,20 +403,10 @@ fn read_past(
                 Head { number: record.as_ref().map_or(next, |record| record.number), hash: hash(bytes) };
             let archived = past.archived.as_ref();
             let agrees = check_archived(archived, head.number, &head.hash, path, line);
-            if let Some(wrong) = wrong.or(agrees.err()) {
-                let at = Break {
-                    file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                    line,
-                    after: before.map_or_else(|| NOTHING_BEFORE.to_owned(), |before| before.hash),
-                    hash: head.hash.clone(),
-                };
-                if past.breaks.len() >= BREAKS_MAX || !seen.contains(&at) {
-                    past.broken.get_or_insert(wrong);
-                }
-                if past.breaks.len() >= BREAKS_MAX {
-                    return Ok(()); // without a head
-                }
-                past.breaks.insert(at);
+            if let Some(wrong) = wrong.or(agrees.err())
+                && !past.note(Break::at(path, line, before.as_ref(), head.hash.clone()), wrong, seen)
+            {
+                return Ok(()); // without a head
             }
             if let (Some(record), None) = (record, &past.broken) {
                 past.lines += 1;
@@ -429,6 +468,19 @@ fn next_line(path: &Path, reader: &mut impl BufRead, line: u64) -> Result<Option
         return Err(Broken::NoRecord { path: path.to_owned(), line, cause });
     }
     Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+}
+
+/// Whether what follows a gap was written between two syncs.
+fn rest_is_of_a_crash(path: &Path, reader: &mut impl BufRead, line: u64) -> Result<(), Broken> {
+    let mut first = None;
+    while let Some(bytes) = next_line(path, reader, line)? {
+        let record = serde_json::from_slice::<Line>(&bytes).ok();
+        let Some(time) = record.and_then(|record| record.time.parse::<Timestamp>().ok()) else { continue };
+        if time.duration_since(*first.get_or_insert(time)) > UNSYNCED_MAX {
+            return Err(Broken::Hidden { path: path.to_owned(), line });
+        }
+    }
+    Ok(())
 }
 
 /// The line without its line feed; nothing if a crash cut it, or left a gap in it. Then no record follows in this file: the
@@ -506,5 +558,34 @@ mod tests {
         let (second, told) = read(place.path(), first.read);
         assert!(matches!(second.broken, Some(Broken::Beginning { found: 3, .. })), "{:?}", second.broken);
         assert!(told.is_empty(), "{told:?}");
+    }
+
+    #[test]
+    fn records_of_minutes_behind_a_gap_are_hidden_ones() {
+        for (seconds, is_broken) in [(59, false), (61, true)] {
+            let (place, files) = log();
+            let mut text = std::fs::read_to_string(&files[2]).unwrap();
+            let head = read(place.path(), None).0.head.unwrap();
+            text.push('\0');
+            let (number, previous) = (7, head.hash.clone());
+            for second in [0, seconds] {
+                let time = (Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)).to_string();
+                let line = Line { number, time, previous: previous.clone(), event: Event::Started };
+                text.extend([serde_json::to_string(&line).unwrap().as_str(), "\n", "\n"]);
+            }
+            // The first of the two stands in the line with the gap.
+            let text = text.replacen('\0', "\0\n", 1);
+            write(&files[2], &text);
+            let whole = verify(&files, None, |_| ());
+            assert_eq!(matches!(whole, Err(Broken::Hidden { line: 3, .. })), is_broken, "{whole:?}");
+            let (past, told) = read(place.path(), None);
+            assert_eq!((past.broken.is_some(), past.breaks.len()), (is_broken, usize::from(is_broken)));
+            assert_eq!((told.len(), past.head), (6, Some(head)));
+
+            // Somebody has looked at it.
+            let directory = Log::open(place.path()).unwrap();
+            let past = verify_past(&directory, &past.breaks, None, |_, _| ());
+            assert!(past.broken.is_none(), "{:?}", past.broken);
+        }
     }
 }
