@@ -3,6 +3,8 @@
 //! Invariant: what counts is the program part, without tests and comments. A folder and the file of its name are one module
 //! for what lies outside of it; what a module uses of those that contain it is no circle.
 
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on should stop")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A module, by the names that lead to it from its crate.
@@ -102,13 +104,13 @@ fn shortest(
                         return None;
                     }
                     let steps = way.iter().zip(way.iter().skip(1).chain([name]));
-                    let whys: Vec<_> = steps
+                    let reasons: Vec<_> = steps
                         .map(|(one, other)| uses[&(folder.clone(), one.clone())][other].clone())
                         .collect();
-                    return Some(whys.join(", "));
+                    return Some(reasons.join(", "));
                 }
                 if seen.insert(name.clone()) {
-                    longer.push([&way[..], &[name.clone()]].concat());
+                    longer.push([&way[..], std::slice::from_ref(name)].concat());
                 }
             }
         }

@@ -27,7 +27,7 @@ async fn versions_are_believed_when_they_were_read_back() {
     assert!(error.contains("cannot read an old version") && error.contains("unversioned"), "{error}");
 }
 
-/// Of OpenStack Swift, a user whom the container's list lets store and read, and no more.
+/// A user of `OpenStack` Swift whom the container's list lets store and read, and no more, gets this answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_version_that_may_not_be_read_is_no_sign_of_none() {
     let error = refused(Which::all("GET", "versionId="), Fault::Answer(403, "AccessDenied")).await;
