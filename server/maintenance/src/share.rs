@@ -16,7 +16,7 @@ pub struct Share {
 const OF_MAX: u32 = 10_000;
 
 impl Share {
-    /// Everything.
+    /// All bytes of all files.
     pub const ALL: Self = Self { parts: 1, of: 1 };
 
     /// One of this many parts.

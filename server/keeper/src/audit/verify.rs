@@ -41,7 +41,7 @@ pub enum Broken {
     /// A file cannot be read.
     #[error("cannot read {}: {cause}", path.display())]
     Unreadable {
-        /// The file.
+        /// The file in which that is.
         path: PathBuf,
         /// Why.
         cause: std::io::Error,
@@ -49,7 +49,7 @@ pub enum Broken {
     /// A line is no record.
     #[error("{}, line {line}: this is no record: {cause}", path.display())]
     NoRecord {
-        /// The file.
+        /// The file in which that is.
         path: PathBuf,
         /// Counted from 1 in this file.
         line: u64,
@@ -63,7 +63,7 @@ pub enum Broken {
         path.display()
     )]
     Hidden {
-        /// The file.
+        /// The file in which that is.
         path: PathBuf,
         /// Counted from 1 in this file: the line with the gap.
         line: u64,
@@ -71,7 +71,7 @@ pub enum Broken {
     /// Lines are missing or stand elsewhere.
     #[error("{}, line {line}: expected record {expected}, found {found}: records were removed or moved", path.display())]
     Gap {
-        /// The file.
+        /// The file in which that is.
         path: PathBuf,
         /// Counted from 1 in this file.
         line: u64,
@@ -83,7 +83,7 @@ pub enum Broken {
     /// The line before was changed.
     #[error("{}, line {line}: record {} is not what it was when record {number} was written", path.display(), number.saturating_sub(1))]
     Changed {
-        /// The file.
+        /// The file in which that is.
         path: PathBuf,
         /// Counted from 1 in this file: the line after the changed one.
         line: u64,
@@ -101,7 +101,7 @@ pub enum Broken {
     /// A record is not the one that the checkpoint names.
     #[error("{}, line {line}: record {number} is not the one that was archived: the checkpoint names another hash", path.display())]
     NotArchived {
-        /// The file.
+        /// The file in which that is.
         path: PathBuf,
         /// Counted from 1 in this file.
         line: u64,

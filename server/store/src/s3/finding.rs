@@ -192,7 +192,7 @@ pub(super) enum OldVersions {
 }
 
 impl OldVersions {
-    /// The same in words.
+    /// What follows from the rules, in words.
     pub(super) fn finding(&self) -> Finding {
         let (sort, text) = match self {
             Self::EndAfter(days) => {

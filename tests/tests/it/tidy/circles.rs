@@ -45,8 +45,8 @@ impl Crate {
         circles.into_iter().collect()
     }
 
-    /// Which module a path names something of, as it is written in this one. A name that a module passes on is sought where it
-    /// comes from.
+    /// Which module a path names something of, as it is written in this one. A name that a module passes on is sought
+    /// where that one has it from.
     fn target(&self, from: &[String], path: &[String], passed: usize) -> Option<Module> {
         let mut module = from.to_vec();
         let mut names = path.iter().peekable();
